@@ -1,0 +1,183 @@
+//! Why and how a connection ended.
+
+use std::fmt;
+
+/// A close code that may be put on the wire.
+///
+/// The codes that RFC 6455 section 7.4.1 reserves for local use (1005, 1006, 1015) do not exist as
+/// values of this type, so they cannot be sent.
+///
+/// | code | name | sent when | should the client reconnect? |
+/// |---|---|---|---|
+/// | 1000 | [`NORMAL`](Self::NORMAL) | either side is done | no |
+/// | 1001 | [`GOING_AWAY`](Self::GOING_AWAY) | the server stops, the client handle was dropped | yes, later |
+/// | 1002 | [`PROTOCOL`](Self::PROTOCOL) | the peer broke RFC 6455 | no |
+/// | 1003 | [`UNSUPPORTED`](Self::UNSUPPORTED) | a kind of message that is not accepted | no |
+/// | 1007 | [`INVALID_DATA`](Self::INVALID_DATA) | text that is not UTF-8 | no |
+/// | 1008 | [`POLICY`](Self::POLICY) | a rate limit, not authorized, refused by a hook | no |
+/// | 1009 | [`TOO_BIG`](Self::TOO_BIG) | a message above the limit | no |
+/// | 1011 | [`INTERNAL`](Self::INTERNAL) | a handler panicked | yes, later |
+/// | 1012 | [`RESTART`](Self::RESTART) | the service restarts | yes |
+/// | 1013 | [`TRY_AGAIN`](Self::TRY_AGAIN) | overloaded | yes, later |
+/// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no answer to a heartbeat ping | yes |
+/// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads slower than it is sent to | yes, later |
+/// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: done.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the endpoint is going away.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL: Self = Self(1002);
+    /// 1003: a kind of data that is not accepted.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// 1007: data that does not match its type, such as text that is not UTF-8.
+    pub const INVALID_DATA: Self = Self(1007);
+    /// 1008: against the policy of this endpoint.
+    pub const POLICY: Self = Self(1008);
+    /// 1009: a message too big to process.
+    pub const TOO_BIG: Self = Self(1009);
+    /// 1011: an unexpected condition in this endpoint.
+    pub const INTERNAL: Self = Self(1011);
+    /// 1012: the service restarts (IANA registry).
+    pub const RESTART: Self = Self(1012);
+    /// 1013: overloaded, try again later (IANA registry).
+    pub const TRY_AGAIN: Self = Self(1013);
+    /// 4000, ours: a heartbeat ping stayed unanswered.
+    pub const UNRESPONSIVE: Self = Self(4000);
+    /// 4001, ours: more was queued for the peer than its outbox holds.
+    pub const OVERFLOW: Self = Self(4001);
+    /// 4002, ours: nothing was received for as long as the idle limit.
+    pub const IDLE: Self = Self(4002);
+
+    /// The number on the wire.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0
+    }
+
+    /// Whether a client that is closed with this code does well to connect again, by the table above.
+    #[must_use]
+    pub fn should_reconnect(self) -> bool {
+        matches!(self.0, 1001 | 1011..=1014 | 4000..=4002)
+    }
+}
+
+impl TryFrom<u16> for CloseCode {
+    type Error = InvalidCloseCode;
+
+    /// Accepts 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2).
+    fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
+            _ => Err(InvalidCloseCode(code)),
+        }
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloseCode({})", self.0)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A number that may not be sent as a close code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0} may not be sent as a close code: allowed are 1000-1003, 1007-1014 and 3000-4999")]
+pub struct InvalidCloseCode(pub u16);
+
+/// Who or what ended a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum EndedBy {
+    /// A handler panicked; only its own connection ends.
+    HandlerPanic,
+    /// The peer did not answer a heartbeat ping.
+    Heartbeat,
+    /// Nothing was received for as long as the idle limit.
+    Idle,
+    /// The peer went over a limit: message size or rate.
+    Limit,
+    /// This side closed it: `disconnect`, or the last handle was dropped.
+    Local,
+    /// More was queued for the peer than its outbox holds.
+    Overflow,
+    /// The peer sent Close.
+    Peer,
+    /// The peer broke RFC 6455.
+    Protocol,
+    /// The server stopped.
+    Stop,
+    /// The transport failed or ended without Close.
+    Transport,
+}
+
+/// How a connection ended: the contents of its one Disconnected event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Disconnect {
+    /// The code of the Close that decided the end, as received or sent; `None` when there was no Close, or
+    /// when the peer's carried no code.
+    pub code: Option<u16>,
+    /// The reason text that came with the code.
+    pub reason: String,
+    /// Who ended it.
+    pub by: EndedBy,
+    /// Whether both sides exchanged Close.
+    pub clean: bool,
+}
+
+impl Disconnect {
+    /// Describes an end.
+    #[must_use]
+    pub fn new(by: EndedBy, code: Option<u16>, reason: impl Into<String>, clean: bool) -> Self {
+        Self { code, reason: reason.into(), by, clean }
+    }
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended by {:?}", self.by)?;
+        if let Some(code) = self.code {
+            write!(f, " with {code}")?;
+        }
+        if !self.reason.is_empty() {
+            write!(f, " ({})", self.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a close reason to the 123 bytes that fit a control frame (RFC 6455 section 5.5), never inside a
+/// character.
+pub(crate) fn fit_reason(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(123)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_for_local_use_cannot_be_made() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+            assert_eq!(CloseCode::try_from(code), Err(InvalidCloseCode(code)));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let reason = "é".repeat(100);
+        assert_eq!(fit_reason(&reason).len(), 122);
+        assert_eq!(fit_reason("short"), "short");
+    }
+}

@@ -1,0 +1,184 @@
+//! From the link to the user: what was received waits here, in order, until the handler has taken it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{Disconnect, ErrorStage, EventError, Message, Moment, line::Line};
+
+/// Messages handed to the handler before others of the scheduler get their turn.
+const MESSAGES_PER_TURN: usize = 1024;
+
+/// Work that delivering an event still needs.
+pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's own
+/// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
+pub trait Recipient: Send + 'static {
+    /// What the connection's handles share.
+    type Connection: AsRef<Line> + Send + Sync + 'static;
+
+    /// The connection is open. The first call.
+    fn connected(&mut self, at: Moment) -> Option<Handling>;
+    /// A message was received.
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling>;
+    /// A message was accepted for sending; `missed` notices were dropped before it.
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling>;
+    /// Something failed.
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling>;
+    /// Looked at before each of the above: what has to be told first.
+    fn overdue(&mut self) -> Option<Handling>;
+    /// The transport is gone: nobody may find the connection any more.
+    fn released(&mut self);
+    /// The end, and the last call.
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling>;
+}
+
+/// See the module.
+pub(crate) struct Delivery<R: Recipient> {
+    recipient: R,
+    line: Arc<R::Connection>,
+    parked: VecDeque<Parked>,
+    bytes: usize,
+    running: Option<Handling>,
+    panicked: bool,
+}
+
+enum Parked {
+    Connected(Moment),
+    Disconnected(Disconnect, Moment),
+    Failed(ErrorStage, EventError, Moment),
+    Received(Message, Moment),
+}
+
+impl<R: Recipient> Delivery<R> {
+    pub(crate) fn new(recipient: R, line: Arc<R::Connection>) -> Self {
+        let parked = VecDeque::from([Parked::Connected(Moment::now())]);
+        Self { recipient, line, parked, bytes: 0, running: None, panicked: false }
+    }
+
+    /// Payload bytes of messages nobody has taken yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn message(&mut self, message: Message, at: Moment) {
+        self.bytes += message.len();
+        self.parked.push_back(Parked::Received(message, at));
+    }
+
+    pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
+        self.parked.push_back(Parked::Failed(stage, error, at));
+    }
+
+    pub(crate) fn end(&mut self, end: Disconnect) {
+        self.parked.push_back(Parked::Disconnected(end, Moment::now()));
+    }
+
+    pub(crate) fn release(&mut self) {
+        let recipient = &mut self.recipient;
+        let _ = catch_unwind(AssertUnwindSafe(|| recipient.released()));
+    }
+
+    /// Gives up the handler and what waits for it; only errors and the end are still told.
+    pub(crate) fn give_up(&mut self) {
+        self.drop_running();
+        self.bytes = 0;
+        self.parked.retain(|item| !matches!(item, Parked::Received(..)));
+    }
+
+    /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked
+    }
+
+    /// Lets the handler work: ready when it has nothing left to do.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..MESSAGES_PER_TURN {
+            if let Some(running) = &mut self.running {
+                match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Ready(())) => self.drop_running(),
+                    Err(panic) => self.panicked(&*panic),
+                }
+                continue;
+            }
+            if !self.begin_next() {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands the next item over. False if there is none.
+    fn begin_next(&mut self) -> bool {
+        let Self { recipient, line, parked, bytes, .. } = self;
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            if !matches!(parked.front(), Some(Parked::Connected(_)))
+                && let Some(overdue) = recipient.overdue()
+            {
+                return Some(Some(overdue));
+            }
+            if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
+                return Some(recipient.sent(message, missed, at));
+            }
+            let item = parked.pop_front()?;
+            if parked.is_empty() && parked.capacity() > 64 {
+                *parked = VecDeque::new();
+            }
+            Some(match item {
+                Parked::Connected(at) => recipient.connected(at),
+                Parked::Disconnected(end, at) => recipient.disconnected(end, at),
+                Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
+                Parked::Received(message, at) => {
+                    *bytes -= message.len();
+                    recipient.received(message, at)
+                }
+            })
+        }));
+        match begun {
+            Ok(None) => return false,
+            Ok(Some(running)) => self.running = running,
+            Err(panic) => self.panicked(&*panic),
+        }
+        true
+    }
+
+    fn panicked(&mut self, panic: &(dyn std::any::Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        self.give_up();
+        if !std::mem::replace(&mut self.panicked, true) {
+            let error = EventError::new(format!("a handler panicked: {text}"));
+            self.error(ErrorStage::HandlerPanic, error, Moment::now());
+        }
+    }
+
+    /// Dropping a future runs the user's code too.
+    fn drop_running(&mut self) {
+        if let Some(running) = self.running.take()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(running)))
+        {
+            self.panicked(&*panic);
+        }
+    }
+}
+
+impl<R: Recipient> fmt::Debug for Delivery<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("parked", &self.parked.len())
+            .field("bytes", &self.bytes)
+            .field("running", &self.running.is_some())
+            .finish_non_exhaustive()
+    }
+}

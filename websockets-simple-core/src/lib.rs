@@ -1,0 +1,65 @@
+//! What both ends of websockets-simple share.
+//!
+//! Users depend on `websockets-simple-client` or `websockets-simple-server`, which re-export the
+//! types of the first group. The second group is the machinery of one open connection, for those
+//! who build another end of their own.
+//!
+//! ```text
+//! IN    bytes -> Link -> protocol engine -> Message -> Recipient
+//! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
+//! END   one reason -> Disconnect
+//! ```
+//!
+//! This crate opens no socket and spawns no task.
+
+mod clock;
+mod close;
+mod closing;
+mod compatibility;
+mod delivery;
+mod engine;
+mod event;
+mod flusher;
+mod frame;
+mod heartbeat;
+mod line;
+mod link;
+mod message;
+mod notices;
+mod outbox;
+mod packet;
+mod parts;
+mod rate;
+mod repair;
+mod sending;
+mod token;
+mod transport;
+mod waiting;
+
+pub mod dotnet;
+
+// For users of either end.
+pub use clock::Moment;
+pub use close::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
+pub use compatibility::Compatibility;
+pub use event::{
+    Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
+    MessageEvent,
+};
+pub use heartbeat::{Heartbeat, HeartbeatMode};
+pub use line::{Delivery, Statistics};
+pub use message::{EncodeError, IntoMessage, Message, ReadJson, Text};
+pub use packet::{DecodeError, DefaultPacket, Packet};
+pub use parts::{PartKind, Parts};
+pub use sending::{OverflowPolicy, SendError, SendStatus};
+pub use token::Token;
+
+// For those who build an end.
+pub use delivery::{Handling, Recipient};
+pub use engine::ProtocolError;
+pub use flusher::Flusher;
+pub use frame::{Frame, Side};
+pub use line::{Line, encode};
+pub use link::{Link, LinkConfig};
+pub use outbox::OutboxConfig;
+pub use transport::{ReadNow, Transport, WriteNow};

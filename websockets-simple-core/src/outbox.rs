@@ -1,0 +1,774 @@
+//! The bounded, shared writing end of one connection.
+//!
+//! Whatever is sent enters the queue at once, in call order, under one short lock; only the write may come
+//! later: at the end of the connection's own round (corked), at the end of the scheduler round that broadcast
+//! (listed with a [`Flusher`](crate::flusher::Flusher)), or when the socket has room again (the link's waker).
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    CloseCode, EndedBy, Message, Moment, OverflowPolicy, SendError, SendStatus, Side,
+    frame::Frame,
+    notices::Notices,
+    transport::WriteNow,
+    waiting::{Room, Turn, Waiting},
+};
+
+/// Frames handed to one vectored write.
+const FRAMES_PER_WRITE: usize = 64;
+
+/// A queue that grew beyond this many frames gives its memory back once it is empty.
+const KEPT_FRAMES: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    side: Side,
+    capacity: usize,
+    policy: OverflowPolicy,
+    state: Mutex<State>,
+}
+
+/// How an outbox is bounded and paced.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxConfig {
+    /// Unsent bytes of encoded frames, headers included.
+    pub capacity: usize,
+    /// What happens beyond it.
+    pub policy: OverflowPolicy,
+    /// One frame per write, this far apart; `None` joins frames freely.
+    pub frame_pause: Option<Duration>,
+    /// How long the first frame waits.
+    pub first_frame_pause: Duration,
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    Closed,
+    Dropped,
+    Full(Frame),
+    /// Queued; the caller lists the connection with its flusher.
+    List,
+    Overflow,
+    Queued,
+    Sent,
+}
+
+/// When a frame is to be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum When {
+    /// By this call, unless the connection is in the middle of its own round.
+    Now,
+    /// At the end of the scheduler round, together with what others broadcast.
+    Round,
+}
+
+/// A wish to end the connection; the link carries it out.
+#[derive(Clone, Debug)]
+pub(crate) struct CloseRequest {
+    /// The code for the wire.
+    pub(crate) code: CloseCode,
+    /// The reason for the wire, cut to 123 bytes.
+    pub(crate) reason: String,
+    /// Who wants it.
+    pub(crate) by: EndedBy,
+    /// Whether what is queued is given up.
+    pub(crate) discard: bool,
+}
+
+/// What the link has to act on, taken at the start of each of its rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) close: Option<CloseRequest>,
+    pub(crate) failed: Option<io::Error>,
+    pub(crate) kill: bool,
+}
+
+/// What a round could not write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rest {
+    Nothing,
+    /// The next frame may leave then.
+    Paced(Instant),
+    /// The stream wakes the link when it takes more.
+    Refused,
+}
+
+/// A frame of the connection itself, exempt from the bound: at most one of each kind waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Own {
+    Close,
+    Ping,
+    Pong,
+    /// A text of the heartbeat or a farewell.
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Open,
+    /// No more data frames; what is queued still leaves.
+    Closing,
+    Closed,
+}
+
+pub(crate) struct State {
+    writer: Option<Box<dyn WriteNow>>,
+    link: Option<Waker>,
+    queue: VecDeque<Entry>,
+    /// Bytes of the front frame that the stream took already.
+    written: usize,
+    /// Unsent bytes of data frames.
+    bytes: usize,
+    stage: Stage,
+    corked: bool,
+    listed: bool,
+    /// The stream holds bytes back (ciphertext).
+    unflushed: bool,
+    close: Option<CloseRequest>,
+    failed: Option<io::Error>,
+    kill: bool,
+    pace: Option<Pace>,
+    parts: Option<Box<PartsInProgress>>,
+    waiting: Waiting,
+    ended: Vec<Waker>,
+    notices: Option<Box<Notices>>,
+    messages: u64,
+    sent_bytes: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    frame: Frame,
+    own: Option<Own>,
+    /// Part of a message in parts, which cannot be dropped alone.
+    part: bool,
+}
+
+#[derive(Debug)]
+struct Pace {
+    gap: Duration,
+    next: Instant,
+}
+
+/// A message that is being sent in parts. Other messages wait behind it, control frames do not.
+#[derive(Debug, Default)]
+struct PartsInProgress {
+    behind: VecDeque<Entry>,
+    writer: Option<Waker>,
+    /// Who wants to begin the next one.
+    next: Vec<Waker>,
+}
+
+/// Figures of an outbox at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) dropped: u64,
+    pub(crate) queued: usize,
+}
+
+impl Outbox {
+    /// An outbox whose writer comes later, with [`open`](Self::open).
+    pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
+        let pace = (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Pace {
+            gap: config.frame_pause.unwrap_or_default(),
+            next: Instant::now() + config.first_frame_pause,
+        });
+        Self {
+            side,
+            capacity: config.capacity,
+            policy: config.policy,
+            state: Mutex::new(State {
+                writer: None,
+                link: None,
+                queue: VecDeque::new(),
+                written: 0,
+                bytes: 0,
+                stage: Stage::Open,
+                corked: false,
+                listed: false,
+                unflushed: false,
+                close: None,
+                failed: None,
+                kill: false,
+                pace,
+                parts: None,
+                waiting: Waiting::default(),
+                ended: Vec::new(),
+                notices: None,
+                messages: 0,
+                sent_bytes: 0,
+                dropped: 0,
+            }),
+        }
+    }
+
+    /// Hands over the stream to write to.
+    pub(crate) fn open(&self, writer: Box<dyn WriteNow>) {
+        self.lock().writer = Some(writer);
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Sends as the policy says, waiting if it is [`OverflowPolicy::Wait`].
+    pub(crate) async fn send(&self, message: &Message, notice: bool) -> Result<SendStatus, SendError> {
+        let frame = Frame::message(message, self.side);
+        match self.offer(frame, When::Now, notice.then_some(message)) {
+            Offer::Full(frame) => {
+                let OverflowPolicy::Wait(patience) = self.policy else { return Err(SendError::Full) };
+                let room = Room::new(self, frame, notice.then(|| message.clone()));
+                tokio::time::timeout(patience, room).await.unwrap_or(Err(SendError::Timeout))
+            }
+            done => done.into_result(),
+        }
+    }
+
+    /// Takes a frame in, in call order, as far as the policy lets it.
+    pub(crate) fn offer(&self, frame: Frame, when: When, notice: Option<&Message>) -> Offer {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Offer::Closed;
+        }
+        if !state.waiting.is_empty() || !state.fits(frame.len(), self.capacity) {
+            // The policy judges what the socket refused, never what nobody tried to write.
+            state.flush(false);
+            if state.stage != Stage::Open {
+                return Offer::Closed;
+            }
+            if !state.waiting.is_empty() || !state.fits(frame.len(), self.capacity) {
+                match self.policy {
+                    OverflowPolicy::Wait(_) if when == When::Now => return Offer::Full(frame),
+                    OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest => {
+                        state.dropped += 1;
+                        return Offer::Dropped;
+                    }
+                    OverflowPolicy::DropOldest => {
+                        if !state.make_room(frame.len(), self.capacity) {
+                            state.dropped += 1;
+                            return Offer::Dropped;
+                        }
+                    }
+                    OverflowPolicy::Disconnect => {
+                        state.request_close(CloseRequest {
+                            code: CloseCode::OVERFLOW,
+                            reason: "the peer reads too slowly".to_owned(),
+                            by: EndedBy::Overflow,
+                            discard: true,
+                        });
+                        return Offer::Overflow;
+                    }
+                }
+            }
+        }
+        if state.accept(frame, notice) { state.write_when(when) } else { Offer::Queued }
+    }
+
+    /// One try of a sender that waits for room.
+    pub(crate) fn offer_in_turn(
+        &self,
+        turn: &mut Turn,
+        frame: &mut Option<Frame>,
+        notice: Option<&Message>,
+        waker: &Waker,
+    ) -> Poll<Result<SendStatus, SendError>> {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
+        if state.waiting.is_first(turn) {
+            if !state.fits(len, self.capacity) {
+                state.flush(false);
+            }
+            if state.stage != Stage::Open {
+                return Poll::Ready(Err(SendError::Closed));
+            }
+            if state.fits(len, self.capacity)
+                && let Some(frame) = frame.take()
+            {
+                state.waiting.leave(turn);
+                let leaves = state.accept(frame, notice);
+                let status = if leaves { state.write_when(When::Now) } else { Offer::Queued };
+                state.wake_waiting();
+                return Poll::Ready(status.into_result());
+            }
+        }
+        state.waiting.wait(turn, waker);
+        Poll::Pending
+    }
+
+    /// A sender that waited for room went away.
+    pub(crate) fn forget_turn(&self, turn: &mut Turn) {
+        let mut state = self.lock();
+        if state.waiting.leave(turn) {
+            state.wake_waiting();
+        }
+    }
+
+    /// Begins a message in parts. False while another one is in progress.
+    pub(crate) fn begin_parts(&self) -> Result<bool, SendError> {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Err(SendError::Closed);
+        }
+        if state.parts.is_some() {
+            return Ok(false);
+        }
+        state.parts = Some(Box::default());
+        Ok(true)
+    }
+
+    /// Sends one part, waiting for room as long as the connection lasts.
+    pub(crate) fn poll_part(&self, frame: &mut Option<Frame>, waker: &Waker) -> Poll<Result<(), SendError>> {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Ok(())) };
+        // What waits behind this message cannot leave before it, so only what is ahead counts.
+        let fits = |state: &State| state.bytes == 0 || state.bytes.saturating_add(len) <= self.capacity;
+        if !fits(&state) {
+            state.flush(false);
+        }
+        if fits(&state)
+            && let Some(frame) = frame.take()
+        {
+            state.bytes += frame.len();
+            state.queue.push_back(Entry { frame, own: None, part: true });
+            state.write_when(When::Now);
+            return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
+        }
+        if let Some(parts) = &mut state.parts {
+            parts.writer = Some(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Resolves when no message in parts is in progress.
+    pub(crate) async fn parts_ended(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            match &mut state.parts {
+                Some(parts) => {
+                    parts.next.push(cx.waker().clone());
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Ends the message in parts; what waited behind it follows.
+    pub(crate) fn end_parts(&self, sent: bool) {
+        let mut state = self.lock();
+        let Some(parts) = state.parts.take() else { return };
+        state.messages += u64::from(sent);
+        for entry in parts.behind {
+            if entry.own.is_none() {
+                state.bytes += entry.frame.len();
+            }
+            state.queue.push_back(entry);
+        }
+        parts.next.into_iter().for_each(Waker::wake);
+        state.write_when(When::Now);
+        state.wake_waiting();
+    }
+
+    /// Asks the link to close. The first request counts; from here on every send answers `Closed`.
+    pub(crate) fn close(&self, request: CloseRequest) -> bool {
+        self.lock().request_close(request)
+    }
+
+    /// Lets the link give up its handler: the deadline of a stop has passed.
+    pub(crate) fn kill(&self) {
+        let mut state = self.lock();
+        state.kill = true;
+        state.wake_link();
+    }
+
+    /// Gets the link's task to look after the connection.
+    pub(crate) fn wake(&self) {
+        self.lock().wake_link();
+    }
+
+    /// Whether messages can still be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().stage == Stage::Open
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.lock();
+        Figures {
+            messages: state.messages,
+            bytes: state.sent_bytes,
+            dropped: state.dropped,
+            queued: state.bytes + state.behind_bytes(),
+        }
+    }
+
+    /// Resolves when the stream is let go of.
+    pub(crate) fn poll_ended(&self, waker: &Waker) -> Poll<()> {
+        let mut state = self.lock();
+        if state.stage == Stage::Closed && state.writer.is_none() {
+            return Poll::Ready(());
+        }
+        if !state.ended.iter().any(|known| known.will_wake(waker)) {
+            state.ended.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Writes what a round of broadcasts left here.
+    pub(crate) fn flush_round(&self) {
+        let mut state = self.lock();
+        state.listed = false;
+        if !state.corked {
+            state.flush(false);
+        }
+    }
+
+    // What follows is for the link alone.
+
+    /// The link's round begins: what is sent from here on leaves at its end.
+    pub(crate) fn begin_round(&self, waker: &Waker) -> Orders {
+        let mut state = self.lock();
+        state.corked = true;
+        if !state.link.as_ref().is_some_and(|link| link.will_wake(waker)) {
+            state.link = Some(waker.clone());
+        }
+        Orders { close: state.close.take(), failed: state.failed.take(), kill: state.kill }
+    }
+
+    /// The link's round ends: one write for all of it.
+    pub(crate) fn end_round(&self) -> Rest {
+        let mut state = self.lock();
+        state.corked = false;
+        if state.flush(true) {
+            return Rest::Nothing;
+        }
+        match &state.pace {
+            Some(pace) if state.written == 0 && !state.queue.is_empty() => Rest::Paced(pace.next),
+            _ => Rest::Refused,
+        }
+    }
+
+    /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
+    pub(crate) fn push_own(&self, frame: Frame, own: Own) {
+        let mut state = self.lock();
+        if state.stage == Stage::Closed {
+            return;
+        }
+        let entry = Entry { frame, own: Some(own), part: false };
+        if own == Own::Close {
+            state.stage = Stage::Closing;
+            state.abandon_parts();
+            state.queue.push_back(entry);
+            state.wake_waiting();
+            return;
+        }
+        if own == Own::Text
+            && let Some(parts) = &mut state.parts
+        {
+            // A data frame may not come between the parts of a message.
+            parts.behind.push_back(entry);
+            return;
+        }
+        if state.queue.iter().any(|queued| queued.own == Some(own)) {
+            state.flush(true);
+        }
+        let first = usize::from(state.written > 0);
+        match state.queue.iter().skip(first).position(|queued| queued.own == Some(own)) {
+            Some(same) => state.queue[first + same] = entry,
+            None => {
+                let ahead = state.queue.iter().skip(first).take_while(|queued| queued.own.is_some()).count();
+                state.queue.insert(first + ahead, entry);
+            }
+        }
+    }
+
+    /// Gives up what is queued, but for the rest of a frame that has begun to leave.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        let keep = usize::from(state.written > 0);
+        let given_up = state.queue.drain(keep..).filter(|entry| entry.own.is_none()).count();
+        state.dropped += given_up as u64;
+        state.bytes = match state.queue.front() {
+            Some(begun) if begun.own.is_none() => begun.frame.len() - state.written,
+            _ => 0,
+        };
+    }
+
+    /// No more data from here on; the peer has closed.
+    pub(crate) fn stop_accepting(&self) {
+        let mut state = self.lock();
+        if state.stage == Stage::Open {
+            state.stage = Stage::Closing;
+            state.abandon_parts();
+            state.wake_waiting();
+        }
+    }
+
+    /// Ends the writing direction of the stream.
+    pub(crate) fn poll_end(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        match &mut self.lock().writer {
+            Some(writer) => writer.end(waker),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Lets go of the stream, so that handles which users keep do not hold the socket open.
+    pub(crate) fn shut(&self, abort: bool) {
+        let mut state = self.lock();
+        if abort && let Some(writer) = &mut state.writer {
+            writer.abort();
+        }
+        state.give_up();
+        state.writer = None;
+        let waiting = std::mem::take(&mut state.ended);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// The next Sent notice, with the number missed before it.
+    pub(crate) fn take_notice(&self) -> Option<(Message, u64, Moment)> {
+        let mut state = self.lock();
+        state.notices.as_mut()?.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Offer {
+    pub(crate) fn into_result(self) -> Result<SendStatus, SendError> {
+        match self {
+            Self::Sent => Ok(SendStatus::Sent),
+            Self::Queued | Self::List => Ok(SendStatus::Queued),
+            Self::Dropped => Ok(SendStatus::Dropped),
+            Self::Closed => Err(SendError::Closed),
+            Self::Full(_) => Err(SendError::Full),
+            Self::Overflow => Err(SendError::Overflow),
+        }
+    }
+}
+
+impl State {
+    fn behind_bytes(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.behind.iter().map(|entry| entry.frame.len()).sum())
+    }
+
+    /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
+    fn fits(&self, len: usize, capacity: usize) -> bool {
+        let queued = self.bytes + self.behind_bytes();
+        queued == 0 || queued.saturating_add(len) <= capacity
+    }
+
+    /// Takes a message in. False when it waits behind a message in parts.
+    fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
+        self.messages += 1;
+        if let Some(message) = notice {
+            self.notices.get_or_insert_default().push(message);
+            self.wake_link();
+        }
+        let entry = Entry { frame, own: None, part: false };
+        if let Some(parts) = &mut self.parts {
+            parts.behind.push_back(entry);
+            return false;
+        }
+        self.bytes += entry.frame.len();
+        self.queue.push_back(entry);
+        true
+    }
+
+    fn write_when(&mut self, when: When) -> Offer {
+        if self.corked || self.listed {
+            return Offer::Queued;
+        }
+        match when {
+            When::Round => {
+                self.listed = true;
+                Offer::List
+            }
+            When::Now if self.flush(false) => Offer::Sent,
+            When::Now => Offer::Queued,
+        }
+    }
+
+    /// Writes until nothing is left (true) or the stream takes no more.
+    fn flush(&mut self, by_link: bool) -> bool {
+        let Some(link) = self.link.clone() else { return self.queue.is_empty() };
+        while !self.queue.is_empty() || self.unflushed {
+            let paced = self.pace.is_some();
+            if let Some(pace) = &self.pace
+                && self.written == 0
+                && !self.queue.is_empty()
+                && Instant::now() < pace.next
+            {
+                if !by_link {
+                    link.wake_by_ref();
+                }
+                return false;
+            }
+            let Some(writer) = &mut self.writer else { return false };
+            let polled = if self.queue.is_empty() {
+                writer.flush_now(&link).map_ok(|()| 0)
+            } else {
+                let frames = if paced { 1 } else { FRAMES_PER_WRITE };
+                let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
+                for (n, entry) in self.queue.iter().take(frames).enumerate() {
+                    entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
+                }
+                writer.write_now(&link, &slices)
+            };
+            match polled {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) if self.queue.is_empty() => self.unflushed = false,
+                Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(taken)) => {
+                    self.unflushed = true;
+                    self.advance(taken);
+                }
+                Poll::Ready(Err(error)) => self.fail(error),
+            }
+        }
+        true
+    }
+
+    /// Takes note that the stream took `taken` bytes.
+    fn advance(&mut self, mut taken: usize) {
+        self.sent_bytes += taken as u64;
+        while taken > 0
+            && let Some(front) = self.queue.front()
+        {
+            let left = front.frame.len() - self.written;
+            let now = left.min(taken);
+            taken -= now;
+            if front.own.is_none() {
+                self.bytes -= now;
+            }
+            if now < left {
+                self.written += now;
+                break;
+            }
+            self.written = 0;
+            let _ = self.queue.pop_front();
+            if let Some(pace) = &mut self.pace {
+                pace.next = Instant::now() + pace.gap;
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
+            self.queue = VecDeque::new();
+        }
+        self.wake_waiting();
+    }
+
+    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
+    fn make_room(&mut self, len: usize, capacity: usize) -> bool {
+        let begun = usize::from(self.written > 0);
+        let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
+        let freed: usize =
+            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
+        let kept = self.bytes - freed;
+        if kept != 0 && kept.saturating_add(len) > capacity {
+            return false;
+        }
+        let mut at = begun;
+        while !self.fits(len, capacity) && at < self.queue.len() {
+            if droppable(&self.queue[at]) {
+                if let Some(entry) = self.queue.remove(at) {
+                    self.bytes -= entry.frame.len();
+                    self.dropped += 1;
+                }
+            } else {
+                at += 1;
+            }
+        }
+        self.fits(len, capacity)
+    }
+
+    fn request_close(&mut self, request: CloseRequest) -> bool {
+        if self.stage != Stage::Open {
+            return false;
+        }
+        self.stage = Stage::Closing;
+        self.close = Some(request);
+        self.abandon_parts();
+        self.wake_waiting();
+        self.wake_link();
+        true
+    }
+
+    /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
+    fn abandon_parts(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
+            parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
+        }
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.failed.get_or_insert(error);
+        self.give_up();
+        self.wake_link();
+    }
+
+    fn give_up(&mut self) {
+        self.stage = Stage::Closed;
+        let lost = self.queue.iter().filter(|entry| entry.own.is_none()).count();
+        self.dropped += lost as u64;
+        self.queue = VecDeque::new();
+        self.written = 0;
+        self.bytes = 0;
+        self.unflushed = false;
+        self.abandon_parts();
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&mut self) {
+        if self.stage == Stage::Open {
+            self.waiting.wake_first();
+        } else {
+            self.waiting.wake_all();
+        }
+        if let Some(parts) = &mut self.parts
+            && let Some(writer) = parts.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    fn wake_link(&self) {
+        if let Some(link) = &self.link {
+            link.wake_by_ref();
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("stage", &self.stage)
+            .field("frames", &self.queue.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
