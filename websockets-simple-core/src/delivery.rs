@@ -1,11 +1,15 @@
 //! From the link to the user: what was received waits here, in order, until the handler has taken it.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,6 +26,9 @@ pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub trait Recipient: Send + 'static {
     /// What the connection's handles share.
     type Connection: AsRef<Line> + Send + Sync + 'static;
+
+    /// Which end this connection belongs to, for [`current_owner`].
+    fn owner(&self) -> u64;
 
     /// The connection is open. The first call.
     fn connected(&mut self, at: Moment) -> Option<Handling>;
@@ -99,6 +106,7 @@ impl<R: Recipient> Delivery<R> {
 
     /// Lets the handler work: ready when it has nothing left to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _inside = Inside::enter(self.recipient.owner());
         for _ in 0..MESSAGES_PER_TURN {
             if let Some(running) = &mut self.running {
                 match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
@@ -170,6 +178,39 @@ impl<R: Recipient> Delivery<R> {
         {
             self.panicked(&*panic);
         }
+    }
+}
+
+thread_local! {
+    static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The end inside one of whose handlers this is called, if any. A wait for that end must not wait for the
+/// handler it is called from.
+#[must_use]
+pub fn current_owner() -> Option<u64> {
+    OWNER.get()
+}
+
+/// A number for a new end.
+#[must_use]
+pub fn new_owner() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// While this lives, the thread is inside a handler.
+struct Inside(Option<u64>);
+
+impl Inside {
+    fn enter(owner: u64) -> Self {
+        Self(OWNER.replace(Some(owner)))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        OWNER.set(self.0);
     }
 }
 

@@ -61,7 +61,6 @@ pub trait NumericEnum: Copy + 'static {
 /// # Errors
 ///
 /// Only those of the serializer.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 pub fn serialize<E: NumericEnum, S: Serializer>(variant: &E, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_i64(variant.number())
 }

@@ -42,7 +42,7 @@ use serde::{
 
 use self::iso::{Iso, Parsed};
 
-/// The present time, [cut](cut) to what the wire can carry.
+/// The present time, [`cut`] down to what the wire can carry.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
     cut(Utc::now())

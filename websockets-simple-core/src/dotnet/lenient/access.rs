@@ -145,8 +145,10 @@ impl Name {
 }
 
 fn same_but_for_case(one: &str, other: &str) -> bool {
-    let lower = |text: &'_ str| text.to_lowercase();
-    one.eq_ignore_ascii_case(other) || !(one.is_ascii() || other.is_ascii()) && lower(one) == lower(other)
+    if one.is_ascii() || other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    one.to_lowercase() == other.to_lowercase()
 }
 
 impl<'de> DeserializeSeed<'de> for Name {

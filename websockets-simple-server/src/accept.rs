@@ -1,0 +1,190 @@
+//! One run of a server: bind, accept, stop.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
+
+use crate::{
+    Endpoint, Event, Identity,
+    error::StartError,
+    event::ServerEventKind,
+    limits::Full,
+    server::{InSession, Run, Shared, StopReport},
+    session::{self, Arrival},
+};
+
+/// Refusals beyond the limit that are answered at the same time; more are hung up on.
+const REFUSERS: usize = 32;
+
+/// Longest pause after an error of `accept`, such as too many open files.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time for those who are told that the server has stopped.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Binds all endpoints and hands them to a task that lives until the server has stopped.
+pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+    let endpoints = shared.params.endpoints_ref();
+    if endpoints.is_empty() {
+        return Err(StartError::NoEndpoint);
+    }
+    let mut listeners = Vec::new();
+    {
+        let mut bound = shared.bound();
+        for (n, endpoint) in endpoints.iter().enumerate() {
+            let listener = endpoint
+                .bind(bound.get(n).copied())
+                .map_err(|source| StartError::Bind { endpoint: endpoint.clone(), source })?;
+            listeners.push((listener, endpoint.clone()));
+        }
+        let addrs: io::Result<Vec<SocketAddr>> =
+            listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
+        *bound = addrs.map_err(|source| StartError::Bind { endpoint: endpoints[0].clone(), source })?;
+    }
+    let addrs = shared.bound().clone();
+    let stop = CancellationToken::new();
+    let (reporter, report) = watch::channel(None);
+    shared.subscriptions.lift_bounds(false);
+    runtime.spawn(run(Arc::clone(shared), listeners, stop.clone(), reporter));
+    Ok(Run { stop, addrs, report })
+}
+
+/// The task that owns all others of a server.
+async fn run<I: Identity>(
+    shared: Arc<Shared<I>>,
+    listeners: Vec<(TcpListener, Endpoint)>,
+    stop: CancellationToken,
+    reporter: watch::Sender<Option<StopReport>>,
+) {
+    let sessions = TaskTracker::new();
+    let mut flushers = JoinSet::new();
+    for n in 0..shared.flushers.len() {
+        let shared = Arc::clone(&shared);
+        flushers.spawn(async move { shared.flushers[n].run().await });
+    }
+    let mut acceptors = JoinSet::new();
+    for (listener, endpoint) in listeners {
+        acceptors.spawn(accept(Arc::clone(&shared), listener, endpoint, stop.clone(), sessions.clone()));
+    }
+
+    stop.cancelled().await;
+
+    // 1. Nobody new.
+    while acceptors.join_next().await.is_some() {}
+    // 2. Everybody is told, what is queued leaves, handlers finish.
+    shared.subscriptions.lift_bounds(true);
+    shared.close_all();
+    let patience = shared.params.stop_timeout_value();
+    let in_time = tokio::time::timeout(patience, shared.tally.at_rest()).await.is_ok();
+    // 3. Who is not done by now loses their handler; the rest is quick.
+    if !in_time {
+        shared.kill_all();
+        let _ = tokio::time::timeout(LAST_WORD * 2, shared.tally.at_rest()).await;
+    }
+    let report = shared.tally.take_report();
+    flushers.shutdown().await;
+    shared.has_stopped();
+    if let Some(telling) = shared.subscriptions.tell(Event::server(ServerEventKind::Stopped(report))) {
+        let _ = tokio::time::timeout(LAST_WORD, telling).await;
+    }
+    tracing::info!(?report, "stopped");
+    let _ = reporter.send(Some(report));
+    // 4. Handlers that waited for the stop go on from here.
+    sessions.close();
+    if tokio::time::timeout(patience, sessions.wait()).await.is_err() {
+        shared.kill_all();
+        sessions.wait().await;
+    }
+}
+
+/// Accepts on one listener. Awaits nothing but the listener, a pause after an error, and the stop.
+async fn accept<I: Identity>(
+    shared: Arc<Shared<I>>,
+    listener: TcpListener,
+    endpoint: Endpoint,
+    stop: CancellationToken,
+    sessions: TaskTracker,
+) {
+    let refusers = Arc::new(tokio::sync::Semaphore::new(REFUSERS));
+    let mut pause = Duration::ZERO;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer_addr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if is_of_one_connection(&error) {
+                    continue;
+                }
+                pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
+                tracing::warn!(%error, ?pause, "accept failed");
+                raise(&shared, &sessions, ErrorStage::Accept, EventError::new(error), None);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => continue,
+                }
+            }
+        };
+        pause = Duration::ZERO;
+        let arrival = match shared.slots.take(peer_addr.ip()) {
+            Ok(slot) => Arrival::Welcome(slot),
+            Err(full) => match Arc::clone(&refusers).try_acquire_owned() {
+                Ok(permit) => Arrival::Surplus(full, permit),
+                Err(_) => continue,
+            },
+        };
+        begin(&shared, &sessions, stream, peer_addr, &endpoint, arrival);
+    }
+}
+
+fn begin<I: Identity>(
+    shared: &Arc<Shared<I>>,
+    sessions: &TaskTracker,
+    stream: TcpStream,
+    peer_addr: SocketAddr,
+    endpoint: &Endpoint,
+    arrival: Arrival,
+) {
+    let in_session = InSession::new(shared);
+    let session = session::session(Arc::clone(shared), stream, peer_addr, endpoint.clone(), arrival);
+    sessions.spawn(async move {
+        session.await;
+        drop(in_session);
+    });
+}
+
+/// Tells an error that belongs to no connection, in a task of its own: accepting does not wait for it.
+fn raise<I: Identity>(
+    shared: &Arc<Shared<I>>,
+    sessions: &TaskTracker,
+    stage: ErrorStage,
+    error: EventError,
+    peer_addr: Option<SocketAddr>,
+) {
+    let event = Event::Error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc));
+    if let Some(telling) = shared.subscriptions.tell(event) {
+        sessions.spawn(telling);
+    }
+}
+
+/// Errors that say something of the connection that was to be accepted, not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

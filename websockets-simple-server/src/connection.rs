@@ -1,0 +1,263 @@
+//! The handle of one open connection.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use websockets_simple_core::{
+    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
+};
+
+use crate::{
+    Authenticated, Identity, RequestHead, Server, User, UserId,
+    server::Shared,
+};
+
+/// Identifies a connection of this process.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A handle of one open connection; cloning it gives another handle of the same.
+///
+/// Handles may be kept: they do not hold the socket open, and sending on one whose connection has ended answers
+/// [`SendError::Closed`].
+pub struct Connection<I: Identity>(pub(crate) Arc<Inner<I>>);
+
+/// What all handles of a connection share.
+pub(crate) struct Inner<I: Identity> {
+    pub(crate) line: Line,
+    pub(crate) id: ConnectionId,
+    pub(crate) shared: Arc<Shared<I>>,
+    pub(crate) head: RequestHead,
+    pub(crate) subprotocol: Option<Arc<str>>,
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) state: Mutex<http::Extensions>,
+}
+
+impl<I: Identity> Connection<I> {
+    /// Identifies the connection as long as the process lives.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.0.id
+    }
+
+    /// The channel: the path of the request, percent-decoded, or `/` if the path was the token.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.0.head.channel()
+    }
+
+    /// The first query parameter of that name, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.0.head.query(name)
+    }
+
+    /// The head of the request that opened the connection, without its token.
+    #[must_use]
+    pub fn request(&self) -> &RequestHead {
+        &self.0.head
+    }
+
+    /// A header of the request, as far as it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.head.header(name)
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.subprotocol.as_deref()
+    }
+
+    /// The address of ours that the peer connected to.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.0.endpoint
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.0.peer_addr
+    }
+
+    /// When the handshake was complete.
+    #[must_use]
+    pub fn connected_since(&self) -> DateTime<Utc> {
+        self.0.since
+    }
+
+    /// Messages and bytes each way, what waits, how far away the peer is.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.0.line.statistics()
+    }
+
+    /// The server this connection belongs to. Use it inside handlers instead of a clone of the server: a
+    /// handler that owns its server keeps it from ever being dropped.
+    #[must_use]
+    pub fn server(&self) -> Server<I> {
+        Server::of(&self.0.shared)
+    }
+
+    /// Whether messages can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.line.is_open()
+    }
+
+    /// How the connection ended, once it has.
+    #[must_use]
+    pub fn end(&self) -> Option<&Disconnect> {
+        self.0.line.end()
+    }
+
+    /// Keeps a value of the application's own on the connection, one per type. Answers the one it replaces.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, state: T) -> Option<T> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).insert(state)
+    }
+
+    /// A copy of the value of this type that was kept with [`insert`](Self::insert). Values that change go in
+    /// an `Arc<Mutex<_>>`.
+    #[must_use]
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).get::<T>().cloned()
+    }
+
+    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
+    /// [`Message`](websockets_simple_core::Message) raw.
+    ///
+    /// Messages leave in the order of the calls. With [`OverflowPolicy::Wait`] this waits for room in the
+    /// outbox; with the other policies it never waits.
+    ///
+    /// [`OverflowPolicy::Wait`]: websockets_simple_core::OverflowPolicy::Wait
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, nothing was sent.
+    pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
+        let message = message.into_message()?;
+        self.0.line.send(&message, self.0.shared.subscriptions.wants_notices()).await
+    }
+
+    /// Sends a message without ever waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
+    pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
+        let message = message.into_message()?;
+        self.0.line.try_send(&message, self.0.shared.subscriptions.wants_notices())
+    }
+
+    /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
+    /// one is finished.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, nothing has begun.
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
+        self.0.line.send_parts().await
+    }
+
+    /// Closes the connection: what is queued leaves, then Close with this code and reason (cut to 123 bytes).
+    /// Resolves when the transport is let go of, at the latest after the close timeout. May be called from a
+    /// handler of this connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection closes even if this is dropped before it resolves, once it was polled.
+    pub async fn disconnect(&self, code: CloseCode, reason: &str) {
+        self.close(code, reason);
+        self.0.line.ended().await;
+    }
+
+    /// As [`disconnect`](Self::disconnect), without waiting for it. False if it was ending already.
+    pub fn close(&self, code: CloseCode, reason: &str) -> bool {
+        self.0.line.close(EndedBy::Local, code, reason)
+    }
+}
+
+impl<T: UserId> Connection<User<T>> {
+    /// Whose connection it is.
+    ///
+    /// # Panics
+    ///
+    /// Never: an authenticated server admits nobody without a user.
+    #[must_use]
+    pub fn user_id(&self) -> &T {
+        self.authenticated().id()
+    }
+
+    /// What the user service said when it admitted the user.
+    ///
+    /// # Panics
+    ///
+    /// Never: an authenticated server admits nobody without a user.
+    #[must_use]
+    pub fn authenticated(&self) -> &Authenticated<T> {
+        self.0.user.as_ref().expect("an authenticated server admits nobody without a user")
+    }
+}
+
+impl<I: Identity> AsRef<Line> for Inner<I> {
+    fn as_ref(&self) -> &Line {
+        &self.line
+    }
+}
+
+impl<I: Identity> Clone for Connection<I> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<I: Identity> PartialEq for Connection<I> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl<I: Identity> Eq for Connection<I> {}
+
+impl<I: Identity> fmt::Debug for Connection<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.0.id.0)
+            .field("peer_addr", &self.0.peer_addr)
+            .field("channel", &self.channel())
+            .field("user", &self.0.user)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,560 @@
+//! `Server<I>`, and the two names under which users know it.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use websockets_simple_core::{
+    CloseCode, Delivery, EncodeError, EndedBy, Events, Flusher, Handler, IntoMessage, LinkConfig, Message, Side,
+    SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
+};
+
+use crate::{
+    Anonymous, Connection, ConnectionId, Event, Identity, ServerParams, User, UserId, UserService,
+    accept,
+    admission::{Admission, Everyone, KnownUsers},
+    audience::{Audience, Whom},
+    connection::Inner,
+    error::StartError,
+    event::ServerEventKind,
+    limits::Slots,
+    registry::Registry,
+};
+
+/// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
+///
+/// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
+/// server stops as with [`stop`](Self::stop).
+///
+/// The life of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
+/// [`start`](Self::start), [`stop`](Self::stop), and `start` again; subscriptions survive a stop, and an endpoint
+/// with port 0 keeps the port that it was given.
+pub struct Server<I: Identity> {
+    shared: Arc<Shared<I>>,
+}
+
+/// A server that admits everybody.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{Event, Message, ServerParams, WebsocketServer};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = WebsocketServer::new(ServerParams::local());
+/// server.on(|event| async move {
+///     if let Event::Message(event) = event {
+///         let _ = event.connection.send(event.message).await;
+///     }
+/// });
+/// server.start().await?;
+/// println!("listening on {}", server.local_addr().expect("it runs"));
+/// server.stop().await;
+/// # Ok(()) }
+/// ```
+pub type WebsocketServer = Server<Anonymous>;
+
+/// A server whose connections belong to users with ids of type `T`, told apart by a [`UserService`].
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{MemoryUsers, ServerParams, WebsocketServerAuth};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let users = MemoryUsers::new();
+/// users.add("a secret of at least 128 bit", 7_i64);
+/// let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
+/// server.start().await?;
+/// server.to_user(&7).send("hello on every device")?;
+/// assert!(!server.is_user_connected(&7));
+/// server.stop().await;
+/// # Ok(()) }
+/// ```
+pub type WebsocketServerAuth<T> = Server<User<T>>;
+
+/// Decides what happens to a received message before it becomes an event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Inbound {
+    /// The message, or another in its place, becomes the event.
+    Deliver(Message),
+    /// The message is ignored.
+    Drop,
+    /// The connection is closed with this code and reason.
+    Refuse(CloseCode, String),
+}
+
+type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
+
+/// How a stop went: how many connections ended which way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Ended in order: both sides said Close.
+    pub clean: usize,
+    /// Ended without the peer's Close.
+    pub unclean: usize,
+    /// Still had a handler at work at the deadline, which was dropped.
+    pub dropped: usize,
+}
+
+/// What all handles of a server, its connections and its tasks share.
+pub(crate) struct Shared<I: Identity> {
+    pub(crate) params: ServerParams,
+    pub(crate) admission: Box<dyn Admission<I>>,
+    pub(crate) registry: Arc<Registry<I>>,
+    pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
+    pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
+    pub(crate) link: Arc<LinkConfig>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) inbound: OnceLock<Box<Hook<I>>>,
+    pub(crate) owner: u64,
+    pub(crate) tally: Tally,
+    next_id: AtomicU64,
+    handles: AtomicUsize,
+    life: Mutex<Life>,
+    /// Ports that endpoints with port 0 were given.
+    bound: Mutex<Vec<SocketAddr>>,
+}
+
+/// Counts that a stop waits for and reports.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) clean: AtomicUsize,
+    pub(crate) unclean: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
+    /// Tasks of connections, handshakes included.
+    pub(crate) sessions: AtomicUsize,
+    /// Handlers that wait for the stop themselves.
+    pub(crate) waiting_inside: AtomicUsize,
+    /// Rings when one of the two above changes.
+    pub(crate) changed: Notify,
+}
+
+enum Life {
+    Stopped,
+    Starting,
+    Running(Run),
+}
+
+/// One run of the server, from start to stop.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) stop: CancellationToken,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) report: watch::Receiver<Option<StopReport>>,
+}
+
+impl WebsocketServer {
+    /// A server that admits everybody. Opens no socket yet.
+    #[must_use]
+    pub fn new(params: ServerParams) -> Self {
+        Self::with_admission(params, Box::new(Everyone))
+    }
+}
+
+impl<T: UserId> WebsocketServerAuth<T> {
+    /// A server that admits whom the user service knows. Opens no socket yet.
+    #[must_use]
+    pub fn new(params: ServerParams, users: impl UserService<Id = T>) -> Self {
+        Self::with_admission(params, Box::new(KnownUsers::new(users)))
+    }
+
+    /// All connections of one user.
+    pub fn to_user(&self, user: &T) -> Audience<User<T>> {
+        Audience::new(&self.shared, Whom::User(user.clone()))
+    }
+
+    /// The users that are connected, each once, in no particular order.
+    #[must_use]
+    pub fn identities(&self) -> Vec<ConnectedUser<T>> {
+        self.shared.registry.users().into_iter().filter_map(|id| self.identity(&id)).collect()
+    }
+
+    /// One user and their connections, while there are any.
+    #[must_use]
+    pub fn identity(&self, user: &T) -> Option<ConnectedUser<T>> {
+        let connections = self.shared.registry.user(user);
+        (!connections.is_empty()).then(|| ConnectedUser { id: user.clone(), connections: connections.to_vec() })
+    }
+
+    /// Whether a user has a connection. False as soon as the last one has ended.
+    #[must_use]
+    pub fn is_user_connected(&self, user: &T) -> bool {
+        self.shared.registry.has_user(user)
+    }
+
+    /// Closes all connections of a user; answers how many. Resolves when their transports are let go of.
+    ///
+    /// # Cancel safety
+    ///
+    /// They close even if this is dropped before it resolves, once it was polled.
+    pub async fn disconnect_user(&self, user: &T, code: CloseCode, reason: &str) -> usize {
+        let connections = self.shared.registry.user(user);
+        let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();
+        for connection in connections.iter() {
+            connection.0.line.ended().await;
+        }
+        closed
+    }
+}
+
+/// A user with at least one connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectedUser<T: UserId> {
+    /// Who it is.
+    pub id: T,
+    /// Their connections.
+    pub connections: Vec<Connection<User<T>>>,
+}
+
+impl<I: Identity> Server<I> {
+    fn with_admission(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
+        let limits = params.limits_ref();
+        let mut link = LinkConfig::new(Side::Server);
+        link.message_size = limits.message_size_bytes();
+        link.heartbeat = params.heartbeat_ref();
+        link.ping_text = params.compatibility_ref().ping_text();
+        link.messages_per_second = limits.messages_per_second_value();
+        link.bytes_per_second = limits.bytes_per_second_value();
+        link.idle = limits.idle_value();
+        link.close_timeout = params.close_timeout_value();
+        let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let shared = Shared {
+            slots: Slots::new(limits),
+            params,
+            admission,
+            registry: Arc::new(Registry::new()),
+            subscriptions: Arc::new(Subscriptions::new()),
+            flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
+            link: Arc::new(link),
+            inbound: OnceLock::new(),
+            owner: new_owner(),
+            tally: Tally::default(),
+            next_id: AtomicU64::new(1),
+            handles: AtomicUsize::new(1),
+            life: Mutex::new(Life::Stopped),
+            bound: Mutex::new(Vec::new()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn of(shared: &Arc<Shared<I>>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared) }
+    }
+
+    /// Looks at every received message before it becomes an event: it can be let through, changed, ignored, or
+    /// end the connection. Runs in the connection's task and must not block. The first hook counts.
+    #[must_use]
+    pub fn with_inbound(self, hook: impl Fn(&Connection<I>, Message) -> Inbound + Send + Sync + 'static) -> Self {
+        let _ = self.shared.inbound.set(Box::new(hook));
+        self
+    }
+
+    /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
+    pub fn on<F, Fut>(&self, handler: F) -> Subscription<Event<I>>
+    where
+        F: Fn(Event<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.shared.subscriptions.on(SubscribeOptions::default(), handler)
+    }
+
+    /// As [`on`](Self::on), with options.
+    pub fn on_with<F, Fut>(&self, options: SubscribeOptions, handler: F) -> Subscription<Event<I>>
+    where
+        F: Fn(Event<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let subscription = self.shared.subscriptions.on(options, handler);
+        self.wake_for_replay(options);
+        subscription
+    }
+
+    /// Calls a handler with state of its own for every event. The subscription lasts until it is unsubscribed.
+    pub fn subscribe(&self, handler: impl Handler<Event<I>>) -> Subscription<Event<I>> {
+        self.subscribe_with(SubscribeOptions::default(), handler)
+    }
+
+    /// As [`subscribe`](Self::subscribe), with options.
+    pub fn subscribe_with(
+        &self,
+        options: SubscribeOptions,
+        handler: impl Handler<Event<I>>,
+    ) -> Subscription<Event<I>> {
+        let subscription = self.shared.subscriptions.subscribe(options, handler);
+        self.wake_for_replay(options);
+        subscription
+    }
+
+    /// Events as a bounded stream.
+    #[must_use]
+    pub fn events(&self) -> Events<Event<I>> {
+        self.events_with(SubscribeOptions::default())
+    }
+
+    /// As [`events`](Self::events), with options.
+    #[must_use]
+    pub fn events_with(&self, options: SubscribeOptions) -> Events<Event<I>> {
+        let events = self.shared.subscriptions.stream(options);
+        self.wake_for_replay(options);
+        events
+    }
+
+    /// Each connection tells its replayed Connected in its own task.
+    fn wake_for_replay(&self, options: SubscribeOptions) {
+        if options.replay {
+            for connection in self.shared.registry.all().iter() {
+                connection.0.line.wake();
+            }
+        }
+    }
+
+    /// Listens on all endpoints and begins to accept. When this returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when the server runs already or an endpoint cannot be bound; the server is then as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the server may or may not have started; `stop` brings it back to rest.
+    pub async fn start(&self) -> Result<(), StartError> {
+        {
+            let mut life = self.shared.life();
+            if !matches!(*life, Life::Stopped) {
+                return Err(StartError::AlreadyRunning);
+            }
+            *life = Life::Starting;
+        }
+        let run = match accept::bind_and_run(&self.shared) {
+            Ok(run) => run,
+            Err(error) => {
+                *self.shared.life() = Life::Stopped;
+                return Err(error);
+            }
+        };
+        let addrs = run.addrs.clone();
+        *self.shared.life() = Life::Running(run);
+        tracing::info!(?addrs, "listening");
+        if let Some(telling) = self.shared.subscriptions.tell(Event::server(ServerEventKind::Started(addrs))) {
+            telling.await;
+        }
+        Ok(())
+    }
+
+    /// Stops: no new connections, handshakes on their way are refused with 503, everybody else is closed with
+    /// 1001 after what is queued for them, handlers finish. What is not done by the stop timeout is dropped.
+    /// Resolves when that is over and says how it went.
+    ///
+    /// A handler may call it: the stop then does not wait for that handler.
+    ///
+    /// # Cancel safety
+    ///
+    /// The server stops even if this is dropped before it resolves, once it was polled.
+    pub async fn stop(&self) -> StopReport {
+        let Some(mut run) = self.shared.run() else { return StopReport::default() };
+        run.stop.cancel();
+        let inside = current_owner() == Some(self.shared.owner);
+        let _inside = inside.then(|| WaitingInside::new(&self.shared.tally));
+        match run.report.wait_for(Option::is_some).await {
+            Ok(report) => report.unwrap_or_default(),
+            // The runtime is shutting down, and the server with it.
+            Err(_) => StopReport::default(),
+        }
+    }
+
+    /// Whether it accepts connections.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.run().is_some_and(|run| !run.stop.is_cancelled())
+    }
+
+    /// The address of the first endpoint, while the server runs.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addrs().first().copied()
+    }
+
+    /// The addresses of all endpoints, while the server runs.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.run().map(|run| run.addrs).unwrap_or_default()
+    }
+
+    /// All open connections, in no particular order.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection<I>> {
+        self.shared.registry.all().to_vec()
+    }
+
+    /// One open connection.
+    #[must_use]
+    pub fn connection(&self, id: ConnectionId) -> Option<Connection<I>> {
+        self.shared.registry.get(id)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.shared.registry.count()
+    }
+
+    /// All connections.
+    pub fn to_all(&self) -> Audience<I> {
+        Audience::new(&self.shared, Whom::All)
+    }
+
+    /// All connections of a channel: those whose request had this path, percent-decoded, leading slash included,
+    /// case-sensitive.
+    pub fn to_channel(&self, channel: &str) -> Audience<I> {
+        Audience::new(&self.shared, Whom::Channel(channel.into()))
+    }
+
+    /// Sends a message to all connections; short for [`to_all`](Self::to_all).
+    ///
+    /// # Errors
+    ///
+    /// When the value has no form on the wire.
+    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, EncodeError> {
+        self.to_all().send(message)
+    }
+}
+
+impl<I: Identity> Shared<I> {
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) -> Option<Run> {
+        match &*self.life() {
+            Life::Running(run) => Some(run.clone()),
+            Life::Stopped | Life::Starting => None,
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        match &*self.life() {
+            Life::Running(run) => run.stop.is_cancelled(),
+            Life::Stopped => true,
+            Life::Starting => false,
+        }
+    }
+
+    pub(crate) fn has_stopped(&self) {
+        *self.life() = Life::Stopped;
+    }
+
+    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes everybody: the server stops.
+    pub(crate) fn close_all(&self) {
+        for connection in self.registry.all().iter() {
+            connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+        }
+    }
+
+    /// Drops the handlers of everybody who is left.
+    pub(crate) fn kill_all(&self) {
+        for connection in self.registry.all().iter().chain(self.registry.draining().iter()) {
+            connection.0.line.kill();
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn take_report(&self) -> StopReport {
+        StopReport {
+            clean: self.clean.swap(0, Ordering::Relaxed),
+            unclean: self.unclean.swap(0, Ordering::Relaxed),
+            dropped: self.dropped.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Resolves when nothing is at work but handlers that wait for this.
+    pub(crate) async fn at_rest(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.sessions.load(Ordering::Acquire) <= self.waiting_inside.load(Ordering::Acquire) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Counts a task of a connection while it lives, also through a panic.
+pub(crate) struct InSession<I: Identity>(Arc<Shared<I>>);
+
+impl<I: Identity> InSession<I> {
+    pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
+        shared.tally.sessions.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl<I: Identity> Drop for InSession<I> {
+    fn drop(&mut self) {
+        self.0.tally.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.0.tally.changed.notify_waiters();
+    }
+}
+
+struct WaitingInside<'a>(&'a Tally);
+
+impl<'a> WaitingInside<'a> {
+    fn new(tally: &'a Tally) -> Self {
+        tally.waiting_inside.fetch_add(1, Ordering::AcqRel);
+        tally.changed.notify_waiters();
+        Self(tally)
+    }
+}
+
+impl Drop for WaitingInside<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_inside.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl<I: Identity> Clone for Server<I> {
+    fn clone(&self) -> Self {
+        Self::of(&self.shared)
+    }
+}
+
+impl<I: Identity> Drop for Server<I> {
+    fn drop(&mut self) {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(run) = self.shared.run()
+        {
+            run.stop.cancel();
+        }
+    }
+}
+
+impl<I: Identity> fmt::Debug for Server<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("running", &self.is_running())
+            .field("local_addrs", &self.local_addrs())
+            .field("connections", &self.connection_count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+//! The life of one connection, read once from top to bottom.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+use websockets_simple_core::{
+    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
+    ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator, OutboxConfig,
+    Recipient, Side, Transport,
+};
+
+use crate::{
+    Connection, Endpoint, Event, Identity, Inbound, ServerParams,
+    admission::Admission,
+    connection::Inner,
+    handshake::{self, Ended, Front, Opened},
+    limits::{Full, SlotPermit},
+    refusal::Refusal,
+    registry::{Registered, Seat},
+    server::Shared,
+};
+
+/// How long a handshake may still take once the server stops: enough to say so.
+const PARTING: Duration = Duration::from_millis(500);
+
+/// Whether there is room for a connection.
+pub(crate) enum Arrival {
+    Welcome(SlotPermit),
+    /// There is none; while this permit can be had the peer is told so.
+    Surplus(Full, OwnedSemaphorePermit),
+}
+
+/// Runs a connection from its first byte to its last.
+pub(crate) async fn session<I: Identity>(
+    shared: Arc<Shared<I>>,
+    stream: TcpStream,
+    peer_addr: SocketAddr,
+    endpoint: Endpoint,
+    arrival: Arrival,
+) {
+    let Ok(local_addr) = stream.local_addr() else { return };
+    let _ = stream.set_nodelay(true);
+    let (slot, surplus) = match arrival {
+        Arrival::Welcome(slot) => (Some(slot), None),
+        Arrival::Surplus(full, permit) => (None, Some((full, permit))),
+    };
+    let front = Arc::new(Desk {
+        shared: Arc::clone(&shared),
+        peer_addr,
+        surplus: surplus.as_ref().map(|(full, _)| *full),
+    });
+    // The handshake is boxed so that what it needs does not stay with the connection.
+    let opened = Box::pin(open(&front, stream, local_addr, &endpoint)).await;
+    let Some((opened, transport)) = opened else { return };
+    drop((front, surplus));
+    converse(shared, opened, transport, local_addr, peer_addr).await;
+    drop(slot);
+}
+
+type Arrived<I> = (Opened<(), I, Seat<I>>, Transport);
+
+/// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
+async fn open<I: Identity>(
+    front: &Arc<Desk<I>>,
+    stream: TcpStream,
+    local_addr: SocketAddr,
+    endpoint: &Endpoint,
+) -> Option<Arrived<I>> {
+    let deadline = front.shared.params.limits_ref().handshake_timeout_value();
+    let opening = async {
+        #[cfg(feature = "tls")]
+        if let Some(acceptor) = endpoint.acceptor() {
+            return match acceptor.accept(stream).await {
+                Ok(stream) => greet(front, stream, local_addr, Transport::shared).await,
+                Err(error) => {
+                    front.failed(ErrorStage::Tls, EventError::new(error), Some(front.peer_addr));
+                    None
+                }
+            };
+        }
+        greet(front, stream, local_addr, Transport::tcp).await
+    };
+    let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
+    let opened = tokio::select! {
+        opened = &mut opening => opened,
+        () = front.shared.stopping() => tokio::time::timeout(PARTING, &mut opening).await.ok()?,
+    };
+    match opened {
+        Ok(opened) => opened,
+        Err(_) => {
+            let error = EventError::new("the handshake took too long");
+            front.failed(ErrorStage::Handshake, error, Some(front.peer_addr));
+            None
+        }
+    }
+}
+
+async fn greet<I: Identity, S>(
+    front: &Arc<Desk<I>>,
+    stream: S,
+    local_addr: SocketAddr,
+    transport: impl FnOnce(S) -> Transport,
+) -> Option<Arrived<I>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match handshake::handshake(stream, Arc::clone(front), front.peer_addr, local_addr).await {
+        Ok(opened) => {
+            let Opened { stream, leftover, head, subprotocol, user, seat, farewell } = opened;
+            let stream = transport(stream);
+            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream))
+        }
+        Err(Ended::Refused(attempt, why)) => {
+            tracing::debug!(peer = %front.peer_addr, %why, "refused");
+            front.tell_refused(attempt, why).await;
+            None
+        }
+        Err(Ended::NoRequest) => None,
+    }
+}
+
+/// From the 101 to the end.
+async fn converse<I: Identity>(
+    shared: Arc<Shared<I>>,
+    opened: Opened<(), I, Seat<I>>,
+    transport: Transport,
+    endpoint: SocketAddr,
+    peer_addr: SocketAddr,
+) {
+    let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
+    let heartbeat = user
+        .as_ref()
+        .and_then(crate::Authenticated::heartbeat_override)
+        .unwrap_or_else(|| shared.params.heartbeat_ref());
+    let connection = Connection(Arc::new(Inner {
+        line: Line::new(Side::Server, outbox(&shared.params)),
+        id: shared.next_id(),
+        shared: Arc::clone(&shared),
+        head,
+        subprotocol,
+        user,
+        endpoint,
+        peer_addr,
+        since: chrono::Utc::now(),
+        state: Mutex::default(),
+    }));
+    let line = &connection.0.line;
+    let inner = Arc::clone(&connection.0);
+    let link = Arc::clone(&shared.link);
+    if let Some(text) = farewell {
+        let why = "not authorized".to_owned();
+        let _ = line.try_send(&Message::text(text), false);
+        line.close(EndedBy::Local, CloseCode::POLICY, &why);
+        let attempt = Attempt::new(Some(peer_addr), connection.channel());
+        let unknown = Unknown { shared, refused: Some((attempt, why)) };
+        Link::new(transport, leftover, inner, link, heartbeat, unknown).run().await;
+        return;
+    }
+    if let Some(text) = shared.params.success_text_ref() {
+        let _ = line.try_send(&Message::text(text), shared.subscriptions.wants_notices());
+    }
+    let registered = shared.registry.register(&connection);
+    if shared.is_stopping() {
+        // Too late for the round in which the stop closed everybody.
+        line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+    }
+    let member = Member {
+        narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
+        connection: connection.clone(),
+        registered: Some(registered),
+    };
+    let end = Link::new(transport, leftover, inner, link, heartbeat, member).run().await;
+    shared.registry.drained(connection.id());
+    shared.count_end(&connection, &end);
+    drop(seat);
+}
+
+fn outbox(params: &ServerParams) -> OutboxConfig {
+    OutboxConfig {
+        capacity: params.outbox_bytes(),
+        policy: params.overflow_ref(),
+        frame_pause: params.compatibility_ref().frame_pause(),
+        first_frame_pause: params.compatibility_ref().first_frame_pause(),
+    }
+}
+
+/// The server as one handshake sees it.
+struct Desk<I: Identity> {
+    shared: Arc<Shared<I>>,
+    peer_addr: SocketAddr,
+    surplus: Option<Full>,
+}
+
+impl<I: Identity> Front<I> for Desk<I> {
+    type Seat = Seat<I>;
+
+    fn params(&self) -> &ServerParams {
+        &self.shared.params
+    }
+
+    fn admission(&self) -> &dyn Admission<I> {
+        &*self.shared.admission
+    }
+
+    fn overloaded(&self) -> Option<Refusal> {
+        if self.shared.is_stopping() {
+            return Some(Refusal::stopping(&self.shared.params));
+        }
+        self.surplus.map(|full| Refusal::full(full, &self.shared.params))
+    }
+
+    async fn stopping(&self) {
+        self.shared.stopping().await;
+    }
+
+    async fn connecting(&self, attempt: Attempt) {
+        let event = ConnectionEvent::new(ConnectionEventKind::Connecting(attempt), Moment::now().utc);
+        self.tell(Event::Connection(event)).await;
+    }
+
+    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
+        let Some(user) = user else { return Ok(None) };
+        let limit = self.shared.params.limits_ref().connections_per_user_value();
+        match self.shared.registry.seat(user, limit) {
+            Some(seat) => Ok(Some(seat)),
+            None => Err(Refusal::too_many_of_user(&self.shared.params)),
+        }
+    }
+
+    fn failed(&self, stage: ErrorStage, error: EventError, peer: Option<SocketAddr>) {
+        let event = Event::Error(ErrorEvent::new(stage, error, peer, None, Moment::now().utc));
+        self.shared.tell_apart(event);
+    }
+}
+
+impl<I: Identity> Desk<I> {
+    async fn tell_refused(&self, attempt: Attempt, why: String) {
+        let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), Moment::now().utc);
+        self.tell(Event::Connection(event)).await;
+    }
+
+    async fn tell(&self, event: Event<I>) {
+        if let Some(telling) = self.shared.subscriptions.tell(event) {
+            telling.await;
+        }
+    }
+}
+
+/// Tells the events of an admitted connection.
+struct Member<I: Identity> {
+    connection: Connection<I>,
+    narrator: Narrator<Event<I>>,
+    registered: Option<Registered<I>>,
+}
+
+impl<I: Identity> Recipient for Member<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.connection.0.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
+    }
+
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+        let message = match self.connection.0.shared.inbound.get() {
+            None => message,
+            Some(hook) => match hook(&self.connection, message) {
+                Inbound::Deliver(message) => message,
+                Inbound::Drop => return None,
+                Inbound::Refuse(code, reason) => {
+                    self.connection.close(code, &reason);
+                    return None;
+                }
+            },
+        };
+        self.narrator.tell(self.message(Direction::Received, message, 0, at))
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+        self.narrator.tell(self.message(Direction::Sent, message, missed, at))
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+        let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
+        self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        let connection = &self.connection;
+        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+    }
+
+    fn released(&mut self) {
+        self.registered = None;
+    }
+
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+        self.narrator
+            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
+    }
+}
+
+impl<I: Identity> Member<I> {
+    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
+        Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -> Event<I> {
+    Event::Connection(ConnectionEvent::new(kind, at.utc))
+}
+
+/// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
+struct Unknown<I: Identity> {
+    shared: Arc<Shared<I>>,
+    refused: Option<(Attempt, String)>,
+}
+
+impl<I: Identity> Recipient for Unknown<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        let (attempt, why) = self.refused.take()?;
+        self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
+    }
+
+    fn received(&mut self, _message: Message, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        None
+    }
+
+    fn released(&mut self) {}
+
+    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
+        None
+    }
+}
+
+impl<I: Identity> Shared<I> {
+    fn count_end(&self, connection: &Connection<I>, end: &Disconnect) {
+        if !self.is_stopping() {
+            return;
+        }
+        let tally = &self.tally;
+        let ended = if connection.0.line.was_killed() {
+            &tally.dropped
+        } else if end.clean {
+            &tally.clean
+        } else {
+            &tally.unclean
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
