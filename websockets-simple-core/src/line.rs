@@ -152,6 +152,12 @@ impl Line {
         self.outbox.kill();
     }
 
+    /// Whether the link was told to give up its handler.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        self.outbox.was_killed()
+    }
+
     /// Gets the link to look after the connection.
     pub fn wake(&self) {
         self.outbox.wake();

@@ -401,6 +401,10 @@ impl Outbox {
         state.wake_link();
     }
 
+    pub(crate) fn was_killed(&self) -> bool {
+        self.lock().kill
+    }
+
     /// Gets the link's task to look after the connection.
     pub(crate) fn wake(&self) {
         self.lock().wake_link();

@@ -18,7 +18,12 @@ pub(crate) struct Permits {
 impl Permits {
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
-        Self { capacity, room: Semaphore::new(capacity), lifted: AtomicUsize::new(0), debt: AtomicUsize::new(0) }
+        Self {
+            capacity,
+            room: Semaphore::new(capacity),
+            lifted: AtomicUsize::new(0),
+            debt: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn try_take(&self, bytes: usize) -> bool {

@@ -132,15 +132,15 @@ impl<E: Observable> Subscriptions<E> {
     /// No subscriptions.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            list: RwLock::new(Arc::new([])),
-            version: AtomicU64::new(0),
-            notices: AtomicUsize::new(0),
-        }
+        Self { list: RwLock::new(Arc::new([])), version: AtomicU64::new(0), notices: AtomicUsize::new(0) }
     }
 
     /// Adds a handler.
-    pub fn subscribe(self: &Arc<Self>, options: SubscribeOptions, handler: impl Handler<E>) -> Subscription<E> {
+    pub fn subscribe(
+        self: &Arc<Self>,
+        options: SubscribeOptions,
+        handler: impl Handler<E>,
+    ) -> Subscription<E> {
         self.add(options, Sink::Handler(Box::new(Stateful(Arc::new(handler)))))
     }
 

@@ -1,12 +1,6 @@
 //! One run of a server: bind, accept, stop.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,7 +14,6 @@ use crate::{
     Endpoint, Event, Identity,
     error::StartError,
     event::ServerEventKind,
-    limits::Full,
     server::{InSession, Run, Shared, StopReport},
     session::{self, Arrival},
 };
@@ -149,7 +142,7 @@ async fn accept<I: Identity>(
                 Err(_) => continue,
             },
         };
-        begin(&shared, &sessions, stream, peer_addr, &endpoint, arrival);
+        begin(&shared, &sessions, stream, peer_addr, &endpoint, arrival, &stop);
     }
 }
 
@@ -160,9 +153,11 @@ fn begin<I: Identity>(
     peer_addr: SocketAddr,
     endpoint: &Endpoint,
     arrival: Arrival,
+    stop: &CancellationToken,
 ) {
     let in_session = InSession::new(shared);
-    let session = session::session(Arc::clone(shared), stream, peer_addr, endpoint.clone(), arrival);
+    let session =
+        session::session(Arc::clone(shared), stream, peer_addr, endpoint.clone(), arrival, stop.clone());
     sessions.spawn(async move {
         session.await;
         drop(in_session);

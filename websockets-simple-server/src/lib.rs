@@ -1,1 +1,79 @@
-//! Server.
+//! A WebSocket server with users, channels, limits and back-pressure.
+//!
+//! ```no_run
+//! use websockets_simple_server::{ConnectionEventKind, Event, ServerParams, WebsocketServer};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = WebsocketServer::new(ServerParams::new(8080));
+//! server.on(|event| async move {
+//!     match event {
+//!         Event::Connection(event) => println!("{:?}", event.kind),
+//!         Event::Message(event) => {
+//!             let everybody = event.connection.server().to_all();
+//!             let _ = everybody.except(&event.connection).send(event.message);
+//!         }
+//!         _ => {}
+//!     }
+//! });
+//! server.start().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! ```text
+//! IN    accept -> handshake -> admission -> registry -> Connected -> link -> handler(event)
+//!                 (deadline)   (UserService)                        (in the connection's own task)
+//!
+//! OUT   connection.send(m)         ->                            encode once, write now;
+//!       server.to_user(id).send(m) -> connections of the user -> queue only what the    -> bytes
+//!       server.broadcast(m)        -> all connections            socket did not take
+//!
+//! END   link ends once, for one reason -> unregister -> Disconnected(reason)
+//! ```
+//!
+//! What differs between [`WebsocketServer`] and [`WebsocketServerAuth`] is one type parameter of [`Server`];
+//! you need not write it out.
+
+mod accept;
+mod admission;
+mod audience;
+mod connection;
+mod credentials;
+mod endpoint;
+mod error;
+mod event;
+mod handshake;
+mod head;
+mod limits;
+mod loan;
+mod memory_users;
+mod params;
+mod refusal;
+mod registry;
+mod server;
+mod session;
+#[cfg(feature = "tls")]
+mod tls;
+mod user_service;
+
+pub use admission::{Anonymous, Identity, User};
+pub use async_trait::async_trait;
+pub use audience::Audience;
+pub use connection::{Connection, ConnectionId};
+pub use endpoint::Endpoint;
+pub use error::StartError;
+pub use event::{Event, ServerEvent, ServerEventKind};
+pub use head::RequestHead;
+pub use limits::Limits;
+pub use memory_users::MemoryUsers;
+pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use server::{ConnectedUser, Inbound, Server, StopReport, WebsocketServer, WebsocketServerAuth};
+#[cfg(feature = "tls")]
+pub use tls::{ServerTls, TlsError};
+pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+pub use websockets_simple_core::{
+    Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
+    Delivery, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
+    Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent,
+    OverflowPolicy, Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Statistics, SubscribeOptions,
+    Subscription, SubscriptionGuard, Text, Token, dotnet,
+};

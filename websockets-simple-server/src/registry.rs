@@ -98,16 +98,20 @@ impl<I: Identity> Registry<I> {
     }
 
     pub(crate) fn channel(&self, channel: &str) -> Arc<[Connection<I>]> {
-        self.lock().channels.get_mut(channel).map_or_else(|| Arc::new([]), Members::copy)
+        self.lock().channels.get_mut(channel).map(Members::copy).unwrap_or_default()
     }
 
     pub(crate) fn user(&self, user: &I::Id) -> Arc<[Connection<I>]> {
-        self.lock().users.get_mut(user).map_or_else(|| Arc::new([]), |entry| entry.members.copy())
+        self.lock().users.get_mut(user).map(|entry| entry.members.copy()).unwrap_or_default()
     }
 
     pub(crate) fn users(&self) -> Vec<I::Id> {
         let maps = self.lock();
-        maps.users.iter().filter(|(_, entry)| !entry.members.list.is_empty()).map(|(id, _)| id.clone()).collect()
+        maps.users
+            .iter()
+            .filter(|(_, entry)| !entry.members.list.is_empty())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub(crate) fn has_user(&self, user: &I::Id) -> bool {

@@ -1,25 +1,23 @@
 //! `Server<I>`, and the two names under which users know it.
 
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Poll,
 };
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
-    CloseCode, Delivery, EncodeError, EndedBy, Events, Flusher, Handler, IntoMessage, LinkConfig, Message, Side,
-    SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
+    CloseCode, Delivery, EncodeError, EndedBy, Events, Flusher, Handler, IntoMessage, LinkConfig, Message,
+    Side, SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
 };
 
 use crate::{
-    Anonymous, Connection, ConnectionId, Event, Identity, ServerParams, User, UserId, UserService,
-    accept,
+    Anonymous, Connection, ConnectionId, Event, Identity, ServerParams, User, UserId, UserService, accept,
     admission::{Admission, Everyone, KnownUsers},
     audience::{Audience, Whom},
     connection::Inner,
@@ -184,7 +182,8 @@ impl<T: UserId> WebsocketServerAuth<T> {
     #[must_use]
     pub fn identity(&self, user: &T) -> Option<ConnectedUser<T>> {
         let connections = self.shared.registry.user(user);
-        (!connections.is_empty()).then(|| ConnectedUser { id: user.clone(), connections: connections.to_vec() })
+        (!connections.is_empty())
+            .then(|| ConnectedUser { id: user.clone(), connections: connections.to_vec() })
     }
 
     /// Whether a user has a connection. False as soon as the last one has ended.
@@ -229,7 +228,8 @@ impl<I: Identity> Server<I> {
         link.bytes_per_second = limits.bytes_per_second_value();
         link.idle = limits.idle_value();
         link.close_timeout = params.close_timeout_value();
-        let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let workers =
+            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         let shared = Shared {
             slots: Slots::new(limits),
             params,
@@ -257,7 +257,10 @@ impl<I: Identity> Server<I> {
     /// Looks at every received message before it becomes an event: it can be let through, changed, ignored, or
     /// end the connection. Runs in the connection's task and must not block. The first hook counts.
     #[must_use]
-    pub fn with_inbound(self, hook: impl Fn(&Connection<I>, Message) -> Inbound + Send + Sync + 'static) -> Self {
+    pub fn with_inbound(
+        self,
+        hook: impl Fn(&Connection<I>, Message) -> Inbound + Send + Sync + 'static,
+    ) -> Self {
         let _ = self.shared.inbound.set(Box::new(hook));
         self
     }
@@ -348,7 +351,8 @@ impl<I: Identity> Server<I> {
         let addrs = run.addrs.clone();
         *self.shared.life() = Life::Running(run);
         tracing::info!(?addrs, "listening");
-        if let Some(telling) = self.shared.subscriptions.tell(Event::server(ServerEventKind::Started(addrs))) {
+        if let Some(telling) = self.shared.subscriptions.tell(Event::server(ServerEventKind::Started(addrs)))
+        {
             telling.await;
         }
         Ok(())
@@ -448,14 +452,6 @@ impl<I: Identity> Shared<I> {
         }
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        match &*self.life() {
-            Life::Running(run) => run.stop.is_cancelled(),
-            Life::Stopped => true,
-            Life::Starting => false,
-        }
-    }
-
     pub(crate) fn has_stopped(&self) {
         *self.life() = Life::Stopped;
     }
@@ -480,6 +476,16 @@ impl<I: Identity> Shared<I> {
 }
 
 impl Tally {
+    /// Counts the end of a connection during a stop.
+    pub(crate) fn count(&self, killed: bool, clean: bool) {
+        let ended = match (killed, clean) {
+            (true, _) => &self.dropped,
+            (false, true) => &self.clean,
+            (false, false) => &self.unclean,
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn take_report(&self) -> StopReport {
         StopReport {
             clean: self.clean.swap(0, Ordering::Relaxed),

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
     ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator, OutboxConfig,
@@ -45,6 +46,7 @@ pub(crate) async fn session<I: Identity>(
     peer_addr: SocketAddr,
     endpoint: Endpoint,
     arrival: Arrival,
+    stop: CancellationToken,
 ) {
     let Ok(local_addr) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
@@ -55,13 +57,14 @@ pub(crate) async fn session<I: Identity>(
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer_addr,
+        stop: stop.clone(),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
     // The handshake is boxed so that what it needs does not stay with the connection.
     let opened = Box::pin(open(&front, stream, local_addr, &endpoint)).await;
     let Some((opened, transport)) = opened else { return };
     drop((front, surplus));
-    converse(shared, opened, transport, local_addr, peer_addr).await;
+    converse(shared, opened, transport, local_addr, peer_addr, stop).await;
     drop(slot);
 }
 
@@ -81,7 +84,7 @@ async fn open<I: Identity>(
             return match acceptor.accept(stream).await {
                 Ok(stream) => greet(front, stream, local_addr, Transport::shared).await,
                 Err(error) => {
-                    front.failed(ErrorStage::Tls, EventError::new(error), Some(front.peer_addr));
+                    front.failed(ErrorStage::Tls, EventError::new(error)).await;
                     None
                 }
             };
@@ -91,13 +94,13 @@ async fn open<I: Identity>(
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
         opened = &mut opening => opened,
-        () = front.shared.stopping() => tokio::time::timeout(PARTING, &mut opening).await.ok()?,
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok()?,
     };
     match opened {
         Ok(opened) => opened,
         Err(_) => {
             let error = EventError::new("the handshake took too long");
-            front.failed(ErrorStage::Handshake, error, Some(front.peer_addr));
+            front.failed(ErrorStage::Handshake, error).await;
             None
         }
     }
@@ -134,6 +137,7 @@ async fn converse<I: Identity>(
     transport: Transport,
     endpoint: SocketAddr,
     peer_addr: SocketAddr,
+    stop: CancellationToken,
 ) {
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
     let heartbeat = user
@@ -168,7 +172,7 @@ async fn converse<I: Identity>(
         let _ = line.try_send(&Message::text(text), shared.subscriptions.wants_notices());
     }
     let registered = shared.registry.register(&connection);
-    if shared.is_stopping() {
+    if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
     }
@@ -179,7 +183,9 @@ async fn converse<I: Identity>(
     };
     let end = Link::new(transport, leftover, inner, link, heartbeat, member).run().await;
     shared.registry.drained(connection.id());
-    shared.count_end(&connection, &end);
+    if stop.is_cancelled() {
+        shared.tally.count(connection.0.line.was_killed(), end.clean);
+    }
     drop(seat);
 }
 
@@ -196,6 +202,7 @@ fn outbox(params: &ServerParams) -> OutboxConfig {
 struct Desk<I: Identity> {
     shared: Arc<Shared<I>>,
     peer_addr: SocketAddr,
+    stop: CancellationToken,
     surplus: Option<Full>,
 }
 
@@ -211,14 +218,14 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     fn overloaded(&self) -> Option<Refusal> {
-        if self.shared.is_stopping() {
+        if self.stop.is_cancelled() {
             return Some(Refusal::stopping(&self.shared.params));
         }
         self.surplus.map(|full| Refusal::full(full, &self.shared.params))
     }
 
     async fn stopping(&self) {
-        self.shared.stopping().await;
+        self.stop.cancelled().await;
     }
 
     async fn connecting(&self, attempt: Attempt) {
@@ -235,9 +242,9 @@ impl<I: Identity> Front<I> for Desk<I> {
         }
     }
 
-    fn failed(&self, stage: ErrorStage, error: EventError, peer: Option<SocketAddr>) {
-        let event = Event::Error(ErrorEvent::new(stage, error, peer, None, Moment::now().utc));
-        self.shared.tell_apart(event);
+    async fn failed(&self, stage: ErrorStage, error: EventError) {
+        let event = ErrorEvent::new(stage, error, Some(self.peer_addr), None, Moment::now().utc);
+        self.tell(Event::Error(event)).await;
     }
 }
 
@@ -359,22 +366,5 @@ impl<I: Identity> Recipient for Unknown<I> {
 
     fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
         None
-    }
-}
-
-impl<I: Identity> Shared<I> {
-    fn count_end(&self, connection: &Connection<I>, end: &Disconnect) {
-        if !self.is_stopping() {
-            return;
-        }
-        let tally = &self.tally;
-        let ended = if connection.0.line.was_killed() {
-            &tally.dropped
-        } else if end.clean {
-            &tally.clean
-        } else {
-            &tally.unclean
-        };
-        ended.fetch_add(1, Ordering::Relaxed);
     }
 }

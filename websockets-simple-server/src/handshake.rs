@@ -1,0 +1,249 @@
+//! The opening handshake: reads the request, judges it, answers it.
+//!
+//! The request is judged asynchronously before the 101, so that whoever is not admitted gets a real HTTP answer.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, Version,
+    header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
+};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::{
+    self, error::ProtocolError, handshake::server::create_response_with_body,
+};
+use websockets_simple_core::{Attempt, ErrorStage, EventError};
+
+use crate::{
+    Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
+    admission::{Admission, Denied},
+    credentials::Asked,
+    loan::{self, Loan},
+    refusal::Refusal,
+};
+
+/// A subprotocol that can always be agreed on: a browser that carries its token in the list of subprotocols
+/// fails a handshake that selects none.
+const MARKER: &str = "websockets-simple";
+
+/// What a handshake needs of the server around it.
+pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
+    /// A place for the user, given back when it is dropped.
+    type Seat: Send + 'static;
+
+    fn params(&self) -> &ServerParams;
+    fn admission(&self) -> &dyn Admission<I>;
+    /// Why nobody is admitted now, if so.
+    fn overloaded(&self) -> Option<Refusal>;
+    /// Resolves when the server stops.
+    fn stopping(&self) -> impl Future<Output = ()> + Send;
+    /// Tells Connecting; waits for room for it.
+    fn connecting(&self, attempt: Attempt) -> impl Future<Output = ()> + Send;
+    /// Takes a place for the user.
+    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
+    /// Tells a failure.
+    fn failed(&self, stage: ErrorStage, error: EventError) -> impl Future<Output = ()> + Send;
+}
+
+/// A connection that was admitted.
+pub(crate) struct Opened<S, I: Identity, Seat> {
+    pub(crate) stream: S,
+    /// Bytes that came behind the request.
+    pub(crate) leftover: Bytes,
+    pub(crate) head: RequestHead,
+    pub(crate) subprotocol: Option<Arc<str>>,
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    pub(crate) seat: Option<Seat>,
+    /// The peer is not authorized: it is told this and closed.
+    pub(crate) farewell: Option<String>,
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// There was no complete request.
+    NoRequest,
+    /// The request was refused, and why.
+    Refused(Attempt, String),
+}
+
+/// What was decided about a request.
+struct Accepted<I: Identity, Seat> {
+    head: RequestHead,
+    subprotocol: Option<Arc<str>>,
+    user: Option<Authenticated<I::Id>>,
+    seat: Option<Seat>,
+    farewell: Option<String>,
+    upgrade: OnUpgrade,
+}
+
+type Verdict<I, Seat> = Arc<Mutex<Option<Result<Accepted<I, Seat>, Ended>>>>;
+
+/// Shakes hands over `stream`. The caller sets the deadline.
+pub(crate) async fn handshake<S, I, F>(
+    stream: S,
+    front: Arc<F>,
+    peer_addr: SocketAddr,
+    endpoint: SocketAddr,
+) -> Result<Opened<S, I, F::Seat>, Ended>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    I: Identity,
+    F: Front<I>,
+{
+    let verdict: Verdict<I, F::Seat> = Arc::default();
+    let (lent, lender) = loan::lend(stream);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
+        async move {
+            let (decided, response) = answer(request, &*front, peer_addr, endpoint).await;
+            *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let limits = front.params().limits_ref();
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake_timeout_value())
+        .max_headers(limits.headers_count())
+        .max_buf_size(limits.head_size_bytes())
+        .auto_date_header(false)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(lent), service)
+        .with_upgrades()
+        .await;
+    let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let accepted = match decided {
+        Some(Ok(accepted)) => accepted,
+        Some(Err(ended)) => {
+            lender.linger().await;
+            return Err(ended);
+        }
+        None => {
+            if let Err(error) = served {
+                front.failed(ErrorStage::Handshake, EventError::new(error)).await;
+            }
+            lender.linger().await;
+            return Err(Ended::NoRequest);
+        }
+    };
+    let attempt = || Attempt::new(Some(peer_addr), accepted.head.channel());
+    let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
+    let upgraded = accepted.upgrade.await.map_err(|_| gone("the peer hung up before the answer"))?;
+    let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
+    let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
+    let Accepted { head, subprotocol, user, seat, farewell, .. } = accepted;
+    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, farewell })
+}
+
+/// Decides on a request and words the answer.
+async fn answer<I: Identity, F: Front<I>>(
+    request: Request<Incoming>,
+    front: &F,
+    peer_addr: SocketAddr,
+    endpoint: SocketAddr,
+) -> (Result<Accepted<I, F::Seat>, Ended>, Response<Full<Bytes>>) {
+    let (mut parts, body) = request.into_parts();
+    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
+    // The path of a request that could not be taken apart may be a token.
+    let path = read.as_ref().map_or("/", |asked| asked.head.channel());
+    let attempt = Attempt::new(Some(peer_addr), path);
+    front.connecting(attempt.clone()).await;
+    let judged = match read {
+        Ok(asked) => judge(parts, asked, body, front, peer_addr, endpoint).await,
+        Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
+    };
+    match judged {
+        Ok((accepted, response)) => (Ok(accepted), response),
+        Err(refusal) => (Err(Ended::Refused(attempt, refusal.why())), refusal.into_response()),
+    }
+}
+
+async fn judge<I: Identity, F: Front<I>>(
+    parts: Parts,
+    asked: Asked,
+    body: Incoming,
+    front: &F,
+    peer_addr: SocketAddr,
+    endpoint: SocketAddr,
+) -> Result<(Accepted<I, F::Seat>, Response<Full<Bytes>>), Refusal> {
+    let params = front.params();
+    let overloaded = || front.overloaded().map_or(Ok(()), Err);
+    overloaded()?;
+    let mut request = Request::from_parts(parts, body);
+    let mut response = switching_protocols(&request)?;
+    let headers = request.headers();
+    if !headers.contains_key(HOST) {
+        return Err(Refusal::bad_request("a Host header is needed"));
+    }
+    if let Some(origin) = headers.get(ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| params.allows_origin(origin))
+    {
+        return Err(Refusal::wrong_origin());
+    }
+    let subprotocol = choose(&asked.offered, params)?;
+    let credentials = Credentials { token: asked.token };
+    let question = HandshakeRequest { head: &asked.head, peer_addr, endpoint };
+    let admitted = tokio::select! {
+        biased;
+        admitted = front.admission().admit(&credentials, &question, params) => admitted,
+        () = front.stopping() => return Err(Refusal::stopping(params)),
+    };
+    let (user, farewell) = match admitted {
+        Ok(user) => (user, None),
+        Err(Denied::Unauthorized) => match params.unauthorized_delivery_ref() {
+            UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text_ref().to_owned())),
+            UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
+        },
+        Err(Denied::Failed(error)) => {
+            front.failed(ErrorStage::UserService, error).await;
+            return Err(Refusal::unavailable(params));
+        }
+    };
+    overloaded()?;
+    let seat = front.seat(user.as_ref().map(Authenticated::id))?;
+    if let Some(chosen) = &subprotocol
+        && let Ok(chosen) = HeaderValue::from_str(chosen)
+    {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))
+}
+
+/// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
+fn switching_protocols<B>(request: &Request<B>) -> Result<Response<Full<Bytes>>, Refusal> {
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::bad_request("HTTP/1.1 is needed"));
+    }
+    create_response_with_body(request, || Full::new(Bytes::new())).map_err(|error| match error {
+        tungstenite::Error::Protocol(error) => match error {
+            ProtocolError::WrongHttpMethod => Refusal::wrong_method(),
+            ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => {
+                Refusal::no_upgrade()
+            }
+            ProtocolError::MissingSecWebSocketVersionHeader => Refusal::wrong_version(),
+            error => Refusal::bad_request(error.to_string()),
+        },
+        _ => Refusal::bad_request("malformed handshake"),
+    })
+}
+
+/// The first of ours among those offered; none if none was offered.
+fn choose(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>, Refusal> {
+    if offered.is_empty() {
+        return Ok(None);
+    }
+    let ours = params.subprotocols_ref().iter().map(String::as_str).chain([MARKER]);
+    let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
+    ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
+}

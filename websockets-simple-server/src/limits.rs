@@ -1,0 +1,302 @@
+//! How much of what a peer may take, and who takes it.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Limits of a server, all checked before the cost is paid. Every default survives an attacker.
+///
+/// | limit | default | beyond it |
+/// |---|---|---|
+/// | handshake | 10 s | cut |
+/// | authentication | 5 s | 503 |
+/// | request head | 16 KiB | 431 |
+/// | headers | 100 | 431 |
+/// | message | 1 MiB | close 1009 |
+/// | connections in total | file descriptors less a reserve | 503 |
+/// | connections per IP address | 1,024 | 429 |
+/// | connections per user | 64 | 429 |
+/// | messages per second | 1,000 | close 1008 |
+/// | bytes per second | 8 MiB | close 1008 |
+/// | idle | none | close 4002 |
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{Limits, ServerParams};
+///
+/// let limits = Limits::default().message_size(64 * 1024).connections_per_user(3);
+/// let params = ServerParams::new(8080).limits(limits);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    handshake: Duration,
+    authentication: Duration,
+    head_size: usize,
+    headers: usize,
+    message_size: usize,
+    connections: Option<usize>,
+    connections_per_ip: usize,
+    connections_per_user: usize,
+    messages_per_second: Option<u32>,
+    bytes_per_second: Option<u64>,
+    idle: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            authentication: Duration::from_secs(5),
+            head_size: 16 * 1024,
+            headers: 100,
+            message_size: 1024 * 1024,
+            connections: None,
+            connections_per_ip: 1024,
+            connections_per_user: 64,
+            messages_per_second: Some(1000),
+            bytes_per_second: Some(8 * 1024 * 1024),
+            idle: None,
+        }
+    }
+}
+
+impl Limits {
+    /// Time for TLS and the opening handshake together.
+    #[must_use]
+    pub fn handshake(mut self, timeout: Duration) -> Self {
+        self.handshake = timeout;
+        self
+    }
+
+    /// Time for the user service to answer.
+    #[must_use]
+    pub fn authentication(mut self, timeout: Duration) -> Self {
+        self.authentication = timeout;
+        self
+    }
+
+    /// Bytes of the request head; less than 8 KiB counts as 8 KiB.
+    #[must_use]
+    pub fn head_size(mut self, bytes: usize) -> Self {
+        self.head_size = bytes.max(8 * 1024);
+        self
+    }
+
+    /// Headers of the request.
+    #[must_use]
+    pub fn headers(mut self, count: usize) -> Self {
+        self.headers = count;
+        self
+    }
+
+    /// Payload bytes of a received message.
+    #[must_use]
+    pub fn message_size(mut self, bytes: usize) -> Self {
+        self.message_size = bytes;
+        self
+    }
+
+    /// Connections in total, handshakes included. Default: the soft limit of open files less a sixteenth, at
+    /// least 64.
+    #[must_use]
+    pub fn connections(mut self, count: usize) -> Self {
+        self.connections = Some(count);
+        self
+    }
+
+    /// Connections of one IP address, handshakes included.
+    #[must_use]
+    pub fn connections_per_ip(mut self, count: usize) -> Self {
+        self.connections_per_ip = count;
+        self
+    }
+
+    /// Connections of one user.
+    #[must_use]
+    pub fn connections_per_user(mut self, count: usize) -> Self {
+        self.connections_per_user = count;
+        self
+    }
+
+    /// Messages a connection may send per second, pings included; `None` for any number. As many at once.
+    #[must_use]
+    pub fn messages_per_second(mut self, count: impl Into<Option<u32>>) -> Self {
+        self.messages_per_second = count.into();
+        self
+    }
+
+    /// Bytes a connection may send per second; `None` for any number. As many at once.
+    #[must_use]
+    pub fn bytes_per_second(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.bytes_per_second = bytes.into();
+        self
+    }
+
+    /// Time without a data message; `None` for ever. Heartbeat answers do not count as data.
+    #[must_use]
+    pub fn idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle = timeout.into();
+        self
+    }
+
+    pub(crate) fn handshake_timeout_value(&self) -> Duration {
+        self.handshake
+    }
+
+    pub(crate) fn authentication_timeout_value(&self) -> Duration {
+        self.authentication
+    }
+
+    pub(crate) fn head_size_bytes(&self) -> usize {
+        self.head_size
+    }
+
+    pub(crate) fn headers_count(&self) -> usize {
+        self.headers
+    }
+
+    pub(crate) fn message_size_bytes(&self) -> usize {
+        self.message_size
+    }
+
+    pub(crate) fn connections_per_user_value(&self) -> usize {
+        self.connections_per_user
+    }
+
+    pub(crate) fn messages_per_second_value(&self) -> Option<u32> {
+        self.messages_per_second
+    }
+
+    pub(crate) fn bytes_per_second_value(&self) -> Option<u64> {
+        self.bytes_per_second
+    }
+
+    pub(crate) fn idle_value(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    fn connections_in_total(&self) -> usize {
+        self.connections.unwrap_or_else(|| {
+            let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(1 << 20);
+            files.saturating_sub((files / 16).max(64)).max(1)
+        })
+    }
+}
+
+/// Places for connections, counted in total and per address.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    total: usize,
+    per_ip: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+/// Which places are all taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Full {
+    Address,
+    Total,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct SlotPermit {
+    slots: Arc<Slots>,
+    ip: IpAddr,
+}
+
+impl Slots {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            total: limits.connections_in_total(),
+            per_ip: limits.connections_per_ip,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Result<SlotPermit, Full> {
+        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
+        let ip = ip.to_canonical();
+        let mut taken = self.lock();
+        if taken.total >= self.total {
+            return Err(Full::Total);
+        }
+        let of_ip = taken.per_ip.entry(ip).or_insert(0);
+        if *of_ip >= self.per_ip {
+            return Err(Full::Address);
+        }
+        *of_ip += 1;
+        taken.total += 1;
+        Ok(SlotPermit { slots: Arc::clone(self), ip })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SlotPermit {
+    fn drop(&mut self) {
+        let mut taken = self.slots.lock();
+        taken.total -= 1;
+        if let Some(of_ip) = taken.per_ip.get_mut(&self.ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                taken.per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_counted_per_address_and_in_total_and_given_back() {
+        let slots = Slots::new(&Limits::default().connections(3).connections_per_ip(2));
+        let one = slots.take(ip("10.0.0.1")).unwrap();
+        let _two = slots.take(ip("10.0.0.1")).unwrap();
+        assert_eq!(slots.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
+        let _three = slots.take(ip("10.0.0.2")).unwrap();
+        assert_eq!(slots.take(ip("10.0.0.3")).unwrap_err(), Full::Total);
+        drop(one);
+        assert!(slots.take(ip("10.0.0.1")).is_ok());
+    }
+
+    #[test]
+    fn an_ipv4_peer_counts_the_same_on_a_dual_stack_listener() {
+        let slots = Slots::new(&Limits::default().connections_per_ip(1));
+        let _held = slots.take(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(slots.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
+    }
+
+    #[test]
+    fn addresses_without_connections_take_no_memory() {
+        let slots = Slots::new(&Limits::default());
+        drop(slots.take(ip("10.0.0.1")).unwrap());
+        assert!(slots.lock().per_ip.is_empty());
+    }
+
+    #[test]
+    fn the_default_total_leaves_a_reserve_of_open_files() {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+        let total = Limits::default().connections_in_total();
+        assert!(total >= 1 && total + 64 <= usize::try_from(files).unwrap().max(65));
+    }
+}

@@ -1,0 +1,104 @@
+//! A stream that is lent to the HTTP library and comes back when that lets go of it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// Time to read what a refused client still sends.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes of that; more is not worth it.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The lent stream.
+pub(crate) struct Loan<S> {
+    stream: Option<S>,
+    owner: Lender<S>,
+}
+
+/// Gets the stream back.
+pub(crate) struct Lender<S>(Arc<Mutex<Option<S>>>);
+
+/// Lends a stream.
+pub(crate) fn lend<S>(stream: S) -> (Loan<S>, Lender<S>) {
+    let owner = Lender(Arc::default());
+    (Loan { stream: Some(stream), owner: Lender(Arc::clone(&owner.0)) }, owner)
+}
+
+impl<S> Loan<S> {
+    /// Keeps the stream for good.
+    pub(crate) fn keep(mut self) -> Option<S> {
+        self.stream.take()
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut S>>
+    where
+        S: Unpin,
+    {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<S: AsyncRead + Unpin> Lender<S> {
+    /// Reads and forgets what still comes, once the HTTP library has ended the other direction. A socket that is
+    /// closed over unread input resets the connection, and the answer may be lost with it.
+    pub(crate) async fn linger(self) {
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut stream) = stream else { return };
+        let _ = tokio::time::timeout(LINGER, async {
+            let mut buffer = [0; 4096];
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                match stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+impl<S> Drop for Loan<S> {
+    fn drop(&mut self) {
+        *self.owner.0.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Loan<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream()?.poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Loan<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().stream()?.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream()?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream()?.poll_shutdown(cx)
+    }
+}

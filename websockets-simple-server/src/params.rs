@@ -1,0 +1,305 @@
+//! How a server is set up.
+
+use std::{net::SocketAddr, time::Duration};
+
+use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
+
+use crate::{Endpoint, Limits};
+
+/// Parameters of a server. Each has a default that is safe on the open internet.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{OverflowPolicy, ServerParams};
+///
+/// let params = ServerParams::new(8080)
+///     .success_text("Connected Successfully")
+///     .subprotocols(["chat"])
+///     .overflow(OverflowPolicy::DropOldest);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerParams {
+    endpoints: Vec<Endpoint>,
+    endpoints_are_default: bool,
+    success_text: Option<String>,
+    unauthorized_text: String,
+    unauthorized_delivery: UnauthorizedDelivery,
+    subprotocols: Vec<String>,
+    heartbeat: Heartbeat,
+    limits: Limits,
+    outbox: usize,
+    overflow: OverflowPolicy,
+    compatibility: Compatibility,
+    origins: Option<Vec<String>>,
+    token_placements: TokenPlacements,
+    ask_without_credentials: bool,
+    close_timeout: Duration,
+    stop_timeout: Duration,
+    retry_after: Duration,
+}
+
+/// How a client learns that it is not authorized.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum UnauthorizedDelivery {
+    /// 401 whose body is the unauthorized text.
+    #[default]
+    Http401,
+    /// The handshake succeeds, then the unauthorized text is sent and the connection closed with 1008: for
+    /// browsers, whose scripts cannot read a refused handshake.
+    UpgradeAndClose,
+}
+
+/// Where a server looks for a token.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct TokenPlacements {
+    /// `Authorization: Bearer TOKEN`.
+    pub header: bool,
+    /// An offered subprotocol `bearer.BASE64URL(TOKEN)`.
+    pub subprotocol: bool,
+    /// The query parameter `token`. URLs reach logs.
+    pub query: bool,
+    /// The whole path, undecoded, when none of the others carried a token; as the .NET v6 client does. URLs
+    /// reach logs.
+    pub path: bool,
+}
+
+impl Default for TokenPlacements {
+    fn default() -> Self {
+        Self { header: true, subprotocol: true, query: true, path: true }
+    }
+}
+
+impl TokenPlacements {
+    /// The `Authorization` header alone.
+    #[must_use]
+    pub fn header_only() -> Self {
+        Self { header: true, subprotocol: false, query: false, path: false }
+    }
+}
+
+impl ServerParams {
+    /// Listens on all interfaces: IPv6 and IPv4 on one port, or IPv4 alone where there is no IPv6. Port 0 lets
+    /// the system choose.
+    #[must_use]
+    pub fn new(port: u16) -> Self {
+        Self::with_endpoint(Endpoint::all(port))
+    }
+
+    /// Listens on a port of the loopback interface that the system chooses.
+    #[must_use]
+    pub fn local() -> Self {
+        Self::with_endpoint(Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))))
+    }
+
+    fn with_endpoint(endpoint: Endpoint) -> Self {
+        Self {
+            endpoints: vec![endpoint],
+            endpoints_are_default: true,
+            success_text: None,
+            unauthorized_text: "Unauthorized".to_owned(),
+            unauthorized_delivery: UnauthorizedDelivery::default(),
+            subprotocols: Vec::new(),
+            heartbeat: Heartbeat::default(),
+            limits: Limits::default(),
+            outbox: 1024 * 1024,
+            overflow: OverflowPolicy::default(),
+            compatibility: Compatibility::default(),
+            origins: None,
+            token_placements: TokenPlacements::default(),
+            ask_without_credentials: false,
+            close_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(10),
+            retry_after: Duration::from_secs(5),
+        }
+    }
+
+    /// Listens here. The first call replaces the endpoint the parameters began with, later ones add to it.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        if std::mem::take(&mut self.endpoints_are_default) {
+            self.endpoints.clear();
+        }
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// The text sent to every new connection, before anything else. Default: none.
+    #[must_use]
+    pub fn success_text(mut self, text: impl Into<String>) -> Self {
+        self.success_text = Some(text.into());
+        self
+    }
+
+    /// What a client that is not authorized is told. Default: `Unauthorized`.
+    #[must_use]
+    pub fn unauthorized_text(mut self, text: impl Into<String>) -> Self {
+        self.unauthorized_text = text.into();
+        self
+    }
+
+    /// How it is told so. Default: [`UnauthorizedDelivery::Http401`].
+    #[must_use]
+    pub fn unauthorized_delivery(mut self, delivery: UnauthorizedDelivery) -> Self {
+        self.unauthorized_delivery = delivery;
+        self
+    }
+
+    /// The subprotocols that clients may choose from, the preferred first. A client that offers some, but none
+    /// of these, is refused. Default: none.
+    #[must_use]
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How peers are kept honest. Default: the text `ping` every 120 s.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// What peers may take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Bytes that may wait for a peer that reads slowly. Default: 1 MiB, used only while a peer is slow.
+    #[must_use]
+    pub fn outbox(mut self, bytes: usize) -> Self {
+        self.outbox = bytes;
+        self
+    }
+
+    /// What happens beyond that. Default: the peer is disconnected.
+    #[must_use]
+    pub fn overflow(mut self, policy: OverflowPolicy) -> Self {
+        self.overflow = policy;
+        self
+    }
+
+    /// Adapts to deployed .NET peers. Default: [`Compatibility::None`].
+    #[must_use]
+    pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
+        self.compatibility = compatibility;
+        if compatibility == Compatibility::DotNetV7 && self.heartbeat == Heartbeat::default() {
+            // Its clients answer ping frames and would take a text for a message.
+            let interval = Duration::from_secs(30);
+            self.heartbeat = Heartbeat::new(interval, HeartbeatMode::Ping);
+        }
+        self
+    }
+
+    /// Accepts requests with these `Origin` headers only, compared as a whole and without regard to ASCII case;
+    /// a request without the header comes from no browser and is accepted. Default: any origin.
+    #[must_use]
+    pub fn origins(mut self, allowed: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins = Some(allowed.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where a token may be. Default: everywhere.
+    #[must_use]
+    pub fn token_placements(mut self, placements: TokenPlacements) -> Self {
+        self.token_placements = placements;
+        self
+    }
+
+    /// Whether the user service is asked about clients that show no credentials. Default: they are refused at
+    /// once.
+    #[must_use]
+    pub fn ask_without_credentials(mut self, ask: bool) -> Self {
+        self.ask_without_credentials = ask;
+        self
+    }
+
+    /// Time for queued messages to leave and the peer to answer when a connection is closed. Default: 5 s.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Time for everybody to be gone when the server stops. Default: 10 s.
+    #[must_use]
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
+        self
+    }
+
+    /// What a refused client is told to wait before it tries again. Default: 5 s.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn endpoints_ref(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    pub(crate) fn success_text_ref(&self) -> Option<&str> {
+        self.success_text.as_deref()
+    }
+
+    pub(crate) fn unauthorized_text_ref(&self) -> &str {
+        &self.unauthorized_text
+    }
+
+    pub(crate) fn unauthorized_delivery_ref(&self) -> UnauthorizedDelivery {
+        self.unauthorized_delivery
+    }
+
+    pub(crate) fn subprotocols_ref(&self) -> &[String] {
+        &self.subprotocols
+    }
+
+    pub(crate) fn heartbeat_ref(&self) -> Heartbeat {
+        self.heartbeat
+    }
+
+    pub(crate) fn limits_ref(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.outbox
+    }
+
+    pub(crate) fn overflow_ref(&self) -> OverflowPolicy {
+        self.overflow
+    }
+
+    pub(crate) fn compatibility_ref(&self) -> Compatibility {
+        self.compatibility
+    }
+
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    }
+
+    pub(crate) fn token_placements_ref(&self) -> TokenPlacements {
+        self.token_placements
+    }
+
+    pub(crate) fn asks_without_credentials(&self) -> bool {
+        self.ask_without_credentials
+    }
+
+    pub(crate) fn close_timeout_value(&self) -> Duration {
+        self.close_timeout
+    }
+
+    pub(crate) fn stop_timeout_value(&self) -> Duration {
+        self.stop_timeout
+    }
+
+    pub(crate) fn retry_after_value(&self) -> Duration {
+        self.retry_after
+    }
+}

@@ -1,0 +1,206 @@
+//! Who is who: the question a server asks before it admits a connection.
+
+use std::{fmt, hash::Hash, net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use websockets_simple_core::{Heartbeat, Token};
+
+use crate::RequestHead;
+
+/// What can be the id of a user: any ordinary value, `i64`, `String`, `Uuid`. No value is special: 0, the empty
+/// string and the nil UUID are users like any other.
+pub trait UserId: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
+
+impl<T: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> UserId for T {}
+
+/// Knows the users.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{
+///     Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError, async_trait,
+/// };
+///
+/// struct OneUser;
+///
+/// #[async_trait]
+/// impl UserService for OneUser {
+///     type Id = i64;
+///
+///     async fn authenticate(
+///         &self,
+///         credentials: &Credentials,
+///         _request: &HandshakeRequest<'_>,
+///     ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+///         let known = credentials.token().is_some_and(|token| token.expose() == "open sesame");
+///         Ok(known.then(|| Authenticated::new(7)))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait UserService: Send + Sync + 'static {
+    /// What identifies a user.
+    type Id: UserId;
+
+    /// Whose credentials these are. Asked before the handshake is answered, under the authentication deadline.
+    ///
+    /// `None` says that they are nobody's: the client is refused as not authorized.
+    ///
+    /// # Errors
+    ///
+    /// When the service itself cannot tell: the client is refused with 503 and may try again. Nobody is admitted
+    /// on an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at the deadline, or when the client hangs up.
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
+}
+
+#[async_trait]
+impl<S: UserService + ?Sized> UserService for Arc<S> {
+    type Id = S::Id;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError> {
+        (**self).authenticate(credentials, request).await
+    }
+}
+
+/// What a client showed to prove who it is.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Credentials {
+    pub(crate) token: Option<Token>,
+}
+
+impl Credentials {
+    /// Credentials of a token, for tests of a user service and for services that wrap another.
+    #[must_use]
+    pub fn of_token(token: impl Into<Token>) -> Self {
+        Self { token: Some(token.into()) }
+    }
+
+    /// The token, whichever way it came.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+}
+
+/// The request a user service decides on, without the token.
+#[derive(Clone, Copy, Debug)]
+pub struct HandshakeRequest<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) endpoint: SocketAddr,
+}
+
+impl<'a> HandshakeRequest<'a> {
+    /// Puts a request together, for tests of a user service.
+    #[must_use]
+    pub fn new(head: &'a RequestHead, peer_addr: SocketAddr, endpoint: SocketAddr) -> Self {
+        Self { head, peer_addr, endpoint }
+    }
+
+    /// Path, query and headers.
+    #[must_use]
+    pub fn head(&self) -> &'a RequestHead {
+        self.head
+    }
+
+    /// The address of the peer.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer_addr
+    }
+
+    /// The address of ours that the peer connected to.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+}
+
+/// A user that was recognised.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Authenticated<T> {
+    id: T,
+    expires_at: Option<DateTime<Utc>>,
+    scopes: Vec<String>,
+    heartbeat: Option<Heartbeat>,
+}
+
+impl<T> Authenticated<T> {
+    /// A user without expiry and scopes.
+    #[must_use]
+    pub fn new(id: T) -> Self {
+        Self { id, expires_at: None, scopes: Vec::new(), heartbeat: None }
+    }
+
+    /// Says when the credentials expire.
+    #[must_use]
+    pub fn expires_at(mut self, at: DateTime<Utc>) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Says what the credentials allow.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Gives this connection a heartbeat of its own.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> &T {
+        &self.id
+    }
+
+    /// When the credentials expire.
+    #[must_use]
+    pub fn expiry(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
+    }
+
+    /// Whether the credentials allow something.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| held == scope)
+    }
+
+    pub(crate) fn heartbeat_override(&self) -> Option<Heartbeat> {
+        self.heartbeat
+    }
+}
+
+/// A user service that cannot tell. Its source may end up in logs: keep tokens out of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the user service failed")]
+pub struct UserServiceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl UserServiceError {
+    /// Wraps an error, or a text.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
