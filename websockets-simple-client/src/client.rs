@@ -9,15 +9,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy,
-    ErrorEvent, ErrorStage, EventError, Events, Handler, Handling, IntoMessage, Line, Link, LinkConfig, Message,
-    MessageEvent, Moment, Narrator, OutboxConfig, PartKind, Parts, Recipient, SendError, SendStatus, Side,
-    Statistics, SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
+    ErrorEvent, ErrorStage, EventError, Events, Handler, Handling, IntoMessage, Line, Link, LinkConfig,
+    Message, MessageEvent, Moment, Narrator, OutboxConfig, PartKind, Parts, Recipient, SendError, SendStatus,
+    Side, Statistics, SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
 };
 
 use crate::{
     ClientConnection, ClientEvent, ClientParams, ConnectError, ParamsError,
     connection::Inner,
-    dial::{self, Dialed},
+    dial::{Dialed, Dialer},
     params::Plan,
 };
 
@@ -55,6 +55,7 @@ pub struct WebsocketClient {
 
 struct Shared {
     plan: Plan,
+    dialer: Dialer,
     subscriptions: Arc<Subscriptions<ClientEvent>>,
     owner: u64,
     link: Arc<LinkConfig>,
@@ -94,8 +95,10 @@ impl WebsocketClient {
         link.close_timeout = plan.close_timeout();
         link.repairs_text = compatibility.repairs_text();
         link.closes_twice = compatibility.closes_twice();
+        let dialer = Dialer::new(&plan)?;
         let shared = Arc::new(Shared {
             plan,
+            dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
             link: Arc::new(link),
@@ -178,7 +181,7 @@ impl WebsocketClient {
         let attempt = Connecting::begin(&self.shared)?;
         let path = Attempt::new(None, self.shared.plan.path_without_token());
         self.shared.tell(ConnectionEventKind::Connecting(path.clone())).await;
-        let dialed = match dial::dial(&self.shared.plan).await {
+        let dialed = match self.shared.dialer.dial(&self.shared.plan).await {
             Ok(dialed) => dialed,
             Err(error) => {
                 drop(attempt);
@@ -342,7 +345,8 @@ impl Connecting {
         let heartbeat = plan.heartbeat();
         let transport = stream.into_transport();
         let link = Arc::clone(&shared.link);
-        let link = Link::new(transport, Bytes::from(leftover), Arc::clone(&connection.0), link, heartbeat, told);
+        let link =
+            Link::new(transport, Bytes::from(leftover), Arc::clone(&connection.0), link, heartbeat, told);
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
             link.run().await;

@@ -1,1 +1,46 @@
-//! Client.
+//! A WebSocket client with packets, events, tokens, TLS and back-pressure.
+//!
+//! ```no_run
+//! use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+//! client.on(|event| async move {
+//!     if let ClientEvent::Message(event) = event {
+//!         println!("{:?}", event.message);
+//!     }
+//! });
+//! client.connect().await?;
+//! client.send("hello").await?;
+//! client.disconnect().await;
+//! # Ok(()) }
+//! ```
+//!
+//! ```text
+//! params -> check -> dial (resolve, TCP, TLS, handshake) -> link -> handler(event)
+//!                                                            ^
+//! client.send(m) -> encode, write now or queue ---------------
+//! ```
+
+mod client;
+mod connection;
+mod dial;
+mod error;
+mod event;
+mod params;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use client::WebsocketClient;
+pub use connection::ClientConnection;
+pub use dial::TlsFacts;
+pub use error::{ConnectError, ParamsError};
+pub use event::ClientEvent;
+pub use params::{ClientParams, TlsVersions, TokenPlacement};
+pub use websockets_simple_core::{
+    Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
+    Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
+    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, OverflowPolicy,
+    Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Statistics, SubscribeOptions, Subscription,
+    SubscriptionGuard, Text, Token, dotnet,
+};

@@ -35,6 +35,9 @@ use crate::{
 /// fails a handshake that selects none.
 const MARKER: &str = "websockets-simple";
 
+/// Tells clients of this library that nothing but a farewell follows the 101.
+const VERDICT: &str = "websockets-simple-verdict";
+
 /// What a handshake needs of the server around it.
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     /// A place for the user, given back when it is dropped.
@@ -215,6 +218,9 @@ async fn judge<I: Identity, F: Front<I>>(
         && let Ok(chosen) = HeaderValue::from_str(chosen)
     {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+    }
+    if farewell.is_some() {
+        response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
     let upgrade = hyper::upgrade::on(&mut request);
     Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))

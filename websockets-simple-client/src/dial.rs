@@ -1,0 +1,248 @@
+//! From parameters to an open WebSocket: resolve, connect, secure, shake hands.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+use websockets_simple_core::Transport;
+
+use crate::{error::ConnectError, params::Plan};
+
+mod request;
+mod response;
+mod verdict;
+
+/// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// What the two ends agreed on, and between which addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionFacts {
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) response_headers: http::HeaderMap,
+    pub(crate) tls: Option<TlsFacts>,
+}
+
+/// What TLS agreed on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// The version, such as `TLSv1_3`.
+    pub version: String,
+    /// The cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+}
+
+/// A WebSocket that has just been opened.
+pub(crate) struct Dialed {
+    pub(crate) stream: DialedStream,
+    /// Bytes that came behind the answer.
+    pub(crate) leftover: Vec<u8>,
+    pub(crate) facts: ConnectionFacts,
+}
+
+/// Plain or secured, decided once.
+pub(crate) enum DialedStream {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// What a client sets up once for all its dials.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    #[cfg(feature = "tls")]
+    connector: Option<tokio_rustls::TlsConnector>,
+}
+
+impl Dialer {
+    /// Sets TLS up if it is needed.
+    pub(crate) fn new(plan: &Plan) -> Result<Self, crate::ParamsError> {
+        #[cfg(not(feature = "tls"))]
+        if plan.secured() {
+            return Err(crate::ParamsError::Tls("the feature `tls` is off".to_owned()));
+        }
+        Ok(Self {
+            #[cfg(feature = "tls")]
+            connector: plan.secured().then(|| crate::tls::connector(plan)).transpose()?,
+        })
+    }
+
+    /// Opens a WebSocket within the connect timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the socket is closed.
+    pub(crate) async fn dial(&self, plan: &Plan) -> Result<Dialed, ConnectError> {
+        let dialing = Box::pin(self.dial_in_time(plan));
+        tokio::time::timeout(plan.connect_timeout(), dialing).await.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    async fn dial_in_time(&self, plan: &Plan) -> Result<Dialed, ConnectError> {
+        let stream = connect(plan).await?;
+        let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
+        let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;
+        let (mut stream, tls) = self.secure(plan, stream).await?;
+        let key = generate_key();
+        let head = request::head(plan, &key);
+        stream.write_all(head.expose().as_bytes()).await.map_err(lost)?;
+        stream.flush().await.map_err(lost)?;
+        let answer = response::read(&mut stream, plan, &derive_accept_key(key.as_bytes())).await?;
+        if let Some(refusal) = verdict::refusal(&mut stream, &answer.headers, &answer.leftover).await {
+            return Err(refusal);
+        }
+        let facts = ConnectionFacts {
+            local_addr,
+            peer_addr,
+            subprotocol: answer.subprotocol,
+            response_headers: answer.headers,
+            tls,
+        };
+        Ok(Dialed { stream, leftover: answer.leftover, facts })
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(
+        &self,
+        plan: &Plan,
+        stream: TcpStream,
+    ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
+        match &self.connector {
+            None => Ok((DialedStream::Plain(stream), None)),
+            Some(connector) => {
+                let (stream, facts) = crate::tls::secure(connector, plan, stream).await?;
+                Ok((DialedStream::Tls(Box::new(stream)), Some(facts)))
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    async fn secure(
+        &self,
+        _plan: &Plan,
+        stream: TcpStream,
+    ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
+        Ok((DialedStream::Plain(stream), None))
+    }
+}
+
+/// Losing the connection during the handshake; with TLS 1.3 this is where the server's verdict on a client
+/// certificate arrives.
+pub(crate) fn lost(error: io::Error) -> ConnectError {
+    #[cfg(feature = "tls")]
+    if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
+        return crate::tls::in_words(&error);
+    }
+    ConnectError::Lost(error)
+}
+
+/// Tries all addresses of the host, the next one beside the last after a moment; the first that answers wins.
+async fn connect(plan: &Plan) -> Result<TcpStream, ConnectError> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((plan.host.name.as_str(), plan.port()))
+        .await
+        .map_err(ConnectError::Resolve)?
+        .collect();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut addresses = addresses.into_iter();
+    let mut tries = JoinSet::new();
+    let (receive, send) = (plan.receive_buffer(), plan.send_buffer());
+    loop {
+        let next = addresses.next();
+        let more = next.is_some();
+        if let Some(address) = next {
+            tries.spawn(connect_to(address, receive, send));
+        }
+        tokio::select! {
+            Some(tried) = tries.join_next() => match tried {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = io::Error::other(error),
+            },
+            () = tokio::time::sleep(STAGGER), if more => {}
+            else => return Err(ConnectError::Connect(last)),
+        }
+    }
+}
+
+async fn connect_to(
+    address: SocketAddr,
+    receive: Option<usize>,
+    send: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    if let Some(bytes) = receive {
+        socket.set_recv_buffer_size(size(bytes))?;
+    }
+    if let Some(bytes) = send {
+        socket.set_send_buffer_size(size(bytes))?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl DialedStream {
+    pub(crate) fn into_transport(self) -> Transport {
+        match self {
+            Self::Plain(stream) => Transport::tcp(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Transport::shared(*stream),
+        }
+    }
+}
+
+impl AsyncRead for DialedStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for DialedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! The head of the handshake's request.
+
+use std::fmt::Write;
+
+use http::header::HOST;
+use websockets_simple_core::Token;
+
+use crate::params::Plan;
+
+/// The head, ready to be written at once.
+///
+/// Not made by tungstenite's `generate_request`, which logs the whole request at trace level, token included.
+/// The spelling of the names matters to .NET v6 servers, which compare it to the letter.
+pub(crate) fn head(plan: &Plan, key: &str) -> Token {
+    let mut head = String::with_capacity(512);
+    let mut line = |name: &str, value: &str| {
+        let _ = write!(head, "{name}: {value}\r\n");
+    };
+    let host = plan.headers.iter().rev().find(|(name, ..)| *name == HOST);
+    match host.and_then(|(_, _, value)| value.to_str().ok()) {
+        Some(given) => line("Host", given),
+        None => line("Host", &host_and_port(plan)),
+    }
+    line("Connection", "Upgrade");
+    line("Upgrade", "websocket");
+    line("Sec-WebSocket-Version", "13");
+    line("Sec-WebSocket-Key", key);
+    for (name, spelled, value) in &plan.headers {
+        if let Ok(value) = value.to_str()
+            && *name != HOST
+        {
+            line(spelled, value);
+        }
+    }
+    if let Some(authorization) = &plan.authorization {
+        line("Authorization", authorization.expose());
+    }
+    if !plan.offers.expose().is_empty() {
+        line("Sec-WebSocket-Protocol", plan.offers.expose());
+    }
+    Token::new(format!("GET {} HTTP/1.1\r\n{head}\r\n", plan.target.expose()))
+}
+
+/// The port is left out where it is the scheme's own (RFC 6455 section 4.1).
+fn host_and_port(plan: &Plan) -> String {
+    let usual = if plan.secured() { 443 } else { 80 };
+    if plan.port() == usual {
+        plan.host.shown.clone()
+    } else {
+        format!("{}:{}", plan.host.shown, plan.port())
+    }
+}

@@ -1,0 +1,200 @@
+//! The server's answer to the handshake.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use websockets_simple_core::Compatibility;
+
+use crate::{dial::lost, error::ConnectError, params::Plan};
+
+/// Bytes of a response head.
+const HEAD: usize = 16 * 1024;
+
+/// Headers of a response.
+const HEADERS: usize = 100;
+
+/// Bytes of a refusal's body that are worth reading.
+const BODY: usize = 4 * 1024;
+
+/// Time for the rest of a refusal.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Silence after which bytes that are no HTTP are taken to be complete: .NET servers leave the socket open.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// What a .NET v6 server sends to a token it does not know: a Close frame, before any handshake.
+const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
+
+/// What .NET servers, and ours in a body, say about subprotocols.
+const NO_SUBPROTOCOL: &str = "Invalid subprotocols requested";
+
+/// A handshake that succeeded.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) leftover: Vec<u8>,
+}
+
+/// Reads the answer and judges it.
+pub(crate) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    plan: &Plan,
+    accept: &str,
+) -> Result<Answer, ConnectError> {
+    let mut bytes = Vec::new();
+    loop {
+        if !looks_like_http(&bytes) {
+            return Err(before_http(stream, bytes, plan.compatibility()).await);
+        }
+        if let Some((status, headers, size)) = parse(&bytes)? {
+            let rest = bytes.split_off(size);
+            return match status {
+                101 => accepted(headers, rest, plan, accept),
+                _ => Err(refused(stream, status, &headers, rest).await),
+            };
+        }
+        if bytes.len() >= HEAD {
+            return Err(ConnectError::BadResponse("its head is too large".to_owned()));
+        }
+        let room = HEAD - bytes.len();
+        if (&mut *stream).take(room as u64).read_buf(&mut bytes).await.map_err(lost)? == 0 {
+            let begun = if bytes.is_empty() { "it hung up" } else { "it hung up within its answer" };
+            return Err(ConnectError::BadResponse(begun.to_owned()));
+        }
+    }
+}
+
+/// Whether these can be the first bytes of an HTTP response.
+fn looks_like_http(bytes: &[u8]) -> bool {
+    bytes.iter().zip(b"HTTP/").all(|(one, other)| one == other)
+}
+
+/// Status, headers and size of a complete head.
+fn parse(bytes: &[u8]) -> Result<Option<(u16, HeaderMap, usize)>, ConnectError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let bad = |why: &dyn std::fmt::Display| ConnectError::BadResponse(why.to_string());
+    let httparse::Status::Complete(size) = response.parse(bytes).map_err(|error| bad(&error))? else {
+        return Ok(None);
+    };
+    let mut map = HeaderMap::new();
+    for header in response.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| bad(&error))?;
+        map.append(name, HeaderValue::from_bytes(header.value).map_err(|error| bad(&error))?);
+    }
+    if response.version != Some(1) {
+        return Err(bad(&"it does not speak HTTP/1.1"));
+    }
+    Ok(Some((response.code.unwrap_or_default(), map, size)))
+}
+
+/// The checks of RFC 6455 section 4.1 on a 101.
+fn accepted(
+    headers: HeaderMap,
+    leftover: Vec<u8>,
+    plan: &Plan,
+    accept: &str,
+) -> Result<Answer, ConnectError> {
+    let bad = |why: &str| Err(ConnectError::BadResponse(why.to_owned()));
+    if !has_word(&headers, header::UPGRADE, "websocket") {
+        return bad("it does not upgrade to websocket");
+    }
+    if !has_word(&headers, header::CONNECTION, "upgrade") {
+        return bad("its Connection header is not Upgrade");
+    }
+    if headers.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value != accept) {
+        return bad("its Sec-WebSocket-Accept does not match");
+    }
+    if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return bad("it uses an extension that was not offered");
+    }
+    let mut chosen = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let subprotocol = match (chosen.next(), chosen.next()) {
+        // A plain .NET v6 server accepts a subprotocol without saying so.
+        (None, _) if plan.required && plan.compatibility() == Compatibility::None => {
+            return Err(ConnectError::SubprotocolRejected);
+        }
+        (None, _) => None,
+        (Some(chosen), None) => {
+            let chosen = chosen.to_str().unwrap_or_default().trim();
+            // What carries the token was not offered to be chosen.
+            let offered = plan.offers.expose().split(", ").filter(|offer| !offer.starts_with("bearer."));
+            if !offered.into_iter().any(|offer| offer == chosen) {
+                return Err(ConnectError::SubprotocolRejected);
+            }
+            Some(chosen.to_owned())
+        }
+        (Some(_), Some(_)) => return bad("it chooses two subprotocols"),
+    };
+    Ok(Answer { headers, subprotocol, leftover })
+}
+
+fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
+}
+
+/// A proper refusal.
+async fn refused<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    status: u16,
+    headers: &HeaderMap,
+    mut body: Vec<u8>,
+) -> ConnectError {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let wanted = announced.unwrap_or(BODY).min(BODY);
+    let _ = tokio::time::timeout(REFUSAL, fill(stream, &mut body, wanted)).await;
+    body.truncate(wanted);
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    match (status, text(header::LOCATION)) {
+        (401, _) => ConnectError::Unauthorized { message: body },
+        (400, _) if body == NO_SUBPROTOCOL => ConnectError::SubprotocolRejected,
+        (300..=399, Some(location)) => ConnectError::Redirected { location: location.to_owned() },
+        _ => {
+            let seconds = text(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
+            ConnectError::Rejected { status, body, retry_after: seconds.map(Duration::from_secs) }
+        }
+    }
+}
+
+/// Reads until there are `wanted` bytes or no more come.
+async fn fill<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>, wanted: usize) {
+    while bytes.len() < wanted {
+        let room = (wanted - bytes.len()) as u64;
+        if !matches!((&mut *stream).take(room).read_buf(bytes).await, Ok(read) if read > 0) {
+            return;
+        }
+    }
+}
+
+/// An answer that is no HTTP: the refusals of .NET servers, or another protocol.
+async fn before_http<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut bytes: Vec<u8>,
+    compatibility: Compatibility,
+) -> ConnectError {
+    loop {
+        let before = bytes.len();
+        let _ = tokio::time::timeout(SILENCE, fill(stream, &mut bytes, before + 1)).await;
+        if bytes.len() == before || bytes.len() >= BODY {
+            break;
+        }
+    }
+    if compatibility == Compatibility::None {
+        let shown: String =
+            String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).take(64).collect();
+        return ConnectError::BadResponse(format!("it is no HTTP: `{shown}`"));
+    }
+    if bytes.starts_with(DISCONNECT) {
+        return ConnectError::Unauthorized { message: "Disconnect".to_owned() };
+    }
+    let text = bytes.strip_suffix(DISCONNECT).unwrap_or(&bytes);
+    let text = String::from_utf8_lossy(text).into_owned();
+    if text == NO_SUBPROTOCOL {
+        return ConnectError::SubprotocolRejected;
+    }
+    ConnectError::Unauthorized { message: text }
+}

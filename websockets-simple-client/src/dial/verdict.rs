@@ -1,0 +1,105 @@
+//! Servers that upgrade only to say that the client is not authorized, as browsers need it.
+
+use std::{
+    io::{self, Read, Write},
+    pin::Pin,
+    time::Duration,
+};
+
+use futures_core::Stream;
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
+    },
+};
+use websockets_simple_core::CloseCode;
+
+use crate::error::ConnectError;
+
+/// With this header servers of this library say that nothing but a farewell follows.
+const HEADER: &str = "websockets-simple-verdict";
+
+/// Time for the farewell to arrive.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of a farewell.
+const FAREWELL: usize = 4 * 1024;
+
+/// The refusal that a 101 and what came with it amount to, if they do.
+pub(crate) async fn refusal<S>(stream: &mut S, headers: &HeaderMap, leftover: &[u8]) -> Option<ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if headers.get(HEADER).is_some_and(|verdict| verdict == "unauthorized") {
+        return Some(farewell(stream, leftover).await);
+    }
+    // Another server may say the same by a Close right behind its 101.
+    let mut context = WebSocketContext::from_partially_read(leftover.to_vec(), Role::Client, Some(config()));
+    let mut message = String::new();
+    while let Ok(read) = context.read(&mut Nothing) {
+        match read {
+            Message::Text(text) => message = text.as_str().to_owned(),
+            Message::Close(Some(close)) if is_policy(&close) => return Some(unauthorized(message, &close)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads the text and the Close that follow.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, leftover: &[u8]) -> ConnectError {
+    let mut message = String::new();
+    let reading = async {
+        let mut stream =
+            WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Client, Some(config()))
+                .await;
+        while let Some(Ok(read)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+            match read {
+                Message::Text(text) => message = text.as_str().to_owned(),
+                Message::Close(_) => break,
+                _ => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    ConnectError::Unauthorized { message }
+}
+
+fn is_policy(close: &CloseFrame) -> bool {
+    u16::from(close.code) == CloseCode::POLICY.get()
+}
+
+fn unauthorized(message: String, close: &CloseFrame) -> ConnectError {
+    let message = if message.is_empty() { close.reason.as_str().to_owned() } else { message };
+    ConnectError::Unauthorized { message }
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .max_message_size(Some(FAREWELL))
+        .max_frame_size(Some(FAREWELL))
+}
+
+/// A stream on which nothing more comes.
+struct Nothing;
+
+impl Read for Nothing {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Nothing {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
