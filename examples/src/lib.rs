@@ -1,1 +1,10 @@
-//! Parts shared by the example programs.
+//! Parts shared by the example programs and their tests.
+
+pub mod chat;
+pub mod terminal;
+
+mod failure;
+mod stop;
+
+pub use failure::in_one_line;
+pub use stop::asked_to_stop;

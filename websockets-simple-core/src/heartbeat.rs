@@ -105,7 +105,7 @@ impl Pulse {
     /// Starts with a first tick one interval after `now`, moved ahead by the share `jitter` (0 to 1) of a tenth
     /// of the interval, so that connections opened together do not ping together.
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant, jitter: f64) -> Self {
-        let first = heartbeat.interval.checked_add(heartbeat.interval.mul_f64_capped(jitter / 10.0));
+        let first = heartbeat.interval.checked_add(share(heartbeat.interval, jitter / 10.0));
         let next = match heartbeat.mode {
             HeartbeatMode::Off => None,
             _ => first.and_then(|first| now.checked_add(first)),
@@ -162,15 +162,9 @@ impl Pulse {
     }
 }
 
-trait MulCapped {
-    fn mul_f64_capped(self, factor: f64) -> Duration;
-}
-
-impl MulCapped for Duration {
-    /// `Duration::mul_f64` panics on overflow, and the interval is the user's.
-    fn mul_f64_capped(self, factor: f64) -> Duration {
-        Duration::try_from_secs_f64(self.as_secs_f64() * factor.clamp(0.0, 1.0)).unwrap_or(self)
-    }
+/// That share of a duration. `Duration::mul_f64` panics on overflow, and the interval is the user's.
+fn share(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor.clamp(0.0, 1.0)).unwrap_or(duration)
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl fmt::Display for Text {
 /// let message = Message::json(&[1, 2, 3]).unwrap();
 /// assert_eq!(message.json::<Vec<u8>>().unwrap(), [1, 2, 3]);
 /// ```
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub enum Message {
     /// A text message.
     Text(Text),
@@ -190,6 +190,22 @@ impl Message {
     }
 }
 
+impl fmt::Debug for Message {
+    /// Shows the beginning: a message may be a megabyte, and events are printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 128;
+        let rest = self.len().saturating_sub(SHOWN);
+        match self {
+            Self::Text(text) => write!(f, "Text({:?}", &text[..text.floor_char_boundary(SHOWN)])?,
+            Self::Binary(bytes) => write!(f, "Binary({:?}", bytes.slice(..bytes.len().min(SHOWN)))?,
+        }
+        if rest > 0 {
+            write!(f, " and {rest} more bytes")?;
+        }
+        f.write_str(")")
+    }
+}
+
 /// Reading a message as JSON: the counterpart of [`Message::json`].
 ///
 /// A trait of its own because an inherent method cannot share its name with the associated function that
@@ -281,4 +297,16 @@ mod sealed {
     impl Sealed for &str {}
     impl Sealed for &String {}
     impl Sealed for String {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_shows_its_beginning_only() {
+        let shown = format!("{:?}", Message::text("é".repeat(1000)));
+        assert!(shown.len() < 400 && shown.ends_with("and 1872 more bytes)"), "{shown}");
+        assert_eq!(format!("{:?}", Message::binary(&b"\x00a"[..])), r#"Binary(b"\0a")"#);
+    }
 }

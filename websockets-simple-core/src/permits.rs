@@ -84,7 +84,8 @@ mod tests {
         assert!(permits.try_take(10));
         permits.lift(true);
         permits.take(10).await;
-        permits.give(20);
+        permits.give(10);
+        permits.give(10);
         permits.lift(false);
         assert!(permits.try_take(10));
         assert!(!permits.try_take(1));

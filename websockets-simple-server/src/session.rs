@@ -78,6 +78,8 @@ async fn open<I: Identity>(
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
     let deadline = front.shared.params.limits_ref().handshake_timeout_value();
+    #[cfg(not(feature = "tls"))]
+    let _ = endpoint;
     let opening = async {
         #[cfg(feature = "tls")]
         if let Some(acceptor) = endpoint.acceptor() {
