@@ -191,18 +191,19 @@ impl WebsocketClient {
             }
         };
         let mut session = attempt.open(dialed);
+        let unused = Unused(Some(session.connection.clone()));
         let patience = self.shared.plan.connect_timeout();
         let ready = async {
             // An end before the success text drops the sender.
             session.ready.wait_for(|ready| *ready).await.is_ok()
         };
         match tokio::time::timeout(patience, ready).await {
-            Ok(true) => Ok(session.connection),
-            Ok(false) => Err(ConnectError::from_end(session.connection.end())),
-            Err(_) => {
-                session.connection.0.line.close(EndedBy::Local, CloseCode::GOING_AWAY, "");
-                Err(ConnectError::Timeout)
+            Ok(true) => {
+                unused.keep();
+                Ok(session.connection)
             }
+            Ok(false) => Err(ConnectError::from_end(session.connection.end())),
+            Err(_) => Err(ConnectError::Timeout),
         }
     }
 
@@ -225,6 +226,8 @@ impl WebsocketClient {
         let mut session = self.shared.session()?;
         let line = &session.connection.0.line;
         line.close(EndedBy::Local, code, reason);
+        // Whoever calls this from the loop that takes the events does not take any meanwhile.
+        self.shared.subscriptions.lift_bounds(true);
         line.ended().await;
         if current_owner() != Some(self.shared.owner) {
             // So that `connect` can follow at once. A handler of this client would wait for itself here.
@@ -234,7 +237,8 @@ impl WebsocketClient {
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`] raw. Messages leave in the order of the calls.
+    /// [`Message`] raw. Messages leave in the order of the calls. Inside handlers use the connection of the event
+    /// instead: a handler that owns its client keeps it from ever being dropped.
     ///
     /// # Errors
     ///
@@ -244,9 +248,7 @@ impl WebsocketClient {
     ///
     /// Dropped while it waits for room, nothing was sent.
     pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
-        let session = self.shared.session().ok_or(SendError::Closed)?;
-        session.connection.0.line.send(&message, self.shared.subscriptions.wants_notices()).await
+        self.connection().ok_or(SendError::Closed)?.send(message).await
     }
 
     /// Sends a message without ever waiting.
@@ -255,9 +257,7 @@ impl WebsocketClient {
     ///
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
-        let session = self.shared.session().ok_or(SendError::Closed)?;
-        session.connection.0.line.try_send(&message, self.shared.subscriptions.wants_notices())
+        self.connection().ok_or(SendError::Closed)?.try_send(message)
     }
 
     /// Sends a long message in parts, `str` for text and `[u8]` for binary, as `write` takes them from
@@ -275,8 +275,8 @@ impl WebsocketClient {
         K: PartKind + ?Sized,
         F: AsyncFnOnce(&mut Parts<'_, K>) -> Result<(), SendError>,
     {
-        let session = self.shared.session().ok_or(SendError::Closed)?;
-        let mut parts = session.connection.0.line.send_parts().await?;
+        let connection = self.connection().ok_or(SendError::Closed)?;
+        let mut parts = connection.send_parts().await?;
         produce(&mut parts).await?;
         parts.finish().await
     }
@@ -313,6 +313,7 @@ impl Connecting {
             return Err(ConnectError::AlreadyConnected);
         }
         *life = Life::Connecting;
+        shared.subscriptions.lift_bounds(false);
         Ok(Self { shared: Arc::clone(shared), used: false })
     }
 
@@ -330,7 +331,12 @@ impl Connecting {
             first_frame_pause: compatibility.first_frame_pause(),
         };
         let line = Line::new(Side::Client, config);
-        let connection = ClientConnection(Arc::new(Inner { line, facts, since: chrono::Utc::now() }));
+        let connection = ClientConnection(Arc::new(Inner {
+            line,
+            facts,
+            subscriptions: Arc::clone(&shared.subscriptions),
+            since: chrono::Utc::now(),
+        }));
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
         let (over_sender, over) = watch::channel(false);
@@ -360,6 +366,23 @@ impl Drop for Connecting {
     fn drop(&mut self) {
         if !self.used {
             *self.shared.life() = Life::Idle;
+        }
+    }
+}
+
+/// Closes a connection that nobody was given.
+struct Unused(Option<ClientConnection>);
+
+impl Unused {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.close(CloseCode::GOING_AWAY, "");
         }
     }
 }

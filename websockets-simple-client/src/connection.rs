@@ -3,9 +3,15 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use websockets_simple_core::{Disconnect, Line, Statistics};
+use websockets_simple_core::{
+    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
+    Subscriptions,
+};
 
-use crate::dial::{ConnectionFacts, TlsFacts};
+use crate::{
+    ClientEvent,
+    dial::{ConnectionFacts, TlsFacts},
+};
 
 /// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the
 /// same; it may be kept after the end.
@@ -15,6 +21,7 @@ pub struct ClientConnection(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) line: Line,
     pub(crate) facts: ConnectionFacts,
+    pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) since: DateTime<Utc>,
 }
 
@@ -59,6 +66,55 @@ impl ClientConnection {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.0.line.statistics()
+    }
+
+    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
+    /// [`Message`](websockets_simple_core::Message) raw. Messages leave in the order of the calls.
+    ///
+    /// With [`OverflowPolicy::Wait`], the default, this waits for room in the outbox.
+    ///
+    /// [`OverflowPolicy::Wait`]: websockets_simple_core::OverflowPolicy::Wait
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, nothing was sent.
+    pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
+        let message = message.into_message()?;
+        self.0.line.send(&message, self.0.subscriptions.wants_notices()).await
+    }
+
+    /// Sends a message without ever waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
+    pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
+        let message = message.into_message()?;
+        self.0.line.try_send(&message, self.0.subscriptions.wants_notices())
+    }
+
+    /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
+    /// one is finished.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, nothing has begun.
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
+        self.0.line.send_parts().await
+    }
+
+    /// Asks for the end of the connection, with a code and reason (cut to 123 bytes), without waiting for it.
+    /// False if it was ending already.
+    pub fn close(&self, code: CloseCode, reason: &str) -> bool {
+        self.0.line.close(EndedBy::Local, code, reason)
     }
 
     /// Whether messages can still be sent.

@@ -163,8 +163,9 @@ impl<E: Observable> Subscriptions<E> {
 
     fn add(self: &Arc<Self>, options: SubscribeOptions, sink: Sink<E>) -> Subscription<E> {
         let entry = Arc::new(Entry { active: AtomicBool::new(true), options, sink });
-        self.change(|list| list.push(Arc::clone(&entry)));
-        Subscription { entry, of: Arc::downgrade(self) }
+        let subscription = Subscription { entry: Arc::downgrade(&entry), of: Arc::downgrade(self) };
+        self.change(|list| list.push(entry));
+        subscription
     }
 
     fn change(&self, f: impl FnOnce(&mut Vec<Arc<Entry<E>>>)) {
@@ -344,7 +345,7 @@ impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
 
 /// A registered handler. Dropping this changes nothing; [`unsubscribe`](Self::unsubscribe) ends it.
 pub struct Subscription<E> {
-    entry: Arc<Entry<E>>,
+    entry: Weak<Entry<E>>,
     of: Weak<Subscriptions<E>>,
 }
 
@@ -352,9 +353,10 @@ impl<E: Observable> Subscription<E> {
     /// Ends the subscription: no event is handed over after this returns. A handler that is at work finishes.
     /// Safe to call from inside a handler.
     pub fn unsubscribe(&self) {
-        self.entry.active.store(false, Ordering::Release);
+        let Some(ended) = self.entry.upgrade() else { return };
+        ended.active.store(false, Ordering::Release);
         if let Some(of) = self.of.upgrade() {
-            of.change(|list| list.retain(|entry| !Arc::ptr_eq(entry, &self.entry)));
+            of.change(|list| list.retain(|entry| !Arc::ptr_eq(entry, &ended)));
         }
     }
 
@@ -448,7 +450,7 @@ impl<E> fmt::Debug for Narrator<E> {
 
 impl<E> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("entry", &self.entry).finish_non_exhaustive()
+        f.debug_struct("Subscription").field("entry", &self.entry.upgrade()).finish_non_exhaustive()
     }
 }
 
