@@ -1,1 +1,91 @@
 //! Helpers shared by the tests of whole clients and servers.
+
+pub mod raw;
+
+use std::{net::SocketAddr, time::Duration};
+
+use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+use websockets_simple_server::{Event, Events, Identity, Message, Server};
+
+/// Longer than anything here takes; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The result of a future that has to be done in time.
+///
+/// # Panics
+///
+/// When it is not.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("this takes too long")
+}
+
+/// The address of a server that has started.
+///
+/// # Panics
+///
+/// When it does not start.
+pub async fn started<I: Identity>(server: &Server<I>) -> SocketAddr {
+    server.start().await.expect("the server starts");
+    server.local_addr().expect("it listens")
+}
+
+/// Parameters of a client for this address.
+#[must_use]
+pub fn params(addr: SocketAddr) -> ClientParams {
+    ClientParams::new(addr.ip().to_string(), addr.port())
+}
+
+/// A client that is connected.
+///
+/// # Panics
+///
+/// When it cannot be.
+pub async fn connected(params: ClientParams) -> WebsocketClient {
+    let client = WebsocketClient::new(params).expect("the parameters are right");
+    client.connect().await.expect("it connects");
+    client
+}
+
+/// The first server event that `pick` takes; others are passed over.
+///
+/// # Panics
+///
+/// When none comes in time.
+pub async fn next<I: Identity, T>(
+    events: &mut Events<Event<I>>,
+    mut pick: impl FnMut(Event<I>) -> Option<T>,
+) -> T {
+    within(async {
+        loop {
+            if let Some(picked) = pick(events.recv().await.expect("the server lives")) {
+                return picked;
+            }
+        }
+    })
+    .await
+}
+
+/// The next message that a client receives.
+///
+/// # Panics
+///
+/// When none comes in time.
+pub async fn message(events: &mut Events<ClientEvent>) -> Message {
+    within(async {
+        loop {
+            if let ClientEvent::Message(event) = events.recv().await.expect("the client lives") {
+                return event.message;
+            }
+        }
+    })
+    .await
+}
+
+/// The text of the next message that a client receives.
+///
+/// # Panics
+///
+/// When none comes in time, or it is binary.
+pub async fn text(events: &mut Events<ClientEvent>) -> String {
+    message(events).await.as_text().expect("a text").to_owned()
+}

@@ -1,0 +1,214 @@
+//! A peer that speaks raw bytes.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::within;
+
+/// The key of RFC 6455 section 1.3.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A TCP connection and what was read of it but not taken.
+#[derive(Debug)]
+pub struct RawPeer {
+    /// The connection.
+    pub stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// One frame as it was received, payload unmasked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RawFrame {
+    /// FIN, RSV and opcode.
+    pub first: u8,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+impl RawPeer {
+    /// Connects.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub async fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("it listens");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self::new(stream)
+    }
+
+    /// Over a connection that was accepted.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    /// Connects and shakes hands.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 101.
+    pub async fn open(addr: SocketAddr, target: &str, headers: &str) -> Self {
+        let mut peer = Self::connect(addr).await;
+        let head = peer.request(target, headers).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        peer
+    }
+
+    /// Sends a request and reads the head of the answer. `headers` are whole lines.
+    pub async fn request(&mut self, target: &str, headers: &str) -> String {
+        self.write(request(target, headers).as_bytes()).await;
+        self.head().await
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the peer is there");
+    }
+
+    /// Sends a masked frame.
+    pub async fn frame(&mut self, first: u8, payload: &[u8]) {
+        self.write(&masked(first, payload)).await;
+    }
+
+    /// Sends a text.
+    pub async fn text(&mut self, text: &str) {
+        self.frame(0x81, text.as_bytes()).await;
+    }
+
+    /// Reads up to the blank line.
+    pub async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = self.read.drain(..end + 4).collect::<Vec<_>>();
+                return String::from_utf8_lossy(&head).into_owned();
+            }
+            if !self.more().await {
+                return String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned();
+            }
+        }
+    }
+
+    /// Reads a frame; `None` at the end.
+    pub async fn next(&mut self) -> Option<RawFrame> {
+        loop {
+            if let Some((frame, size)) = parse(&self.read) {
+                self.read.drain(..size);
+                return Some(frame);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// Reads frames until the end.
+    pub async fn rest(&mut self) -> Vec<RawFrame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// Reads everything until the end.
+    pub async fn all(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// What one read brings, beside what was read before.
+    pub async fn one_read(&mut self) -> Vec<u8> {
+        if self.read.is_empty() {
+            self.more().await;
+        }
+        std::mem::take(&mut self.read)
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut piece = vec![0; 64 * 1024];
+        match within(self.stream.read(&mut piece)).await {
+            Ok(0) | Err(_) => false,
+            Ok(read) => {
+                self.read.extend_from_slice(&piece[..read]);
+                true
+            }
+        }
+    }
+}
+
+impl RawFrame {
+    /// A text frame.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self { first: 0x81, payload: text.as_bytes().to_vec() }
+    }
+
+    /// The payload as text.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        String::from_utf8_lossy(&self.payload).into_owned()
+    }
+
+    /// The code of a Close frame.
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        (self.first == 0x88 && self.payload.len() >= 2)
+            .then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
+    }
+}
+
+/// A proper request.
+#[must_use]
+pub fn request(target: &str, headers: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{headers}\r\n"
+    )
+}
+
+/// A masked frame.
+#[must_use]
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | u8::try_from(len).unwrap_or(0)),
+        len @ 126..=0xFFFF => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(len).unwrap_or(0).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    let (len, mut at) = match second & 0x7F {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?, 10),
+        len => (usize::from(len), 2),
+    };
+    let mut key = [0; 4];
+    if second & 0x80 != 0 {
+        key = bytes.get(at..at + 4)?.try_into().ok()?;
+        at += 4;
+    }
+    let payload = bytes.get(at..at + len)?;
+    let payload = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+    Some((RawFrame { first, payload }, at + len))
+}
