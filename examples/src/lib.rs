@@ -7,4 +7,4 @@ mod failure;
 mod stop;
 
 pub use failure::in_one_line;
-pub use stop::asked_to_stop;
+pub use stop::stop_request;

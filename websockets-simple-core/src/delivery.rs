@@ -128,13 +128,13 @@ impl<R: Recipient> Delivery<R> {
     fn begin_next(&mut self) -> bool {
         let Self { recipient, line, parked, bytes, .. } = self;
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            if !matches!(parked.front(), Some(Parked::Connected(_)))
-                && let Some(overdue) = recipient.overdue()
-            {
-                return Some(Some(overdue));
-            }
-            if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
-                return Some(recipient.sent(message, missed, at));
+            if !matches!(parked.front(), Some(Parked::Connected(_))) {
+                if let Some(overdue) = recipient.overdue() {
+                    return Some(Some(overdue));
+                }
+                if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
+                    return Some(recipient.sent(message, missed, at));
+                }
             }
             let item = parked.pop_front()?;
             if parked.is_empty() && parked.capacity() > 64 {

@@ -144,3 +144,84 @@ impl Write for Feed<'_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs all of `input`: what came out, and what is to be sent for it.
+    fn run(engine: &mut Engine, mut input: &[u8]) -> (Vec<Step>, Vec<(Own, usize)>) {
+        let (mut steps, mut replies) = (Vec::new(), Vec::new());
+        loop {
+            let step = engine.step(&mut input, |frame, own| replies.push((own, frame.len())));
+            match step {
+                Step::Starved => return (steps, replies),
+                Step::Over | Step::Fault(_) => {
+                    steps.push(step);
+                    return (steps, replies);
+                }
+                step => steps.push(step),
+            }
+        }
+    }
+
+    fn client() -> Engine {
+        Engine::new(Side::Client, 1000)
+    }
+
+    #[test]
+    fn a_ping_is_answered_before_the_input_is_used_up() {
+        let (steps, replies) = run(&mut client(), b"\x89\x01a\x81\x01b");
+        assert!(matches!(&steps[..], [Step::Ping, Step::Message(_)]), "{steps:?}");
+        assert_eq!(replies, [(Own::Pong, 7)]);
+    }
+
+    #[test]
+    fn close_is_answered_once_and_what_follows_is_not_read() {
+        let mut engine = client();
+        let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8\x81\x01b");
+        assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
+        assert!(!steps.iter().any(|step| matches!(step, Step::Message(_))), "{steps:?}");
+        assert_eq!(replies, [(Own::Close, 8)]);
+        assert!(engine.close(CloseCode::NORMAL, "").is_none(), "nothing is left to say");
+    }
+
+    #[test]
+    fn the_answer_to_our_close_is_not_answered() {
+        let mut engine = client();
+        assert!(engine.close(CloseCode::NORMAL, "").is_some());
+        assert!(engine.close(CloseCode::GOING_AWAY, "").is_none(), "said once");
+        let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8");
+        assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
+        assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn each_fault_has_its_code_and_no_word_of_the_message() {
+        for (input, code, limit) in [
+            (&b"\x82\x7e\x03\xe9"[..], CloseCode::TOO_BIG, true),
+            (b"\x81\x07secret\xff", CloseCode::INVALID_DATA, false),
+            (b"\xc1\x06secret", CloseCode::PROTOCOL, false),
+            (b"\x81\x86....secret", CloseCode::PROTOCOL, false),
+        ] {
+            let (steps, _) = run(&mut client(), input);
+            let [Step::Fault(fault)] = &steps[..] else { panic!("{steps:?}") };
+            assert_eq!((fault.code, fault.limit), (code, limit));
+            assert!(!format!("{fault:?}").contains("secret"), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_whatever_end_in_a_step() {
+        use proptest::prelude::*;
+        proptest!(|(input: Vec<u8>, cut in 1usize..20)| {
+            let mut engine = client();
+            for piece in input.chunks(cut) {
+                let (steps, _) = run(&mut engine, piece);
+                if matches!(steps.last(), Some(Step::Over | Step::Fault(_))) {
+                    break;
+                }
+            }
+        });
+    }
+}

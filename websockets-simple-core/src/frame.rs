@@ -86,6 +86,11 @@ impl Frame {
         self.first.len() + self.rest.len()
     }
 
+    /// Whether this goes on with a message that an earlier frame began.
+    pub(crate) fn continues(&self) -> bool {
+        self.first.first().is_some_and(|first| first & 0x0F == 0)
+    }
+
     /// Appends what is left of this frame after its first `skip` bytes.
     pub(crate) fn slices<'a>(&'a self, skip: usize, into: &mut Vec<IoSlice<'a>>) {
         for part in

@@ -107,6 +107,8 @@ pub struct Link<R: Recipient> {
     closing: Option<Box<Closing>>,
     /// Whether the last round left nothing to write.
     drained: bool,
+    /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
+    broken: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,7 @@ impl<R: Recipient> Link<R> {
             alarm: None,
             closing: None,
             drained: true,
+            broken: None,
         }
     }
 
@@ -215,9 +218,7 @@ impl<R: Recipient> Link<R> {
                 closing.deadline = Instant::now();
             }
         }
-        if let Some(error) = orders.failed {
-            self.transport_failed(error, ErrorStage::Send);
-        }
+        self.broken = self.broken.take().or(orders.failed);
         let mut reads = 0;
         loop {
             // What a handler of this connection sends is collected until the end of the round.
@@ -227,7 +228,15 @@ impl<R: Recipient> Link<R> {
             }
             match self.read(cx) {
                 Read::Nothing => {
-                    self.look_at_the_clock();
+                    if self.paused.is_none()
+                        && let Some(error) = self.broken.take()
+                    {
+                        self.transport_failed(error, ErrorStage::Send);
+                    }
+                    if self.look_at_the_clock() {
+                        // The verdict is told in this round.
+                        continue;
+                    }
                     break;
                 }
                 Read::Something if reads == READS_PER_TURN => {
@@ -368,9 +377,10 @@ impl<R: Recipient> Link<R> {
     }
 
     /// Heartbeat, idle limit. Their clocks stand still while nothing is read, and while the connection closes.
-    fn look_at_the_clock(&mut self) {
+    /// True if a time was up and the connection closes for it.
+    fn look_at_the_clock(&mut self) -> bool {
         if self.paused.is_some() || self.closing.is_some() {
-            return;
+            return false;
         }
         let at = Moment::now();
         if self.pulse.next().is_some_and(|next| next <= at.instant) {
@@ -389,13 +399,14 @@ impl<R: Recipient> Link<R> {
                     }
                     self.delivery.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
                     self.close(EndedBy::Heartbeat, CloseCode::UNRESPONSIVE, NO_PING_RESPONSE);
-                    return;
+                    return true;
                 }
             }
         }
         if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
             self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
         }
+        self.closing.is_some()
     }
 
     fn close(&mut self, by: EndedBy, code: CloseCode, reason: &str) {
@@ -419,6 +430,7 @@ impl<R: Recipient> Link<R> {
         if let Some(frame) = self.engine.close(request.code, &request.reason) {
             outbox.push_own(frame, Own::Close);
         }
+        self.drained = false;
         let patience = if request.discard { Duration::from_secs(1) } else { self.config.close_timeout };
         let end = Disconnect::new(request.by, Some(request.code.get()), request.reason.clone(), false);
         self.closing = Some(Box::new(Closing::ours(end, Instant::now() + patience)));
@@ -461,18 +473,25 @@ impl<R: Recipient> Link<R> {
 
     fn peer_hung_up(&mut self) {
         match &mut self.closing {
-            Some(closing) => closing.peer_has_hung_up(self.drained),
-            None => {
-                let end = Disconnect::new(EndedBy::Transport, None, "the peer hung up without Close", false);
-                self.closing = Some(Box::new(Closing::gone(end)));
-            }
+            Some(closing) => closing.peer_has_hung_up(self.drained && self.broken.is_none()),
+            None => match self.broken.take() {
+                Some(error) => self.transport_failed(error, ErrorStage::Send),
+                None => {
+                    let reason = "the peer hung up without Close";
+                    let end = Disconnect::new(EndedBy::Transport, None, reason, false);
+                    self.closing = Some(Box::new(Closing::gone(end)));
+                }
+            },
         }
     }
 
     /// Reading or writing failed. After a Close was seen that is how some peers hang up.
     fn transport_failed(&mut self, error: io::Error, stage: ErrorStage) {
         match &mut self.closing {
-            Some(closing) => closing.peer_has_hung_up(self.drained && stage == ErrorStage::Transport),
+            Some(closing) => {
+                let drained = self.drained && self.broken.is_none();
+                closing.peer_has_hung_up(drained && stage == ErrorStage::Transport);
+            }
             None => {
                 let end = Disconnect::new(EndedBy::Transport, None, error.to_string(), false);
                 self.delivery.error(stage, EventError::new(error), Moment::now());

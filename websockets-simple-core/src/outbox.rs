@@ -165,6 +165,8 @@ struct Pace {
 #[derive(Debug, Default)]
 struct PartsInProgress {
     behind: VecDeque<Entry>,
+    /// Bytes of messages in `behind`.
+    bytes: usize,
     writer: Option<Waker>,
     /// Who wants to begin the next one.
     next: Vec<Waker>,
@@ -378,12 +380,8 @@ impl Outbox {
         let mut state = self.lock();
         let Some(parts) = state.parts.take() else { return };
         state.messages += u64::from(sent);
-        for entry in parts.behind {
-            if entry.own.is_none() {
-                state.bytes += entry.frame.len();
-            }
-            state.queue.push_back(entry);
-        }
+        state.bytes += parts.bytes;
+        state.queue.extend(parts.behind);
         parts.next.into_iter().for_each(Waker::wake);
         state.write_when(When::Now);
         state.wake_waiting();
@@ -462,13 +460,7 @@ impl Outbox {
     pub(crate) fn end_round(&self) -> Rest {
         let mut state = self.lock();
         state.corked = false;
-        if state.flush(true) {
-            return Rest::Nothing;
-        }
-        match &state.pace {
-            Some(pace) if state.written == 0 && !state.queue.is_empty() => Rest::Paced(pace.next),
-            _ => Rest::Refused,
-        }
+        state.flush(true)
     }
 
     /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
@@ -499,7 +491,11 @@ impl Outbox {
         match state.queue.iter().skip(first).position(|queued| queued.own == Some(own)) {
             Some(same) => state.queue[first + same] = entry,
             None => {
-                let ahead = state.queue.iter().skip(first).take_while(|queued| queued.own.is_some()).count();
+                // A text may not come between the parts of a message whose first part has left.
+                let passes = |queued: &Entry| {
+                    queued.own.is_some() || (own == Own::Text && queued.part && queued.frame.continues())
+                };
+                let ahead = state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
                 state.queue.insert(first + ahead, entry);
             }
         }
@@ -574,7 +570,7 @@ impl Offer {
 
 impl State {
     fn behind_bytes(&self) -> usize {
-        self.parts.as_ref().map_or(0, |parts| parts.behind.iter().map(|entry| entry.frame.len()).sum())
+        self.parts.as_ref().map_or(0, |parts| parts.bytes)
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
@@ -592,6 +588,7 @@ impl State {
         }
         let entry = Entry { frame, own: None, part: false };
         if let Some(parts) = &mut self.parts {
+            parts.bytes += entry.frame.len();
             parts.behind.push_back(entry);
             return false;
         }
@@ -609,40 +606,47 @@ impl State {
                 self.listed = true;
                 Offer::List
             }
-            When::Now if self.flush(false) => Offer::Sent,
-            When::Now => Offer::Queued,
+            When::Now => match self.flush(false) {
+                // A write that failed leaves nothing in the queue either.
+                _ if self.stage == Stage::Closed => Offer::Closed,
+                Rest::Nothing => Offer::Sent,
+                Rest::Paced(_) | Rest::Refused => Offer::Queued,
+            },
         }
     }
 
-    /// Writes until nothing is left (true) or the stream takes no more.
-    fn flush(&mut self, by_link: bool) -> bool {
-        let Some(link) = self.link.clone() else { return self.queue.is_empty() };
+    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
+    fn flush(&mut self, by_link: bool) -> Rest {
+        let Some(link) = self.link.clone() else {
+            return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
+        };
         while !self.queue.is_empty() || self.unflushed {
-            let paced = self.pace.is_some();
-            if let Some(pace) = &self.pace
-                && self.written == 0
-                && !self.queue.is_empty()
-                && Instant::now() < pace.next
+            let pause = self.pause();
+            // What the stream holds back goes out first, or the pause would not be seen on the wire.
+            if let Some(until) = pause
+                && !self.unflushed
             {
                 if !by_link {
                     link.wake_by_ref();
                 }
-                return false;
+                return Rest::Paced(until);
             }
-            let Some(writer) = &mut self.writer else { return false };
-            let polled = if self.queue.is_empty() {
-                writer.flush_now(&link).map_ok(|()| 0)
-            } else {
-                let frames = if paced { 1 } else { FRAMES_PER_WRITE };
-                let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
-                for (n, entry) in self.queue.iter().take(frames).enumerate() {
-                    entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
+            let Some(writer) = &mut self.writer else { return Rest::Refused };
+            if self.queue.is_empty() || pause.is_some() {
+                match writer.flush_now(&link) {
+                    Poll::Pending => return Rest::Refused,
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                    Poll::Ready(Err(error)) => self.fail(error),
                 }
-                writer.write_now(&link, &slices)
-            };
-            match polled {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0)) if self.queue.is_empty() => self.unflushed = false,
+                continue;
+            }
+            let frames = if self.pace.is_some() { 1 } else { FRAMES_PER_WRITE };
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
+            for (n, entry) in self.queue.iter().take(frames).enumerate() {
+                entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
+            }
+            match writer.write_now(&link, &slices) {
+                Poll::Pending => return Rest::Refused,
                 Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(taken)) => {
                     self.unflushed = true;
@@ -651,7 +655,13 @@ impl State {
                 Poll::Ready(Err(error)) => self.fail(error),
             }
         }
-        true
+        Rest::Nothing
+    }
+
+    /// When the next frame may leave, if that is not yet.
+    fn pause(&self) -> Option<Instant> {
+        let next = self.pace.as_ref()?.next;
+        (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
     }
 
     /// Takes note that the stream took `taken` bytes.
@@ -688,6 +698,7 @@ impl State {
         let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
         let freed: usize =
             self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
+        // Of what waits behind a message in parts everything can go.
         let kept = self.bytes - freed;
         if kept != 0 && kept.saturating_add(len) > capacity {
             return false;
@@ -702,6 +713,14 @@ impl State {
             } else {
                 at += 1;
             }
+        }
+        while !self.fits(len, capacity)
+            && let Some(parts) = &mut self.parts
+            && let Some(oldest) = parts.behind.iter().position(droppable)
+            && let Some(entry) = parts.behind.remove(oldest)
+        {
+            parts.bytes -= entry.frame.len();
+            self.dropped += 1;
         }
         self.fits(len, capacity)
     }

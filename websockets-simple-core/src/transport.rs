@@ -107,14 +107,16 @@ fn socket2_shutdown(stream: &TcpStream) -> io::Result<()> {
 impl ReadNow for Tcp {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
+            // Read first, ask later: a handler of this task that has used up the scheduler's budget would keep
+            // its own connection from being read.
+            match self.0.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
             match self.0.poll_read_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
-            }
-            match self.0.try_read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
             }
         }
     }
@@ -158,7 +160,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *stream).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+        self.poll(cx.waker(), |stream, cx| stream.poll_read(cx, &mut buf)).map_ok(|()| buf.filled().len())
     }
 }

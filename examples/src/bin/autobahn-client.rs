@@ -1,0 +1,110 @@
+//! cargo run --release --bin autobahn-client -- ws://127.0.0.1:9001 websockets-simple
+//!
+//! Runs all cases of an Autobahn fuzzing server: sends every message back as it is, then asks for the reports.
+#![expect(clippy::print_stdout, reason = "a program with an output")]
+
+use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser;
+use tokio::sync::Notify;
+use websockets_simple_client::{
+    ClientEvent, ClientParams, ConnectionEventKind, Heartbeat, Message, OverflowPolicy, WebsocketClient,
+};
+use websockets_simple_examples::in_one_line;
+
+/// The longest message of the suite has 16 MiB.
+const MESSAGE_SIZE: usize = 32 * 1024 * 1024;
+
+/// How long one case may take; the slowest take a minute or two.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Runs the cases of an Autobahn fuzzing server.
+#[derive(Parser)]
+struct Args {
+    /// The fuzzing server, such as ws://127.0.0.1:9001.
+    url: String,
+    /// The name under which the reports list this client.
+    agent: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("autobahn-client: {}", in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let cases = case_count(args).await?;
+    println!("{cases} cases");
+    for case in 1..=cases {
+        let params = params(args, "/runCase")?.query("case", case.to_string()).query("agent", &args.agent);
+        echo(params).await.map_err(|error| format!("case {case}: {}", in_one_line(&*error)))?;
+        println!("case {case} of {cases} done");
+    }
+    echo(params(args, "/updateReports")?.query("agent", &args.agent)).await?;
+    println!("reports updated");
+    Ok(())
+}
+
+/// The server says in one message how many cases there are.
+async fn case_count(args: &Args) -> Result<u32, Box<dyn Error>> {
+    let client = WebsocketClient::new(params(args, "/getCaseCount")?)?;
+    let mut events = client.events();
+    client.connect().await?;
+    let mut count = None;
+    while let Some(event) = tokio::time::timeout(PATIENCE, events.recv()).await? {
+        match event {
+            ClientEvent::Message(event) => count = event.message.as_text().map(str::parse).transpose()?,
+            ClientEvent::Connection(event) if is_end(&event.kind) => break,
+            _ => {}
+        }
+    }
+    count.ok_or_else(|| "the server did not say how many cases there are".into())
+}
+
+/// Connects and sends every message back until the server has had enough.
+async fn echo(params: ClientParams) -> Result<(), Box<dyn Error>> {
+    let client = WebsocketClient::new(params)?;
+    let over = Arc::new(Notify::new());
+    let (sender, ended) = (client.clone(), Arc::clone(&over));
+    // A handler, because it answers before the link looks at what follows, such as a Close. The guard ends the
+    // subscription, which otherwise would keep the client, which keeps the subscription.
+    let _subscription = client
+        .on(move |event| {
+            let (sender, ended) = (sender.clone(), Arc::clone(&ended));
+            async move {
+                match event {
+                    ClientEvent::Message(event) => send_back(&sender, event.message).await,
+                    ClientEvent::Connection(event) if is_end(&event.kind) => ended.notify_one(),
+                    _ => {}
+                }
+            }
+        })
+        .scoped();
+    client.connect().await?;
+    tokio::time::timeout(PATIENCE, over.notified()).await?;
+    Ok(())
+}
+
+/// Many cases end in the middle of a message; the verdict is the server's.
+async fn send_back(client: &WebsocketClient, message: Message) {
+    let _ = client.send(message).await;
+}
+
+fn is_end<C>(kind: &ConnectionEventKind<C>) -> bool {
+    matches!(kind, ConnectionEventKind::Disconnected(..))
+}
+
+fn params(args: &Args, path: &str) -> Result<ClientParams, Box<dyn Error>> {
+    Ok(ClientParams::url(&args.url)?
+        .path(path)
+        .message_size(MESSAGE_SIZE)
+        .outbox(MESSAGE_SIZE)
+        .overflow(OverflowPolicy::Wait(Duration::from_secs(30)))
+        .heartbeat(Heartbeat::off()))
+}

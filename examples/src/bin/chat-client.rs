@@ -1,0 +1,189 @@
+//! cargo run --release --bin chat-client -- --url ws://127.0.0.1:8080 --token TOKEN
+//!
+//! A chat on the terminal: what others say appears while you type. The server prints the token. `Bye` leaves,
+//! `/who` asks who is there, `/msg USER TEXT` is for one person alone.
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::time::{Instant, sleep_until};
+use websockets_simple_client::{
+    ClientEvent, ClientParams, ConnectError, ConnectionEventKind, EndedBy, Message, OverflowPolicy, ReadJson,
+    Token, WebsocketClient,
+};
+use websockets_simple_examples::{
+    chat::{ChatPacket, SUBPROTOCOL, wire::one_line},
+    in_one_line, terminal,
+};
+
+/// What somebody types to leave.
+const BYE: &str = "Bye";
+
+/// How long someone who leaves waits for what is still due to them.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// A chat on the terminal. `Bye` leaves, `/who` asks who is there, `/msg USER TEXT` is for one person alone.
+#[derive(Parser)]
+struct Args {
+    /// The chat server, such as ws://127.0.0.1:8080.
+    #[arg(long)]
+    url: String,
+    /// The token of an invite. Read from the environment variable CHAT_TOKEN when it is not given here.
+    #[arg(long, allow_hyphen_values = true, value_parser = |token: &str| Ok::<_, std::convert::Infallible>(Token::from(token)))]
+    token: Option<Token>,
+    /// The name to go by, on a server that admits anybody.
+    #[arg(long, conflicts_with = "token")]
+    name: Option<String>,
+}
+
+#[tokio::main(worker_threads = 1)]
+async fn main() -> ExitCode {
+    let left = match params(Args::parse()) {
+        Ok(params) => chat(params).await,
+        Err(error) => Err(error),
+    };
+    match left {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let body = match error.downcast_ref() {
+                Some(ConnectError::Rejected { body, .. }) if !body.is_empty() => {
+                    format!(": {}", one_line(body))
+                }
+                _ => String::new(),
+            };
+            eprintln!("chat-client: {}{body}", one_line(&in_one_line(&*error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
+    let mut params = ClientParams::url(&args.url)?
+        .subprotocol(SUBPROTOCOL)
+        // Piped input can be faster than the network.
+        .overflow(OverflowPolicy::Wait(Duration::from_secs(30)));
+    if let Some(name) = args.name {
+        return Ok(params.query("name", name));
+    }
+    if let Some(token) = args.token.or_else(|| std::env::var("CHAT_TOKEN").ok().map(Token::from)) {
+        params = params.token(token);
+    }
+    Ok(params)
+}
+
+/// Chats until either side has had enough. Whether it ended in order.
+async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
+    let client = WebsocketClient::new(params)?;
+    let mut events = client.events();
+    client.connect().await?;
+    let (mut lines, mut screen) = terminal::open(|line| line.trim() == BYE);
+    let mut parting: Option<Instant> = None;
+    // Packets `who` that the server has not answered.
+    let mut questions = 0_usize;
+    let end = loop {
+        tokio::select! {
+            line = lines.next(), if parting.is_none() => {
+                let packet = match line.as_deref().map(command) {
+                    Some(Ok(packet)) => packet,
+                    Some(Err(usage)) => {
+                        screen.show(usage)?;
+                        continue;
+                    }
+                    None => {
+                        // The answer to a last question comes after everything that is due until now.
+                        parting = Some(Instant::now() + PARTING);
+                        ChatPacket::Who
+                    }
+                };
+                questions += usize::from(packet == ChatPacket::Who);
+                if let Err(error) = client.send(Message::json(&packet)?).await {
+                    screen.show(&format!("Not sent: {error}"))?;
+                }
+            }
+            event = events.recv() => match event {
+                Some(ClientEvent::Message(event)) => {
+                    let packet = event.message.json::<ChatPacket>().ok();
+                    if matches!(packet, Some(ChatPacket::Online { .. })) {
+                        questions = questions.saturating_sub(1);
+                        if questions == 0 && parting.is_some() {
+                            break client.disconnect().await;
+                        }
+                    }
+                    screen.show(&line_of(packet, &event.message))?;
+                }
+                Some(ClientEvent::Connection(event)) => {
+                    if let ConnectionEventKind::Disconnected(_, end) = event.kind {
+                        break Some(end);
+                    }
+                }
+                Some(_) => {}
+                None => break None,
+            },
+            () = sleep_until(parting.unwrap_or_else(Instant::now)), if parting.is_some() => {
+                break client.disconnect().await;
+            }
+        }
+    };
+    let end = end.filter(|end| parting.is_none() || end.by != EndedBy::Local);
+    screen.close(
+        &end.as_ref()
+            .map_or_else(|| "You left.".to_owned(), |end| one_line(&format!("The chat is over: {end}."))),
+    )?;
+    // A server may end a chat too, as long as it says so: done, or going away.
+    Ok(end.is_none_or(|end| end.clean && matches!(end.code, Some(1000 | 1001))))
+}
+
+/// What a typed line asks for, or how to ask for it.
+fn command(line: &str) -> Result<ChatPacket, &'static str> {
+    let line = line.trim();
+    let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    match first {
+        "/who" => Ok(ChatPacket::Who),
+        "/msg" => match rest.trim_start().split_once(char::is_whitespace) {
+            Some((to, text)) => {
+                Ok(ChatPacket::Private { from: None, to: to.to_owned(), text: text.trim_start().to_owned() })
+            }
+            None => Err("Write: /msg USER TEXT"),
+        },
+        _ => Ok(ChatPacket::Say { from: None, text: line.to_owned() }),
+    }
+}
+
+/// What appears on the screen, which takes commands from nobody but this program.
+fn line_of(packet: Option<ChatPacket>, message: &Message) -> String {
+    match (packet, message) {
+        (Some(packet), _) => one_line(&packet.to_string()),
+        (None, Message::Text(text)) => one_line(text),
+        (None, Message::Binary(bytes)) => format!("({} bytes)", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_a_word_of_its_own() {
+        let say = |text: &str| Ok(ChatPacket::Say { from: None, text: text.into() });
+        assert_eq!(command(" /who "), Ok(ChatPacket::Who));
+        assert_eq!(command("/whoever"), say("/whoever"));
+        assert_eq!(command("hello /who"), say("hello /who"));
+    }
+
+    #[test]
+    fn a_private_text_keeps_its_blanks() {
+        let (to, text) = ("John".to_owned(), "two  words".to_owned());
+        assert_eq!(command("/msg  John   two  words"), Ok(ChatPacket::Private { from: None, to, text }));
+        assert!(command("/msg John").is_err());
+        assert!(command("/msg").is_err());
+    }
+
+    #[test]
+    fn what_arrives_cannot_command_the_terminal() {
+        assert_eq!(line_of(None, &Message::text("\u{1b}[2Jhi\n")), " [2Jhi");
+        assert_eq!(line_of(None, &Message::binary(&b"hi"[..])), "(2 bytes)");
+        let says = ChatPacket::Say { from: Some("A\u{7}".into()), text: "b\nc".into() };
+        assert_eq!(line_of(Some(says), &Message::text("")), "A  says: b c");
+    }
+}

@@ -1,0 +1,94 @@
+//! cargo run --release --bin chat-server
+//!
+//! A chat of users who were invited, or with `--anonymous` of whoever comes. See `examples/README.md`.
+#![expect(clippy::print_stdout, reason = "a program with an output")]
+
+use std::{
+    error::Error,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use websockets_simple_examples::{
+    chat::{self, DEMO_USERS, Room},
+    in_one_line, stop_request,
+};
+use websockets_simple_server::{Identity, MemoryUsers, Server, Token, WebsocketServer, WebsocketServerAuth};
+
+/// A chat server that prints invites for three demo users.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Admit everybody, under the name in `?name=`, instead of invited users.
+    #[arg(long)]
+    anonymous: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat-server: {}", in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let params = chat::params(args.listen);
+    if args.anonymous {
+        let server = WebsocketServer::new(params);
+        Room::open_to_guests(&server);
+        return serve(server, invite_anybody).await;
+    }
+    let users = MemoryUsers::new();
+    let invites = DEMO_USERS.map(|name| (name, users.issue(name.to_owned())));
+    let server = WebsocketServerAuth::<String>::new(params, users);
+    Room::open_to_users(&server);
+    serve(server, |url| invite(url, &invites)).await
+}
+
+/// Runs the server until it is asked to stop. `invite` gets its URL for clients on this machine.
+async fn serve<I: Identity>(server: Server<I>, invite: impl FnOnce(&str)) -> Result<(), Box<dyn Error>> {
+    let stop = stop_request()?;
+    server.start().await?;
+    let mut addr = server.local_addr().ok_or("the server has stopped already")?;
+    println!("listening on {addr}");
+    if addr.ip().is_unspecified() {
+        addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    invite(&format!("ws://{addr}"));
+    println!("Ctrl-C stops the server.");
+    stop.await;
+    let report = server.stop().await;
+    println!(
+        "stopped: {} ended in order, {} without a goodbye, {} at the deadline",
+        report.clean, report.unclean, report.dropped
+    );
+    Ok(())
+}
+
+fn invite(url: &str, invites: &[(&str, Token)]) {
+    println!("Invites, good until this server ends:");
+    for (name, token) in invites {
+        println!("  {name}");
+        // With `=`, as a token may begin like an option.
+        println!("    cargo run --release --bin chat-client -- --url {url} --token={}", token.expose());
+    }
+}
+
+fn invite_anybody(url: &str) {
+    println!("Anybody may come, under a name of their own:");
+    for name in DEMO_USERS {
+        println!("    cargo run --release --bin chat-client -- --url {url} --name {name}");
+    }
+}

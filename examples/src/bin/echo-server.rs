@@ -1,0 +1,98 @@
+//! cargo run --release --bin echo-server -- --listen 127.0.0.1:9002
+//!
+//! Sends every message back as it is; connections to the path `/bcast` instead pass each message on to all others
+//! of that path. It says nothing of its own, and is what the conformance and performance runs talk to.
+#![expect(clippy::print_stdout, reason = "a program with an output")]
+
+use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_server::{
+    CloseCode, Endpoint, Event, Heartbeat, HeartbeatMode, Limits, MessageEvent, OverflowPolicy, SendError,
+    ServerParams, WebsocketServer,
+};
+
+/// The path whose connections talk to each other.
+const BROADCAST: &str = "/bcast";
+
+/// How long an echo waits for a peer that does not read.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An echo server without rate, per-IP and idle limits.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Bytes of the longest message that is accepted; a longer one is refused with 1009.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024 + 64 * 1024)]
+    max_message: usize,
+    /// Threads that do the work; by default as many as there are cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let served = runtime(args.threads).and_then(|runtime| runtime.block_on(serve(&args)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo-server: {}", in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime(threads: Option<u16>) -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
+    let mut builder = match threads {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads.filter(|threads| *threads > 1) {
+        builder.worker_threads(threads.into());
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
+    let server = WebsocketServer::new(params(args));
+    server.on(|event| async move {
+        let Event::Message(MessageEvent { message, connection, .. }) = event else { return };
+        if connection.channel() == BROADCAST {
+            // A message as it came has a form on the wire, so this cannot fail.
+            let _ = connection.server().to_channel(BROADCAST).except(&connection).send(message);
+            return;
+        }
+        if let Err(SendError::Timeout) = connection.send(message).await {
+            // An echo that is left out would pass for one that was never due.
+            connection.close(CloseCode::OVERFLOW, "the echo was not read");
+        }
+    });
+    let stop = stop_request()?;
+    server.start().await?;
+    let addr = server.local_addr().ok_or("the server has stopped already")?;
+    // Whoever starts this program waits for the line, and standard output passes on whole lines at once.
+    println!("listening on {addr}");
+    stop.await;
+    server.stop().await;
+    Ok(())
+}
+
+fn params(args: &Args) -> ServerParams {
+    let limits = Limits::default()
+        .message_size(args.max_message)
+        .messages_per_second(None::<u32>)
+        .bytes_per_second(None::<u64>)
+        .connections_per_ip(usize::MAX)
+        .idle(None::<Duration>);
+    ServerParams::local()
+        .endpoint(Endpoint::tcp(args.listen))
+        .limits(limits)
+        .heartbeat(Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping))
+        // Room for the longest message and what is due beside it. An echo waits beyond that; a broadcast, which
+        // waits for nobody, leaves a slow receiver out.
+        .outbox(args.max_message.saturating_add(1024 * 1024))
+        .overflow(OverflowPolicy::Wait(PATIENCE))
+}

@@ -1,0 +1,16 @@
+//! The chat: what travels, who is there, who hears what.
+
+pub mod name;
+pub mod wire;
+
+mod room;
+mod roster;
+
+pub use room::{Room, params};
+pub use wire::ChatPacket;
+
+/// The three whom the chat server invites.
+pub const DEMO_USERS: [&str; 3] = ["Ronald", "John", "Adam"];
+
+/// The subprotocol of clients that speak the tagged packet.
+pub const SUBPROTOCOL: &str = "chat.v1";

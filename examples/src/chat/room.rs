@@ -1,0 +1,148 @@
+//! The room: comes and goes with the connections of a server, and passes on what they say.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use websockets_simple_server::{
+    Anonymous, Connection, ConnectionEventKind, Endpoint, Event, Handler, Heartbeat, HeartbeatMode, Identity,
+    Limits, Message, ServerParams, Subscription, User, WebsocketServer, WebsocketServerAuth,
+};
+
+use super::{
+    ChatPacket, SUBPROTOCOL, name,
+    roster::{Roster, tell},
+    wire::one_line,
+};
+
+/// Bytes of the longest message that a client may send.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// How often the chat makes sure that somebody is still there.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Parameters of a chat server. Ping frames instead of the text `ping`, which is a word like any other here.
+#[must_use]
+pub fn params(listen: SocketAddr) -> ServerParams {
+    ServerParams::local()
+        .endpoint(Endpoint::tcp(listen))
+        .subprotocols([SUBPROTOCOL])
+        .heartbeat(Heartbeat::new(HEARTBEAT, HeartbeatMode::Ping))
+        .limits(Limits::default().message_size(MAX_MESSAGE))
+}
+
+/// The room of one chat server.
+///
+/// To everybody, the newcomer included: `NAME joined.`, then to the newcomer: `Welcome NAME.`. What somebody says
+/// reaches everybody, the sender included, and all receivers hear everything in the same order. A person may be
+/// here with several devices: `joined` is said with the first, `left` with the last, `Welcome` to each.
+pub struct Room<I: Identity> {
+    roster: Mutex<Roster<I>>,
+    wish: fn(&Connection<I>) -> Wish,
+}
+
+/// Under which name somebody wants to be known.
+enum Wish {
+    /// The name of a known user, who may have several devices here.
+    User(String),
+    /// What a guest asked for. Nobody vouches for guests, so each gets a name that no other has.
+    Guest(Option<String>),
+}
+
+impl Room<User<String>> {
+    /// Opens a room in a server whose user ids are names.
+    pub fn open_to_users(server: &WebsocketServerAuth<String>) -> Subscription<Event<User<String>>> {
+        server.subscribe(Self::new(|connection| Wish::User(connection.user_id().clone())))
+    }
+}
+
+impl Room<Anonymous> {
+    /// Opens a room in a server that knows nobody. Guests say in the query who they are: `?name=Ronald`.
+    pub fn open_to_guests(server: &WebsocketServer) -> Subscription<Event<Anonymous>> {
+        server.subscribe(Self::new(|connection| {
+            Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked)))
+        }))
+    }
+}
+
+impl<I: Identity> Room<I> {
+    fn new(wish: fn(&Connection<I>) -> Wish) -> Self {
+        Self { roster: Mutex::new(Roster::new()), wish }
+    }
+
+    fn enter(&self, connection: &Connection<I>) {
+        let mut roster = self.roster();
+        let name = match (self.wish)(connection) {
+            Wish::User(name) => name,
+            Wish::Guest(wished) => roster.free_name(wished.as_deref()),
+        };
+        if roster.enter(connection, &name) {
+            roster.tell_all(&ChatPacket::Joined { name: name.clone() });
+        }
+        tell(connection, &ChatPacket::Welcome { name });
+    }
+
+    fn leave(&self, connection: &Connection<I>) {
+        let mut roster = self.roster();
+        if let Some(name) = roster.leave(connection.id()) {
+            roster.tell_all(&ChatPacket::Left { name: name.to_string() });
+        }
+    }
+
+    fn hear(&self, connection: &Connection<I>, message: &Message) {
+        let heard = ChatPacket::heard(message);
+        let roster = self.roster();
+        let Some(name) = roster.name_of(connection.id()) else { return };
+        let from = Some(name.to_string());
+        let refusal = match heard {
+            Ok(ChatPacket::Say { text, .. }) => {
+                let text = one_line(&text);
+                // Enter on an empty line.
+                if !text.trim().is_empty() {
+                    roster.tell_all(&ChatPacket::Say { from, text });
+                }
+                return;
+            }
+            Ok(ChatPacket::Private { to, text, .. }) if roster.is_here(&to) => {
+                let packet = ChatPacket::Private { from, to: to.clone(), text: one_line(&text) };
+                return roster.tell_people([&to, &name], &packet);
+            }
+            Ok(ChatPacket::Who) => {
+                return tell(connection, &ChatPacket::Online { names: roster.names() });
+            }
+            Ok(ChatPacket::Private { to, .. }) => {
+                format!("{} is not here", one_line(&to).chars().take(name::MAX_CHARS).collect::<String>())
+            }
+            Ok(_) => "only the server says that".to_owned(),
+            Err(misheard) => misheard.reason(),
+        };
+        tell(connection, &ChatPacket::Error { reason: refusal });
+    }
+
+    /// Held while something is told, which never waits, so that all hear it in the same order.
+    fn roster(&self) -> MutexGuard<'_, Roster<I>> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: Identity> Handler<Event<I>> for Room<I> {
+    async fn handle(&self, event: Event<I>) {
+        match event {
+            Event::Message(event) => self.hear(&event.connection, &event.message),
+            Event::Connection(event) => match event.kind {
+                ConnectionEventKind::Connected(connection) => self.enter(&connection),
+                ConnectionEventKind::Disconnected(connection, _) => self.leave(&connection),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+impl<I: Identity> std::fmt::Debug for Room<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("roster", &self.roster).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! Who is in the room, with which devices.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use websockets_simple_server::{Connection, ConnectionId, Identity, Message};
+
+use super::{ChatPacket, SUBPROTOCOL};
+
+/// The people in the room. Whatever is told through one roster reaches all its devices in the same order.
+pub(crate) struct Roster<I: Identity> {
+    devices: HashMap<ConnectionId, Device<I>>,
+    people: BTreeMap<Arc<str>, Vec<ConnectionId>>,
+    guests: u64,
+}
+
+struct Device<I: Identity> {
+    connection: Connection<I>,
+    name: Arc<str>,
+}
+
+/// A packet in both its forms, made once for all who hear it.
+struct Spoken {
+    tagged: Message,
+    plain: Message,
+}
+
+impl<I: Identity> Roster<I> {
+    pub(crate) fn new() -> Self {
+        Self { devices: HashMap::new(), people: BTreeMap::new(), guests: 0 }
+    }
+
+    /// Lets a device in. True if it is the first of this person.
+    pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> bool {
+        let name: Arc<str> = name.into();
+        let devices = self.people.entry(Arc::clone(&name)).or_default();
+        devices.push(connection.id());
+        let first = devices.len() == 1;
+        self.devices.insert(connection.id(), Device { connection: connection.clone(), name });
+        first
+    }
+
+    /// Lets a device go. Its name, if it was the last of this person.
+    pub(crate) fn leave(&mut self, connection: ConnectionId) -> Option<Arc<str>> {
+        let name = self.devices.remove(&connection)?.name;
+        let devices = self.people.get_mut(&name)?;
+        devices.retain(|device| *device != connection);
+        if !devices.is_empty() {
+            return None;
+        }
+        self.people.remove(&name);
+        Some(name)
+    }
+
+    /// The name under which a device is here.
+    pub(crate) fn name_of(&self, connection: ConnectionId) -> Option<Arc<str>> {
+        self.devices.get(&connection).map(|device| Arc::clone(&device.name))
+    }
+
+    pub(crate) fn is_here(&self, name: &str) -> bool {
+        self.people.contains_key(name)
+    }
+
+    /// Everybody, in alphabetical order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.people.keys().map(|name| name.to_string()).collect()
+    }
+
+    /// A name for a guest that nobody here has: the one that is wished for, with a number behind it if it is
+    /// taken, or `Guest` with a number.
+    pub(crate) fn free_name(&mut self, wished: Option<&str>) -> String {
+        if let Some(wished) = wished
+            && !self.is_taken(wished)
+        {
+            return wished.to_owned();
+        }
+        let mut number = 1;
+        loop {
+            let name = match wished {
+                Some(wished) => {
+                    number += 1;
+                    format!("{wished}-{number}")
+                }
+                None => {
+                    self.guests += 1;
+                    format!("Guest-{}", self.guests)
+                }
+            };
+            if !self.is_taken(&name) {
+                return name;
+            }
+        }
+    }
+
+    /// Nobody shall pass for another by the case of a letter.
+    fn is_taken(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.people.keys().any(|taken| taken.to_lowercase() == name)
+    }
+
+    pub(crate) fn tell_all(&self, packet: &ChatPacket) {
+        let spoken = Spoken::new(packet);
+        for device in self.devices.values() {
+            spoken.to(&device.connection);
+        }
+    }
+
+    /// Tells all devices of these people, each once.
+    pub(crate) fn tell_people(&self, names: [&str; 2], packet: &ChatPacket) {
+        let spoken = Spoken::new(packet);
+        let [one, other] = names;
+        let other = (other != one).then_some(other);
+        let devices = std::iter::once(one).chain(other).filter_map(|name| self.people.get(name)).flatten();
+        for device in devices.filter_map(|device| self.devices.get(device)) {
+            spoken.to(&device.connection);
+        }
+    }
+}
+
+/// Tells one device.
+pub(crate) fn tell<I: Identity>(connection: &Connection<I>, packet: &ChatPacket) {
+    Spoken::new(packet).to(connection);
+}
+
+impl Spoken {
+    fn new(packet: &ChatPacket) -> Self {
+        Self {
+            tagged: Message::json(packet).expect("a packet of strings has a JSON form"),
+            plain: Message::text(packet.to_string()),
+        }
+    }
+
+    /// A device that is gone, or reads too slowly and is therefore sent away, gets its Disconnected like any
+    /// other; there is nothing to do about it here.
+    fn to<I: Identity>(&self, connection: &Connection<I>) {
+        let speaks_packets = connection.subprotocol() == Some(SUBPROTOCOL);
+        let _ = connection.try_send(if speaks_packets { &self.tagged } else { &self.plain });
+    }
+}
+
+impl<I: Identity> fmt::Debug for Roster<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roster").field("people", &self.people).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,236 @@
+//! The one packet of the chat.
+
+use std::{error::Error, fmt};
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use websockets_simple_server::{DecodeError, DefaultPacket, Message, ReadJson};
+
+/// Characters of an error that are sent back.
+const MAX_REASON: usize = 200;
+
+/// Everything that is said on the wire, told apart by the field `type`.
+///
+/// Clients send `say`, `private` and `who`; the server sends all but `who`. `from` is filled in by the server,
+/// whatever a client wrote there. [`Display`](fmt::Display) gives the line of the classic chat, which is what
+/// clients without the subprotocol [`SUBPROTOCOL`](super::SUBPROTOCOL) receive.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_examples::chat::ChatPacket;
+///
+/// let said = ChatPacket::Say { from: Some("Ronald".into()), text: "hello".into() };
+/// assert_eq!(serde_json::to_string(&said)?, r#"{"type":"say","from":"Ronald","text":"hello"}"#);
+/// assert_eq!(said.to_string(), "Ronald says: hello");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ChatPacket {
+    /// What the receiver sent could not be done.
+    Error {
+        /// Why.
+        reason: String,
+    },
+    /// Somebody came, with the first of their devices.
+    Joined {
+        /// Who.
+        name: String,
+    },
+    /// Somebody went, with the last of their devices.
+    Left {
+        /// Who.
+        name: String,
+    },
+    /// The answer to `who`.
+    Online {
+        /// Everybody who is there, in alphabetical order.
+        names: Vec<String>,
+    },
+    /// Something for one person alone, on all devices of theirs and of the sender's.
+    Private {
+        /// Who says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// Whom it is for.
+        to: String,
+        /// What is said.
+        text: String,
+    },
+    /// Something for everybody, the sender included.
+    Say {
+        /// Who says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// What is said.
+        text: String,
+    },
+    /// The first packet of every device: the name the others know it by.
+    Welcome {
+        /// That name.
+        name: String,
+    },
+    /// Asks who is there.
+    Who,
+}
+
+/// A message of a client that says nothing the chat knows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misheard {
+    /// The chat is made of text.
+    #[error("binary messages are not understood")]
+    Binary,
+    /// It claims to be a packet of the chat, and is none.
+    #[error("this is not a chat packet")]
+    NotAPacket(#[source] DecodeError),
+}
+
+impl ChatPacket {
+    /// What a client said: a tagged packet, or any other text, which counts as `say`.
+    ///
+    /// A text is meant as a tagged packet if it is a JSON object with a `type`, or begins like one. The default
+    /// packet of the library is a text in a wrapping, and is unwrapped.
+    ///
+    /// # Errors
+    ///
+    /// [`Misheard`] when the message is binary, or claims to be a tagged packet and is none.
+    pub fn heard(message: &Message) -> Result<Self, Misheard> {
+        let text = message.as_text().ok_or(Misheard::Binary)?;
+        if claims_to_be_tagged(text) {
+            return message.json().map_err(Misheard::NotAPacket);
+        }
+        let packet = message.packet::<DefaultPacket>().map_err(|_| Misheard::Binary)?;
+        Ok(Self::Say { from: None, text: packet.data })
+    }
+}
+
+fn claims_to_be_tagged(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Tagged {
+        #[serde(rename = "type")]
+        _kind: IgnoredAny,
+    }
+    match serde_json::from_str::<Tagged>(text) {
+        Ok(_) => text.trim_start().starts_with('{'),
+        // A second `type`, or a text that stops half way.
+        Err(_) => text
+            .trim_start()
+            .strip_prefix('{')
+            .is_some_and(|inside| inside.trim_start().starts_with("\"type\"")),
+    }
+}
+
+impl Misheard {
+    /// What the sender is told.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let innermost = self.source().and_then(Error::source);
+        let reason = innermost.map_or_else(|| self.to_string(), |source| format!("{self}: {source}"));
+        // A source may quote what was sent, which can be long.
+        one_line(&reason).chars().take(MAX_REASON).collect()
+    }
+}
+
+/// The text without line breaks and control characters, each of which becomes a blank: what one person says can
+/// neither look like a line of another nor command a terminal.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.trim_end().chars().map(|c| if breaks(c) { ' ' } else { c }).collect()
+}
+
+impl fmt::Display for ChatPacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let somebody = |from: &Option<String>| from.clone().unwrap_or_else(|| "Somebody".to_owned());
+        match self {
+            Self::Error { reason } => write!(f, "Error: {reason}"),
+            Self::Joined { name } => write!(f, "{name} joined."),
+            Self::Left { name } => write!(f, "{name} left."),
+            Self::Online { names } => write!(f, "Online: {}.", names.join(", ")),
+            Self::Private { from, to, text } => write!(f, "{} says to {to}: {text}", somebody(from)),
+            Self::Say { from, text } => write!(f, "{} says: {text}", somebody(from)),
+            Self::Welcome { name } => write!(f, "Welcome {name}."),
+            Self::Who => f.write_str("Who is there?"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &str) -> Result<ChatPacket, Misheard> {
+        ChatPacket::heard(&Message::text(text))
+    }
+
+    fn said(text: &str) -> ChatPacket {
+        ChatPacket::Say { from: None, text: text.to_owned() }
+    }
+
+    #[test]
+    fn every_packet_is_one_json_object_with_a_type() {
+        let name = || "Ronald".to_owned();
+        let packets = [
+            (ChatPacket::Error { reason: "no".into() }, r#"{"type":"error","reason":"no"}"#),
+            (ChatPacket::Joined { name: name() }, r#"{"type":"joined","name":"Ronald"}"#),
+            (ChatPacket::Left { name: name() }, r#"{"type":"left","name":"Ronald"}"#),
+            (ChatPacket::Online { names: vec![name()] }, r#"{"type":"online","names":["Ronald"]}"#),
+            (
+                ChatPacket::Private { from: Some(name()), to: "John".into(), text: "é".into() },
+                r#"{"type":"private","from":"Ronald","to":"John","text":"é"}"#,
+            ),
+            (said("hi"), r#"{"type":"say","text":"hi"}"#),
+            (ChatPacket::Welcome { name: name() }, r#"{"type":"welcome","name":"Ronald"}"#),
+            (ChatPacket::Who, r#"{"type":"who"}"#),
+        ];
+        for (packet, json) in packets {
+            assert_eq!(serde_json::to_string(&packet).unwrap(), json);
+            assert_eq!(heard(json).unwrap(), packet);
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_tagged_packet_is_said_as_it_is() {
+        for text in ["hello", "{hello}", "[1,2]", "5", r#"{"kind":"say"}"#, r#"["type"]"#, " spaced "] {
+            assert_eq!(heard(text).unwrap(), said(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_packet_is_unwrapped() {
+        let text = r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#;
+        assert_eq!(heard(text).unwrap(), said("hello"));
+    }
+
+    #[test]
+    fn what_claims_to_be_a_packet_and_is_none_is_an_error() {
+        let malformed = [
+            r#"{"type":"shout","text":"hi"}"#,
+            r#"{"type":"say"}"#,
+            r#"{"type":"say","text":5}"#,
+            r#"{"type":"say","text":"hi""#,
+            r#"{"type":"private","text":"to nobody"}"#,
+            r#"{"type":7}"#,
+            r#" { "type" : "who" "#,
+            r#"{"text":"hi","type":null}"#,
+        ];
+        for text in malformed {
+            assert!(matches!(heard(text), Err(Misheard::NotAPacket(_))), "{text}");
+        }
+        assert!(matches!(ChatPacket::heard(&Message::binary(&b"hi"[..])), Err(Misheard::Binary)));
+    }
+
+    #[test]
+    fn the_reason_of_an_error_is_short_and_on_one_line() {
+        let long = format!(r#"{{"type":"{}\n"}}"#, "x".repeat(10_000));
+        let reason = heard(&long).unwrap_err().reason();
+        assert!(reason.starts_with("this is not a chat packet: unknown variant"), "{reason}");
+        assert_eq!(reason.chars().count(), MAX_REASON);
+    }
+
+    #[test]
+    fn what_is_said_cannot_look_like_another_line() {
+        assert_eq!(one_line("hi\r\nJohn left.\u{2028}\u{1b}[2J\n"), "hi  John left.  [2J");
+    }
+}

@@ -1,0 +1,187 @@
+//! A terminal on which lines arrive while somebody types.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    sync::mpsc::{self as std_mpsc, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustyline::{Config, DefaultEditor, ExternalPrinter};
+use tokio::sync::mpsc;
+
+/// Lines of piped input that are read ahead.
+const READ_AHEAD: usize = 64;
+
+/// What stands before the line that is being typed.
+const PROMPT: &str = "> ";
+
+/// Leaves the cursor where it is.
+const UP_AND_DOWN: &str = "\x1b[A\n";
+
+/// How long the editor may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where lines are shown.
+pub struct Screen {
+    editor: Option<Editor>,
+}
+
+struct Editor {
+    printer: Box<dyn ExternalPrinter + Send>,
+    /// Disconnected once the editor has given the terminal back.
+    ended: std_mpsc::Receiver<()>,
+}
+
+/// Lines as they are typed or piped in.
+#[derive(Debug)]
+pub struct Lines(Source);
+
+#[derive(Debug)]
+enum Source {
+    Editor(mpsc::UnboundedReceiver<String>),
+    Pipe(mpsc::Receiver<String>),
+}
+
+/// Opens a line editor on standard input and output, or reads plain lines if one of them is no terminal. They
+/// end before the first for which `is_last` holds.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+#[must_use]
+pub fn open(is_last: fn(&str) -> bool) -> (Lines, Screen) {
+    if io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+        && let Ok(opened) = edit(is_last)
+    {
+        return opened;
+    }
+    let (sender, lines) = mpsc::channel(READ_AHEAD);
+    // Nothing can interrupt a thread that reads a pipe; it ends with the process.
+    thread::spawn(move || read_pipe(&sender, is_last));
+    (Lines(Source::Pipe(lines)), Screen { editor: None })
+}
+
+fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
+    // While a line is edited the editor takes the signal that `close` sends. Between two lines this does, which
+    // otherwise would end the process.
+    #[cfg(unix)]
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let config = Config::builder().auto_add_history(true).build();
+    let mut editor = DefaultEditor::with_config(config)?;
+    let printer = Box::new(editor.create_external_printer()?);
+    // Unbounded, and no longer than somebody types. With a bound the editor could wait for the chat to take a
+    // line while the chat waits for the editor to show one.
+    let (sender, lines) = mpsc::unbounded_channel();
+    let (ending, ended) = std_mpsc::channel();
+    thread::spawn(move || {
+        while let Some(line) = ask(&mut editor) {
+            if is_last(&line) || sender.send(line).is_err() {
+                break;
+            }
+        }
+        // The terminal first, then the news of it, and only then the end of the lines.
+        drop(editor);
+        drop(ending);
+        drop(sender);
+    });
+    Ok((Lines(Source::Editor(lines)), Screen { editor: Some(Editor { printer, ended }) }))
+}
+
+/// One line; `None` when whoever types is done, by Ctrl-C, Ctrl-D or because the terminal is gone.
+fn ask(editor: &mut DefaultEditor) -> Option<String> {
+    editor.readline(PROMPT).ok()
+}
+
+fn read_pipe(lines: &mpsc::Sender<String>, is_last: fn(&str) -> bool) {
+    let mut input = io::stdin().lock();
+    let mut bytes = Vec::new();
+    while input.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
+        if is_last(&line) || lines.blocking_send(line).is_err() {
+            return;
+        }
+        bytes.clear();
+    }
+}
+
+impl Lines {
+    /// The next line; `None` when there are no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped before it resolves, no line is lost.
+    pub async fn next(&mut self) -> Option<String> {
+        match &mut self.0 {
+            Source::Editor(lines) => lines.recv().await,
+            Source::Pipe(lines) => lines.recv().await,
+        }
+    }
+}
+
+impl Screen {
+    /// Shows one line, above the one that is being typed.
+    ///
+    /// # Errors
+    ///
+    /// When there is nobody to see it any more, such as after the end of the pipe it goes to.
+    pub fn show(&mut self, line: &str) -> io::Result<()> {
+        match &mut self.editor {
+            Some(editor) => editor.print(&format!("{line}\n")),
+            None => writeln!(io::stdout(), "{line}"),
+        }
+    }
+
+    /// Shows a last line and gives the terminal back as it was, also while a line is being typed.
+    ///
+    /// # Errors
+    ///
+    /// As with [`show`](Self::show).
+    pub fn close(mut self, line: &str) -> io::Result<()> {
+        if let Some(mut editor) = self.editor.take() {
+            editor.end()?;
+        }
+        self.show(line)
+    }
+}
+
+impl Editor {
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        self.printer.print(text.to_owned()).map_err(io::Error::other)
+    }
+
+    /// Waits until the editor has let go of the terminal.
+    #[cfg(unix)]
+    fn end(&mut self) -> io::Result<()> {
+        use rustix::process::{Signal, getpid, kill_process};
+        // The editor holds one line that it has not shown yet, and takes the next when it has shown the one
+        // before. So when it has taken the second of these, which leave the cursor where it is, everything
+        // before them is on the screen.
+        for _ in 0..2 {
+            // Fails when the editor has ended.
+            let _ = self.print(UP_AND_DOWN);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            kill_process(getpid(), Signal::INT)?;
+            // Between two lines the signal passes the editor by.
+            if self.ended.recv_timeout(PATIENCE / 20) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing can interrupt the editor here; it ends with the process.
+    #[cfg(not(unix))]
+    fn end(&mut self) -> io::Result<()> {
+        (0..2).try_for_each(|_| self.print(UP_AND_DOWN))
+    }
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen").field("editor", &self.editor.is_some()).finish_non_exhaustive()
+    }
+}

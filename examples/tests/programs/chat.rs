@@ -1,0 +1,128 @@
+//! The chat server and its terminal client.
+
+use tokio::process::Command;
+
+use crate::program::Program;
+
+const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
+const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+
+/// The arguments of the printed invites, by name.
+async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
+    assert_eq!(server.line().await, "Invites, good until this server ends:");
+    let mut invites = Vec::new();
+    for _ in 0..3 {
+        let name = server.line().await.trim().to_owned();
+        let command = server.line().await;
+        let args = command.trim().strip_prefix("cargo run --release --bin chat-client -- ").unwrap();
+        invites.push((name, args.split(' ').map(str::to_owned).collect()));
+    }
+    server.shows(&["Ctrl-C stops the server."]).await;
+    invites
+}
+
+fn client(args: &[String]) -> Program {
+    Program::start(CLIENT, &args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn two_invited_clients_talk_over_pipes() {
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    server.address().await;
+    let invites = invites(&mut server).await;
+    assert_eq!(invites.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Ronald", "John", "Adam"]);
+
+    let mut ronald = client(&invites[0].1);
+    ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
+    let mut john = client(&invites[1].1);
+    john.shows(&["John joined.", "Welcome John."]).await;
+    ronald.shows(&["John joined."]).await;
+
+    ronald.type_line("Hello John").await;
+    ronald.shows(&["Ronald says: Hello John"]).await;
+    john.shows(&["Ronald says: Hello John"]).await;
+    john.type_line("/msg Ronald only for you").await;
+    john.shows(&["John says to Ronald: only for you"]).await;
+    ronald.shows(&["John says to Ronald: only for you"]).await;
+    john.type_line("/who").await;
+    john.shows(&["Online: John, Ronald."]).await;
+    john.type_line("/msg Ronald").await;
+    john.shows(&["Write: /msg USER TEXT"]).await;
+
+    ronald.type_line("Bye").await;
+    let ronald = ronald.end().await;
+    assert_eq!((ronald.lines, ronald.success), (vec!["You left.".to_owned()], true));
+    john.shows(&["Ronald left."]).await;
+    // The end of the input is as good as Bye.
+    let john = john.end().await;
+    assert_eq!((john.lines, john.success), (vec!["You left.".to_owned()], true));
+}
+
+#[tokio::test]
+async fn whoever_leaves_at_once_still_sees_what_was_due() {
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--anonymous"]);
+    let url = format!("ws://{}", server.address().await);
+    let mut ronald = Program::start(CLIENT, &["--url", &url, "--name", "Ronald"]);
+    ronald.type_line("one").await;
+    ronald.type_line("/who").await;
+    ronald.type_line("Bye").await;
+    ronald.type_line("not heard any more").await;
+    let ended = ronald.end().await;
+    let lines = ["Ronald joined.", "Welcome Ronald.", "Ronald says: one", "Online: Ronald.", "You left."];
+    assert_eq!((ended.lines, ended.success), (lines.map(str::to_owned).to_vec(), true));
+}
+
+#[tokio::test]
+async fn the_token_may_come_from_the_environment_and_its_absence_is_a_clear_error() {
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    let url = format!("ws://{}", server.address().await);
+    let invites = invites(&mut server).await;
+    let token = invites[2].1.iter().find_map(|arg| arg.strip_prefix("--token=")).unwrap();
+
+    let mut adam = Program::spawn(Command::new(CLIENT).args(["--url", &url]).env("CHAT_TOKEN", token));
+    adam.shows(&["Adam joined.", "Welcome Adam."]).await;
+
+    for args in [vec!["--url", &url], vec!["--url", &url, "--token", "guessed"]] {
+        let refused = Program::start(CLIENT, &args).end().await;
+        assert!(!refused.success);
+        assert_eq!(refused.lines, [""; 0]);
+        assert_eq!(refused.stderr, "chat-client: not authorized: Unauthorized\n");
+    }
+}
+
+#[tokio::test]
+async fn a_client_says_clearly_what_is_wrong_with_its_url() {
+    for (url, complaint) in [
+        ("ws://127.0.0.1:1", "chat-client: cannot connect: "),
+        ("ftp://127.0.0.1:1", "chat-client: the URL is not usable: "),
+    ] {
+        let ended = Program::start(CLIENT, &["--url", url]).end().await;
+        assert!(!ended.success);
+        assert!(ended.stderr.starts_with(complaint), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_listen_says_so() {
+    let mut first = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    let addr = first.address().await;
+    let second = Program::start(SERVER, &["--listen", &addr]).end().await;
+    assert!(!second.success);
+    assert!(second.stderr.contains(&format!("chat-server: cannot listen on {addr}: ")), "{}", second.stderr);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_stops_the_server_and_everybody_is_told() {
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--anonymous"]);
+    let url = format!("ws://{}", server.address().await);
+    let mut ronald = Program::start(CLIENT, &["--url", &url, "--name", "Ronald"]);
+    ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
+    server.interrupt();
+    ronald.shows(&["The chat is over: ended by Peer with 1001 (the server stops)."]).await;
+    assert!(ronald.end().await.success);
+    let server = server.end().await;
+    assert!(server.success);
+    let last = server.lines.last().map(String::as_str);
+    assert_eq!(last, Some("stopped: 1 ended in order, 0 without a goodbye, 0 at the deadline"));
+}

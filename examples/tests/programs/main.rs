@@ -1,0 +1,10 @@
+//! The example programs as they are started by hand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod autobahn;
+mod chat;
+mod echo;
+mod extended;
+mod program;
+#[cfg(unix)]
+mod terminal;

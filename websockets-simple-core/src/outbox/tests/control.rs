@@ -1,0 +1,146 @@
+//! Frames of the connection itself: exempt from the bound, and never inside another frame.
+
+use super::*;
+
+fn full() -> (Outbox, Wire) {
+    let (outbox, wire) = opened(config(3, OverflowPolicy::DropNewest));
+    now(&outbox, "1");
+    (outbox, wire)
+}
+
+#[test]
+fn a_pong_passes_a_full_queue() {
+    let (outbox, wire) = full();
+    outbox.push_own(pong("a"), Own::Pong);
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(frames(&wire.bytes()), [(0x8A, b"a".to_vec()), (0x81, b"1".to_vec())]);
+}
+
+#[test]
+fn control_frames_take_no_room_from_messages() {
+    let (outbox, _wire) = opened(config(3, OverflowPolicy::DropNewest));
+    outbox.push_own(pong("payload"), Own::Pong);
+    outbox.push_own(Frame::ping(Side::Server), Own::Ping);
+    assert_eq!(outbox.figures().queued, 0);
+    assert!(matches!(now(&outbox, "1"), Offer::Queued));
+}
+
+#[test]
+fn a_pong_waits_for_the_end_of_a_frame_that_has_begun_to_leave() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(3);
+    now(&outbox, "long");
+    now(&outbox, "next");
+    outbox.push_own(pong("a"), Own::Pong);
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(
+        frames(&wire.bytes()),
+        [(0x81, b"long".to_vec()), (0x8A, b"a".to_vec()), (0x81, b"next".to_vec())]
+    );
+}
+
+#[test]
+fn a_pong_replaces_one_that_the_stream_refused() {
+    let (outbox, wire) = full();
+    for payload in ["a", "b", "c"] {
+        outbox.push_own(pong(payload), Own::Pong);
+    }
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(frames(&wire.bytes()), [(0x8A, b"c".to_vec()), (0x81, b"1".to_vec())]);
+}
+
+#[test]
+fn every_ping_of_a_peer_that_reads_gets_its_pong() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(usize::MAX / 2);
+    outbox.begin_round(Waker::noop());
+    for payload in ["a", "b", "c"] {
+        outbox.push_own(pong(payload), Own::Pong);
+    }
+    outbox.end_round();
+    assert_eq!(wire.texts(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_pong_that_has_begun_to_leave_is_not_replaced() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(1);
+    for payload in ["a", "b", "c"] {
+        outbox.push_own(pong(payload), Own::Pong);
+        round(&outbox);
+    }
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["a", "c"]);
+}
+
+#[test]
+fn close_goes_behind_what_is_queued_and_shuts_the_door() {
+    let (outbox, wire) = full();
+    outbox.push_own(Frame::close(1000, Side::Server), Own::Close);
+    assert!(matches!(now(&outbox, "late"), Offer::Closed));
+    assert!(!outbox.is_open());
+    wire.allow(100);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(frames(&wire.bytes()), [(0x81, b"1".to_vec()), (0x88, vec![3, 232])]);
+}
+
+#[test]
+fn the_first_wish_to_close_counts_and_wakes_the_link() {
+    let (outbox, _wire) = full();
+    let (woken, waker) = Woken::new();
+    outbox.begin_round(&waker);
+    outbox.end_round();
+    let request = |reason: &str| CloseRequest {
+        code: CloseCode::NORMAL,
+        reason: reason.to_owned(),
+        by: EndedBy::Local,
+        discard: false,
+    };
+    assert!(outbox.close(request("first")));
+    assert!(!outbox.close(request("second")));
+    assert_eq!(woken.times(), 1);
+    assert!(matches!(now(&outbox, "late"), Offer::Closed));
+    assert_eq!(outbox.begin_round(&waker).close.unwrap().reason, "first");
+    assert!(outbox.begin_round(&waker).close.is_none());
+}
+
+#[test]
+fn nothing_is_said_after_the_end() {
+    let (outbox, wire) = full();
+    outbox.shut(false);
+    outbox.push_own(pong("late"), Own::Pong);
+    wire.allow(100);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert!(wire.bytes().is_empty());
+}
+
+#[test]
+fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    assert!(outbox.begin_parts().unwrap());
+    wire.allow(3);
+    assert!(outbox.poll_part(&mut part("a", true, false), Waker::noop()).is_ready());
+    assert_eq!(wire.bytes(), [0x01, 1, b'a'], "the first part has left");
+    assert!(outbox.poll_part(&mut part("b", false, false), Waker::noop()).is_ready());
+    assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
+    outbox.end_parts(true);
+    // The message is complete in the queue, but a part of it has left already.
+    outbox.push_own(frame("ping"), Own::Text);
+    outbox.push_own(pong("p"), Own::Pong);
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(
+        frames(&wire.bytes()),
+        [
+            (0x01, b"a".to_vec()),
+            (0x8A, b"p".to_vec()),
+            (0x00, b"b".to_vec()),
+            (0x80, vec![]),
+            (0x81, b"ping".to_vec())
+        ]
+    );
+}

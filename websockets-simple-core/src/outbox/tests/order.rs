@@ -1,0 +1,169 @@
+//! What leaves, in which order, and in how many writes.
+
+use super::*;
+
+fn roomy() -> (Outbox, Wire) {
+    let (outbox, wire) = opened(config(1024, OverflowPolicy::Disconnect));
+    wire.allow(usize::MAX / 2);
+    (outbox, wire)
+}
+
+#[test]
+fn a_send_outside_any_round_is_written_by_its_caller() {
+    let (outbox, wire) = roomy();
+    assert!(matches!(now(&outbox, "a"), Offer::Sent));
+    assert_eq!(wire.writes(), [wire_of(&["a"])]);
+}
+
+#[test]
+fn a_send_that_the_stream_took_half_of_is_queued() {
+    let (outbox, wire) = opened(config(1024, OverflowPolicy::Disconnect));
+    wire.allow(4);
+    assert!(matches!(now(&outbox, "hello"), Offer::Queued));
+    assert_eq!(outbox.figures().queued, 3);
+    wire.allow(100);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(wire.texts(), ["hello"]);
+}
+
+#[test]
+fn a_broadcast_and_the_send_after_it_leave_in_call_order_and_in_one_write() {
+    let (outbox, wire) = roomy();
+    assert!(matches!(outbox.offer(frame("broadcast"), When::Round, None), Offer::List));
+    assert!(matches!(now(&outbox, "send"), Offer::Queued), "what is listed waits for the flusher");
+    assert!(wire.writes().is_empty());
+    outbox.flush_round();
+    assert_eq!(wire.writes(), [wire_of(&["broadcast", "send"])]);
+}
+
+#[test]
+fn a_listed_outbox_is_listed_once() {
+    let (outbox, wire) = roomy();
+    assert!(matches!(outbox.offer(frame("1"), When::Round, None), Offer::List));
+    assert!(matches!(outbox.offer(frame("2"), When::Round, None), Offer::Queued));
+    outbox.flush_round();
+    assert_eq!(wire.writes(), [wire_of(&["1", "2"])]);
+    assert!(
+        matches!(outbox.offer(frame("3"), When::Round, None), Offer::List),
+        "listed again after the flush"
+    );
+}
+
+#[test]
+fn everything_said_in_a_round_of_the_link_leaves_in_one_write_at_its_end() {
+    let (outbox, wire) = roomy();
+    outbox.begin_round(Waker::noop());
+    for text in ["a", "b", "c"] {
+        assert!(matches!(now(&outbox, text), Offer::Queued));
+    }
+    assert!(matches!(outbox.offer(frame("d"), When::Round, None), Offer::Queued));
+    outbox.flush_round();
+    assert!(wire.writes().is_empty(), "a flusher does not cut a round short");
+    assert_eq!(outbox.end_round(), Rest::Nothing);
+    assert_eq!(wire.writes(), [wire_of(&["a", "b", "c", "d"])]);
+}
+
+#[test]
+fn a_send_is_sent_only_when_the_stream_holds_nothing_back() {
+    let (outbox, wire) = roomy();
+    wire.with(|script| script.holds_back = true);
+    assert!(matches!(now(&outbox, "a"), Offer::Queued));
+    wire.with(|script| script.holds_back = false);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(wire.with(|script| script.flushes), 1);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(wire.with(|script| script.flushes), 1, "nothing to flush, nothing flushed");
+}
+
+#[test]
+fn a_refused_write_leaves_the_wakers_of_the_link_and_of_nobody_else() {
+    let (outbox, wire) = opened(config(1024, OverflowPolicy::Disconnect));
+    let (woken, waker) = Woken::new();
+    outbox.begin_round(&waker);
+    outbox.end_round();
+    now(&outbox, "a");
+    let registered = wire.with(|script| script.link.take()).unwrap();
+    registered.wake();
+    assert_eq!(woken.times(), 1);
+}
+
+#[test]
+fn a_failed_write_is_told_to_the_link_and_the_message_was_not_sent() {
+    let (outbox, wire) = roomy();
+    wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
+    assert!(matches!(now(&outbox, "a"), Offer::Closed));
+    assert!(matches!(now(&outbox, "b"), Offer::Closed));
+    let orders = outbox.begin_round(Waker::noop());
+    assert_eq!(orders.failed.unwrap().kind(), io::ErrorKind::BrokenPipe);
+    assert!(outbox.begin_round(Waker::noop()).failed.is_none(), "each failure once");
+}
+
+#[test]
+fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
+    let (outbox, wire) = opened(config(10, OverflowPolicy::DropNewest));
+    let offer = |text: &str, when| outbox.offer(frame(text), when, Some(&message(text)));
+    assert!(matches!(offer("12345", When::Round), Offer::List));
+    assert!(matches!(offer("6", When::Now), Offer::Queued));
+    assert!(matches!(offer("7", When::Now), Offer::Dropped));
+    wire.allow(100);
+    outbox.flush_round();
+    let notices: Vec<_> = std::iter::from_fn(|| outbox.take_notice()).collect();
+    let texts: Vec<_> =
+        notices.iter().map(|(message, missed, _)| (message.as_text().unwrap(), *missed)).collect();
+    assert_eq!(texts, [("12345", 0), ("6", 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
+    let (outbox, wire) = opened(config(3, OverflowPolicy::Wait(Duration::from_secs(1))));
+    outbox.send(&message("1"), true).await.unwrap();
+    outbox.take_notice().unwrap();
+    let second = message("2");
+    let mut waiting = std::pin::pin!(outbox.send(&second, true));
+    assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending());
+    assert!(outbox.take_notice().is_none());
+    wire.allow(100);
+    waiting.await.unwrap();
+    assert_eq!(outbox.take_notice().unwrap().0.as_text(), Some("2"));
+    assert!(outbox.take_notice().is_none());
+}
+
+#[test]
+fn a_handle_kept_after_the_end_does_not_hold_the_stream() {
+    let (outbox, wire) = roomy();
+    assert_eq!(Arc::strong_count(&wire.0), 2);
+    assert!(outbox.poll_ended(Waker::noop()).is_pending());
+    outbox.shut(false);
+    assert_eq!(Arc::strong_count(&wire.0), 1);
+    assert!(outbox.poll_ended(Waker::noop()).is_ready());
+    assert!(matches!(now(&outbox, "late"), Offer::Closed));
+    assert!(!wire.with(|script| script.aborted));
+}
+
+#[test]
+fn the_end_wakes_whoever_waits_for_it_and_counts_what_was_lost() {
+    let (outbox, wire) = opened(config(1024, OverflowPolicy::Disconnect));
+    now(&outbox, "a");
+    now(&outbox, "b");
+    let (woken, waker) = Woken::new();
+    assert!(outbox.poll_ended(&waker).is_pending());
+    outbox.shut(true);
+    assert_eq!(woken.times(), 1);
+    let figures = outbox.figures();
+    assert_eq!((figures.messages, figures.dropped, figures.queued), (2, 2, 0));
+    assert!(wire.with(|script| script.aborted));
+}
+
+#[test]
+fn a_burst_gives_its_memory_back_once_it_has_left() {
+    let (outbox, wire) = opened(config(1 << 20, OverflowPolicy::Disconnect));
+    for _ in 0..5000 {
+        now(&outbox, "x");
+    }
+    assert!(outbox.lock().queue.capacity() >= 5000);
+    wire.allow(usize::MAX / 2);
+    assert_eq!(round(&outbox), Rest::Nothing);
+    assert!(outbox.lock().queue.capacity() <= KEPT_FRAMES);
+    let largest = wire.writes().iter().map(Vec::len).max().unwrap();
+    assert_eq!(largest, FRAMES_PER_WRITE * 3, "and no write is without bound");
+}

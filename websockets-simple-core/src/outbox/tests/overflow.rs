@@ -1,0 +1,170 @@
+//! The bound and its policies, exact to the byte. A text of n bytes (n < 126) takes n + 2.
+
+use super::*;
+
+#[test]
+fn the_bound_is_exact_to_the_byte_headers_included() {
+    let (outbox, _wire) = opened(config(10, OverflowPolicy::DropNewest));
+    assert!(matches!(now(&outbox, "123"), Offer::Queued));
+    assert!(matches!(now(&outbox, "123"), Offer::Queued));
+    assert_eq!(outbox.figures().queued, 10);
+    assert!(matches!(now(&outbox, ""), Offer::Dropped));
+    assert_eq!(outbox.figures().dropped, 1);
+}
+
+#[test]
+fn bytes_of_a_frame_that_the_stream_took_count_no_more() {
+    let (outbox, wire) = opened(config(10, OverflowPolicy::DropNewest));
+    wire.allow(1);
+    assert!(matches!(now(&outbox, "12345678"), Offer::Queued));
+    assert_eq!(outbox.figures().queued, 9);
+    wire.allow(1);
+    assert!(matches!(now(&outbox, ""), Offer::Queued), "8 bytes are left, 2 more fit");
+    assert_eq!(outbox.figures().queued, 10);
+}
+
+#[test]
+fn a_message_larger_than_the_outbox_is_accepted_when_it_is_empty() {
+    let (outbox, wire) = opened(config(4, OverflowPolicy::DropNewest));
+    let long = "x".repeat(100);
+    assert!(matches!(now(&outbox, &long), Offer::Queued));
+    assert!(matches!(now(&outbox, ""), Offer::Dropped));
+    wire.allow(1000);
+    assert!(matches!(now(&outbox, &long), Offer::Sent));
+    assert_eq!(wire.texts(), [long.clone(), long]);
+}
+
+#[test]
+fn a_policy_judges_only_what_the_stream_refused() {
+    for policy in [
+        OverflowPolicy::Disconnect,
+        OverflowPolicy::DropNewest,
+        OverflowPolicy::DropOldest,
+        OverflowPolicy::Wait(Duration::from_secs(1)),
+    ] {
+        let (outbox, wire) = opened(config(10, policy));
+        wire.allow(usize::MAX / 2);
+        // Nobody has tried to write while a round goes on, however much is said in it.
+        outbox.begin_round(Waker::noop());
+        for n in 0..20 {
+            let done = now(&outbox, &format!("{n:08}"));
+            assert!(matches!(done, Offer::Queued), "{policy:?}: {done:?}");
+        }
+        assert_eq!(outbox.end_round(), Rest::Nothing);
+        assert_eq!(wire.texts().len(), 20, "{policy:?}");
+        assert_eq!(outbox.figures().dropped, 0, "{policy:?}");
+    }
+}
+
+#[test]
+fn drop_newest_keeps_what_is_queued() {
+    let (outbox, wire) = opened(config(6, OverflowPolicy::DropNewest));
+    now(&outbox, "1");
+    now(&outbox, "2");
+    assert!(matches!(now(&outbox, "3"), Offer::Dropped));
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["1", "2"]);
+}
+
+#[test]
+fn drop_oldest_drops_as_few_as_make_room() {
+    let (outbox, wire) = opened(config(12, OverflowPolicy::DropOldest));
+    for text in ["1", "2", "3", "4"] {
+        now(&outbox, text);
+    }
+    assert!(matches!(now(&outbox, "1234"), Offer::Queued), "6 bytes: two of three make room");
+    assert_eq!(outbox.figures().queued, 12);
+    assert_eq!(outbox.figures().dropped, 2);
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["3", "4", "1234"]);
+}
+
+#[test]
+fn drop_oldest_drops_nothing_when_that_would_not_make_room() {
+    let (outbox, wire) = opened(config(12, OverflowPolicy::DropOldest));
+    wire.allow(1);
+    now(&outbox, "123456");
+    now(&outbox, "1");
+    assert!(matches!(now(&outbox, "12345678"), Offer::Dropped), "7 bytes cannot be dropped, 10 do not fit");
+    assert_eq!(outbox.figures().dropped, 1);
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["123456", "1"]);
+}
+
+#[test]
+fn drop_oldest_never_drops_a_frame_that_has_begun_to_leave() {
+    let (outbox, wire) = opened(config(10, OverflowPolicy::DropOldest));
+    wire.allow(3);
+    for text in ["abc", "1", "2"] {
+        now(&outbox, text);
+    }
+    for text in ["3", "4", "5"] {
+        assert!(matches!(now(&outbox, text), Offer::Queued));
+    }
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["abc", "4", "5"]);
+}
+
+#[test]
+fn drop_oldest_never_drops_what_the_connection_itself_has_to_say() {
+    let (outbox, wire) = opened(config(3, OverflowPolicy::DropOldest));
+    outbox.push_own(Frame::ping(Side::Server), Own::Ping);
+    outbox.push_own(pong("p"), Own::Pong);
+    outbox.push_own(frame("ping"), Own::Text);
+    for text in ["1", "2", "3"] {
+        assert!(matches!(now(&outbox, text), Offer::Queued));
+    }
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(
+        frames(&wire.bytes()),
+        [(0x89, vec![]), (0x8A, b"p".to_vec()), (0x81, b"ping".to_vec()), (0x81, b"3".to_vec())]
+    );
+}
+
+#[test]
+fn disconnect_drops_the_queue_but_for_the_rest_of_a_frame_and_then_closes() {
+    let (outbox, wire) = opened(config(10, OverflowPolicy::Disconnect));
+    wire.allow(3);
+    for text in ["abcd", "123"] {
+        assert!(matches!(now(&outbox, text), Offer::Queued));
+    }
+    assert!(matches!(now(&outbox, "45"), Offer::Overflow));
+    assert!(matches!(now(&outbox, ""), Offer::Closed));
+    // What the link does about it.
+    let request = outbox.begin_round(Waker::noop()).close.unwrap();
+    assert_eq!((request.code, request.by, request.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
+    outbox.discard();
+    outbox.push_own(Frame::close(4001, Side::Server), Own::Close);
+    assert_eq!(outbox.figures().queued, 3);
+    wire.allow(100);
+    assert_eq!(outbox.end_round(), Rest::Nothing);
+    assert_eq!(frames(&wire.bytes()), [(0x81, b"abcd".to_vec()), (0x88, 4001u16.to_be_bytes().to_vec())]);
+    assert_eq!(outbox.figures().dropped, 1);
+}
+
+#[test]
+fn discarding_whole_frames_leaves_nothing() {
+    let (outbox, wire) = opened(config(10, OverflowPolicy::Disconnect));
+    now(&outbox, "1");
+    now(&outbox, "2");
+    outbox.discard();
+    assert_eq!(outbox.figures().queued, 0);
+    assert_eq!(outbox.figures().dropped, 2);
+    wire.allow(100);
+    round(&outbox);
+    assert!(wire.bytes().is_empty());
+}
+
+#[test]
+fn a_broadcast_to_an_outbox_that_waits_is_dropped_and_does_not_wait() {
+    let (outbox, _wire) = opened(config(3, OverflowPolicy::Wait(Duration::from_secs(1))));
+    now(&outbox, "1");
+    assert!(matches!(outbox.offer(frame("2"), When::Round, None), Offer::Dropped));
+    assert!(matches!(now(&outbox, "2"), Offer::Full(_)));
+    assert_eq!(outbox.figures().dropped, 1, "what came back to the caller was not dropped");
+}

@@ -1,0 +1,170 @@
+//! Whatever happens in whatever order, the wire carries whole frames, in order, and none is lost unsaid.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Offer { len: usize, round: bool },
+    Part,
+    EndParts,
+    Pong,
+    HeartbeatText,
+    Take(usize),
+    LinkRound { corked: Vec<usize> },
+    FlusherRound,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0usize..200, any::<bool>()).prop_map(|(len, round)| Step::Offer { len, round }),
+        2 => Just(Step::Part),
+        2 => Just(Step::EndParts),
+        1 => Just(Step::Pong),
+        1 => Just(Step::HeartbeatText),
+        6 => (1usize..300).prop_map(Step::Take),
+        3 => prop::collection::vec(0usize..100, 0..4).prop_map(|corked| Step::LinkRound { corked }),
+        2 => Just(Step::FlusherRound),
+    ]
+}
+
+/// Puts the wire together again: the number of each message of ours, the heartbeat and the pongs left out.
+fn read(bytes: &[u8]) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    let mut open: Option<Vec<u8>> = None;
+    for (first, payload) in frames(bytes) {
+        match first & 0x0F {
+            0xA => continue,
+            0x0 => open.as_mut().expect("a continuation of nothing").extend(payload),
+            0x1 => {
+                assert!(open.is_none(), "a message inside another");
+                open = Some(payload);
+            }
+            opcode => panic!("nobody sent opcode {opcode}"),
+        }
+        if first & 0x80 != 0 {
+            let text = String::from_utf8(open.take().unwrap()).unwrap();
+            if text != "ping" {
+                numbers.push(text.trim_end_matches('x').trim_end_matches('-').parse().unwrap());
+            }
+        }
+    }
+    assert!(open.is_none(), "half a message");
+    numbers
+}
+
+#[derive(Default)]
+struct Run {
+    next: usize,
+    accepted: Vec<usize>,
+    refused: u64,
+    /// Number of the message in parts, and where it stands in `accepted`.
+    parts: Option<(usize, usize)>,
+    behind: Vec<usize>,
+}
+
+impl Run {
+    fn offer(&mut self, outbox: &Outbox, len: usize, when: When) {
+        let number = self.next;
+        self.next += 1;
+        let text = format!("{number}-{}", "x".repeat(len));
+        match outbox.offer(frame(&text), when, None) {
+            Offer::Sent | Offer::Queued | Offer::List if self.parts.is_some() => self.behind.push(number),
+            Offer::Sent | Offer::Queued | Offer::List => self.accepted.push(number),
+            Offer::Dropped => self.refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn part(&mut self, outbox: &Outbox) {
+        let first = self.parts.is_none();
+        let (number, _) = *self.parts.get_or_insert_with(|| {
+            assert!(outbox.begin_parts().unwrap());
+            self.next += 1;
+            (self.next - 1, 0)
+        });
+        let text = if first { format!("{number}-") } else { "xx".to_owned() };
+        let waited = outbox.poll_part(&mut part(&text, first, false), Waker::noop()).is_pending();
+        if waited && first {
+            outbox.end_parts(false);
+            self.parts = None;
+        } else if first {
+            self.accepted.push(number);
+        }
+    }
+
+    fn end_parts(&mut self, outbox: &Outbox) {
+        if self.parts.is_some() && outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready() {
+            outbox.end_parts(true);
+            self.parts = None;
+            self.accepted.append(&mut self.behind);
+        }
+    }
+
+    fn step(&mut self, outbox: &Outbox, wire: &Wire, step: Step) {
+        match step {
+            Step::Offer { len, round } => {
+                self.offer(outbox, len, if round { When::Round } else { When::Now })
+            }
+            Step::Part => self.part(outbox),
+            Step::EndParts => self.end_parts(outbox),
+            Step::Pong => outbox.push_own(pong("p"), Own::Pong),
+            Step::HeartbeatText => outbox.push_own(frame("ping"), Own::Text),
+            Step::Take(room) => {
+                wire.allow(room);
+                round(outbox);
+            }
+            Step::LinkRound { corked } => {
+                outbox.begin_round(Waker::noop());
+                for len in corked {
+                    self.offer(outbox, len, When::Now);
+                }
+                outbox.end_round();
+            }
+            Step::FlusherRound => outbox.flush_round(),
+        }
+    }
+
+    fn finish(&mut self, outbox: &Outbox, wire: &Wire) {
+        wire.allow(usize::MAX / 2);
+        round(outbox);
+        self.end_parts(outbox);
+        assert!(self.parts.is_none());
+        assert_eq!(round(outbox), Rest::Nothing);
+        assert_eq!(outbox.figures().queued, 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn drop_newest_loses_and_reorders_nothing_it_accepted(steps in prop::collection::vec(step(), 0..120)) {
+        let (outbox, wire) = opened(config(500, OverflowPolicy::DropNewest));
+        let mut run = Run::default();
+        for step in steps {
+            run.step(&outbox, &wire, step);
+            // A message in parts and what waits behind it have the bound for themselves each.
+            prop_assert!(outbox.figures().queued <= 1000);
+        }
+        run.finish(&outbox, &wire);
+        prop_assert_eq!(read(&wire.bytes()), run.accepted);
+        prop_assert_eq!(outbox.figures().dropped, run.refused);
+    }
+
+    #[test]
+    fn drop_oldest_reorders_nothing_and_counts_what_it_drops(steps in prop::collection::vec(step(), 0..120)) {
+        let (outbox, wire) = opened(config(500, OverflowPolicy::DropOldest));
+        let mut run = Run::default();
+        for step in steps {
+            run.step(&outbox, &wire, step);
+            // A message in parts and what waits behind it have the bound for themselves each.
+            prop_assert!(outbox.figures().queued <= 1000);
+        }
+        run.finish(&outbox, &wire);
+        let read = read(&wire.bytes());
+        let mut accepted = run.accepted.iter();
+        prop_assert!(read.iter().all(|number| accepted.any(|other| other == number)), "{:?}", read);
+        let lost = (run.accepted.len() - read.len()) as u64;
+        prop_assert_eq!(outbox.figures().dropped, lost + run.refused);
+    }
+}
