@@ -14,9 +14,9 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use tracing_subscriber::fmt::MakeWriter;
 use websockets_simple_client::{ConnectError, TokenPlacement, WebsocketClient};
 use websockets_simple_server::{
-    Authenticated, Compatibility, ConnectionEventKind, Credentials, ErrorStage, Event, HandshakeRequest, Limits,
-    MemoryUsers, ServerParams, SubscribeOptions, UnauthorizedDelivery, User, UserService, UserServiceError,
-    WebsocketServerAuth,
+    Authenticated, Compatibility, ConnectionEventKind, Credentials, ErrorStage, Event, HandshakeRequest,
+    Limits, MemoryUsers, ServerParams, SubscribeOptions, UnauthorizedDelivery, User, UserService,
+    UserServiceError, WebsocketServerAuth,
 };
 use websockets_simple_tests::{next, params, raw::RawPeer, started, text, within};
 
@@ -50,9 +50,12 @@ async fn every_placement_of_the_token_gets_the_user_in() {
 
 #[tokio::test]
 async fn who_is_not_known_gets_401_with_the_text_and_the_challenge() {
-    let server = WebsocketServerAuth::<i64>::new(ServerParams::local().unauthorized_text("Not authorized"), users());
+    let server =
+        WebsocketServerAuth::<i64>::new(ServerParams::local().unauthorized_text("Not authorized"), users());
     let addr = started(&server).await;
-    for (target, headers) in [("/", "Authorization: Bearer wrong\r\n"), ("/", ""), ("/wrong", ""), ("/?token=wrong", "")] {
+    for (target, headers) in
+        [("/", "Authorization: Bearer wrong\r\n"), ("/", ""), ("/wrong", ""), ("/?token=wrong", "")]
+    {
         let mut peer = RawPeer::connect(addr).await;
         let head = peer.request(target, headers).await;
         assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
@@ -224,12 +227,16 @@ async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
         }
     }
     let traced = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
-    assert!(traced.contains("websockets_simple_server") && traced.contains("tungstenite"), "it captures: {traced}");
+    assert!(
+        traced.contains("websockets_simple_server") && traced.contains("tungstenite"),
+        "it captures: {traced}"
+    );
     for secret in ["t0p", "n0b0dy"] {
         let encoded = BASE64_URL_SAFE_NO_PAD.encode(secret);
         for needle in [secret, &encoded[..4]] {
             for (where_, text) in [("a trace", &traced), ("an event or error", &shown)] {
-                let found = text.find(needle).map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
+                let found =
+                    text.find(needle).map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
                 assert!(found.is_none(), "{needle} in {where_}: {found:?}");
             }
         }
@@ -248,8 +255,10 @@ async fn conversation(
     for known in ["t0p secret/é", "t0p-secret/-", "t0p%20secret/%C3%A9"] {
         users.add(known, 7_i64);
     }
-    let server_params =
-        ServerParams::local().compatibility(compatibility).unauthorized_delivery(delivery).success_text("hello");
+    let server_params = ServerParams::local()
+        .compatibility(compatibility)
+        .unauthorized_delivery(delivery)
+        .success_text("hello");
     let server = WebsocketServerAuth::<i64>::new(server_params, users);
     let mut told = server.events_with(SubscribeOptions::default().sent());
     let addr = started(&server).await;
@@ -280,7 +289,9 @@ async fn conversation(
         .await;
         remember(format!("{connection:?} {:?} {:?}", connection.request(), connection.authenticated()));
         remember(connection.request().headers().map(|(name, value)| format!("{name}: {value}\n")).collect());
-        remember(connection.request().query_pairs().map(|(name, value)| format!("{name}={value}\n")).collect());
+        remember(
+            connection.request().query_pairs().map(|(name, value)| format!("{name}={value}\n")).collect(),
+        );
         remember(format!("{:?}", within(client.disconnect()).await));
     }
     within(server.stop()).await;

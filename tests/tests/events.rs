@@ -158,7 +158,10 @@ async fn a_protocol_error_is_told_with_its_stage() {
     let mut peer = RawPeer::open(addr, "/", "").await;
     peer.write(b"\x81\x02hi").await;
     let event = next(&mut events, error).await;
-    assert_eq!((event.stage, event.peer_addr), (ErrorStage::Protocol, Some(peer.stream.local_addr().unwrap())));
+    assert_eq!(
+        (event.stage, event.peer_addr),
+        (ErrorStage::Protocol, Some(peer.stream.local_addr().unwrap()))
+    );
     assert!(event.connection.is_some());
     assert_eq!(peer.rest().await.last().unwrap().close_code(), Some(1002));
 }
@@ -175,7 +178,8 @@ async fn a_message_above_the_limit_is_a_limit_error() {
 
 #[tokio::test]
 async fn an_overflow_is_an_error_and_closes_with_4001() {
-    let server = WebsocketServer::new(ServerParams::local().outbox(1000).overflow(OverflowPolicy::Disconnect));
+    let server =
+        WebsocketServer::new(ServerParams::local().outbox(1000).overflow(OverflowPolicy::Disconnect));
     let mut events = server.events();
     let addr = started(&server).await;
     let _silent = RawPeer::open(addr, "/", "").await;

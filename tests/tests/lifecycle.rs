@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 use websockets_simple_client::{ClientEvent, CloseCode, ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    ConnectionEventKind, Endpoint, EndedBy, Event, ServerEventKind, ServerParams, StartError, WebsocketServer,
+    ConnectionEventKind, EndedBy, Endpoint, Event, ServerEventKind, ServerParams, StartError, WebsocketServer,
 };
 use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
 
@@ -124,7 +124,10 @@ async fn a_handshake_on_its_way_is_refused_with_503_when_the_server_stops() {
     .await;
     peer.write(rest).await;
     let answer = String::from_utf8_lossy(&peer.all().await).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.to_lowercase().contains("retry-after: "), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.to_lowercase().contains("retry-after: "),
+        "{answer}"
+    );
     within(stopping).await.unwrap();
 }
 
@@ -223,7 +226,10 @@ async fn a_handler_may_disconnect_its_own_connection_and_await_it() {
         _ => None,
     })
     .await;
-    assert_eq!((end.code, end.reason.as_str(), end.by, end.clean), (Some(4321), "enough", EndedBy::Local, true));
+    assert_eq!(
+        (end.code, end.reason.as_str(), end.by, end.clean),
+        (Some(4321), "enough", EndedBy::Local, true)
+    );
     assert!(went_on.load(Ordering::SeqCst), "Disconnected comes after the handler is done");
 }
 

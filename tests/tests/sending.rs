@@ -1,10 +1,6 @@
 //! To one, to a user, to a channel, to all; in order, bounded, and never waiting for a slow reader.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use websockets_simple_client::{ClientEvent, WebsocketClient};
@@ -14,9 +10,7 @@ use websockets_simple_server::{
 };
 use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
 
-async fn opened<I: Identity>(
-    events: &mut websockets_simple_server::Events<Event<I>>,
-) -> Connection<I> {
+async fn opened<I: Identity>(events: &mut websockets_simple_server::Events<Event<I>>) -> Connection<I> {
     next(events, |event| match event {
         Event::Connection(event) => match event.kind {
             ConnectionEventKind::Connected(connection) => Some(connection),
@@ -114,8 +108,7 @@ async fn one_of_200_stops_reading(policy: OverflowPolicy) -> (usize, u64, Option
     const BROADCASTS: usize = 2000;
     const OUTBOX: usize = 64 * 1024;
     let limits = Limits::default().connections_per_ip(1000);
-    let server =
-        WebsocketServer::new(ServerParams::local().outbox(OUTBOX).overflow(policy).limits(limits));
+    let server = WebsocketServer::new(ServerParams::local().outbox(OUTBOX).overflow(policy).limits(limits));
     let mut events = server.events();
     let addr = started(&server).await;
     let stalled = stalled(addr).await;

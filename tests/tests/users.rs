@@ -134,7 +134,12 @@ async fn connections_of_the_authenticated_server_carry_what_the_request_said() {
     let mut events = server.events();
     let addr = started(&server).await;
     let client = WebsocketClient::new(
-        params(addr).path("/a room").query("name", "Jörg & co").header("X-Colour", "blue").subprotocol("chat").token("token"),
+        params(addr)
+            .path("/a room")
+            .query("name", "Jörg & co")
+            .header("X-Colour", "blue")
+            .subprotocol("chat")
+            .token("token"),
     )
     .unwrap();
     assert_eq!(client.connect().await.unwrap().subprotocol(), Some("chat"));
@@ -153,7 +158,10 @@ async fn connections_of_the_authenticated_server_carry_what_the_request_said() {
     assert_eq!((connection.subprotocol(), *connection.user_id()), (Some("chat"), 7));
     assert_eq!((connection.endpoint(), connection.peer_addr().ip()), (addr, addr.ip()));
     assert!(connection.insert(41_u32).is_none());
-    assert_eq!((connection.insert(42_u32), connection.get::<u32>(), connection.get::<u64>()), (Some(41), Some(42), None));
+    assert_eq!(
+        (connection.insert(42_u32), connection.get::<u32>(), connection.get::<u64>()),
+        (Some(41), Some(42), None)
+    );
     assert_eq!(server.connection(connection.id()).as_ref(), Some(&connection));
     assert_eq!(server.to_channel("/a room").send("x").unwrap().accepted, 1);
     assert_eq!(server.to_channel("/A room").send("x").unwrap().accepted, 0);

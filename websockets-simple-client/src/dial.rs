@@ -100,7 +100,7 @@ impl Dialer {
         stream.write_all(head.expose().as_bytes()).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
         let answer = response::read(&mut stream, plan, &derive_accept_key(key.as_bytes())).await?;
-        if let Some(refusal) = verdict::refusal(&mut stream, &answer.headers, &answer.leftover).await {
+        if let Some(refusal) = verdict::refusal(&mut stream, plan, &answer.headers, &answer.leftover).await {
             return Err(refusal);
         }
         let facts = ConnectionFacts {

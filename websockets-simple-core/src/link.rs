@@ -105,6 +105,8 @@ pub struct Link<R: Recipient> {
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     closing: Option<Box<Closing>>,
+    /// How the peer broke the rules, and until when the Close for it waits for what came before.
+    fault: Option<(Box<CloseRequest>, Instant)>,
     /// Whether the last round left nothing to write.
     drained: bool,
     /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
@@ -159,6 +161,7 @@ impl<R: Recipient> Link<R> {
             paused: None,
             alarm: None,
             closing: None,
+            fault: None,
             drained: true,
             broken: None,
         }
@@ -222,7 +225,8 @@ impl<R: Recipient> Link<R> {
         let mut reads = 0;
         loop {
             // What a handler of this connection sends is collected until the end of the round.
-            let _ = self.delivery.poll(cx);
+            let handled = self.delivery.poll(cx).is_ready();
+            self.close_for_fault(handled);
             if self.delivery.has_panicked() {
                 self.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error");
             }
@@ -259,7 +263,7 @@ impl<R: Recipient> Link<R> {
 
     /// Reads once, and takes in everything that brought.
     fn read(&mut self, cx: &mut Context<'_>) -> Read {
-        if self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
+        if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
             return Read::Nothing;
         }
         if self.closing.is_none() && self.delivery.waiting_bytes() > self.config.read_ahead {
@@ -454,18 +458,31 @@ impl<R: Recipient> Link<R> {
         }
     }
 
-    /// The peer broke the rules: it is told why, and what else it sends is not looked at.
+    /// The peer broke the rules: it is told why, and what else it sends is not looked at. What it sent before is
+    /// handled and answered first, as long as that does not take too long.
     fn fault(&mut self, fault: Fault, at: Moment) {
-        if self.closing.is_none() {
-            let (by, stage) = if fault.limit {
-                (EndedBy::Limit, ErrorStage::Limit)
-            } else {
-                (EndedBy::Protocol, ErrorStage::Protocol)
-            };
-            let reason = fault.error.to_string();
-            self.delivery.error(stage, EventError::new(fault.error), at);
-            self.close(by, fault.code, crate::close::fit_reason(&reason));
+        if let Some(closing) = &mut self.closing {
+            closing.deaf = true;
+            return;
         }
+        let (by, stage) = if fault.limit {
+            (EndedBy::Limit, ErrorStage::Limit)
+        } else {
+            (EndedBy::Protocol, ErrorStage::Protocol)
+        };
+        let reason = crate::close::fit_reason(&fault.error.to_string()).to_owned();
+        self.delivery.error(stage, EventError::new(fault.error), at);
+        let request = CloseRequest { code: fault.code, reason, by, discard: false };
+        self.fault = Some((Box::new(request), at.instant + self.config.close_timeout));
+    }
+
+    /// Closes for a fault once what came before it is handled.
+    fn close_for_fault(&mut self, handled: bool) {
+        let handled = handled || self.closing.is_some();
+        let Some(fault) = self.fault.take_if(|(_, until)| handled || *until <= Instant::now()) else {
+            return;
+        };
+        self.begin_close(&fault.0);
         if let Some(closing) = &mut self.closing {
             closing.deaf = true;
         }
@@ -512,6 +529,7 @@ impl<R: Recipient> Link<R> {
             Rest::Nothing | Rest::Refused => None,
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
+        earliest(self.fault.as_ref().map(|(_, until)| *until));
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {

@@ -8,7 +8,7 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 use clap::Parser;
 use tokio::sync::Notify;
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, Heartbeat, Message, OverflowPolicy, WebsocketClient,
+    ClientEvent, ClientParams, ConnectionEventKind, Heartbeat, OverflowPolicy, WebsocketClient,
 };
 use websockets_simple_examples::in_one_line;
 
@@ -71,29 +71,22 @@ async fn case_count(args: &Args) -> Result<u32, Box<dyn Error>> {
 async fn echo(params: ClientParams) -> Result<(), Box<dyn Error>> {
     let client = WebsocketClient::new(params)?;
     let over = Arc::new(Notify::new());
-    let (sender, ended) = (client.clone(), Arc::clone(&over));
-    // A handler, because it answers before the link looks at what follows, such as a Close. The guard ends the
-    // subscription, which otherwise would keep the client, which keeps the subscription.
-    let _subscription = client
-        .on(move |event| {
-            let (sender, ended) = (sender.clone(), Arc::clone(&ended));
-            async move {
-                match event {
-                    ClientEvent::Message(event) => send_back(&sender, event.message).await,
-                    ClientEvent::Connection(event) if is_end(&event.kind) => ended.notify_one(),
-                    _ => {}
-                }
+    let ended = Arc::clone(&over);
+    // A handler, because it answers before the link looks at what follows, such as a Close.
+    client.on(move |event| {
+        let ended = Arc::clone(&ended);
+        async move {
+            match event {
+                // Many cases end in the middle of a message; the verdict is the server's.
+                ClientEvent::Message(event) => drop(event.connection.send(event.message).await),
+                ClientEvent::Connection(event) if is_end(&event.kind) => ended.notify_one(),
+                _ => {}
             }
-        })
-        .scoped();
+        }
+    });
     client.connect().await?;
     tokio::time::timeout(PATIENCE, over.notified()).await?;
     Ok(())
-}
-
-/// Many cases end in the middle of a message; the verdict is the server's.
-async fn send_back(client: &WebsocketClient, message: Message) {
-    let _ = client.send(message).await;
 }
 
 fn is_end<C>(kind: &ConnectionEventKind<C>) -> bool {

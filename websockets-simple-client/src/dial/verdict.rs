@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 };
 use websockets_simple_core::CloseCode;
 
-use crate::error::ConnectError;
+use crate::{error::ConnectError, params::Plan};
 
 /// With this header servers of this library say that nothing but a farewell follows.
 const HEADER: &str = "websockets-simple-verdict";
@@ -30,14 +30,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const FAREWELL: usize = 4 * 1024;
 
 /// The refusal that a 101 and what came with it amount to, if they do.
-pub(crate) async fn refusal<S>(stream: &mut S, headers: &HeaderMap, leftover: &[u8]) -> Option<ConnectError>
+pub(crate) async fn refusal<S>(
+    stream: &mut S,
+    plan: &Plan,
+    headers: &HeaderMap,
+    leftover: &[u8],
+) -> Option<ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if headers.get(HEADER).is_some_and(|verdict| verdict == "unauthorized") {
         return Some(farewell(stream, leftover).await);
     }
-    // Another server may say the same by a Close right behind its 101.
+    if !plan.shows_token() {
+        return None;
+    }
+    // Another server may say the same of a token by a Close right behind its 101.
     let mut context = WebSocketContext::from_partially_read(leftover.to_vec(), Role::Client, Some(config()));
     let mut message = String::new();
     while let Ok(read) = context.read(&mut Nothing) {

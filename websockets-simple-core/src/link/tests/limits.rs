@@ -246,3 +246,28 @@ async fn a_peer_that_overflowed_is_reset_and_others_are_let_go_quietly() {
         assert_eq!(aborted.load(Ordering::Relaxed), by == EndedBy::Overflow);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_fault_is_answered_before_the_close() {
+    let mut rig = Plan::server()
+        .on_message(|message, line| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            line.send(&message, false).await.unwrap();
+        })
+        .run();
+    let mut input = frame(0x81, b"valid", true);
+    input.extend(frame(0xC1, b"reserved bit", true));
+    rig.peer.raw(&input).await;
+    assert_eq!(rig.peer.hear_text().await, "valid");
+    assert_eq!(rig.peer.hear_close().await.0, 1002);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_does_not_wait_for_a_handler_longer_than_a_close_does() {
+    let mut rig = Plan::server().busy(1000).run();
+    let mut input = frame(0x81, b"valid", true);
+    input.extend(frame(0xC1, b"reserved bit", true));
+    rig.peer.raw(&input).await;
+    assert_eq!(rig.peer.hear_close().await.0, 1002);
+    assert_eq!(rig.elapsed().as_secs(), 5);
+}
