@@ -2,19 +2,15 @@
 
 use std::{fmt, time::Duration};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Token};
 
 use crate::error::ParamsError;
 
-/// Names the subprotocol that carries a token.
-const BEARER: &str = "bearer.";
+mod plan;
 
-/// A subprotocol that servers of this library always know, so that one is left to agree on beside the token.
-const MARKER: &str = "websockets-simple";
+pub(crate) use plan::Plan;
 
 /// What is encoded in a path: what RFC 3986 section 3.3 does not allow there, and what would end it.
 const PATH: &AsciiSet = &CONTROLS
@@ -32,9 +28,6 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-
-/// A token in the path may bring a query along, as it did in the .NET library.
-const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
 
 /// Parameters of a client. All are checked by [`WebsocketClient::new`](crate::WebsocketClient::new), before any
 /// socket is opened.
@@ -181,7 +174,8 @@ impl ClientParams {
         self
     }
 
-    /// Adds a request header. `Host` may be given; what the handshake itself is made of may not.
+    /// Adds a request header of visible ASCII characters, spaces and tabs. `Host` may be given; what the
+    /// handshake itself is made of may not.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -195,7 +189,8 @@ impl ClientParams {
         self
     }
 
-    /// Shows a token.
+    /// Shows a token. Servers like to quote what they were asked; where one quotes a token of four bytes or more,
+    /// `***` stands for it in every error.
     #[must_use]
     pub fn token(mut self, token: impl Into<Token>) -> Self {
         self.token = Some(token.into());
@@ -281,7 +276,7 @@ impl ClientParams {
         self
     }
 
-    /// Trusts nothing but what [`root_pem`](Self::root_pem) was given.
+    /// Trusts nothing but what [`root_pem`](Self::root_pem) was given, which has to be something then.
     #[must_use]
     pub fn only_given_roots(mut self) -> Self {
         self.only_roots = true;
@@ -297,244 +292,6 @@ impl ClientParams {
             self.heartbeat = Heartbeat::off();
         }
         self
-    }
-
-    /// Checks everything, once, so that nothing later can fail for these reasons.
-    pub(crate) fn check(self) -> Result<Plan, ParamsError> {
-        let host = self.host.trim();
-        if host.is_empty() {
-            return Err(ParamsError::BlankHost);
-        }
-        let host = Host::parse(host)?;
-        if self.port == 0 {
-            return Err(ParamsError::ZeroPort);
-        }
-        for (name, duration) in [
-            ("heartbeat interval", self.heartbeat.interval()),
-            ("connect timeout", self.connect_timeout),
-            ("close timeout", self.close_timeout),
-        ] {
-            if duration.is_zero() {
-                return Err(ParamsError::Zero(name));
-            }
-        }
-        for (name, size) in [
-            ("message size", Some(self.message_size)),
-            ("outbox", Some(self.outbox)),
-            ("receive buffer", self.receive_buffer),
-            ("send buffer", self.send_buffer),
-        ] {
-            if size == Some(0) {
-                return Err(ParamsError::Zero(name));
-            }
-        }
-        let placement = self.token_placement.unwrap_or(match self.compatibility {
-            Compatibility::DotNetV6 => TokenPlacement::Path,
-            _ => TokenPlacement::Header,
-        });
-        let token = self.token.as_ref().map(|token| (token, placement));
-        let headers = headers(&self.headers, token.is_some_and(|(_, at)| at == TokenPlacement::Header))?;
-        let mut offers = subprotocols(&self.subprotocols)?;
-        let required = !offers.is_empty();
-        let mut path = self.path.clone();
-        let mut query = self.query.clone();
-        let mut authorization = None;
-        match token {
-            None => {}
-            Some((token, TokenPlacement::Header)) => {
-                let value = Token::new(format!("Bearer {}", token.expose()));
-                if HeaderValue::from_str(value.expose()).is_err()
-                    || token.expose().contains(char::is_whitespace)
-                {
-                    return Err(ParamsError::Token("a header"));
-                }
-                authorization = Some(value);
-            }
-            Some((token, TokenPlacement::Path)) => {
-                let token = token.expose().trim_start_matches('/');
-                if token.is_empty() {
-                    return Err(ParamsError::Token("a path"));
-                }
-                path = format!("/{}", utf8_percent_encode(token, PATH_TOKEN));
-            }
-            Some((token, TokenPlacement::Query)) => {
-                if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "token") {
-                    return Err(ParamsError::TokenTwice);
-                }
-                let mut pairs = url::form_urlencoded::Serializer::new(query);
-                pairs.append_pair("token", token.expose());
-                query = pairs.finish();
-            }
-            Some((token, TokenPlacement::Subprotocol)) => {
-                if offers.is_empty() {
-                    offers.push(MARKER.to_owned());
-                }
-                offers.push(format!("{BEARER}{}", BASE64_URL_SAFE_NO_PAD.encode(token.expose())));
-            }
-        }
-        let target = match (query.is_empty(), path.contains('?')) {
-            (true, _) => path,
-            (false, false) => format!("{path}?{query}"),
-            (false, true) => format!("{path}&{query}"),
-        };
-        Ok(Plan {
-            host,
-            target: Token::new(target),
-            authorization,
-            offers: Token::new(offers.join(", ")),
-            required,
-            headers,
-            params: self,
-        })
-    }
-}
-
-/// Checked parameters, as the dial uses them. What may hold the token is a [`Token`] itself.
-pub(crate) struct Plan {
-    pub(crate) host: Host,
-    /// Path and query of the request line.
-    pub(crate) target: Token,
-    pub(crate) authorization: Option<Token>,
-    /// The value of `Sec-WebSocket-Protocol`, or nothing.
-    pub(crate) offers: Token,
-    /// Whether the user asked for a subprotocol, so that none is a failure.
-    pub(crate) required: bool,
-    pub(crate) headers: Vec<(HeaderName, String, HeaderValue)>,
-    params: ClientParams,
-}
-
-/// A host that can be resolved and named in a header.
-#[derive(Clone, Debug)]
-pub(crate) struct Host {
-    /// For the resolver and TLS: no brackets.
-    pub(crate) name: String,
-    /// For the Host header: IPv6 in brackets.
-    pub(crate) shown: String,
-}
-
-impl Host {
-    fn parse(host: &str) -> Result<Self, ParamsError> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let parsed = if bare.contains(':') {
-            bare.parse().map(url::Host::Ipv6).map_err(|_| ParamsError::Host)
-        } else {
-            url::Host::parse(bare).map_err(|_| ParamsError::Host)
-        };
-        let shown = parsed?.to_string();
-        let name = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { name, shown })
-    }
-}
-
-fn headers(
-    given: &[(String, String)],
-    token_in_header: bool,
-) -> Result<Vec<(HeaderName, String, HeaderValue)>, ParamsError> {
-    let mut headers = Vec::new();
-    for (name, value) in given {
-        let parsed =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| ParamsError::HeaderName(name.clone()))?;
-        let reserved =
-            [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        let taken = reserved.contains(&parsed)
-            || parsed.as_str().starts_with("sec-websocket-")
-            || (token_in_header && parsed == header::AUTHORIZATION);
-        if taken {
-            return Err(ParamsError::HeaderReserved(name.clone()));
-        }
-        let mut value =
-            HeaderValue::from_str(value.trim()).map_err(|_| ParamsError::HeaderValue(name.clone()))?;
-        value.set_sensitive(true);
-        headers.push((parsed, name.clone(), value));
-    }
-    Ok(headers)
-}
-
-fn subprotocols(given: &[String]) -> Result<Vec<String>, ParamsError> {
-    for (n, name) in given.iter().enumerate() {
-        // A token of RFC 9110 section 5.6.2, as the name of a header is.
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return Err(ParamsError::Subprotocol(name.clone()));
-        }
-        if given[..n].contains(name) {
-            return Err(ParamsError::SubprotocolTwice(name.clone()));
-        }
-    }
-    Ok(given.to_vec())
-}
-
-impl Plan {
-    pub(crate) fn port(&self) -> u16 {
-        self.params.port
-    }
-
-    pub(crate) fn secured(&self) -> bool {
-        self.params.secured
-    }
-
-    /// The path, unless it is or holds the token.
-    pub(crate) fn path_without_token(&self) -> &str {
-        let in_path = self.params.token.is_some()
-            && match self.params.token_placement {
-                Some(placement) => placement == TokenPlacement::Path,
-                None => self.params.compatibility == Compatibility::DotNetV6,
-            };
-        if in_path { "/" } else { &self.params.path }
-    }
-
-    pub(crate) fn shows_token(&self) -> bool {
-        self.params.token.is_some()
-    }
-
-    pub(crate) fn receive_buffer(&self) -> Option<usize> {
-        self.params.receive_buffer
-    }
-
-    pub(crate) fn send_buffer(&self) -> Option<usize> {
-        self.params.send_buffer
-    }
-
-    pub(crate) fn message_size(&self) -> usize {
-        self.params.message_size
-    }
-
-    pub(crate) fn outbox_bytes(&self) -> usize {
-        self.params.outbox
-    }
-
-    pub(crate) fn overflow(&self) -> OverflowPolicy {
-        self.params.overflow
-    }
-
-    pub(crate) fn heartbeat(&self) -> Heartbeat {
-        self.params.heartbeat
-    }
-
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.params.connect_timeout
-    }
-
-    pub(crate) fn close_timeout(&self) -> Duration {
-        self.params.close_timeout
-    }
-
-    pub(crate) fn compatibility(&self) -> Compatibility {
-        self.params.compatibility
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn tls_versions(&self) -> TlsVersions {
-        self.params.tls_versions
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn roots(&self) -> &[Vec<u8>] {
-        &self.params.roots
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn only_roots(&self) -> bool {
-        self.params.only_roots
     }
 }
 

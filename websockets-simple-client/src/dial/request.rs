@@ -16,21 +16,16 @@ pub(crate) fn head(plan: &Plan, key: &str) -> Token {
     let mut line = |name: &str, value: &str| {
         let _ = write!(head, "{name}: {value}\r\n");
     };
-    let host = plan.headers.iter().rev().find(|(name, ..)| *name == HOST);
-    match host.and_then(|(_, _, value)| value.to_str().ok()) {
-        Some(given) => line("Host", given),
+    match plan.headers.iter().rev().find(|header| header.name == HOST) {
+        Some(given) => line("Host", given.value.expose()),
         None => line("Host", &host_and_port(plan)),
     }
     line("Connection", "Upgrade");
     line("Upgrade", "websocket");
     line("Sec-WebSocket-Version", "13");
     line("Sec-WebSocket-Key", key);
-    for (name, spelled, value) in &plan.headers {
-        if let Ok(value) = value.to_str()
-            && *name != HOST
-        {
-            line(spelled, value);
-        }
+    for header in plan.headers.iter().filter(|header| header.name != HOST) {
+        line(&header.spelled, header.value.expose());
     }
     if let Some(authorization) = &plan.authorization {
         line("Authorization", authorization.expose());

@@ -17,6 +17,9 @@ const HEADERS: usize = 100;
 /// Bytes of a refusal's body that are worth reading.
 const BODY: usize = 4 * 1024;
 
+/// Bytes that are quoted of an answer in another protocol.
+const QUOTE: usize = 64;
+
 /// Time for the rest of a refusal.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -46,13 +49,13 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
     let mut bytes = Vec::new();
     loop {
         if !looks_like_http(&bytes) {
-            return Err(before_http(stream, bytes, plan.compatibility()).await);
+            return Err(before_http(stream, bytes, plan).await);
         }
         if let Some((status, headers, size)) = parse(&bytes)? {
             let rest = bytes.split_off(size);
             return match status {
                 101 => accepted(headers, rest, plan, accept),
-                _ => Err(refused(stream, status, &headers, rest).await),
+                _ => Err(refused(stream, plan, status, &headers, rest).await),
             };
         }
         if bytes.len() >= HEAD {
@@ -139,20 +142,21 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
 /// A proper refusal.
 async fn refused<S: AsyncRead + Unpin>(
     stream: &mut S,
+    plan: &Plan,
     status: u16,
     headers: &HeaderMap,
-    mut body: Vec<u8>,
+    raw: Vec<u8>,
 ) -> ConnectError {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let wanted = announced.unwrap_or(BODY).min(BODY);
-    let _ = tokio::time::timeout(REFUSAL, fill(stream, &mut body, wanted)).await;
-    body.truncate(wanted);
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let body = body(stream, headers, raw).await;
+    let cut = body.len() >= BODY;
+    let body = plan.without_token(&String::from_utf8_lossy(&body), cut);
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     match (status, text(header::LOCATION)) {
         (401, _) => ConnectError::Unauthorized { message: body },
         (400, _) if body == NO_SUBPROTOCOL => ConnectError::SubprotocolRejected,
-        (300..=399, Some(location)) => ConnectError::Redirected { location: location.to_owned() },
+        (300..=399, Some(location)) => {
+            ConnectError::Redirected { location: plan.without_token(location, false) }
+        }
         _ => {
             let seconds = text(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
             ConnectError::Rejected { status, body, retry_after: seconds.map(Duration::from_secs) }
@@ -160,41 +164,57 @@ async fn refused<S: AsyncRead + Unpin>(
     }
 }
 
-/// Reads until there are `wanted` bytes or no more come.
-async fn fill<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>, wanted: usize) {
-    while bytes.len() < wanted {
-        let room = (wanted - bytes.len()) as u64;
-        if !matches!((&mut *stream).take(room).read_buf(bytes).await, Ok(read) if read > 0) {
-            return;
+/// The beginning of a refusal's body: as long as announced, in chunks, or all that comes.
+async fn body<S: AsyncRead + Unpin>(stream: &mut S, headers: &HeaderMap, mut raw: Vec<u8>) -> Vec<u8> {
+    let chunked = has_word(headers, header::TRANSFER_ENCODING, "chunked");
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    // Room for the sizes of chunks, which are not part of the body.
+    let wanted = if chunked { 2 * BODY } else { announced.unwrap_or(BODY).min(BODY) };
+    let reading = async { while !(chunked && unchunk(&raw).1) && more(stream, &mut raw, wanted).await {} };
+    let _ = tokio::time::timeout(REFUSAL, reading).await;
+    let mut body = if chunked { unchunk(&raw).0 } else { raw };
+    body.truncate(wanted.min(BODY));
+    body
+}
+
+/// The data of a chunked body as far as it goes, and whether that is all of it.
+fn unchunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut data = Vec::new();
+    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(raw) {
+        if size == 0 {
+            return (data, true);
         }
+        let rest = &raw[start..];
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
+        data.extend_from_slice(&rest[..size]);
+        raw = rest[size..].strip_prefix(b"\r\n").unwrap_or_default();
     }
+    (data, false)
+}
+
+/// Reads once, as long as there are fewer than `limit` bytes. Answers whether there may be more.
+async fn more<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>, limit: usize) -> bool {
+    let room = limit.saturating_sub(bytes.len()) as u64;
+    room > 0 && matches!((&mut *stream).take(room).read_buf(bytes).await, Ok(read) if read > 0)
 }
 
 /// An answer that is no HTTP: the refusals of .NET servers, or another protocol.
-async fn before_http<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    mut bytes: Vec<u8>,
-    compatibility: Compatibility,
-) -> ConnectError {
-    loop {
-        let before = bytes.len();
-        let _ = tokio::time::timeout(SILENCE, fill(stream, &mut bytes, before + 1)).await;
-        if bytes.len() == before || bytes.len() >= BODY {
-            break;
-        }
-    }
-    if compatibility == Compatibility::None {
-        let shown: String =
-            String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).take(64).collect();
-        return ConnectError::BadResponse(format!("it is no HTTP: `{shown}`"));
-    }
+async fn before_http<S: AsyncRead + Unpin>(stream: &mut S, mut bytes: Vec<u8>, plan: &Plan) -> ConnectError {
+    while matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true)) {}
+    bytes.truncate(BODY);
+    // These two are no accident, whatever the server was taken for.
     if bytes.starts_with(DISCONNECT) {
         return ConnectError::Unauthorized { message: "Disconnect".to_owned() };
     }
-    let text = bytes.strip_suffix(DISCONNECT).unwrap_or(&bytes);
-    let text = String::from_utf8_lossy(text).into_owned();
-    if text == NO_SUBPROTOCOL {
+    let said = bytes.strip_suffix(DISCONNECT).unwrap_or(&bytes);
+    if said == NO_SUBPROTOCOL.as_bytes() {
         return ConnectError::SubprotocolRejected;
     }
-    ConnectError::Unauthorized { message: text }
+    let said = plan.without_token(&String::from_utf8_lossy(said), bytes.len() >= BODY);
+    if plan.compatibility() != Compatibility::None {
+        return ConnectError::Unauthorized { message: said };
+    }
+    let mut shown: String = said.chars().filter(|c| !c.is_control()).collect();
+    shown.truncate(shown.floor_char_boundary(QUOTE));
+    ConnectError::BadResponse(format!("it is no HTTP: `{shown}`"))
 }

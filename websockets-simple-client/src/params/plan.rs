@@ -1,0 +1,315 @@
+//! Parameters that have been checked, as the dial uses them.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+use url::form_urlencoded;
+use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, Token};
+
+#[cfg(feature = "tls")]
+use super::TlsVersions;
+use super::{ClientParams, PATH, TokenPlacement};
+use crate::error::ParamsError;
+
+/// Names the subprotocol that carries a token.
+const BEARER: &str = "bearer.";
+
+/// A subprotocol that servers of this library always know, so that one is left to agree on beside the token.
+const MARKER: &str = "websockets-simple";
+
+/// A token in the path may bring a query along, as it did in the .NET library.
+const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
+
+/// What stands for a token that a server quotes.
+const HIDDEN: &str = "***";
+
+/// Bytes below which a quoted token is not told apart from ordinary text.
+const RECOGNIZABLE: usize = 4;
+
+/// Checked parameters. What may hold the token is a [`Token`] itself.
+pub(crate) struct Plan {
+    pub(crate) host: Host,
+    /// Path and query of the request line.
+    pub(crate) target: Token,
+    pub(crate) authorization: Option<Token>,
+    /// The value of `Sec-WebSocket-Protocol`, or nothing.
+    pub(crate) offers: Token,
+    /// Whether the user asked for a subprotocol, so that none is a failure.
+    pub(crate) required: bool,
+    pub(crate) headers: Vec<Header>,
+    /// The spellings in which the token goes out, the longest first.
+    spellings: Vec<Token>,
+    params: ClientParams,
+}
+
+/// A header of the user's own.
+pub(crate) struct Header {
+    pub(crate) name: HeaderName,
+    pub(crate) spelled: String,
+    /// May be a secret, such as a cookie.
+    pub(crate) value: Token,
+}
+
+/// A host that can be resolved and named in a header.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// For the resolver and TLS: no brackets.
+    pub(crate) name: String,
+    /// For the Host header: IPv6 in brackets.
+    pub(crate) shown: String,
+}
+
+impl ClientParams {
+    /// Checks everything, once, so that nothing later can fail for these reasons.
+    pub(crate) fn check(self) -> Result<Plan, ParamsError> {
+        self.check_figures()?;
+        let host = Host::parse(self.host.trim())?;
+        let placement = self.token_placement.unwrap_or(match self.compatibility {
+            Compatibility::DotNetV6 => TokenPlacement::Path,
+            _ => TokenPlacement::Header,
+        });
+        let token = self.token.as_ref().map(|token| (token.expose(), placement));
+        let headers = headers(&self.headers, token.is_some_and(|(_, at)| at == TokenPlacement::Header))?;
+        let mut offers = subprotocols(&self.subprotocols)?;
+        let required = !offers.is_empty();
+        let mut path = self.path.clone();
+        let mut query = self.query.clone();
+        let mut authorization = None;
+        match token {
+            None => {}
+            Some((token, TokenPlacement::Header)) => {
+                // What RFC 6750 allows and more, but no other word, and nothing that a server could not read.
+                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(ParamsError::Token("a header"));
+                }
+                authorization = Some(Token::new(format!("Bearer {token}")));
+            }
+            Some((token, TokenPlacement::Path)) => {
+                let token = token.trim_start_matches('/');
+                if token.is_empty() {
+                    return Err(ParamsError::Token("a path"));
+                }
+                path = format!("/{}", utf8_percent_encode(token, PATH_TOKEN));
+            }
+            Some((token, TokenPlacement::Query)) => {
+                if token.is_empty() {
+                    return Err(ParamsError::Token("a query"));
+                }
+                if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "token") {
+                    return Err(ParamsError::TokenTwice);
+                }
+                let mut pairs = form_urlencoded::Serializer::new(query);
+                pairs.append_pair("token", token);
+                query = pairs.finish();
+            }
+            Some((token, TokenPlacement::Subprotocol)) => {
+                if token.is_empty() {
+                    return Err(ParamsError::Token("a subprotocol"));
+                }
+                if offers.is_empty() {
+                    offers.push(MARKER.to_owned());
+                }
+                offers.push(format!("{BEARER}{}", BASE64_URL_SAFE_NO_PAD.encode(token)));
+            }
+        }
+        let target = match (query.is_empty(), path.contains('?')) {
+            (true, _) => path,
+            (false, false) => format!("{path}?{query}"),
+            (false, true) => format!("{path}&{query}"),
+        };
+        Ok(Plan {
+            host,
+            target: Token::new(target),
+            authorization,
+            offers: Token::new(offers.join(", ")),
+            required,
+            headers,
+            spellings: self.token.as_ref().map(spellings).unwrap_or_default(),
+            params: self,
+        })
+    }
+
+    fn check_figures(&self) -> Result<(), ParamsError> {
+        if self.port == 0 {
+            return Err(ParamsError::ZeroPort);
+        }
+        for (name, duration) in [
+            ("heartbeat interval", self.heartbeat.interval()),
+            ("connect timeout", self.connect_timeout),
+            ("close timeout", self.close_timeout),
+        ] {
+            if duration.is_zero() {
+                return Err(ParamsError::Zero(name));
+            }
+        }
+        for (name, size) in [
+            ("message size", Some(self.message_size)),
+            ("outbox", Some(self.outbox)),
+            ("receive buffer", self.receive_buffer),
+            ("send buffer", self.send_buffer),
+        ] {
+            if size == Some(0) {
+                return Err(ParamsError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    fn parse(host: &str) -> Result<Self, ParamsError> {
+        if host.is_empty() {
+            return Err(ParamsError::BlankHost);
+        }
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let parsed = if bare.contains(':') {
+            bare.parse().map(url::Host::Ipv6).map_err(|_| ParamsError::Host)
+        } else {
+            url::Host::parse(bare).map_err(|_| ParamsError::Host)
+        };
+        let shown = parsed?.to_string();
+        let name = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { name, shown })
+    }
+}
+
+fn headers(given: &[(String, String)], token_in_header: bool) -> Result<Vec<Header>, ParamsError> {
+    let reserved = [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let mut headers = Vec::new();
+    for (spelled, value) in given {
+        let name = HeaderName::from_bytes(spelled.as_bytes())
+            .map_err(|_| ParamsError::HeaderName(spelled.clone()))?;
+        let taken = reserved.contains(&name)
+            || name.as_str().starts_with("sec-websocket-")
+            || (token_in_header && name == header::AUTHORIZATION);
+        if taken {
+            return Err(ParamsError::HeaderReserved(spelled.clone()));
+        }
+        let value = value.trim_matches([' ', '\t']);
+        // Beyond ASCII there is no agreement on what the bytes mean, and many servers drop such a header.
+        if !HeaderValue::from_str(value).is_ok_and(|value| value.to_str().is_ok()) {
+            return Err(ParamsError::HeaderValue(spelled.clone()));
+        }
+        headers.push(Header { name, spelled: spelled.clone(), value: Token::new(value) });
+    }
+    Ok(headers)
+}
+
+fn subprotocols(given: &[String]) -> Result<Vec<String>, ParamsError> {
+    for (n, name) in given.iter().enumerate() {
+        // A token of RFC 9110 section 5.6.2, as the name of a header is.
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(ParamsError::Subprotocol(name.clone()));
+        }
+        if given[..n].contains(name) {
+            return Err(ParamsError::SubprotocolTwice(name.clone()));
+        }
+    }
+    Ok(given.to_vec())
+}
+
+/// All ways to write a token that a server may have been shown, the longest first, as one may hold another.
+fn spellings(token: &Token) -> Vec<Token> {
+    let token = token.expose();
+    let mut spellings = vec![
+        token.to_owned(),
+        token.trim_start_matches('/').to_owned(),
+        utf8_percent_encode(token, PATH_TOKEN).to_string(),
+        utf8_percent_encode(token.trim_start_matches('/'), PATH_TOKEN).to_string(),
+        form_urlencoded::byte_serialize(token.as_bytes()).collect(),
+        BASE64_URL_SAFE_NO_PAD.encode(token),
+    ];
+    spellings.retain(|spelling| spelling.len() >= RECOGNIZABLE);
+    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    spellings.into_iter().map(Token::new).collect()
+}
+
+impl Plan {
+    /// What a server said, without the token. A text that was `cut` may end within one.
+    pub(crate) fn without_token(&self, said: &str, cut: bool) -> String {
+        let mut said = said.to_owned();
+        for spelling in &self.spellings {
+            said = said.replace(spelling.expose(), HIDDEN);
+        }
+        if cut {
+            for spelling in self.spellings.iter().map(Token::expose) {
+                let mut starts = spelling.char_indices().rev().map(|(end, _)| &spelling[..end]);
+                if let Some(start) = starts.find(|start| !start.is_empty() && said.ends_with(start)) {
+                    said.truncate(said.len() - start.len());
+                }
+            }
+        }
+        said
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.params.port
+    }
+
+    pub(crate) fn secured(&self) -> bool {
+        self.params.secured
+    }
+
+    /// The path, unless it is or holds the token.
+    pub(crate) fn path_without_token(&self) -> &str {
+        let in_path = self.params.token.is_some()
+            && match self.params.token_placement {
+                Some(placement) => placement == TokenPlacement::Path,
+                None => self.params.compatibility == Compatibility::DotNetV6,
+            };
+        if in_path { "/" } else { &self.params.path }
+    }
+
+    pub(crate) fn receive_buffer(&self) -> Option<usize> {
+        self.params.receive_buffer
+    }
+
+    pub(crate) fn send_buffer(&self) -> Option<usize> {
+        self.params.send_buffer
+    }
+
+    pub(crate) fn message_size(&self) -> usize {
+        self.params.message_size
+    }
+
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.params.outbox
+    }
+
+    pub(crate) fn overflow(&self) -> OverflowPolicy {
+        self.params.overflow
+    }
+
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        self.params.heartbeat
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.params.connect_timeout
+    }
+
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.params.close_timeout
+    }
+
+    pub(crate) fn compatibility(&self) -> Compatibility {
+        self.params.compatibility
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_versions(&self) -> TlsVersions {
+        self.params.tls_versions
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn roots(&self) -> &[Vec<u8>] {
+        &self.params.roots
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn only_roots(&self) -> bool {
+        self.params.only_roots
+    }
+}
