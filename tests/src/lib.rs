@@ -1,6 +1,8 @@
 //! Helpers shared by the tests of whole clients and servers.
 
+pub mod dotnet_v6_server;
 pub mod raw;
+pub mod traces;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use websockets_simple_client::WebsocketClient;
 use websockets_simple_server::{
-    Connection, ConnectionEventKind, Endpoint, Event, Events, Heartbeat, HeartbeatMode, Identity, MemoryUsers, Message,
-    ServerParams, ServerTls, WebsocketServer, WebsocketServerAuth,
+    Connection, ConnectionEventKind, Endpoint, Event, Events, Heartbeat, HeartbeatMode, Identity,
+    MemoryUsers, Message, ServerParams, ServerTls, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
 
@@ -73,7 +73,8 @@ async fn a_request_that_arrives_in_pieces_with_lower_case_names_is_one_request()
     let server = WebsocketServer::new(ServerParams::local());
     let addr = started(&server).await;
     let mut peer = RawPeer::connect(addr).await;
-    let request = websockets_simple_tests::raw::request("/", "").replace("Sec-WebSocket-Key", "sec-websocket-key");
+    let request =
+        websockets_simple_tests::raw::request("/", "").replace("Sec-WebSocket-Key", "sec-websocket-key");
     for piece in request.as_bytes().chunks(7) {
         peer.write(piece).await;
         tokio::task::yield_now().await;
@@ -270,7 +271,8 @@ async fn a_wrong_certificate_is_noticed_before_the_server_starts() {
 #[tokio::test]
 async fn the_accept_loop_survives_failed_tls_handshakes_with_users_connected() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let tls =
+        ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
     let endpoint = Endpoint::tcp("127.0.0.1:0".parse().unwrap()).tls(tls);
     let users = MemoryUsers::new();
     users.add("good", 7_i64);

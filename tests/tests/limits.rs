@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use websockets_simple_client::{ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    CloseCode, ConnectionEventKind, ErrorStage, Event, Inbound, Limits, Message, ServerParams, WebsocketServer,
+    CloseCode, ConnectionEventKind, ErrorStage, Event, Inbound, Limits, Message, ServerParams,
+    WebsocketServer,
 };
 use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
 
 async fn with(limits: Limits) -> (WebsocketServer, std::net::SocketAddr) {
-    let server = WebsocketServer::new(ServerParams::local().limits(limits).retry_after(Duration::from_secs(7)));
+    let server =
+        WebsocketServer::new(ServerParams::local().limits(limits).retry_after(Duration::from_secs(7)));
     let addr = started(&server).await;
     (server, addr)
 }
@@ -152,20 +154,25 @@ async fn plain_requests_get_a_real_answer() {
         let mut peer = RawPeer::connect(addr).await;
         peer.write(request.as_bytes()).await;
         let answer = String::from_utf8_lossy(&peer.all().await).into_owned();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) || answer.starts_with(&format!("HTTP/1.0 {status} ")), "{request}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} "))
+                || answer.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{request}: {answer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_inbound_hook_lets_through_changes_drops_and_refuses() {
-    let server = WebsocketServer::new(ServerParams::local()).with_inbound(|_connection, message| {
-        match message.as_text() {
-            Some("drop") => Inbound::Drop,
-            Some("change") => Inbound::Deliver(Message::text("changed")),
-            Some("refuse") => Inbound::Refuse(CloseCode::POLICY, "not that".to_owned()),
-            _ => Inbound::Deliver(message),
-        }
-    });
+    let server =
+        WebsocketServer::new(ServerParams::local()).with_inbound(|_connection, message| {
+            match message.as_text() {
+                Some("drop") => Inbound::Drop,
+                Some("change") => Inbound::Deliver(Message::text("changed")),
+                Some("refuse") => Inbound::Refuse(CloseCode::POLICY, "not that".to_owned()),
+                _ => Inbound::Deliver(message),
+            }
+        });
     server.on(|event| async move {
         if let Event::Message(event) = event {
             let _ = event.connection.send(event.message).await;
@@ -208,7 +215,8 @@ async fn accept_recovers_when_files_run_out() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         return;
     }
-    let server = Arc::new(WebsocketServer::new(ServerParams::local().limits(Limits::default().connections(1000))));
+    let server =
+        Arc::new(WebsocketServer::new(ServerParams::local().limits(Limits::default().connections(1000))));
     let mut events = server.events();
     let addr = started(&server).await;
     let mut held = Vec::new();

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use websockets_simple_client::{ClientParams, ConnectError, Message, ParamsError, TlsVersions, WebsocketClient};
+use websockets_simple_client::{
+    ClientParams, ConnectError, Message, ParamsError, TlsVersions, WebsocketClient,
+};
 use websockets_simple_server::{
-    Endpoint, ErrorStage, Event, Limits, MemoryUsers, ServerParams, ServerTls, WebsocketServer, WebsocketServerAuth,
+    Endpoint, ErrorStage, Event, Limits, MemoryUsers, ServerParams, ServerTls, WebsocketServer,
+    WebsocketServerAuth,
 };
 use websockets_simple_tests::{connected, message, next, raw::RawPeer, started, text, within};
 
@@ -102,7 +105,10 @@ async fn broadcasts_over_tls_keep_their_order() {
     })
     .await;
     for n in 0..200 {
-        assert_eq!(server.broadcast(Message::text(format!("{n} {}", "x".repeat(2000)))).unwrap().accepted, 20);
+        assert_eq!(
+            server.broadcast(Message::text(format!("{n} {}", "x".repeat(2000)))).unwrap().accepted,
+            20
+        );
     }
     for heard in &mut heard {
         for n in 0..200 {
@@ -119,8 +125,9 @@ async fn what_is_wrong_with_a_certificate_is_said_in_words() {
         params.not_after = rcgen::date_time_ymd(2002, 1, 1);
     };
     let early = |params: &mut CertificateParams| params.not_before = rcgen::date_time_ymd(2100, 1, 1);
-    let elsewhere =
-        |params: &mut CertificateParams| *params = CertificateParams::new(vec!["elsewhere.example".to_owned()]).unwrap();
+    let elsewhere = |params: &mut CertificateParams| {
+        *params = CertificateParams::new(vec!["elsewhere.example".to_owned()]).unwrap()
+    };
     for (tls, words) in [
         (root.server(expired), "expired"),
         (root.server(early), "not valid yet"),
@@ -160,6 +167,7 @@ async fn silent_tls_peers_and_failed_handshakes_stop_nobody_else() {
     })
     .await;
     assert_eq!(stage, ErrorStage::Tls);
-    let client = tokio::time::timeout(std::time::Duration::from_secs(5), connected(params(addr, &root))).await;
+    let client =
+        tokio::time::timeout(std::time::Duration::from_secs(5), connected(params(addr, &root))).await;
     assert!(client.expect("200 silent peers delay nobody").is_running());
 }

@@ -71,7 +71,7 @@ pub enum ConnectError {
     /// The server asks to go elsewhere. Redirects are not followed, as a token would go along.
     #[error("the server redirects to {location}")]
     Redirected {
-        /// Where to.
+        /// Where to. `***` stands for the token, if the server put it there.
         location: String,
     },
     /// The server refused.

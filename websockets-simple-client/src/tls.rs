@@ -44,6 +44,9 @@ pub(crate) fn connector(plan: &Plan) -> Result<TlsConnector, ParamsError> {
         .with_protocol_versions(versions)
         .map_err(|error| unusable(&error))?;
     let mut config = if plan.only_roots() {
+        if given.is_empty() {
+            return Err(ParamsError::Tls("only given roots are trusted, and none was given".to_owned()));
+        }
         let mut roots = RootCertStore::empty();
         for certificate in given {
             roots.add(certificate).map_err(|error| unusable(&error))?;
@@ -103,6 +106,7 @@ pub(crate) fn in_words(error: &io::Error) -> ConnectError {
             "the server wants a client certificate".to_owned()
         }
         Some(rustls::Error::AlertReceived(alert)) => format!("the server refused: {alert:?}"),
+        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS there".to_owned(),
         Some(other) => other.to_string(),
         None => error.to_string(),
     };

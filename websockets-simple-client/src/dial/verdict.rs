@@ -40,7 +40,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if headers.get(HEADER).is_some_and(|verdict| verdict == "unauthorized") {
-        return Some(farewell(stream, leftover).await);
+        return Some(farewell(stream, plan, leftover).await);
     }
     if !plan.shows_token() {
         return None;
@@ -51,7 +51,10 @@ where
     while let Ok(read) = context.read(&mut Nothing) {
         match read {
             Message::Text(text) => message = text.as_str().to_owned(),
-            Message::Close(Some(close)) if is_policy(&close) => return Some(unauthorized(message, &close)),
+            Message::Close(Some(close)) if is_policy(&close) => {
+                let message = if message.is_empty() { close.reason.as_str() } else { &message };
+                return Some(unauthorized(plan, message));
+            }
             _ => {}
         }
     }
@@ -59,7 +62,11 @@ where
 }
 
 /// Reads the text and the Close that follow.
-async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, leftover: &[u8]) -> ConnectError {
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    plan: &Plan,
+    leftover: &[u8],
+) -> ConnectError {
     let mut message = String::new();
     let reading = async {
         let mut stream =
@@ -74,16 +81,15 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, leftover: &
         }
     };
     let _ = tokio::time::timeout(PATIENCE, reading).await;
-    ConnectError::Unauthorized { message }
+    unauthorized(plan, &message)
 }
 
 fn is_policy(close: &CloseFrame) -> bool {
     u16::from(close.code) == CloseCode::POLICY.get()
 }
 
-fn unauthorized(message: String, close: &CloseFrame) -> ConnectError {
-    let message = if message.is_empty() { close.reason.as_str().to_owned() } else { message };
-    ConnectError::Unauthorized { message }
+fn unauthorized(plan: &Plan, message: &str) -> ConnectError {
+    ConnectError::Unauthorized { message: plan.without_token(message, false) }
 }
 
 fn config() -> WebSocketConfig {

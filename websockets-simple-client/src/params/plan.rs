@@ -262,6 +262,10 @@ impl Plan {
         if in_path { "/" } else { &self.params.path }
     }
 
+    pub(crate) fn shows_token(&self) -> bool {
+        self.params.token.is_some()
+    }
+
     pub(crate) fn receive_buffer(&self) -> Option<usize> {
         self.params.receive_buffer
     }

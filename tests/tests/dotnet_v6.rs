@@ -1,0 +1,266 @@
+//! Deployed peers of WebsocketsSimple v6, with the bytes that were recorded of them.
+
+use std::time::Duration;
+
+use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
+use websockets_simple_server::{
+    Compatibility, Connection, ConnectionEventKind, DefaultPacket, Event, Events, Heartbeat, HeartbeatMode,
+    MemoryUsers, Message, Packet, ServerParams, User, WebsocketServerAuth,
+};
+use websockets_simple_tests::{
+    connected,
+    dotnet_v6_server::{DISCONNECT, DotNetV6Server, Manner},
+    message, next,
+    raw::{RawFrame, RawPeer},
+    started, text,
+    traces::{V6_AUTH_SERVER, V6_CLIENT, V6_CLOSING, V6_SERVER, bytes},
+    within,
+};
+
+type Told = Events<Event<User<i64>>>;
+
+async fn server(params: ServerParams) -> (WebsocketServerAuth<i64>, Told, std::net::SocketAddr) {
+    let users = MemoryUsers::new();
+    // The path of the recorded requests, as the v6 client encodes it.
+    for token in ["tok", "a%20b/c?d=%C3%A9"] {
+        users.add(token, 7_i64);
+    }
+    let params = params
+        .compatibility(Compatibility::DotNetV6)
+        .success_text("Connected Successfully")
+        .unauthorized_text("Not authorized")
+        .subprotocols(["p1", "P1"]);
+    let server = WebsocketServerAuth::<i64>::new(params, users);
+    let events = server.events();
+    let addr = started(&server).await;
+    (server, events, addr)
+}
+
+async fn connection(events: &mut Told) -> Connection<User<i64>> {
+    next(events, |event| match event {
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Connected(connection) => Some(connection),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await
+}
+
+/// A v6 client's own handshake, up to the success text.
+async fn client(addr: std::net::SocketAddr, request: &[u8]) -> RawPeer {
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(request).await;
+    let head = peer.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\nConnection: Upgrade\r\n"), "{head}");
+    assert_eq!(peer.next().await, Some(RawFrame::text("Connected Successfully")));
+    peer
+}
+
+#[tokio::test]
+async fn every_recorded_handshake_of_the_v6_client_gets_its_user_in() {
+    let (server, mut events, addr) = server(ServerParams::local()).await;
+    let requests = bytes(V6_CLIENT, "request:");
+    assert_eq!(requests.len(), 17);
+    for request in &requests {
+        let mut peer = client(addr, request).await;
+        assert_eq!(*connection(&mut events).await.user_id(), 7);
+        peer.frame(0x88, &1000_u16.to_be_bytes()).await;
+        assert!(peer.rest().await.iter().any(|frame| frame.close_code() == Some(1000)));
+    }
+    drop(server);
+}
+
+#[tokio::test]
+async fn the_first_frame_does_not_share_a_segment_with_the_101() {
+    let (_server, _events, addr) = server(ServerParams::local()).await;
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(&bytes(V6_CLIENT, "request:")[0]).await;
+    let answer = peer.one_read().await;
+    assert!(
+        answer.starts_with(b"HTTP/1.1 101 ") && answer.ends_with(b"\r\n\r\n"),
+        "the 101 and nothing else"
+    );
+    let first = bytes(V6_SERVER, "recv").into_iter().find(|bytes| bytes.starts_with(b"\x81\x16")).unwrap();
+    assert_eq!(peer.one_read().await, first, "the recorded first frame of the original server");
+}
+
+#[tokio::test]
+async fn frames_to_a_v6_client_leave_one_by_one() {
+    let (_server, mut events, addr) = server(ServerParams::local()).await;
+    let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
+    let connection = connection(&mut events).await;
+    let begun = tokio::time::Instant::now();
+    for n in 0..20 {
+        connection.send(Message::text(format!("{n}"))).await.unwrap();
+    }
+    for n in 0..20 {
+        assert_eq!(peer.next().await.unwrap().as_text(), format!("{n}"));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(19 * 5), "with a pause between them");
+}
+
+#[tokio::test]
+async fn recorded_frames_and_close_of_the_v6_client_are_understood() {
+    let (server, mut events, addr) = server(ServerParams::local()).await;
+    let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
+    connection(&mut events).await;
+    let recorded = bytes(V6_CLIENT, "recv");
+    let packet = recorded.iter().find(|frame| frame.starts_with(b"\x81\xb7")).unwrap();
+    peer.write(packet).await;
+    let received = next(&mut events, |event| match event {
+        Event::Message(event) => Some(event.message),
+        _ => None,
+    })
+    .await;
+    let packet = received.try_packet::<DefaultPacket>().unwrap();
+    assert_eq!(packet.data(), "x");
+    assert_eq!(Message::json(&packet).unwrap(), received, "and goes back byte for byte");
+    // Its Close, and then it hangs up without waiting.
+    let close = recorded.iter().find(|frame| frame.starts_with(b"\x88\x82")).unwrap();
+    peer.write(close).await;
+    drop(peer);
+    let end = next(&mut events, |event| match event {
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Disconnected(_, end) => Some(end),
+            _ => None,
+        },
+        Event::Error(event) => panic!("{event:?}"),
+        _ => None,
+    })
+    .await;
+    assert_eq!((end.code, end.clean), (Some(1000), true));
+    assert!(!server.is_user_connected(&7));
+}
+
+#[tokio::test]
+async fn a_v6_client_that_only_hangs_up_after_our_close_ended_in_order() {
+    let (_server, mut events, addr) = server(ServerParams::local()).await;
+    let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
+    connection(&mut events).await.close(websockets_simple_server::CloseCode::NORMAL, "Disconnect");
+    let close = peer.next().await.unwrap();
+    let recorded = bytes(V6_CLOSING, "recv").into_iter().find(|bytes| bytes.starts_with(b"\x88")).unwrap();
+    assert_eq!(recorded, DISCONNECT);
+    assert_eq!((close.first, close.payload.as_slice()), (0x88, &DISCONNECT[2..]));
+    drop(peer);
+    let end = next(&mut events, |event| match event {
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Disconnected(_, end) => Some(end),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await;
+    assert!(end.clean, "{end:?}");
+}
+
+#[tokio::test]
+async fn the_text_ping_is_spelled_as_recorded_and_any_pong_is_swallowed() {
+    let heartbeat = Heartbeat::new(Duration::from_millis(100), HeartbeatMode::Text);
+    let (_server, mut events, addr) = server(ServerParams::local().heartbeat(heartbeat)).await;
+    let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
+    let ping = bytes(V6_AUTH_SERVER, "recv").into_iter().find(|bytes| bytes.ends_with(b"ing")).unwrap();
+    let pong = bytes(V6_CLIENT, "recv").into_iter().find(|bytes| bytes.starts_with(b"\x81\x84")).unwrap();
+    for n in 0..4 {
+        let frame = peer.next().await.unwrap();
+        assert_eq!([&[frame.first, frame.payload.len() as u8][..], &frame.payload].concat(), ping);
+        match n {
+            0 => peer.write(&pong).await,
+            1 => peer.text("  PONG\r\n").await,
+            _ => peer.text("pong").await,
+        }
+    }
+    peer.text("a message").await;
+    let first = next(&mut events, |event| match event {
+        Event::Message(event) => Some(event.message),
+        _ => None,
+    })
+    .await;
+    assert_eq!(first.as_text(), Some("a message"), "no pong surfaced");
+    let mut rest = peer.rest().await.into_iter().map(|frame| frame.as_text());
+    assert!(rest.any(|text| text == "No ping response - disconnected."));
+}
+
+fn params(server: &DotNetV6Server) -> ClientParams {
+    websockets_simple_tests::params(server.addr).token("good").compatibility(Compatibility::DotNetV6)
+}
+
+#[tokio::test]
+async fn our_client_talks_to_a_v6_server_and_makes_it_let_go() {
+    for manner in [Manner::default(), Manner { glued: true, ..Manner::default() }] {
+        let server = DotNetV6Server::serve(manner).await;
+        let client = WebsocketClient::new(params(&server)).unwrap();
+        let mut heard = client.events();
+        client.connect().await.unwrap();
+        assert_eq!(text(&mut heard).await, "Connected Successfully");
+        client.send(Message::text("hello")).await.unwrap();
+        server.say.send(b"\x81\x04Ping".to_vec()).unwrap();
+        server.say.send(b"\x81\x05heard".to_vec()).unwrap();
+        assert_eq!(text(&mut heard).await, "heard", "the Ping did not surface");
+        // Texts cut inside a character, as recorded.
+        server.say.send(b"\x81\x02\xe6\x97".to_vec()).unwrap();
+        assert_eq!(text(&mut heard).await, "\u{FFFD}");
+        server.say.send(b"\x81\x09h\xc3\xa9llo ra".to_vec()).unwrap();
+        assert_eq!(text(&mut heard).await, "héllo ra");
+        let end = within(client.disconnect()).await.unwrap();
+        assert!(end.clean, "{end:?}");
+        let mut outcome = within(server.outcome).await.unwrap();
+        // A pong goes ahead of what waits.
+        outcome.messages.sort();
+        assert_eq!(outcome.token, "good");
+        assert!(outcome.let_go, "the second Close makes it let go");
+        assert_eq!(outcome.messages, ["hello", "pong"]);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_v6_server_before_its_success_text() {
+    let server = DotNetV6Server::serve(Manner { slow_success: true, ..Manner::default() }).await;
+    let client = WebsocketClient::new(params(&server)).unwrap();
+    let mut heard = client.events();
+    let (connect, say) = (client.connect(), async {
+        within(async {
+            while client.connection().is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        server.say.send(b"\x81\x04next".to_vec()).unwrap();
+    });
+    let (connected, ()) = tokio::join!(connect, say);
+    connected.unwrap();
+    client.send(Message::text("after")).await.unwrap();
+    assert_eq!(text(&mut heard).await, "Connected Successfully");
+    assert_eq!(message(&mut heard).await.as_text(), Some("next"));
+    within(client.disconnect()).await;
+    assert_eq!(within(server.outcome).await.unwrap().messages, ["after"]);
+}
+
+#[tokio::test]
+async fn the_refusals_of_a_v6_server_become_typed_errors() {
+    let server = DotNetV6Server::serve(Manner::default()).await;
+    let client = WebsocketClient::new(params(&server).token("bad")).unwrap();
+    let refused = client.connect().await;
+    assert!(matches!(refused, Err(ConnectError::Unauthorized { .. })), "{refused:?}");
+    let server = DotNetV6Server::serve(Manner::default()).await;
+    let client = WebsocketClient::new(params(&server).subprotocol("unknown")).unwrap();
+    let refused = client.connect().await;
+    assert!(matches!(refused, Err(ConnectError::SubprotocolRejected)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn our_v6_ends_talk_to_each_other() {
+    let (server, mut events, addr) = server(ServerParams::local()).await;
+    let params = websockets_simple_tests::params(addr).token("tok").compatibility(Compatibility::DotNetV6);
+    let client = connected(params).await;
+    connection(&mut events).await;
+    client.send("hello").await.unwrap();
+    let received = next(&mut events, |event| match event {
+        Event::Message(event) => Some(event.message),
+        _ => None,
+    })
+    .await;
+    assert_eq!(received.packet::<DefaultPacket>().unwrap().data(), "hello");
+    assert!(within(client.disconnect()).await.unwrap().clean);
+    drop(server);
+}
