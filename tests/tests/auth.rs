@@ -1,4 +1,5 @@
 //! Who gets in, and that their tokens stay secret.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
     io,

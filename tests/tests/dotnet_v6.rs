@@ -1,4 +1,5 @@
 //! Deployed peers of WebsocketsSimple v6, with the bytes that were recorded of them.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::time::Duration;
 

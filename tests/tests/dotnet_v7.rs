@@ -1,4 +1,5 @@
 //! Deployed peers of WebsocketsSimple v7, with the bytes that were recorded of them.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -1,4 +1,5 @@
 //! What is told, when, and in which order.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
     sync::{

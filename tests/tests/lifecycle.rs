@@ -1,4 +1,5 @@
 //! Start, stop, start again, and calling these from inside.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
     sync::{

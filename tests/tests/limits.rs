@@ -1,4 +1,5 @@
 //! What peers may take, and that silent ones hold nothing.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
 //! To one, to a user, to a channel, to all; in order, bounded, and never waiting for a slow reader.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
 //! The same over TLS.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::net::SocketAddr;
 

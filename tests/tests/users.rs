@@ -1,4 +1,5 @@
 //! Users and their connections.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::time::Duration;
 

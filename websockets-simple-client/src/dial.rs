@@ -149,16 +149,24 @@ pub(crate) fn lost(error: io::Error) -> ConnectError {
     ConnectError::Lost(error)
 }
 
-/// Tries all addresses of the host, the next one beside the last after a moment; the first that answers wins.
+/// Connects to one of the addresses of the host.
 async fn connect(plan: &Plan) -> Result<TcpStream, ConnectError> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((plan.host.name.as_str(), plan.port()))
+    let host = (plan.host.name.as_str(), plan.port());
+    let addresses: Vec<_> = tokio::net::lookup_host(host).await.map_err(ConnectError::Resolve)?.collect();
+    connect_to_first(addresses, plan.receive_buffer(), plan.send_buffer())
         .await
-        .map_err(ConnectError::Resolve)?
-        .collect();
+        .map_err(ConnectError::Connect)
+}
+
+/// Tries all addresses, the next one beside the last after a moment; the first that answers wins.
+async fn connect_to_first(
+    addresses: Vec<SocketAddr>,
+    receive: Option<usize>,
+    send: Option<usize>,
+) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut addresses = addresses.into_iter();
     let mut tries = JoinSet::new();
-    let (receive, send) = (plan.receive_buffer(), plan.send_buffer());
     loop {
         let next = addresses.next();
         let more = next.is_some();
@@ -172,7 +180,7 @@ async fn connect(plan: &Plan) -> Result<TcpStream, ConnectError> {
                 Err(error) => last = io::Error::other(error),
             },
             () = tokio::time::sleep(STAGGER), if more => {}
-            else => return Err(ConnectError::Connect(last)),
+            else => return Err(last),
         }
     }
 }

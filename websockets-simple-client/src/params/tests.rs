@@ -18,7 +18,10 @@ fn a_blank_host_a_zero_port_and_zero_durations_are_refused() {
     let heartbeat = Heartbeat::new(zero, HeartbeatMode::Ping);
     assert_eq!(params().heartbeat(heartbeat).check().err(), Some(ParamsError::Zero("heartbeat interval")));
     assert_eq!(params().connect_timeout(zero).check().err(), Some(ParamsError::Zero("connect timeout")));
+    assert_eq!(params().close_timeout(zero).check().err(), Some(ParamsError::Zero("close timeout")));
     assert_eq!(params().message_size(0).check().err(), Some(ParamsError::Zero("message size")));
+    assert_eq!(params().outbox(0).check().err(), Some(ParamsError::Zero("outbox")));
+    assert_eq!(params().send_buffer(0).check().err(), Some(ParamsError::Zero("send buffer")));
     assert_eq!(params().receive_buffer(0).check().err(), Some(ParamsError::Zero("receive buffer")));
 }
 
@@ -26,8 +29,22 @@ fn a_blank_host_a_zero_port_and_zero_durations_are_refused() {
 fn malformed_and_reserved_headers_are_refused() {
     let error = |name: &str, value: &str| params().header(name, value).token("t").check().err().unwrap();
     assert_eq!(error("X A", "b"), ParamsError::HeaderName("X A".into()));
-    assert_eq!(error("X-A", "b\r\nEvil: 1"), ParamsError::HeaderValue("X-A".into()));
-    for name in ["Connection", "upgrade", "Sec-WebSocket-Key", "Content-Length", "Authorization"] {
+    assert_eq!(error("", "b"), ParamsError::HeaderName(String::new()));
+    assert_eq!(error("X-A\r\nEvil", "b"), ParamsError::HeaderName("X-A\r\nEvil".into()));
+    for value in ["b\r\nEvil: 1", "b\n", "b\0", "\u{7f}", "é"] {
+        assert_eq!(error("X-A", value), ParamsError::HeaderValue("X-A".into()), "{value:?}");
+    }
+    for name in [
+        "Connection",
+        "upgrade",
+        "Sec-WebSocket-Key",
+        "SEC-WEBSOCKET-PROTOCOL",
+        "sec-websocket-version",
+        "Sec-WebSocket-Extensions",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Authorization",
+    ] {
         assert_eq!(error(name, "x"), ParamsError::HeaderReserved(name.into()));
     }
     assert!(params().header("Authorization", "Basic x").check().is_ok());
@@ -49,8 +66,24 @@ fn a_url_gives_host_port_path_and_query() {
     assert_eq!((plan.port(), plan.secured(), plan.target.expose()), (443, true, "/a%20b?x=1"));
     let plan = ClientParams::url("ws://[::1]:9000").unwrap().check().unwrap();
     assert_eq!((plan.host.name.as_str(), plan.host.shown.as_str(), plan.port()), ("::1", "[::1]", 9000));
-    for wrong in ["ftp://h", "ws://user:pass@h", "ws://h/#f", "not a url", "ws://"] {
-        assert!(ClientParams::url(wrong).is_err(), "{wrong}");
+    for (url, port, secured) in
+        [("ws://h", 80, false), ("wss://h", 443, true), ("http://h:81", 81, false), ("https://h/", 443, true)]
+    {
+        let plan = ClientParams::url(url).unwrap().check().unwrap();
+        assert_eq!((plan.port(), plan.secured(), plan.target.expose()), (port, secured, "/"), "{url}");
+    }
+    let more = ClientParams::url("ws://h/?x=1").unwrap().query("y", "2");
+    assert_eq!(target(more), "/?x=1&y=2");
+    for (wrong, why) in [
+        ("ftp://h", "scheme"),
+        ("ws://user:secret-7@h", "password"),
+        ("ws://user@h", "user name"),
+        ("ws://h/#f", "fragment"),
+        ("not a url", "read"),
+        ("ws://", "read"),
+    ] {
+        let error = ClientParams::url(wrong).unwrap_err().to_string();
+        assert!(error.contains(why) && !error.contains("secret-7"), "{wrong}: {error}");
     }
 }
 
@@ -83,8 +116,16 @@ fn each_placement_puts_the_token_where_it_says() {
 fn a_token_that_its_placement_cannot_carry_is_refused() {
     assert_eq!(params().token("a\r\nb").check().err(), Some(ParamsError::Token("a header")));
     assert_eq!(params().token("a b").check().err(), Some(ParamsError::Token("a header")));
-    let empty = params().token("").token_placement(TokenPlacement::Path);
-    assert_eq!(empty.check().err(), Some(ParamsError::Token("a path")));
+    assert_eq!(params().token("é").check().err(), Some(ParamsError::Token("a header")));
+    for (placement, name) in [
+        (TokenPlacement::Header, "a header"),
+        (TokenPlacement::Path, "a path"),
+        (TokenPlacement::Query, "a query"),
+        (TokenPlacement::Subprotocol, "a subprotocol"),
+    ] {
+        let empty = params().token("").token_placement(placement);
+        assert_eq!(empty.check().err(), Some(ParamsError::Token(name)));
+    }
     let twice = params().query("token", "x").token("y").token_placement(TokenPlacement::Query);
     assert_eq!(twice.check().err(), Some(ParamsError::TokenTwice));
 }
@@ -93,4 +134,18 @@ fn a_token_that_its_placement_cannot_carry_is_refused() {
 fn parameters_do_not_show_their_secrets() {
     let shown = format!("{:?}", params().token("secret-7").query("k", "secret-7").header("X-K", "secret-7"));
     assert!(!shown.contains("secret-7"), "{shown}");
+}
+
+#[test]
+fn nothing_that_is_given_can_break_out_of_its_line_of_the_request() {
+    let evil = "x\r\nEvil: 1\r\n\r\n";
+    let params = params().path(evil).query(evil, evil).token(evil);
+    for placement in [TokenPlacement::Path, TokenPlacement::Query, TokenPlacement::Subprotocol] {
+        let plan = params.clone().token_placement(placement).check().unwrap();
+        for line in [&plan.target, &plan.offers] {
+            assert!(!line.expose().contains(['\r', '\n']), "{placement:?}: {}", line.expose());
+        }
+        let target = plan.target.expose();
+        assert!(!target.contains(' '), "{target}");
+    }
 }
