@@ -5,8 +5,7 @@
 //! (listed with a [`Flusher`](crate::flusher::Flusher)), or when the socket has room again (the link's waker).
 
 use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
     time::Duration,
@@ -17,16 +16,13 @@ use tokio::time::Instant;
 use crate::{
     CloseCode, EndedBy, Message, Moment, OverflowPolicy, SendError, SendStatus, Side,
     frame::Frame,
-    notices::Notices,
     transport::WriteNow,
-    waiting::{Room, Turn, Waiting},
+    waiting::{Room, Turn},
 };
 
-/// Frames handed to one vectored write.
-const FRAMES_PER_WRITE: usize = 64;
+use state::{Entry, Pace, Stage, State};
 
-/// A queue that grew beyond this many frames gives its memory back once it is empty.
-const KEPT_FRAMES: usize = 64;
+mod state;
 
 /// See the module.
 #[derive(Debug)]
@@ -113,65 +109,6 @@ pub(crate) enum Own {
     Text,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
-    Open,
-    /// No more data frames; what is queued still leaves.
-    Closing,
-    Closed,
-}
-
-pub(crate) struct State {
-    writer: Option<Box<dyn WriteNow>>,
-    link: Option<Waker>,
-    queue: VecDeque<Entry>,
-    /// Bytes of the front frame that the stream took already.
-    written: usize,
-    /// Unsent bytes of data frames.
-    bytes: usize,
-    stage: Stage,
-    corked: bool,
-    listed: bool,
-    /// The stream holds bytes back (ciphertext).
-    unflushed: bool,
-    close: Option<CloseRequest>,
-    failed: Option<io::Error>,
-    kill: bool,
-    pace: Option<Pace>,
-    parts: Option<Box<PartsInProgress>>,
-    waiting: Waiting,
-    ended: Vec<Waker>,
-    notices: Option<Box<Notices>>,
-    messages: u64,
-    sent_bytes: u64,
-    dropped: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    frame: Frame,
-    own: Option<Own>,
-    /// Part of a message in parts, which cannot be dropped alone.
-    part: bool,
-}
-
-#[derive(Debug)]
-struct Pace {
-    gap: Duration,
-    next: Instant,
-}
-
-/// A message that is being sent in parts. Other messages wait behind it, control frames do not.
-#[derive(Debug, Default)]
-struct PartsInProgress {
-    behind: VecDeque<Entry>,
-    /// Bytes of messages in `behind`.
-    bytes: usize,
-    writer: Option<Waker>,
-    /// Who wants to begin the next one.
-    next: Vec<Waker>,
-}
-
 /// Figures of an outbox at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Figures {
@@ -188,33 +125,7 @@ impl Outbox {
             gap: config.frame_pause.unwrap_or_default(),
             next: Instant::now() + config.first_frame_pause,
         });
-        Self {
-            side,
-            capacity: config.capacity,
-            policy: config.policy,
-            state: Mutex::new(State {
-                writer: None,
-                link: None,
-                queue: VecDeque::new(),
-                written: 0,
-                bytes: 0,
-                stage: Stage::Open,
-                corked: false,
-                listed: false,
-                unflushed: false,
-                close: None,
-                failed: None,
-                kill: false,
-                pace,
-                parts: None,
-                waiting: Waiting::default(),
-                ended: Vec::new(),
-                notices: None,
-                messages: 0,
-                sent_bytes: 0,
-                dropped: 0,
-            }),
-        }
+        Self { side, capacity: config.capacity, policy: config.policy, state: Mutex::new(State::new(pace)) }
     }
 
     /// Hands over the stream to write to.
@@ -565,231 +476,6 @@ impl Offer {
             Self::Full(_) => Err(SendError::Full),
             Self::Overflow => Err(SendError::Overflow),
         }
-    }
-}
-
-impl State {
-    fn behind_bytes(&self) -> usize {
-        self.parts.as_ref().map_or(0, |parts| parts.bytes)
-    }
-
-    /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
-    fn fits(&self, len: usize, capacity: usize) -> bool {
-        let queued = self.bytes + self.behind_bytes();
-        queued == 0 || queued.saturating_add(len) <= capacity
-    }
-
-    /// Takes a message in. False when it waits behind a message in parts.
-    fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
-        self.messages += 1;
-        if let Some(message) = notice {
-            self.notices.get_or_insert_default().push(message);
-            self.wake_link();
-        }
-        let entry = Entry { frame, own: None, part: false };
-        if let Some(parts) = &mut self.parts {
-            parts.bytes += entry.frame.len();
-            parts.behind.push_back(entry);
-            return false;
-        }
-        self.bytes += entry.frame.len();
-        self.queue.push_back(entry);
-        true
-    }
-
-    fn write_when(&mut self, when: When) -> Offer {
-        if self.corked || self.listed {
-            return Offer::Queued;
-        }
-        match when {
-            When::Round => {
-                self.listed = true;
-                Offer::List
-            }
-            When::Now => match self.flush(false) {
-                // A write that failed leaves nothing in the queue either.
-                _ if self.stage == Stage::Closed => Offer::Closed,
-                Rest::Nothing => Offer::Sent,
-                Rest::Paced(_) | Rest::Refused => Offer::Queued,
-            },
-        }
-    }
-
-    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
-    fn flush(&mut self, by_link: bool) -> Rest {
-        let Some(link) = self.link.clone() else {
-            return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
-        };
-        while !self.queue.is_empty() || self.unflushed {
-            let pause = self.pause();
-            // What the stream holds back goes out first, or the pause would not be seen on the wire.
-            if let Some(until) = pause
-                && !self.unflushed
-            {
-                if !by_link {
-                    link.wake_by_ref();
-                }
-                return Rest::Paced(until);
-            }
-            let Some(writer) = &mut self.writer else { return Rest::Refused };
-            if self.queue.is_empty() || pause.is_some() {
-                match writer.flush_now(&link) {
-                    Poll::Pending => return Rest::Refused,
-                    Poll::Ready(Ok(())) => self.unflushed = false,
-                    Poll::Ready(Err(error)) => self.fail(error),
-                }
-                continue;
-            }
-            let frames = if self.pace.is_some() { 1 } else { FRAMES_PER_WRITE };
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
-            for (n, entry) in self.queue.iter().take(frames).enumerate() {
-                entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
-            }
-            match writer.write_now(&link, &slices) {
-                Poll::Pending => return Rest::Refused,
-                Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(taken)) => {
-                    self.unflushed = true;
-                    self.advance(taken);
-                }
-                Poll::Ready(Err(error)) => self.fail(error),
-            }
-        }
-        Rest::Nothing
-    }
-
-    /// When the next frame may leave, if that is not yet.
-    fn pause(&self) -> Option<Instant> {
-        let next = self.pace.as_ref()?.next;
-        (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
-    }
-
-    /// Takes note that the stream took `taken` bytes.
-    fn advance(&mut self, mut taken: usize) {
-        self.sent_bytes += taken as u64;
-        while taken > 0
-            && let Some(front) = self.queue.front()
-        {
-            let left = front.frame.len() - self.written;
-            let now = left.min(taken);
-            taken -= now;
-            if front.own.is_none() {
-                self.bytes -= now;
-            }
-            if now < left {
-                self.written += now;
-                break;
-            }
-            self.written = 0;
-            let _ = self.queue.pop_front();
-            if let Some(pace) = &mut self.pace {
-                pace.next = Instant::now() + pace.gap;
-            }
-        }
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
-            self.queue = VecDeque::new();
-        }
-        self.wake_waiting();
-    }
-
-    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
-    fn make_room(&mut self, len: usize, capacity: usize) -> bool {
-        let begun = usize::from(self.written > 0);
-        let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
-        let freed: usize =
-            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
-        // Of what waits behind a message in parts everything can go.
-        let kept = self.bytes - freed;
-        if kept != 0 && kept.saturating_add(len) > capacity {
-            return false;
-        }
-        let mut at = begun;
-        while !self.fits(len, capacity) && at < self.queue.len() {
-            if droppable(&self.queue[at]) {
-                if let Some(entry) = self.queue.remove(at) {
-                    self.bytes -= entry.frame.len();
-                    self.dropped += 1;
-                }
-            } else {
-                at += 1;
-            }
-        }
-        while !self.fits(len, capacity)
-            && let Some(parts) = &mut self.parts
-            && let Some(oldest) = parts.behind.iter().position(droppable)
-            && let Some(entry) = parts.behind.remove(oldest)
-        {
-            parts.bytes -= entry.frame.len();
-            self.dropped += 1;
-        }
-        self.fits(len, capacity)
-    }
-
-    fn request_close(&mut self, request: CloseRequest) -> bool {
-        if self.stage != Stage::Open {
-            return false;
-        }
-        self.stage = Stage::Closing;
-        self.close = Some(request);
-        self.abandon_parts();
-        self.wake_waiting();
-        self.wake_link();
-        true
-    }
-
-    /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
-    fn abandon_parts(&mut self) {
-        if let Some(parts) = self.parts.take() {
-            self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
-            parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
-        }
-    }
-
-    fn fail(&mut self, error: io::Error) {
-        self.failed.get_or_insert(error);
-        self.give_up();
-        self.wake_link();
-    }
-
-    fn give_up(&mut self) {
-        self.stage = Stage::Closed;
-        let lost = self.queue.iter().filter(|entry| entry.own.is_none()).count();
-        self.dropped += lost as u64;
-        self.queue = VecDeque::new();
-        self.written = 0;
-        self.bytes = 0;
-        self.unflushed = false;
-        self.abandon_parts();
-        self.wake_waiting();
-    }
-
-    fn wake_waiting(&mut self) {
-        if self.stage == Stage::Open {
-            self.waiting.wake_first();
-        } else {
-            self.waiting.wake_all();
-        }
-        if let Some(parts) = &mut self.parts
-            && let Some(writer) = parts.writer.take()
-        {
-            writer.wake();
-        }
-    }
-
-    fn wake_link(&self) {
-        if let Some(link) = &self.link {
-            link.wake_by_ref();
-        }
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
-            .field("stage", &self.stage)
-            .field("frames", &self.queue.len())
-            .field("bytes", &self.bytes)
-            .finish_non_exhaustive()
     }
 }
 

@@ -8,12 +8,18 @@ mod parts;
 mod random;
 mod room;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::IoSlice,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::*;
+use super::{
+    state::{FRAMES_PER_WRITE, KEPT_FRAMES},
+    *,
+};
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,335 @@
+//! What is in an outbox, under its lock: the queue, who waits, and the writing itself.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    Message,
+    frame::Frame,
+    notices::Notices,
+    outbox::{CloseRequest, Offer, Own, Rest, When},
+    transport::WriteNow,
+    waiting::Waiting,
+};
+
+/// Frames handed to one vectored write.
+pub(super) const FRAMES_PER_WRITE: usize = 64;
+
+/// A queue that grew beyond this many frames gives its memory back once it is empty.
+pub(super) const KEPT_FRAMES: usize = 64;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Open,
+    /// No more data frames; what is queued still leaves.
+    Closing,
+    Closed,
+}
+
+pub(super) struct State {
+    pub(super) writer: Option<Box<dyn WriteNow>>,
+    pub(super) link: Option<Waker>,
+    pub(super) queue: VecDeque<Entry>,
+    /// Bytes of the front frame that the stream took already.
+    pub(super) written: usize,
+    /// Unsent bytes of data frames.
+    pub(super) bytes: usize,
+    pub(super) stage: Stage,
+    pub(super) corked: bool,
+    pub(super) listed: bool,
+    /// The stream holds bytes back (ciphertext).
+    pub(super) unflushed: bool,
+    pub(super) close: Option<CloseRequest>,
+    pub(super) failed: Option<io::Error>,
+    pub(super) kill: bool,
+    pub(super) pace: Option<Pace>,
+    pub(super) parts: Option<Box<PartsInProgress>>,
+    pub(super) waiting: Waiting,
+    pub(super) ended: Vec<Waker>,
+    pub(super) notices: Option<Box<Notices>>,
+    pub(super) messages: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) dropped: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) frame: Frame,
+    pub(super) own: Option<Own>,
+    /// Part of a message in parts, which cannot be dropped alone.
+    pub(super) part: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    pub(super) gap: Duration,
+    pub(super) next: Instant,
+}
+
+/// A message that is being sent in parts. Other messages wait behind it, control frames do not.
+#[derive(Debug, Default)]
+pub(super) struct PartsInProgress {
+    pub(super) behind: VecDeque<Entry>,
+    /// Bytes of messages in `behind`.
+    pub(super) bytes: usize,
+    pub(super) writer: Option<Waker>,
+    /// Who wants to begin the next one.
+    pub(super) next: Vec<Waker>,
+}
+
+impl State {
+    /// An empty queue without a stream to write to.
+    pub(super) fn new(pace: Option<Pace>) -> Self {
+        Self {
+            writer: None,
+            link: None,
+            queue: VecDeque::new(),
+            written: 0,
+            bytes: 0,
+            stage: Stage::Open,
+            corked: false,
+            listed: false,
+            unflushed: false,
+            close: None,
+            failed: None,
+            kill: false,
+            pace,
+            parts: None,
+            waiting: Waiting::default(),
+            ended: Vec::new(),
+            notices: None,
+            messages: 0,
+            sent_bytes: 0,
+            dropped: 0,
+        }
+    }
+
+    pub(super) fn behind_bytes(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.bytes)
+    }
+
+    /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
+    pub(super) fn fits(&self, len: usize, capacity: usize) -> bool {
+        let queued = self.bytes + self.behind_bytes();
+        queued == 0 || queued.saturating_add(len) <= capacity
+    }
+
+    /// Takes a message in. False when it waits behind a message in parts.
+    pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
+        self.messages += 1;
+        if let Some(message) = notice {
+            self.notices.get_or_insert_default().push(message);
+            self.wake_link();
+        }
+        let entry = Entry { frame, own: None, part: false };
+        if let Some(parts) = &mut self.parts {
+            parts.bytes += entry.frame.len();
+            parts.behind.push_back(entry);
+            return false;
+        }
+        self.bytes += entry.frame.len();
+        self.queue.push_back(entry);
+        true
+    }
+
+    pub(super) fn write_when(&mut self, when: When) -> Offer {
+        if self.corked || self.listed {
+            return Offer::Queued;
+        }
+        match when {
+            When::Round => {
+                self.listed = true;
+                Offer::List
+            }
+            When::Now => match self.flush(false) {
+                // A write that failed leaves nothing in the queue either.
+                _ if self.stage == Stage::Closed => Offer::Closed,
+                Rest::Nothing => Offer::Sent,
+                Rest::Paced(_) | Rest::Refused => Offer::Queued,
+            },
+        }
+    }
+
+    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
+    pub(super) fn flush(&mut self, by_link: bool) -> Rest {
+        let Some(link) = self.link.clone() else {
+            return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
+        };
+        while !self.queue.is_empty() || self.unflushed {
+            let pause = self.pause();
+            // What the stream holds back goes out first, or the pause would not be seen on the wire.
+            if let Some(until) = pause
+                && !self.unflushed
+            {
+                if !by_link {
+                    link.wake_by_ref();
+                }
+                return Rest::Paced(until);
+            }
+            let Some(writer) = &mut self.writer else { return Rest::Refused };
+            if self.queue.is_empty() || pause.is_some() {
+                match writer.flush_now(&link) {
+                    Poll::Pending => return Rest::Refused,
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                    Poll::Ready(Err(error)) => self.fail(error),
+                }
+                continue;
+            }
+            let frames = if self.pace.is_some() { 1 } else { FRAMES_PER_WRITE };
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
+            for (n, entry) in self.queue.iter().take(frames).enumerate() {
+                entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
+            }
+            match writer.write_now(&link, &slices) {
+                Poll::Pending => return Rest::Refused,
+                Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(taken)) => {
+                    self.unflushed = true;
+                    self.advance(taken);
+                }
+                Poll::Ready(Err(error)) => self.fail(error),
+            }
+        }
+        Rest::Nothing
+    }
+
+    /// When the next frame may leave, if that is not yet.
+    pub(super) fn pause(&self) -> Option<Instant> {
+        let next = self.pace.as_ref()?.next;
+        (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
+    }
+
+    /// Takes note that the stream took `taken` bytes.
+    pub(super) fn advance(&mut self, mut taken: usize) {
+        self.sent_bytes += taken as u64;
+        while taken > 0
+            && let Some(front) = self.queue.front()
+        {
+            let left = front.frame.len() - self.written;
+            let now = left.min(taken);
+            taken -= now;
+            if front.own.is_none() {
+                self.bytes -= now;
+            }
+            if now < left {
+                self.written += now;
+                break;
+            }
+            self.written = 0;
+            let _ = self.queue.pop_front();
+            if let Some(pace) = &mut self.pace {
+                pace.next = Instant::now() + pace.gap;
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
+            self.queue = VecDeque::new();
+        }
+        self.wake_waiting();
+    }
+
+    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
+    pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
+        let begun = usize::from(self.written > 0);
+        let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
+        let freed: usize =
+            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
+        // Of what waits behind a message in parts everything can go.
+        let kept = self.bytes - freed;
+        if kept != 0 && kept.saturating_add(len) > capacity {
+            return false;
+        }
+        let mut at = begun;
+        while !self.fits(len, capacity) && at < self.queue.len() {
+            if droppable(&self.queue[at]) {
+                if let Some(entry) = self.queue.remove(at) {
+                    self.bytes -= entry.frame.len();
+                    self.dropped += 1;
+                }
+            } else {
+                at += 1;
+            }
+        }
+        while !self.fits(len, capacity)
+            && let Some(parts) = &mut self.parts
+            && let Some(oldest) = parts.behind.iter().position(droppable)
+            && let Some(entry) = parts.behind.remove(oldest)
+        {
+            parts.bytes -= entry.frame.len();
+            self.dropped += 1;
+        }
+        self.fits(len, capacity)
+    }
+
+    pub(super) fn request_close(&mut self, request: CloseRequest) -> bool {
+        if self.stage != Stage::Open {
+            return false;
+        }
+        self.stage = Stage::Closing;
+        self.close = Some(request);
+        self.abandon_parts();
+        self.wake_waiting();
+        self.wake_link();
+        true
+    }
+
+    /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
+    pub(super) fn abandon_parts(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
+            parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: io::Error) {
+        self.failed.get_or_insert(error);
+        self.give_up();
+        self.wake_link();
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Closed;
+        let lost = self.queue.iter().filter(|entry| entry.own.is_none()).count();
+        self.dropped += lost as u64;
+        self.queue = VecDeque::new();
+        self.written = 0;
+        self.bytes = 0;
+        self.unflushed = false;
+        self.abandon_parts();
+        self.wake_waiting();
+    }
+
+    pub(super) fn wake_waiting(&mut self) {
+        if self.stage == Stage::Open {
+            self.waiting.wake_first();
+        } else {
+            self.waiting.wake_all();
+        }
+        if let Some(parts) = &mut self.parts
+            && let Some(writer) = parts.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    pub(super) fn wake_link(&self) {
+        if let Some(link) = &self.link {
+            link.wake_by_ref();
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("stage", &self.stage)
+            .field("frames", &self.queue.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
