@@ -91,3 +91,9 @@ pub async fn message(events: &mut Events<ClientEvent>) -> Message {
 pub async fn text(events: &mut Events<ClientEvent>) -> String {
     message(events).await.as_text().expect("a text").to_owned()
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../websockets-simple-client/README.md")]
+#[doc = include_str!("../../websockets-simple-server/README.md")]
+pub mod readmes {}

@@ -132,7 +132,7 @@ pub struct Disconnect {
     pub reason: String,
     /// Who ended it.
     pub by: EndedBy,
-    /// Whether both sides exchanged Close.
+    /// Whether it ended in order: both sides exchanged Close, or the peer hung up after it could read ours.
     pub clean: bool,
 }
 
