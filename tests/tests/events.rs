@@ -460,3 +460,20 @@ async fn a_handler_that_sends_with_the_waiting_policy_does_not_lock_itself_up() 
         }
     }
 }
+
+#[tokio::test]
+async fn the_heartbeat_can_be_another_one_for_some_requests() {
+    let server_params = ServerParams::local().heartbeat(Heartbeat::off()).heartbeat_of(|request| {
+        let interval = Duration::from_millis(50);
+        (request.head().channel() == "/pinged").then(|| Heartbeat::new(interval, HeartbeatMode::Text))
+    });
+    let server = WebsocketServer::new(server_params);
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut pinged = RawPeer::open(addr, "/pinged", "").await;
+    let mut quiet = RawPeer::open(addr, "/quiet", "").await;
+    assert_eq!(pinged.next().await.unwrap().as_text(), "ping");
+    assert_eq!(next(&mut events, error).await.connection.unwrap().channel(), "/pinged");
+    server.broadcast(Message::text("first")).unwrap();
+    assert_eq!(quiet.next().await.unwrap().as_text(), "first");
+}

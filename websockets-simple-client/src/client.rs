@@ -185,12 +185,14 @@ impl WebsocketClient {
             Ok(dialed) => dialed,
             Err(error) => {
                 drop(attempt);
+                tracing::debug!(%error, "cannot connect");
                 self.shared.tell_failure(&error).await;
                 self.shared.tell(ConnectionEventKind::Refused(path, error.to_string())).await;
                 return Err(error);
             }
         };
         let mut session = attempt.open(dialed);
+        tracing::debug!(peer = %session.connection.peer_addr(), "connected");
         let unused = Unused(Some(session.connection.clone()));
         let patience = self.shared.plan.connect_timeout();
         let ready = async {

@@ -118,6 +118,11 @@ impl Pulse {
         self.next
     }
 
+    /// Whether a ping waits for its answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Whether a text `pong` is an answer, to be swallowed.
     pub(crate) fn listens_for_text(&self) -> bool {
         matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)

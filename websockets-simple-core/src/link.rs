@@ -175,6 +175,7 @@ impl<R: Recipient> Link<R> {
     /// that with [`Line::close`] or [`Line::kill`].
     pub async fn run(mut self) -> Disconnect {
         let end = std::future::poll_fn(|cx| self.poll_open(cx)).await;
+        tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         let Self { line, mut delivery, reader, engine, .. } = self;
         drop((reader, engine));
         (*line).as_ref().set_end(&end);
@@ -244,6 +245,10 @@ impl<R: Recipient> Link<R> {
                     break;
                 }
                 Read::Something if reads == READS_PER_TURN => {
+                    // A peer that never pauses is pinged too, but not judged: its answer may be still unread.
+                    if !self.pulse.is_waiting() {
+                        self.look_at_the_clock();
+                    }
                     cx.waker().wake_by_ref();
                     break;
                 }

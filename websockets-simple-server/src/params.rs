@@ -1,10 +1,10 @@
 //! How a server is set up.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, Limits};
+use crate::{Endpoint, HandshakeRequest, Limits};
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -27,6 +27,7 @@ pub struct ServerParams {
     unauthorized_delivery: UnauthorizedDelivery,
     subprotocols: Vec<String>,
     heartbeat: Heartbeat,
+    heartbeat_of: Option<HeartbeatOf>,
     limits: Limits,
     outbox: usize,
     overflow: OverflowPolicy,
@@ -37,6 +38,16 @@ pub struct ServerParams {
     close_timeout: Duration,
     stop_timeout: Duration,
     retry_after: Duration,
+}
+
+/// A choice of the application's own.
+#[derive(Clone)]
+struct HeartbeatOf(Arc<dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync>);
+
+impl fmt::Debug for HeartbeatOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeartbeatOf")
+    }
 }
 
 /// How a client learns that it is not authorized.
@@ -103,6 +114,7 @@ impl ServerParams {
             unauthorized_delivery: UnauthorizedDelivery::default(),
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
+            heartbeat_of: None,
             limits: Limits::default(),
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::default(),
@@ -159,6 +171,26 @@ impl ServerParams {
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Chooses another heartbeat for some requests; `None` keeps the one of [`heartbeat`](Self::heartbeat). A
+    /// [`UserService`](crate::UserService) may choose too, for its user, and is asked last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Heartbeat, ServerParams};
+    ///
+    /// let params = ServerParams::new(8080)
+    ///     .heartbeat_of(|request| (request.head().channel() == "/quiet").then(Heartbeat::off));
+    /// ```
+    #[must_use]
+    pub fn heartbeat_of(
+        mut self,
+        choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
+    ) -> Self {
+        self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
         self
     }
 
@@ -261,6 +293,10 @@ impl ServerParams {
 
     pub(crate) fn heartbeat_ref(&self) -> Heartbeat {
         self.heartbeat
+    }
+
+    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Heartbeat {
+        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request)).unwrap_or(self.heartbeat)
     }
 
     pub(crate) fn limits_ref(&self) -> &Limits {

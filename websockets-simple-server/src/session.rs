@@ -19,7 +19,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Connection, Endpoint, Event, Identity, Inbound, ServerParams,
+    Connection, Endpoint, Event, HandshakeRequest, Identity, Inbound, ServerParams,
     admission::Admission,
     connection::Inner,
     handshake::{self, Ended, Front, Opened},
@@ -145,7 +145,7 @@ async fn converse<I: Identity>(
     let heartbeat = user
         .as_ref()
         .and_then(crate::Authenticated::heartbeat_override)
-        .unwrap_or_else(|| shared.params.heartbeat_ref());
+        .unwrap_or_else(|| shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer_addr, endpoint)));
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
         id: shared.next_id(),
