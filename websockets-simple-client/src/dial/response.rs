@@ -46,7 +46,7 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
     plan: &Plan,
     accept: &str,
 ) -> Result<Answer, ConnectError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(1024);
     loop {
         if !looks_like_http(&bytes) {
             return Err(before_http(stream, bytes, plan).await);
@@ -147,8 +147,7 @@ async fn refused<S: AsyncRead + Unpin>(
     headers: &HeaderMap,
     raw: Vec<u8>,
 ) -> ConnectError {
-    let body = body(stream, headers, raw).await;
-    let cut = body.len() >= BODY;
+    let (body, cut) = body(stream, headers, raw).await;
     let body = plan.without_token(&String::from_utf8_lossy(&body), cut);
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     match (status, text(header::LOCATION)) {
@@ -164,17 +163,28 @@ async fn refused<S: AsyncRead + Unpin>(
     }
 }
 
-/// The beginning of a refusal's body: as long as announced, in chunks, or all that comes.
-async fn body<S: AsyncRead + Unpin>(stream: &mut S, headers: &HeaderMap, mut raw: Vec<u8>) -> Vec<u8> {
+/// The beginning of a refusal's body (as long as announced, in chunks, or all that comes), and whether it was cut.
+async fn body<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    headers: &HeaderMap,
+    mut raw: Vec<u8>,
+) -> (Vec<u8>, bool) {
     let chunked = has_word(headers, header::TRANSFER_ENCODING, "chunked");
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced: Option<usize> =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     // Room for the sizes of chunks, which are not part of the body.
     let wanted = if chunked { 2 * BODY } else { announced.unwrap_or(BODY).min(BODY) };
     let reading = async { while !(chunked && unchunk(&raw).1) && more(stream, &mut raw, wanted).await {} };
-    let _ = tokio::time::timeout(REFUSAL, reading).await;
-    let mut body = if chunked { unchunk(&raw).0 } else { raw };
+    let in_time = tokio::time::timeout(REFUSAL, reading).await.is_ok();
+    let (mut body, whole) = if chunked {
+        unchunk(&raw)
+    } else {
+        let whole = announced.map_or(in_time, |all| raw.len() >= all);
+        (raw, whole)
+    };
+    let cut = !whole || body.len() >= BODY;
     body.truncate(wanted.min(BODY));
-    body
+    (body, cut)
 }
 
 /// The data of a chunked body as far as it goes, and whether that is all of it.

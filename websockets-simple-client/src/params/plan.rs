@@ -234,6 +234,8 @@ impl Plan {
             said = said.replace(spelling.expose(), HIDDEN);
         }
         if cut {
+            // A character that was cut itself.
+            said.truncate(said.trim_end_matches('\u{fffd}').len());
             for spelling in self.spellings.iter().map(Token::expose) {
                 let mut starts = spelling.char_indices().rev().map(|(end, _)| &spelling[..end]);
                 if let Some(start) = starts.find(|start| !start.is_empty() && said.ends_with(start)) {

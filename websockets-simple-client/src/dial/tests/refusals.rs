@@ -159,13 +159,20 @@ async fn a_server_that_quotes_the_token_does_not_bring_it_into_an_error() {
     ] {
         // A header cannot carry this one; the server then quotes it as it is.
         let sent = if placement == TokenPlacement::Header { TokenPlacement::Path } else { placement };
-        for answer in [
+        let bodies = [
+            format!("Content-Length: {}\r\n\r\n{shown} is unknown", shown.len() + 11),
+            format!("Content-Length: 9000\r\n\r\n{}{shown}", "y".repeat(4096 - 7)),
+            // The last byte is half a character, where the token has one there.
+            format!("\r\n{}{shown}", "y".repeat(4096 - 9)),
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{shown}\r\n0\r\n\r\n", shown.len()),
+            format!("Transfer-Encoding: chunked\r\n\r\nff\r\n{}", &shown[..8]),
+        ];
+        let bodies = bodies.iter().map(|body| format!("HTTP/1.1 401 No\r\n{body}"));
+        let others = [
             format!("HTTP/1.1 301 Go\r\nLocation: https://h/?token={shown}&x\r\nContent-Length: 0\r\n\r\n"),
-            format!("HTTP/1.1 404 No\r\nContent-Length: 30\r\n\r\nCannot GET /{shown}, really"),
-            format!("HTTP/1.1 401 No\r\nContent-Length: 26\r\n\r\n{shown} is unknown"),
-            format!("HTTP/1.1 500 No\r\nContent-Length: 9000\r\n\r\n{}{shown}", "y".repeat(4096 - 7)),
             format!("GET /{}{shown} HTTP/1.1\r\n", "y".repeat(50)),
-        ] {
+        ];
+        for answer in bodies.chain(others) {
             let with = |params: ClientParams| params.token("sec/ret+é 7").token_placement(sent);
             let error = refused(with, answer.as_bytes()).await;
             for text in [format!("{error}"), format!("{error:?}")] {
