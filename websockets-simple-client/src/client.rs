@@ -204,7 +204,7 @@ impl WebsocketClient {
                 unused.keep();
                 Ok(session.connection)
             }
-            Ok(false) => Err(ConnectError::from_end(session.connection.end())),
+            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &self.shared.plan)),
             Err(_) => Err(ConnectError::Timeout),
         }
     }

@@ -4,6 +4,8 @@ use std::{io, time::Duration};
 
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
+use crate::params::Plan;
+
 /// Which parameter is wrong. No socket was opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -107,10 +109,10 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Reads the end of a connection that was over before it began to be used.
-    pub(crate) fn from_end(end: Option<&Disconnect>) -> Self {
+    pub(crate) fn from_end(end: Option<&Disconnect>, plan: &Plan) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
-                Self::Unauthorized { message: end.reason.clone() }
+                Self::Unauthorized { message: plan.without_token(&end.reason, false) }
             }
             _ => Self::Closed,
         }

@@ -119,7 +119,8 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
             return Err(Denied::Unauthorized);
         }
         let deadline = params.limits_ref().authentication_timeout_value();
-        let mut asking = pin!(self.0.authenticate(credentials, request));
+        // Called within the future, as a service written without `async` may panic before it has one.
+        let mut asking = pin!(async { self.0.authenticate(credentials, request).await });
         let asking = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx)));
             // The text of a panic may quote what the service choked on, which may be the token.
@@ -131,6 +132,153 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
             Ok(Ok(Err(error))) => Err(Denied::Failed(EventError::new(error))),
             Ok(Err(panicked)) => Err(Denied::Failed(EventError::new(panicked))),
             Err(_) => Err(Denied::Failed(EventError::new("the user service took too long"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{Limits, MemoryUsers, RequestHead, UserServiceError};
+
+    type Answer<'a> =
+        Pin<Box<dyn Future<Output = Result<Option<Authenticated<i64>>, UserServiceError>> + Send + 'a>>;
+
+    /// Answers with what the closure makes, which is called without `async` around it.
+    struct Service<F> {
+        answer: F,
+        asked: AtomicUsize,
+    }
+
+    impl<F> UserService for Service<F>
+    where
+        F: Fn() -> Answer<'static> + Send + Sync + 'static,
+    {
+        type Id = i64;
+
+        fn authenticate<'s, 'c, 'r, 'h, 'a>(
+            &'s self,
+            _credentials: &'c Credentials,
+            _request: &'r HandshakeRequest<'h>,
+        ) -> Answer<'a>
+        where
+            's: 'a,
+            'c: 'a,
+            'r: 'a,
+            'h: 'a,
+            Self: 'a,
+        {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            (self.answer)()
+        }
+    }
+
+    async fn admit<I: Identity>(
+        admission: &impl Admission<I>,
+        credentials: &Credentials,
+        params: &ServerParams,
+    ) -> Result<Option<Authenticated<I::Id>>, Denied> {
+        let head = RequestHead::new("/", "", &HeaderMap::new());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        admission.admit(credentials, &HandshakeRequest::new(&head, addr, addr), params).await
+    }
+
+    /// What a service is told to answer, and how often it was asked.
+    async fn answered(
+        credentials: &Credentials,
+        params: &ServerParams,
+        answer: impl Fn() -> Answer<'static> + Send + Sync + 'static,
+    ) -> (Result<Option<i64>, Denied>, usize) {
+        let known = KnownUsers::new(Service { answer, asked: AtomicUsize::new(0) });
+        let admitted = admit(&known, credentials, params).await;
+        (admitted.map(|user| user.map(|user| *user.id())), known.0.asked.into_inner())
+    }
+
+    fn shown(denied: &Denied) -> String {
+        let Denied::Failed(error) = denied else { panic!("this is no failure: {denied:?}") };
+        format!("{error} {error:?}")
+    }
+
+    #[tokio::test]
+    async fn everybody_is_admitted_as_nobody() {
+        let credentials = Credentials::of_token("token");
+        assert!(matches!(admit(&Everyone, &credentials, &ServerParams::local()).await, Ok(None)));
+        assert!(matches!(admit(&Everyone, &Credentials::default(), &ServerParams::local()).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn whom_the_service_knows_is_admitted_and_nobody_else() {
+        let users = MemoryUsers::new();
+        users.add("token", 0_i64);
+        let known = KnownUsers::new(users);
+        let params = ServerParams::local();
+        let user = admit(&known, &Credentials::of_token("token"), &params).await.unwrap().unwrap();
+        assert_eq!(*user.id(), 0);
+        let other = admit(&known, &Credentials::of_token("other"), &params).await;
+        assert!(matches!(other, Err(Denied::Unauthorized)));
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_service_is_asked_only_if_it_wants_to_be() {
+        let nothing = Credentials::default();
+        let guest = || -> Answer<'static> { Box::pin(async { Ok(Some(Authenticated::new(9))) }) };
+        let params = ServerParams::local();
+        assert!(matches!(answered(&nothing, &params, guest).await, (Err(Denied::Unauthorized), 0)));
+        let params = params.ask_without_credentials(true);
+        assert!(matches!(answered(&nothing, &params, guest).await, (Ok(Some(9)), 1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_has_until_the_deadline() {
+        let limits = Limits::default().authentication(Duration::from_secs(2));
+        let params = ServerParams::local().limits(limits);
+        let after = |millis: u64| {
+            move || -> Answer<'static> {
+                Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    Ok(Some(Authenticated::new(7)))
+                })
+            }
+        };
+        let credentials = Credentials::of_token("token");
+        assert!(matches!(answered(&credentials, &params, after(1999)).await, (Ok(Some(7)), 1)));
+        let begun = Instant::now();
+        let (late, _) = answered(&credentials, &params, after(60_000)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+        assert!(shown(&late.unwrap_err()).contains("the user service took too long"));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_fails_is_not_taken_for_one_that_knows_nobody() {
+        let credentials = Credentials::of_token("token");
+        let fails = || -> Answer<'static> { Box::pin(async { Err(UserServiceError::new("gone")) }) };
+        let (failed, _) = answered(&credentials, &ServerParams::local(), fails).await;
+        let Err(Denied::Failed(error)) = failed else { panic!("{failed:?}") };
+        assert_eq!(error.to_string(), "the user service failed");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "gone");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_without_its_text_whether_in_the_future_or_before() {
+        let credentials = Credentials::of_token("secret-7");
+        let within = || -> Answer<'static> { Box::pin(async { panic!("secret-7") }) };
+        let before = || -> Answer<'static> { panic!("secret-7") };
+        for (panicked, asked) in [
+            answered(&credentials, &ServerParams::local(), within).await,
+            answered(&credentials, &ServerParams::local(), before).await,
+        ] {
+            let shown = shown(&panicked.unwrap_err());
+            assert!(shown.contains("the user service panicked") && !shown.contains("secret-7"), "{shown}");
+            assert_eq!(asked, 1);
         }
     }
 }

@@ -90,3 +90,81 @@ impl fmt::Display for Endpoint {
         self.addr.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    fn local() -> Endpoint {
+        Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    #[tokio::test]
+    async fn a_port_that_the_system_chose_is_kept_over_a_restart() {
+        let first = local().bind(None).unwrap().local_addr().unwrap();
+        assert_ne!(first.port(), 0);
+        let second = local().bind(Some(first)).unwrap().local_addr().unwrap();
+        assert_eq!(second, first);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_asked_for_is_not_changed_by_a_restart() {
+        let taken = local().bind(None).unwrap().local_addr().unwrap();
+        let before = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        assert_eq!(Endpoint::tcp(taken).bind(Some(before)).unwrap().local_addr().unwrap(), taken);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_listened_on_is_in_use() {
+        let listener = local().bind(None).unwrap();
+        let error = Endpoint::tcp(listener.local_addr().unwrap()).bind(None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let all = Endpoint::all(0).bind(None).unwrap();
+        let error = Endpoint::all(all.local_addr().unwrap().port()).bind(None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "a port of IPv6 is no reason to take that of IPv4");
+    }
+
+    #[tokio::test]
+    async fn a_port_whose_connections_are_fading_can_be_taken_again() {
+        let listener = local().bind(None).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).await.unwrap();
+        // Whoever closes first keeps the port in TIME_WAIT.
+        drop(listener.accept().await.unwrap());
+        drop(client);
+        drop(listener);
+        assert!(Endpoint::tcp(addr).bind(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn all_interfaces_can_be_reached_by_ipv4_and_where_there_is_one_by_ipv6() {
+        let listener = Endpoint::all(0).bind(None).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, addr.port())).await.unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip().to_canonical(), Ipv4Addr::LOCALHOST);
+        assert_eq!(peer.port(), client.local_addr().unwrap().port());
+        if addr.is_ipv6() {
+            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, addr.port())).await.unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_address_takes_no_ipv4() {
+        let unspecified = Endpoint::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        let Ok(listener) = unspecified.bind(None) else { return };
+        let port = listener.local_addr().unwrap().port();
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+        let _client = TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+    }
+
+    #[test]
+    fn an_endpoint_is_shown_as_its_address() {
+        assert_eq!(Endpoint::all(80).to_string(), "[::]:80");
+        assert_eq!(local().to_string(), "127.0.0.1:0");
+    }
+}

@@ -16,7 +16,7 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{
     self, error::ProtocolError, handshake::server::create_response_with_body,
@@ -37,6 +37,9 @@ const MARKER: &str = "websockets-simple";
 
 /// Tells clients of this library that nothing but a farewell follows the 101.
 const VERDICT: &str = "websockets-simple-verdict";
+
+/// Why a request that was read got no answer.
+const HUNG_UP: &str = "the peer hung up before the answer";
 
 /// What a handshake needs of the server around it.
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
@@ -107,16 +110,12 @@ where
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
-        async move {
-            let (decided, response) = answer(request, &*front, peer_addr, endpoint).await;
-            *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-            Ok::<_, Infallible>(response)
-        }
+        async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer_addr, endpoint).await) }
     });
     let limits = front.params().limits_ref();
     let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake_timeout_value())
+        // The caller's deadline is the only one: two would tell the same failure twice.
+        .header_read_timeout(None)
         .max_headers(limits.headers_count())
         .max_buf_size(limits.head_size_bytes())
         .auto_date_header(false)
@@ -141,7 +140,7 @@ where
     };
     let attempt = || Attempt::new(Some(peer_addr), accepted.head.channel());
     let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
-    let upgraded = accepted.upgrade.await.map_err(|_| gone("the peer hung up before the answer"))?;
+    let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
     let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
     let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
     let Accepted { head, subprotocol, user, seat, farewell, .. } = accepted;
@@ -152,22 +151,32 @@ where
 async fn answer<I: Identity, F: Front<I>>(
     request: Request<Incoming>,
     front: &F,
+    verdict: &Verdict<I, F::Seat>,
     peer_addr: SocketAddr,
     endpoint: SocketAddr,
-) -> (Result<Accepted<I, F::Seat>, Ended>, Response<Full<Bytes>>) {
+) -> Response<Full<Bytes>> {
+    let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let (mut parts, body) = request.into_parts();
     let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
     let attempt = Attempt::new(Some(peer_addr), path);
+    // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
+    decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
         Ok(asked) => judge(parts, asked, body, front, peer_addr, endpoint).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
-        Ok((accepted, response)) => (Ok(accepted), response),
-        Err(refusal) => (Err(Ended::Refused(attempt, refusal.why())), refusal.into_response()),
+        Ok((accepted, response)) => {
+            decide(Ok(accepted));
+            response
+        }
+        Err(refusal) => {
+            decide(Err(Ended::Refused(attempt, refusal.why())));
+            refusal.into_response()
+        }
     }
 }
 
@@ -185,8 +194,8 @@ async fn judge<I: Identity, F: Front<I>>(
     let mut request = Request::from_parts(parts, body);
     let mut response = switching_protocols(&request)?;
     let headers = request.headers();
-    if !headers.contains_key(HOST) {
-        return Err(Refusal::bad_request("a Host header is needed"));
+    if headers.get_all(HOST).iter().count() != 1 {
+        return Err(Refusal::bad_request("one Host header is needed"));
     }
     if let Some(origin) = headers.get(ORIGIN)
         && !origin.to_str().is_ok_and(|origin| params.allows_origin(origin))
@@ -253,3 +262,6 @@ fn choose(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>,
     let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
     ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// Time to read what a refused client still sends.
 const LINGER: Duration = Duration::from_secs(1);
@@ -45,13 +45,15 @@ impl<S> Loan<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Lender<S> {
-    /// Reads and forgets what still comes, once the HTTP library has ended the other direction. A socket that is
-    /// closed over unread input resets the connection, and the answer may be lost with it.
+impl<S: AsyncRead + AsyncWrite + Unpin> Lender<S> {
+    /// Ends our direction, then reads and forgets what still comes. A socket that is closed over unread input
+    /// resets the connection, and the answer may be lost with it.
     pub(crate) async fn linger(self) {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut stream) = stream else { return };
         let _ = tokio::time::timeout(LINGER, async {
+            // The HTTP library does not where the request asked for an upgrade and was refused.
+            let _ = stream.shutdown().await;
             let mut buffer = [0; 4096];
             let mut left = LINGER_BYTES;
             while left > 0 {

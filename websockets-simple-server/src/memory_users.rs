@@ -148,3 +148,118 @@ impl<T> fmt::Debug for MemoryUsers<T> {
         f.debug_struct("MemoryUsers").field("tokens", &tokens.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use chrono::TimeDelta;
+    use http::HeaderMap;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::RequestHead;
+
+    async fn ask<T: UserId>(users: &MemoryUsers<T>, credentials: &Credentials) -> Option<Authenticated<T>> {
+        let head = RequestHead::new("/", "", &HeaderMap::new());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        users.authenticate(credentials, &HandshakeRequest::new(&head, addr, addr)).await.unwrap()
+    }
+
+    async fn whose<T: UserId>(users: &MemoryUsers<T>, token: &str) -> Option<T> {
+        ask(users, &Credentials::of_token(token)).await.map(|user| user.id().clone())
+    }
+
+    /// Two users are told apart, whatever their ids are.
+    async fn are_told_apart<T: UserId>(one: T, other: T) {
+        let users = MemoryUsers::new();
+        users.add("token of one", one.clone());
+        users.add("token of the other", other.clone());
+        assert_eq!(whose(&users, "token of one").await, Some(one.clone()));
+        assert_eq!(whose(&users, "token of the other").await, Some(other.clone()));
+        assert_eq!(whose(&users, "token of nobody").await, None);
+        assert_eq!(users.revoke_user(&one), 1);
+        assert_eq!(whose(&users, "token of one").await, None);
+        assert_eq!(whose(&users, "token of the other").await, Some(other));
+    }
+
+    #[tokio::test]
+    async fn zero_the_empty_string_and_the_nil_uuid_are_users_like_any_other() {
+        are_told_apart(0_i32, -1).await;
+        are_told_apart(0_i64, i64::MIN).await;
+        are_told_apart(String::new(), " ".to_owned()).await;
+        are_told_apart(Uuid::nil(), Uuid::max()).await;
+    }
+
+    #[tokio::test]
+    async fn without_a_token_nobody_is_known() {
+        let users = MemoryUsers::new();
+        users.add("", 7_i64);
+        assert!(ask(&users, &Credentials::default()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn tokens_differ_in_every_letter_and_blank() {
+        let users = MemoryUsers::new();
+        users.add("Token", 7_i64);
+        for other in ["token", "Token ", " Token", "Toke", "Token\0", ""] {
+            assert_eq!(whose(&users, other).await, None, "{other:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_belongs_to_the_user_it_was_added_for_last() {
+        let users = MemoryUsers::new();
+        users.add_until("token", 7_i64, Utc::now() - TimeDelta::seconds(1));
+        users.add("token", 8);
+        assert_eq!((users.len(), whose(&users, "token").await), (1, Some(8)));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_good_until_it_expires() {
+        let users = MemoryUsers::new();
+        let later = Utc::now() + TimeDelta::hours(1);
+        users.add_until("good", 7_i64, later);
+        users.add_until("expired", 7, Utc::now());
+        users.add("for ever", 7);
+        let expiry = async |token| ask(&users, &Credentials::of_token(token)).await.map(|user| user.expiry());
+        assert_eq!(expiry("good").await, Some(Some(later)));
+        assert_eq!(expiry("expired").await, None);
+        assert_eq!(expiry("for ever").await, Some(None));
+    }
+
+    #[tokio::test]
+    async fn issued_tokens_are_long_differ_and_fit_every_placement() {
+        let users = MemoryUsers::new();
+        let (one, two) = (users.issue("ronald".to_owned()), users.issue("ronald".to_owned()));
+        assert_ne!(one.expose(), two.expose());
+        for token in [one, two] {
+            assert_eq!(token.expose().len(), 43, "256 bits in base64");
+            assert!(token.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            assert_eq!(whose(&users, token.expose()).await.unwrap(), "ronald");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revoked_token_is_forgotten_by_every_handle() {
+        let users = MemoryUsers::new();
+        let handle = users.clone();
+        let token = users.issue(7_i64);
+        users.add("another", 7);
+        assert!(handle.revoke(&token));
+        assert!(!handle.revoke(&token), "it was known only once");
+        assert_eq!(whose(&users, token.expose()).await, None);
+        assert_eq!(whose(&users, "another").await, Some(7));
+        assert_eq!(users.revoke_user(&8), 0);
+        assert_eq!(users.revoke_user(&7), 1);
+        assert!(handle.is_empty());
+    }
+
+    #[test]
+    fn neither_tokens_nor_users_are_shown() {
+        let users = MemoryUsers::new();
+        users.add("secret-7", "ronald".to_owned());
+        let shown = format!("{users:?}");
+        assert_eq!(shown, "MemoryUsers { tokens: 1, .. }");
+    }
+}
