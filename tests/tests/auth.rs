@@ -167,6 +167,27 @@ async fn nothing_ever_fails_open() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_runs_out_of_time_while_the_service_thinks_is_refused_once() {
+    let limits =
+        Limits::default().handshake(Duration::from_millis(100)).authentication(Duration::from_secs(60));
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local().limits(limits), Scripted::default());
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut peer = RawPeer::connect(addr).await;
+    assert_eq!(peer.request("/slow", "").await, "", "cut");
+    let mut story = Vec::new();
+    next(&mut events, |event| match event {
+        Event::Connection(event) => {
+            story.push(matches!(event.kind, ConnectionEventKind::Refused(..)));
+            story.last().copied()?.then_some(())
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(story, [false, true], "Connecting, then Refused");
+}
+
+#[tokio::test]
 async fn a_service_can_be_asked_about_clients_without_credentials() {
     let server_params = ServerParams::local().ask_without_credentials(true);
     let server = WebsocketServerAuth::<i64>::new(server_params, Scripted::default());

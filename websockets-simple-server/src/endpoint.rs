@@ -123,7 +123,11 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let all = Endpoint::all(0).bind(None).unwrap();
         let error = Endpoint::all(all.local_addr().unwrap().port()).bind(None).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "a port of IPv6 is no reason to take that of IPv4");
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::AddrInUse,
+            "a port of IPv6 is no reason to take that of IPv4"
+        );
     }
 
     #[tokio::test]

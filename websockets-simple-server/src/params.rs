@@ -42,7 +42,9 @@ pub struct ServerParams {
 
 /// A choice of the application's own.
 #[derive(Clone)]
-struct HeartbeatOf(Arc<dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync>);
+struct HeartbeatOf(Arc<ChooseHeartbeat>);
+
+type ChooseHeartbeat = dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync;
 
 impl fmt::Debug for HeartbeatOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -58,6 +58,7 @@ pub(crate) async fn session<I: Identity>(
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
+        connecting: Mutex::default(),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
     // The handshake is boxed so that what it needs does not stay with the connection.
@@ -95,17 +96,14 @@ async fn open<I: Identity>(
     };
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
-        opened = &mut opening => opened,
-        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok()?,
+        opened = &mut opening => opened.ok(),
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
     };
-    match opened {
-        Ok(opened) => opened,
-        Err(_) => {
-            let error = EventError::new("the handshake took too long");
-            front.failed(ErrorStage::Handshake, error).await;
-            None
-        }
-    }
+    let Some(opened) = opened else {
+        front.ran_out_of_time().await;
+        return None;
+    };
+    opened
 }
 
 async fn greet<I: Identity, S>(
@@ -206,6 +204,8 @@ struct Desk<I: Identity> {
     peer_addr: SocketAddr,
     stop: CancellationToken,
     surplus: Option<Full>,
+    /// What Connecting was told of, until it is Connected or Refused.
+    connecting: Mutex<Option<Attempt>>,
 }
 
 impl<I: Identity> Front<I> for Desk<I> {
@@ -231,6 +231,7 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     async fn connecting(&self, attempt: Attempt) {
+        *self.connecting.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
         let event = ConnectionEvent::new(ConnectionEventKind::Connecting(attempt), Moment::now().utc);
         self.tell(Event::Connection(event)).await;
     }
@@ -254,6 +255,16 @@ impl<I: Identity> Desk<I> {
     async fn tell_refused(&self, attempt: Attempt, why: String) {
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), Moment::now().utc);
         self.tell(Event::Connection(event)).await;
+    }
+
+    /// The handshake was cut: an error, and the end of what Connecting began.
+    async fn ran_out_of_time(&self) {
+        const WHY: &str = "the handshake took too long";
+        self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
+        let begun = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(attempt) = begun {
+            self.tell_refused(attempt, WHY.to_owned()).await;
+        }
     }
 
     async fn tell(&self, event: Event<I>) {

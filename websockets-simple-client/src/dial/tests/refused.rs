@@ -1,0 +1,239 @@
+//! Answers that refuse, and what is no answer at all.
+
+use super::*;
+
+fn response(status: &str, more: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_401_is_unauthorized_and_says_why() {
+    for body in ["nobody knows you", "", "für Ümläute"] {
+        let refused = error(response("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", body)).await;
+        assert!(matches!(refused, ConnectError::Unauthorized { message } if message == body));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_told_and_not_followed() {
+    for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let refused = error(response(status, "Location: wss://elsewhere.example/\r\n", "")).await;
+        assert_eq!(refused.to_string(), "the server redirects to wss://elsewhere.example/");
+        assert!(matches!(refused, ConnectError::Redirected { .. }));
+    }
+    let nowhere = error(response("302 Found", "", "")).await;
+    assert!(matches!(nowhere, ConnectError::Rejected { status: 302, .. }), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn another_refusal_keeps_status_body_and_when_to_try_again() {
+    for (header, expected) in [
+        ("Retry-After: 17\r\n", Some(Duration::from_secs(17))),
+        ("retry-after:  0 \r\n", Some(Duration::ZERO)),
+        ("Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n", None),
+        ("Retry-After: -1\r\n", None),
+        ("Retry-After: 99999999999999999999999\r\n", None),
+        ("", None),
+    ] {
+        let refused = error(response("503 Service Unavailable", header, "too many")).await;
+        let ConnectError::Rejected { status, body, retry_after } = refused else { panic!("{refused:?}") };
+        assert_eq!((status, body.as_str(), retry_after), (503, "too many", expected), "{header}");
+    }
+    assert!(matches!(error(response("200 OK", "", "hello")).await, ConnectError::Rejected { status: 200, .. }));
+    assert!(matches!(error(response("400 Bad Request", "", "x")).await, ConnectError::Rejected { status: 400, .. }));
+}
+
+#[tokio::test]
+async fn a_400_about_subprotocols_is_what_it_says() {
+    let refused = error(response("400 Bad Request", "", "Invalid subprotocols requested")).await;
+    assert!(matches!(refused, ConnectError::SubprotocolRejected), "{refused:?}");
+    let other = error(response("404 Not Found", "", "Invalid subprotocols requested")).await;
+    assert!(matches!(other, ConnectError::Rejected { status: 404, .. }), "{other:?}");
+}
+
+/// The body of a refusal whose head says this.
+async fn body(more: &str, raw: &[u8]) -> String {
+    let answer = [format!("HTTP/1.1 500 Oops\r\n{more}\r\n").as_bytes(), raw].concat();
+    match error(answer).await {
+        ConnectError::Rejected { body, .. } => body,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn at_most_four_kib_of_a_body_are_kept() {
+    let x = |count: usize| "x".repeat(count);
+    assert_eq!(body("", x(4096).as_bytes()).await, x(4096));
+    assert_eq!(body("", x(100_000).as_bytes()).await, x(4096));
+    assert_eq!(body("Content-Length: 100000\r\n", x(100_000).as_bytes()).await, x(4096));
+    assert_eq!(body("Content-Length: 18446744073709551615\r\n", b"short").await, "short");
+    assert_eq!(body("Content-Length: 3\r\n", b"abcdef").await, "abc");
+    assert_eq!(body("Content-Length: nonsense\r\n", b"abc").await, "abc");
+    assert_eq!(body("Content-Length: 2\r\n", b"\xff\xfe").await, "\u{fffd}\u{fffd}");
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_chunks() {
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    assert_eq!(body(chunked, b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n").await, "abc0123456789");
+    assert_eq!(body(chunked, b"ff\r\ncut off").await, "cut off");
+    assert_eq!(body(chunked, b"ffffffffffffffff\r\nabc").await, "abc");
+    assert_eq!(body(chunked, b"no size").await, "");
+    let many: Vec<u8> = b"400\r\n".iter().chain(&[b'x'; 0x400]).chain(b"\r\n").copied().collect();
+    assert_eq!(body(chunked, &many.repeat(20)).await, "x".repeat(4096));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_known_size_is_not_waited_behind_and_one_that_does_not_end_not_for_long() {
+    let stays = async |head: &'static str| {
+        let begun = Instant::now();
+        let judged = judged(
+            |params| params,
+            64,
+            async |mut far| {
+                far.write_all(head.as_bytes()).await.unwrap();
+                // Stays open until the other end has gone.
+                far.read_to_end(&mut Vec::new()).await.unwrap();
+            },
+        );
+        (judged.await.unwrap_err(), begun.elapsed())
+    };
+    let (known, waited) = stays("HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nabc").await;
+    assert!(matches!(known, ConnectError::Unauthorized { message } if message == "abc"));
+    assert_eq!(waited, Duration::ZERO);
+    let (chunked, waited) =
+        stays("HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
+    assert!(matches!(chunked, ConnectError::Unauthorized { message } if message == "abc"));
+    assert_eq!(waited, Duration::ZERO);
+    let (endless, waited) = stays("HTTP/1.1 401 No\r\n\r\nabc").await;
+    assert!(matches!(endless, ConnectError::Unauthorized { message } if message == "abc"));
+    assert_eq!(waited, Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_head_of_16_kib_is_read_and_a_larger_one_is_not() {
+    let head = |size: usize| {
+        let bare = "HTTP/1.1 404 No\r\nX: \r\n\r\n".len();
+        format!("HTTP/1.1 404 No\r\nX: {}\r\n\r\n", "x".repeat(size - bare))
+    };
+    assert!(matches!(error(head(16 * 1024)).await, ConnectError::Rejected { status: 404, .. }));
+    assert_eq!(bad(error(head(16 * 1024 + 1)).await), "its head is too large");
+    assert_eq!(bad(error(head(1024 * 1024)).await), "its head is too large");
+}
+
+#[tokio::test]
+async fn a_hundred_headers_are_read_and_more_are_not() {
+    let headers = |count: usize| {
+        let headers: String = (0..count).map(|n| format!("X-{n}: y\r\n")).collect();
+        format!("HTTP/1.1 404 No\r\n{headers}\r\n")
+    };
+    assert!(matches!(error(headers(100)).await, ConnectError::Rejected { status: 404, .. }));
+    assert_eq!(bad(error(headers(101)).await), "too many headers");
+}
+
+#[tokio::test]
+async fn an_end_before_or_within_the_head_is_told_apart() {
+    assert_eq!(bad(error("").await), "it hung up");
+    for part in ["H", "HTTP/1.1 10", "HTTP/1.1 101 Switching Protocols\r\nUpgr"] {
+        assert_eq!(bad(error(part).await), "it hung up within its answer", "{part}");
+    }
+}
+
+#[tokio::test]
+async fn another_protocol_is_quoted_shortly_and_without_control_characters() {
+    assert_eq!(bad(error("SSH-2.0-OpenSSH_9.6\r\n").await), "it is no HTTP: `SSH-2.0-OpenSSH_9.6`");
+    assert_eq!(bad(error("\x15\x03\x03\0\x02\x02\x50").await), "it is no HTTP: `P`");
+    let long = bad(error("é".repeat(100_000)).await);
+    assert_eq!(long, format!("it is no HTTP: `{}`", "é".repeat(32)));
+    assert!(bad(error("HTTP/1.1 what\r\n\r\n").await).contains("status"));
+    assert!(bad(error("HTTP/1.1 200 OK\r\nno colon\r\n\r\n").await).contains("header"));
+}
+
+/// How long a dial takes that has so long.
+async fn in_time(timeout: Duration, server: impl Future<Output = ()>, params: ClientParams) -> ConnectError {
+    let begun = Instant::now();
+    let ((), dialed) = tokio::join!(server, dial(params.connect_timeout(timeout)));
+    assert!(begun.elapsed() >= timeout);
+    dialed.err().unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_or_never_comes_hits_the_connect_timeout() {
+    for drip in [b"".as_slice(), b"HTTP/1.1 101 Switching Protocols\r\n"] {
+        let (listener, params) = listener().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            for byte in drip {
+                tick.tick().await;
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
+            let _ = stream.read(&mut [0; 1]).await;
+        };
+        let late = in_time(Duration::from_millis(200), server, params).await;
+        assert!(matches!(late, ConnectError::Timeout), "{late:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_nobody_listens_on_cannot_be_connected_to() {
+    let (listener, params) = listener().await;
+    drop(listener);
+    let refused = dial(params).await.err().unwrap();
+    let ConnectError::Connect(source) = &refused else { panic!("{refused:?}") };
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.to_string(), "cannot connect");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_cannot_be_resolved() {
+    let params = ClientParams::new("no-such-host.invalid", 80).connect_timeout(Duration::from_secs(60));
+    let unknown = dial(params).await.err().unwrap();
+    assert!(matches!(unknown, ConnectError::Resolve(_)), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_name_with_several_addresses_is_tried_until_one_answers() {
+    let (listener, _) = listener().await;
+    let port = listener.local_addr().unwrap().port();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut stream).await;
+        stream.write_all(switching(&accept_key(&head), "").as_bytes()).await.unwrap();
+        head
+    };
+    let (head, dialed) = tokio::join!(server, dial(ClientParams::new("localhost", port)));
+    assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{port}"));
+    assert_eq!(dialed.ok().unwrap().facts.peer_addr, listener.local_addr().unwrap());
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_quotes_is_in_no_error() {
+    let placements =
+        [TokenPlacement::Header, TokenPlacement::Path, TokenPlacement::Query, TokenPlacement::Subprotocol];
+    for placement in placements {
+        let quotes = [
+            ("HTTP/1.1 401 No\r\n\r\n", "quoted"),
+            ("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n", "quoted"),
+            ("HTTP/1.1 302 No\r\nLocation: wss://elsewhere/", "\r\n\r\n"),
+            ("", "no HTTP"),
+        ];
+        for (before, after) in quotes {
+            let params = |params: ClientParams| params.token(SECRET).token_placement(placement);
+            let answer = |head: &str| {
+                let line = head.lines().find(|line| line.contains(SECRET) || line.contains("bearer."));
+                // What the server was shown, and the token as it may know it otherwise.
+                let shown = line.unwrap().trim_start_matches("GET /").trim_end_matches(" HTTP/1.1").to_owned();
+                format!("{before}{shown} {SECRET}{after}").into_bytes()
+            };
+            let (_, dialed) = exchange(params, answer).await;
+            let error = dialed.err().unwrap();
+            let seen = format!("{error} {error:?}");
+            assert!(!seen.contains(SECRET) && !seen.contains("c2VjcmV0LTc"), "{placement:?}: {seen}");
+            assert!(seen.contains("***"), "{placement:?}: {seen}");
+        }
+    }
+}
