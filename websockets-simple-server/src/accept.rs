@@ -30,7 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Binds all endpoints and hands them to a task that lives until the server has stopped.
 pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-    let endpoints = shared.params.endpoints_ref();
+    let endpoints = &shared.params.endpoints;
     if endpoints.is_empty() {
         return Err(StartError::NoEndpoint);
     }
@@ -80,7 +80,7 @@ async fn run<I: Identity>(
     // 2. Everybody is told, what is queued leaves, handlers finish.
     shared.subscriptions.lift_bounds(true);
     shared.close_all();
-    let patience = shared.params.stop_timeout_value();
+    let patience = shared.params.stop_timeout;
     let in_time = tokio::time::timeout(patience, shared.tally.at_rest()).await.is_ok();
     // 3. Who is not done by now loses their handler; the rest is quick.
     if !in_time {

@@ -115,10 +115,10 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
         request: &HandshakeRequest<'_>,
         params: &ServerParams,
     ) -> Result<Option<Authenticated<U::Id>>, Denied> {
-        if credentials.token().is_none() && !params.asks_without_credentials() {
+        if credentials.token().is_none() && !params.ask_without_credentials {
             return Err(Denied::Unauthorized);
         }
-        let deadline = params.limits_ref().authentication_timeout_value();
+        let deadline = params.limits.authentication;
         // Called within the future, as a service written without `async` may panic before it has one.
         let mut asking = pin!(async { self.0.authenticate(credentials, request).await });
         let asking = std::future::poll_fn(|cx| {

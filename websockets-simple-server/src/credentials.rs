@@ -47,8 +47,7 @@ impl Asked {
         headers: &mut HeaderMap,
         params: &ServerParams,
     ) -> Result<Self, Refusal> {
-        let TokenPlacements { header, subprotocol, query: in_query, path: in_path } =
-            params.token_placements_ref();
+        let TokenPlacements { header, subprotocol, query: in_query, path: in_path } = params.token_placements;
         let mut tokens = Vec::new();
         if header {
             take_authorization(headers, &mut tokens);
@@ -73,7 +72,7 @@ impl Asked {
             }
             None if in_path && path.len() > 1 => {
                 let mut token = path.trim_start_matches('/').to_owned();
-                if params.compatibility_ref() == Compatibility::DotNetV6 && uri.query().is_some() {
+                if params.compatibility == Compatibility::DotNetV6 && uri.query().is_some() {
                     // Its token was everything between the first slash and the next blank.
                     token.push('?');
                     token.push_str(uri.query().unwrap_or_default());

@@ -112,12 +112,12 @@ where
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
         async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer_addr, endpoint).await) }
     });
-    let limits = front.params().limits_ref();
+    let limits = &front.params().limits;
     let served = http1::Builder::new()
         // The caller's deadline is the only one: two would tell the same failure twice.
         .header_read_timeout(None)
-        .max_headers(limits.headers_count())
-        .max_buf_size(limits.head_size_bytes())
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head_size)
         .auto_date_header(false)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
@@ -212,8 +212,8 @@ async fn judge<I: Identity, F: Front<I>>(
     };
     let (user, farewell) = match admitted {
         Ok(user) => (user, None),
-        Err(Denied::Unauthorized) => match params.unauthorized_delivery_ref() {
-            UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text_ref().to_owned())),
+        Err(Denied::Unauthorized) => match params.unauthorized_delivery {
+            UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text.to_owned())),
             UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
         },
         Err(Denied::Failed(error)) => {
@@ -258,7 +258,7 @@ fn choose(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>,
     if offered.is_empty() {
         return Ok(None);
     }
-    let ours = params.subprotocols_ref().iter().map(String::as_str).chain([MARKER]);
+    let ours = params.subprotocols.iter().map(String::as_str).chain([MARKER]);
     let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
     ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
 }

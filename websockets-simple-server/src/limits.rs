@@ -33,17 +33,17 @@ use std::{
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    handshake: Duration,
-    authentication: Duration,
-    head_size: usize,
-    headers: usize,
-    message_size: usize,
+    pub(crate) handshake: Duration,
+    pub(crate) authentication: Duration,
+    pub(crate) head_size: usize,
+    pub(crate) headers: usize,
+    pub(crate) message_size: usize,
     connections: Option<usize>,
     connections_per_ip: usize,
-    connections_per_user: usize,
-    messages_per_second: Option<u32>,
-    bytes_per_second: Option<u64>,
-    idle: Option<Duration>,
+    pub(crate) connections_per_user: usize,
+    pub(crate) messages_per_second: Option<u32>,
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -141,42 +141,6 @@ impl Limits {
     pub fn idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle = timeout.into();
         self
-    }
-
-    pub(crate) fn handshake_timeout_value(&self) -> Duration {
-        self.handshake
-    }
-
-    pub(crate) fn authentication_timeout_value(&self) -> Duration {
-        self.authentication
-    }
-
-    pub(crate) fn head_size_bytes(&self) -> usize {
-        self.head_size
-    }
-
-    pub(crate) fn headers_count(&self) -> usize {
-        self.headers
-    }
-
-    pub(crate) fn message_size_bytes(&self) -> usize {
-        self.message_size
-    }
-
-    pub(crate) fn connections_per_user_value(&self) -> usize {
-        self.connections_per_user
-    }
-
-    pub(crate) fn messages_per_second_value(&self) -> Option<u32> {
-        self.messages_per_second
-    }
-
-    pub(crate) fn bytes_per_second_value(&self) -> Option<u64> {
-        self.bytes_per_second
-    }
-
-    pub(crate) fn idle_value(&self) -> Option<Duration> {
-        self.idle
     }
 
     fn connections_in_total(&self) -> usize {

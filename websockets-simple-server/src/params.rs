@@ -20,24 +20,24 @@ use crate::{Endpoint, HandshakeRequest, Limits};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerParams {
-    endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<Endpoint>,
     endpoints_are_default: bool,
-    success_text: Option<String>,
-    unauthorized_text: String,
-    unauthorized_delivery: UnauthorizedDelivery,
-    subprotocols: Vec<String>,
-    heartbeat: Heartbeat,
+    pub(crate) success_text: Option<String>,
+    pub(crate) unauthorized_text: String,
+    pub(crate) unauthorized_delivery: UnauthorizedDelivery,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) heartbeat: Heartbeat,
     heartbeat_of: Option<HeartbeatOf>,
-    limits: Limits,
-    outbox: usize,
-    overflow: OverflowPolicy,
-    compatibility: Compatibility,
+    pub(crate) limits: Limits,
+    pub(crate) outbox: usize,
+    pub(crate) overflow: OverflowPolicy,
+    pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
-    token_placements: TokenPlacements,
-    ask_without_credentials: bool,
-    close_timeout: Duration,
-    stop_timeout: Duration,
-    retry_after: Duration,
+    pub(crate) token_placements: TokenPlacements,
+    pub(crate) ask_without_credentials: bool,
+    pub(crate) close_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) retry_after: Duration,
 }
 
 /// A choice of the application's own.
@@ -273,71 +273,11 @@ impl ServerParams {
         self
     }
 
-    pub(crate) fn endpoints_ref(&self) -> &[Endpoint] {
-        &self.endpoints
-    }
-
-    pub(crate) fn success_text_ref(&self) -> Option<&str> {
-        self.success_text.as_deref()
-    }
-
-    pub(crate) fn unauthorized_text_ref(&self) -> &str {
-        &self.unauthorized_text
-    }
-
-    pub(crate) fn unauthorized_delivery_ref(&self) -> UnauthorizedDelivery {
-        self.unauthorized_delivery
-    }
-
-    pub(crate) fn subprotocols_ref(&self) -> &[String] {
-        &self.subprotocols
-    }
-
-    pub(crate) fn heartbeat_ref(&self) -> Heartbeat {
-        self.heartbeat
-    }
-
     pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Heartbeat {
         self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request)).unwrap_or(self.heartbeat)
     }
 
-    pub(crate) fn limits_ref(&self) -> &Limits {
-        &self.limits
-    }
-
-    pub(crate) fn outbox_bytes(&self) -> usize {
-        self.outbox
-    }
-
-    pub(crate) fn overflow_ref(&self) -> OverflowPolicy {
-        self.overflow
-    }
-
-    pub(crate) fn compatibility_ref(&self) -> Compatibility {
-        self.compatibility
-    }
-
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
-    }
-
-    pub(crate) fn token_placements_ref(&self) -> TokenPlacements {
-        self.token_placements
-    }
-
-    pub(crate) fn asks_without_credentials(&self) -> bool {
-        self.ask_without_credentials
-    }
-
-    pub(crate) fn close_timeout_value(&self) -> Duration {
-        self.close_timeout
-    }
-
-    pub(crate) fn stop_timeout_value(&self) -> Duration {
-        self.stop_timeout
-    }
-
-    pub(crate) fn retry_after_value(&self) -> Duration {
-        self.retry_after
     }
 }

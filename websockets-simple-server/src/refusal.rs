@@ -63,17 +63,17 @@ impl Refusal {
     }
 
     pub(crate) fn unauthorized(params: &ServerParams) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, params.unauthorized_text_ref())
+        Self::new(StatusCode::UNAUTHORIZED, params.unauthorized_text.clone())
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     pub(crate) fn unavailable(params: &ServerParams) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot tell who you are, try again later")
-            .later(params.retry_after_value())
+            .later(params.retry_after)
     }
 
     pub(crate) fn stopping(params: &ServerParams) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after_value())
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after)
     }
 
     pub(crate) fn full(full: NoPlace, params: &ServerParams) -> Self {
@@ -83,12 +83,12 @@ impl Refusal {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address")
             }
         }
-        .later(params.retry_after_value())
+        .later(params.retry_after)
     }
 
     pub(crate) fn too_many_of_user(params: &ServerParams) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this user")
-            .later(params.retry_after_value())
+            .later(params.retry_after)
     }
 
     /// For the event.

@@ -219,15 +219,15 @@ pub struct ConnectedUser<T: UserId> {
 
 impl<I: Identity> Server<I> {
     fn with_admission(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
-        let limits = params.limits_ref();
+        let limits = &params.limits;
         let mut link = LinkConfig::new(Side::Server);
-        link.message_size = limits.message_size_bytes();
-        link.heartbeat = params.heartbeat_ref();
-        link.ping_text = params.compatibility_ref().ping_text();
-        link.messages_per_second = limits.messages_per_second_value();
-        link.bytes_per_second = limits.bytes_per_second_value();
-        link.idle = limits.idle_value();
-        link.close_timeout = params.close_timeout_value();
+        link.message_size = limits.message_size;
+        link.heartbeat = params.heartbeat;
+        link.ping_text = params.compatibility.ping_text();
+        link.messages_per_second = limits.messages_per_second;
+        link.bytes_per_second = limits.bytes_per_second;
+        link.idle = limits.idle;
+        link.close_timeout = params.close_timeout;
         let workers =
             tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         let shared = Shared {

@@ -78,7 +78,7 @@ async fn open<I: Identity>(
     local_addr: SocketAddr,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
-    let deadline = front.shared.params.limits_ref().handshake_timeout_value();
+    let deadline = front.shared.params.limits.handshake;
     #[cfg(not(feature = "tls"))]
     let _ = endpoint;
     let opening = async {
@@ -168,7 +168,7 @@ async fn converse<I: Identity>(
         Link::new(transport, leftover, inner, link, heartbeat, unknown).run().await;
         return;
     }
-    if let Some(text) = shared.params.success_text_ref() {
+    if let Some(text) = shared.params.success_text.as_deref() {
         let _ = line.try_send(&Message::text(text), shared.subscriptions.wants_notices());
     }
     let registered = shared.registry.register(&connection);
@@ -191,10 +191,10 @@ async fn converse<I: Identity>(
 
 fn outbox(params: &ServerParams) -> OutboxConfig {
     OutboxConfig {
-        capacity: params.outbox_bytes(),
-        policy: params.overflow_ref(),
-        frame_pause: params.compatibility_ref().frame_pause(),
-        first_frame_pause: params.compatibility_ref().first_frame_pause(),
+        capacity: params.outbox,
+        policy: params.overflow,
+        frame_pause: params.compatibility.frame_pause(),
+        first_frame_pause: params.compatibility.first_frame_pause(),
     }
 }
 
@@ -238,7 +238,7 @@ impl<I: Identity> Front<I> for Desk<I> {
 
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
         let Some(user) = user else { return Ok(None) };
-        let limit = self.shared.params.limits_ref().connections_per_user_value();
+        let limit = self.shared.params.limits.connections_per_user;
         match self.shared.registry.seat(user, limit) {
             Some(seat) => Ok(Some(seat)),
             None => Err(Refusal::too_many_of_user(&self.shared.params)),

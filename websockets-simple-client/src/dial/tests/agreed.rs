@@ -93,7 +93,8 @@ async fn a_101_that_is_not_for_this_request_is_none() {
 
 #[tokio::test]
 async fn an_extension_that_was_not_offered_is_not_accepted() {
-    let deflate = |head: String| head.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    let deflate =
+        |head: String| head.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
     assert_eq!(why(deflate).await, "it uses an extension that was not offered");
 }
 

@@ -71,7 +71,8 @@ fn a_host_header_of_ones_own_is_sent_once_and_in_the_first_place() {
 
 #[test]
 fn headers_of_ones_own_do_not_take_the_port_from_the_host() {
-    let params = ClientParams::new("localhost", 9000).header("X-Forwarded-Host", "elsewhere").header("X-A", "");
+    let params =
+        ClientParams::new("localhost", 9000).header("X-Forwarded-Host", "elsewhere").header("X-A", "");
     assert_eq!(host(params), "localhost:9000");
 }
 

@@ -56,7 +56,10 @@ async fn bare_words_that_quote_the_token_do_not_reach_the_error() {
 #[tokio::test]
 async fn words_that_begin_like_http_are_words() {
     assert_eq!(message(refusal(Compatibility::DotNetV6, b"Hands off").await), "Hands off");
-    assert_eq!(message(refusal(Compatibility::DotNetV6, b"HTTP is not for you").await), "HTTP is not for you");
+    assert_eq!(
+        message(refusal(Compatibility::DotNetV6, b"HTTP is not for you").await),
+        "HTTP is not for you"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,5 +90,8 @@ async fn a_server_that_never_ends_its_words_is_cut_off() {
 async fn a_dotnet_v6_server_gets_the_token_as_the_path_and_no_authorization() {
     let adapt = |params: ClientParams| params.compatibility(Compatibility::DotNetV6).token("a b/c");
     let (head, _) = exchange(adapt, |_| Vec::new()).await;
-    assert!(head.starts_with("GET /a%20b/c HTTP/1.1\r\n") && value(&head, "Authorization").is_none(), "{head}");
+    assert!(
+        head.starts_with("GET /a%20b/c HTTP/1.1\r\n") && value(&head, "Authorization").is_none(),
+        "{head}"
+    );
 }

@@ -26,7 +26,11 @@ async fn a_marked_101_is_a_refusal_with_the_text_that_follows() {
     let said = text("nobody knows you");
     for token in [Some(SECRET), None] {
         assert_eq!(message(outcome(token, MARK, &[&said, CLOSE_1008]).await), "nobody knows you");
-        assert_eq!(message(outcome(token, MARK, &[&said]).await), "nobody knows you", "no Close, just an end");
+        assert_eq!(
+            message(outcome(token, MARK, &[&said]).await),
+            "nobody knows you",
+            "no Close, just an end"
+        );
         assert_eq!(message(outcome(token, MARK, &[]).await), "");
     }
 }
@@ -91,7 +95,9 @@ async fn whoever_shows_no_token_is_not_refused_by_a_close_but_closed() {
 async fn other_frames_behind_a_101_are_left_to_the_connection() {
     let going_away = b"\x88\x02\x03\xe9".to_vec();
     let masked = b"\x81\x81abcdx".to_vec();
-    for frames in [text("Connected Successfully"), going_away, masked, b"\x89\0".to_vec(), b"\x81\x05he".to_vec()] {
+    for frames in
+        [text("Connected Successfully"), going_away, masked, b"\x89\0".to_vec(), b"\x81\x05he".to_vec()]
+    {
         let dialed = outcome(Some(SECRET), "", &[&frames]).await.ok().unwrap();
         assert_eq!(dialed.leftover, frames, "they are handed on as they came");
     }

@@ -39,8 +39,14 @@ async fn another_refusal_keeps_status_body_and_when_to_try_again() {
         let ConnectError::Rejected { status, body, retry_after } = refused else { panic!("{refused:?}") };
         assert_eq!((status, body.as_str(), retry_after), (503, "too many", expected), "{header}");
     }
-    assert!(matches!(error(response("200 OK", "", "hello")).await, ConnectError::Rejected { status: 200, .. }));
-    assert!(matches!(error(response("400 Bad Request", "", "x")).await, ConnectError::Rejected { status: 400, .. }));
+    assert!(matches!(
+        error(response("200 OK", "", "hello")).await,
+        ConnectError::Rejected { status: 200, .. }
+    ));
+    assert!(matches!(
+        error(response("400 Bad Request", "", "x")).await,
+        ConnectError::Rejected { status: 400, .. }
+    ));
 }
 
 #[tokio::test]
@@ -226,7 +232,8 @@ async fn a_token_that_the_server_quotes_is_in_no_error() {
             let answer = |head: &str| {
                 let line = head.lines().find(|line| line.contains(SECRET) || line.contains("bearer."));
                 // What the server was shown, and the token as it may know it otherwise.
-                let shown = line.unwrap().trim_start_matches("GET /").trim_end_matches(" HTTP/1.1").to_owned();
+                let shown =
+                    line.unwrap().trim_start_matches("GET /").trim_end_matches(" HTTP/1.1").to_owned();
                 format!("{before}{shown} {SECRET}{after}").into_bytes()
             };
             let (_, dialed) = exchange(params, answer).await;
