@@ -14,8 +14,8 @@ use crate::{
     Endpoint, Event, Identity,
     error::StartError,
     event::ServerEventKind,
-    server::{InSession, Run, Shared, StopReport},
     session::{self, Arrival},
+    shared::{InSession, Run, Shared, StopReport},
 };
 
 /// Refusals beyond the limit that are answered at the same time; more are hung up on.

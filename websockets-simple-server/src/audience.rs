@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{Delivery, EncodeError, IntoMessage, encode};
 
-use crate::{Connection, ConnectionId, Identity, connection::Inner, server::Shared};
+use crate::{Connection, ConnectionId, Identity, connection::Inner, shared::Shared};
 
 /// Some connections of a server, to send to or to look at. Whom it means is decided when it is used.
 #[must_use = "an audience does nothing until a message is sent to it"]

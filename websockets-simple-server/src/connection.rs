@@ -12,7 +12,7 @@ use websockets_simple_core::{
     CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
 };
 
-use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, server::Shared};
+use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, shared::Shared};
 
 /// Identifies a connection of this process.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -7,7 +7,7 @@ use websockets_simple_core::{
     ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, EventId, Flow, MessageEvent, Observable,
 };
 
-use crate::{Connection, Identity, User, UserId, server::StopReport};
+use crate::{Connection, Identity, User, UserId, shared::StopReport};
 
 /// An event of a server.
 ///

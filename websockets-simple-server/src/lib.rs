@@ -51,6 +51,7 @@ mod refusal;
 mod registry;
 mod server;
 mod session;
+mod shared;
 #[cfg(feature = "tls")]
 mod tls;
 mod user_service;
@@ -66,7 +67,8 @@ pub use head::RequestHead;
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
-pub use server::{ConnectedUser, Inbound, Server, StopReport, WebsocketServer, WebsocketServerAuth};
+pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
+pub use shared::StopReport;
 #[cfg(feature = "tls")]
 pub use tls::{ServerTls, TlsError};
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};

@@ -3,28 +3,21 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
-    CloseCode, Delivery, EncodeError, EndedBy, Events, Flusher, Handler, IntoMessage, LinkConfig, Message,
-    Side, SubscribeOptions, Subscription, Subscriptions, current_owner, new_owner,
+    CloseCode, Delivery, EncodeError, Events, Handler, IntoMessage, Message, SubscribeOptions, Subscription,
+    current_owner,
 };
 
 use crate::{
     Anonymous, Connection, ConnectionId, Event, Identity, ServerParams, User, UserId, UserService, accept,
     admission::{Admission, Everyone, KnownUsers},
     audience::{Audience, Whom},
-    connection::Inner,
     error::StartError,
     event::ServerEventKind,
-    limits::Slots,
-    registry::Registry,
+    shared::{Life, Shared, StopReport, WaitingInside},
 };
 
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
@@ -89,67 +82,6 @@ pub enum Inbound {
     Drop,
     /// The connection is closed with this code and reason.
     Refuse(CloseCode, String),
-}
-
-type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
-
-/// How a stop went: how many connections ended which way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct StopReport {
-    /// Ended in order: both sides said Close.
-    pub clean: usize,
-    /// Ended without the peer's Close.
-    pub unclean: usize,
-    /// Still had a handler at work at the deadline, which was dropped.
-    pub dropped: usize,
-}
-
-/// What all handles of a server, its connections and its tasks share.
-pub(crate) struct Shared<I: Identity> {
-    pub(crate) params: ServerParams,
-    pub(crate) admission: Box<dyn Admission<I>>,
-    pub(crate) registry: Arc<Registry<I>>,
-    pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
-    pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
-    pub(crate) link: Arc<LinkConfig>,
-    pub(crate) slots: Arc<Slots>,
-    pub(crate) inbound: OnceLock<Box<Hook<I>>>,
-    pub(crate) owner: u64,
-    pub(crate) tally: Tally,
-    next_id: AtomicU64,
-    handles: AtomicUsize,
-    life: Mutex<Life>,
-    /// Ports that endpoints with port 0 were given.
-    bound: Mutex<Vec<SocketAddr>>,
-}
-
-/// Counts that a stop waits for and reports.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) clean: AtomicUsize,
-    pub(crate) unclean: AtomicUsize,
-    pub(crate) dropped: AtomicUsize,
-    /// Tasks of connections, handshakes included.
-    pub(crate) sessions: AtomicUsize,
-    /// Handlers that wait for the stop themselves.
-    pub(crate) waiting_inside: AtomicUsize,
-    /// Rings when one of the two above changes.
-    pub(crate) changed: Notify,
-}
-
-enum Life {
-    Stopped,
-    Starting,
-    Running(Run),
-}
-
-/// One run of the server, from start to stop.
-#[derive(Clone)]
-pub(crate) struct Run {
-    pub(crate) stop: CancellationToken,
-    pub(crate) addrs: Vec<SocketAddr>,
-    pub(crate) report: watch::Receiver<Option<StopReport>>,
 }
 
 impl WebsocketServer {
@@ -219,34 +151,7 @@ pub struct ConnectedUser<T: UserId> {
 
 impl<I: Identity> Server<I> {
     fn with_admission(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
-        let limits = &params.limits;
-        let mut link = LinkConfig::new(Side::Server);
-        link.message_size = limits.message_size;
-        link.heartbeat = params.heartbeat;
-        link.ping_text = params.compatibility.ping_text();
-        link.messages_per_second = limits.messages_per_second;
-        link.bytes_per_second = limits.bytes_per_second;
-        link.idle = limits.idle;
-        link.close_timeout = params.close_timeout;
-        let workers =
-            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
-        let shared = Shared {
-            slots: Slots::new(limits),
-            params,
-            admission,
-            registry: Arc::new(Registry::new()),
-            subscriptions: Arc::new(Subscriptions::new()),
-            flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
-            link: Arc::new(link),
-            inbound: OnceLock::new(),
-            owner: new_owner(),
-            tally: Tally::default(),
-            next_id: AtomicU64::new(1),
-            handles: AtomicUsize::new(1),
-            life: Mutex::new(Life::Stopped),
-            bound: Mutex::new(Vec::new()),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(params, admission)) }
     }
 
     pub(crate) fn of(shared: &Arc<Shared<I>>) -> Self {
@@ -433,109 +338,6 @@ impl<I: Identity> Server<I> {
     /// When the value has no form on the wire.
     pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, EncodeError> {
         self.to_all().send(message)
-    }
-}
-
-impl<I: Identity> Shared<I> {
-    pub(crate) fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) -> Option<Run> {
-        match &*self.life() {
-            Life::Running(run) => Some(run.clone()),
-            Life::Stopped | Life::Starting => None,
-        }
-    }
-
-    pub(crate) fn has_stopped(&self) {
-        *self.life() = Life::Stopped;
-    }
-
-    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Closes everybody: the server stops.
-    pub(crate) fn close_all(&self) {
-        for connection in self.registry.all().iter() {
-            connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
-        }
-    }
-
-    /// Drops the handlers of everybody who is left.
-    pub(crate) fn kill_all(&self) {
-        for connection in self.registry.all().iter().chain(self.registry.draining().iter()) {
-            connection.0.line.kill();
-        }
-    }
-}
-
-impl Tally {
-    /// Counts the end of a connection during a stop.
-    pub(crate) fn count(&self, killed: bool, clean: bool) {
-        let ended = match (killed, clean) {
-            (true, _) => &self.dropped,
-            (false, true) => &self.clean,
-            (false, false) => &self.unclean,
-        };
-        ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_report(&self) -> StopReport {
-        StopReport {
-            clean: self.clean.swap(0, Ordering::Relaxed),
-            unclean: self.unclean.swap(0, Ordering::Relaxed),
-            dropped: self.dropped.swap(0, Ordering::Relaxed),
-        }
-    }
-
-    /// Resolves when nothing is at work but handlers that wait for this.
-    pub(crate) async fn at_rest(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.sessions.load(Ordering::Acquire) <= self.waiting_inside.load(Ordering::Acquire) {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-/// Counts a task of a connection while it lives, also through a panic.
-pub(crate) struct InSession<I: Identity>(Arc<Shared<I>>);
-
-impl<I: Identity> InSession<I> {
-    pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
-        shared.tally.sessions.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl<I: Identity> Drop for InSession<I> {
-    fn drop(&mut self) {
-        self.0.tally.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.0.tally.changed.notify_waiters();
-    }
-}
-
-struct WaitingInside<'a>(&'a Tally);
-
-impl<'a> WaitingInside<'a> {
-    fn new(tally: &'a Tally) -> Self {
-        tally.waiting_inside.fetch_add(1, Ordering::AcqRel);
-        tally.changed.notify_waiters();
-        Self(tally)
-    }
-}
-
-impl Drop for WaitingInside<'_> {
-    fn drop(&mut self) {
-        self.0.waiting_inside.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     limits::{Full, SlotPermit},
     refusal::Refusal,
     registry::{Registered, Seat},
-    server::Shared,
+    shared::Shared,
 };
 
 /// How long a handshake may still take once the server stops: enough to say so.

@@ -1,0 +1,216 @@
+//! What a server's handles, connections and tasks share, and what a stop waits for.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use websockets_simple_core::{
+    CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
+};
+
+use crate::{
+    Connection, ConnectionId, Event, Identity, Inbound, ServerParams, admission::Admission,
+    connection::Inner, limits::Slots, registry::Registry,
+};
+
+type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
+
+/// How a stop went: how many connections ended which way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Ended in order: both sides said Close.
+    pub clean: usize,
+    /// Ended without the peer's Close.
+    pub unclean: usize,
+    /// Still had a handler at work at the deadline, which was dropped.
+    pub dropped: usize,
+}
+
+/// What all handles of a server, its connections and its tasks share.
+pub(crate) struct Shared<I: Identity> {
+    pub(crate) params: ServerParams,
+    pub(crate) admission: Box<dyn Admission<I>>,
+    pub(crate) registry: Arc<Registry<I>>,
+    pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
+    pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
+    pub(crate) link: Arc<LinkConfig>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) inbound: OnceLock<Box<Hook<I>>>,
+    pub(crate) owner: u64,
+    pub(crate) tally: Tally,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) handles: AtomicUsize,
+    pub(crate) life: Mutex<Life>,
+    /// Ports that endpoints with port 0 were given.
+    bound: Mutex<Vec<SocketAddr>>,
+}
+
+/// Counts that a stop waits for and reports.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) clean: AtomicUsize,
+    pub(crate) unclean: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
+    /// Tasks of connections, handshakes included.
+    pub(crate) sessions: AtomicUsize,
+    /// Handlers that wait for the stop themselves.
+    pub(crate) waiting_inside: AtomicUsize,
+    /// Rings when one of the two above changes.
+    pub(crate) changed: Notify,
+}
+
+pub(crate) enum Life {
+    Stopped,
+    Starting,
+    Running(Run),
+}
+
+/// One run of the server, from start to stop.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) stop: CancellationToken,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) report: watch::Receiver<Option<StopReport>>,
+}
+
+impl<I: Identity> Shared<I> {
+    /// A server at rest with one handle.
+    pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
+        let limits = &params.limits;
+        let mut link = LinkConfig::new(Side::Server);
+        link.message_size = limits.message_size;
+        link.heartbeat = params.heartbeat;
+        link.ping_text = params.compatibility.ping_text();
+        link.messages_per_second = limits.messages_per_second;
+        link.bytes_per_second = limits.bytes_per_second;
+        link.idle = limits.idle;
+        link.close_timeout = params.close_timeout;
+        let workers =
+            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        Self {
+            slots: Slots::new(limits),
+            params,
+            admission,
+            registry: Arc::new(Registry::new()),
+            subscriptions: Arc::new(Subscriptions::new()),
+            flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
+            link: Arc::new(link),
+            inbound: OnceLock::new(),
+            owner: new_owner(),
+            tally: Tally::default(),
+            next_id: AtomicU64::new(1),
+            handles: AtomicUsize::new(1),
+            life: Mutex::new(Life::Stopped),
+            bound: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn run(&self) -> Option<Run> {
+        match &*self.life() {
+            Life::Running(run) => Some(run.clone()),
+            Life::Stopped | Life::Starting => None,
+        }
+    }
+
+    pub(crate) fn has_stopped(&self) {
+        *self.life() = Life::Stopped;
+    }
+
+    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes everybody: the server stops.
+    pub(crate) fn close_all(&self) {
+        for connection in self.registry.all().iter() {
+            connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+        }
+    }
+
+    /// Drops the handlers of everybody who is left.
+    pub(crate) fn kill_all(&self) {
+        for connection in self.registry.all().iter().chain(self.registry.draining().iter()) {
+            connection.0.line.kill();
+        }
+    }
+}
+
+impl Tally {
+    /// Counts the end of a connection during a stop.
+    pub(crate) fn count(&self, killed: bool, clean: bool) {
+        let ended = match (killed, clean) {
+            (true, _) => &self.dropped,
+            (false, true) => &self.clean,
+            (false, false) => &self.unclean,
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_report(&self) -> StopReport {
+        StopReport {
+            clean: self.clean.swap(0, Ordering::Relaxed),
+            unclean: self.unclean.swap(0, Ordering::Relaxed),
+            dropped: self.dropped.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Resolves when nothing is at work but handlers that wait for this.
+    pub(crate) async fn at_rest(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.sessions.load(Ordering::Acquire) <= self.waiting_inside.load(Ordering::Acquire) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Counts a task of a connection while it lives, also through a panic.
+pub(crate) struct InSession<I: Identity>(Arc<Shared<I>>);
+
+impl<I: Identity> InSession<I> {
+    pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
+        shared.tally.sessions.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl<I: Identity> Drop for InSession<I> {
+    fn drop(&mut self) {
+        self.0.tally.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.0.tally.changed.notify_waiters();
+    }
+}
+
+/// Counts a handler that waits for the stop itself.
+pub(crate) struct WaitingInside<'a>(&'a Tally);
+
+impl<'a> WaitingInside<'a> {
+    pub(crate) fn new(tally: &'a Tally) -> Self {
+        tally.waiting_inside.fetch_add(1, Ordering::AcqRel);
+        tally.changed.notify_waiters();
+        Self(tally)
+    }
+}
+
+impl Drop for WaitingInside<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_inside.fetch_sub(1, Ordering::AcqRel);
+    }
+}
