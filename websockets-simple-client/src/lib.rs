@@ -28,6 +28,7 @@ mod dial;
 mod error;
 mod event;
 mod params;
+mod session;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    CloseCode, Disconnect, EndedBy, ErrorStage, EventError, Heartbeat, Message, Moment, Side,
+    CloseCode, Disconnect, EndedBy, ErrorStage, EventError, Heartbeat, Message, Moment,
     closing::Closing,
     delivery::{Delivery, Recipient},
     engine::{Engine, Fault, Step},
@@ -29,6 +29,10 @@ use crate::{
     transport::{ReadNow, Transport},
 };
 
+pub use config::LinkConfig;
+
+mod config;
+
 /// Size of the buffer that each worker thread lends to its links, one read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -37,56 +41,6 @@ const READS_PER_TURN: usize = 4;
 
 /// What the .NET library tells a peer that it gives up.
 const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
-
-/// How a link behaves. Shared by all links of one end.
-#[derive(Clone, Debug)]
-pub struct LinkConfig {
-    /// Which end this is.
-    pub side: Side,
-    /// Largest message accepted, in payload bytes.
-    pub message_size: usize,
-    /// How the peer is kept honest.
-    pub heartbeat: Heartbeat,
-    /// The text of a ping in text mode.
-    pub ping_text: &'static str,
-    /// Whether a text `ping` is answered and swallowed.
-    pub answers_text_ping: bool,
-    /// Messages per second before the peer is closed with 1008.
-    pub messages_per_second: Option<u32>,
-    /// Bytes per second before the peer is closed with 1008.
-    pub bytes_per_second: Option<u64>,
-    /// Time without a data message before the peer is closed with 4002.
-    pub idle: Option<Duration>,
-    /// Time for queued messages to leave and the peer to answer our Close.
-    pub close_timeout: Duration,
-    /// Bytes of messages the handler has not taken, beyond which nothing more is read.
-    pub read_ahead: usize,
-    /// Whether text may be cut inside a character, as a .NET v6 server does.
-    pub repairs_text: bool,
-    /// Whether the peer needs a second Close.
-    pub closes_twice: bool,
-}
-
-impl LinkConfig {
-    /// What a side does when nothing else was asked for: no rate or idle limit.
-    #[must_use]
-    pub fn new(side: Side) -> Self {
-        Self {
-            side,
-            message_size: 1024 * 1024,
-            heartbeat: Heartbeat::off(),
-            ping_text: "ping",
-            answers_text_ping: side == Side::Client,
-            messages_per_second: None,
-            bytes_per_second: None,
-            idle: None,
-            close_timeout: Duration::from_secs(5),
-            read_ahead: 64 * 1024,
-            repairs_text: false,
-            closes_twice: false,
-        }
-    }
-}
 
 /// See the module.
 pub struct Link<R: Recipient> {

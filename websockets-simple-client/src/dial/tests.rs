@@ -14,6 +14,7 @@ mod agreed;
 mod asked;
 mod dotnet;
 mod farewells;
+mod reached;
 mod refused;
 #[cfg(feature = "tls")]
 mod secured;

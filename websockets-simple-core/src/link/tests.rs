@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{OutboxConfig, OverflowPolicy, delivery::Handling};
+use crate::{OutboxConfig, OverflowPolicy, Side, delivery::Handling};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;

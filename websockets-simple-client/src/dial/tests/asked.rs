@@ -48,6 +48,8 @@ fn a_host_header_has_the_port_unless_it_is_the_usual_one() {
     assert_eq!(host(ClientParams::new("example.org", 443)), "example.org:443");
     assert_eq!(host(ClientParams::new("example.org", 80).secured(true)), "example.org:80");
     assert_eq!(host(ClientParams::new("127.0.0.1", 9000)), "127.0.0.1:9000");
+    assert_eq!(host(ClientParams::url("wss://example.org:443/").unwrap()), "example.org");
+    assert_eq!(host(ClientParams::new("bücher.example", 8080)), "xn--bcher-kva.example:8080");
 }
 
 #[test]
@@ -74,6 +76,21 @@ fn headers_of_ones_own_do_not_take_the_port_from_the_host() {
     let params =
         ClientParams::new("localhost", 9000).header("X-Forwarded-Host", "elsewhere").header("X-A", "");
     assert_eq!(host(params), "localhost:9000");
+}
+
+#[test]
+fn each_placement_shows_the_token_in_one_place_only() {
+    for (placement, line) in [
+        (TokenPlacement::Header, "Authorization: Bearer secret-7\r\n"),
+        (TokenPlacement::Path, "GET /secret-7?a=b HTTP/1.1\r\n"),
+        (TokenPlacement::Query, "GET /room?a=b&token=secret-7 HTTP/1.1\r\n"),
+        (TokenPlacement::Subprotocol, "Sec-WebSocket-Protocol: chat, bearer.c2VjcmV0LTc\r\n"),
+    ] {
+        let params = ClientParams::new("h", 1).path("/room").query("a", "b").subprotocol("chat");
+        let head = head(params.token(SECRET).token_placement(placement));
+        assert!(head.contains(line), "{placement:?}: {head}");
+        assert_eq!(head.matches(SECRET).count() + head.matches("c2VjcmV0LTc").count(), 1, "{head}");
+    }
 }
 
 #[tokio::test]

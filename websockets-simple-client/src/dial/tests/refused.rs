@@ -185,38 +185,6 @@ async fn an_answer_that_drips_or_never_comes_hits_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn a_port_nobody_listens_on_cannot_be_connected_to() {
-    let (listener, params) = listener().await;
-    drop(listener);
-    let refused = dial(params).await.err().unwrap();
-    let ConnectError::Connect(source) = &refused else { panic!("{refused:?}") };
-    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
-    assert_eq!(refused.to_string(), "cannot connect");
-}
-
-#[tokio::test]
-async fn a_name_that_does_not_exist_cannot_be_resolved() {
-    let params = ClientParams::new("no-such-host.invalid", 80).connect_timeout(Duration::from_secs(60));
-    let unknown = dial(params).await.err().unwrap();
-    assert!(matches!(unknown, ConnectError::Resolve(_)), "{unknown:?}");
-}
-
-#[tokio::test]
-async fn a_name_with_several_addresses_is_tried_until_one_answers() {
-    let (listener, _) = listener().await;
-    let port = listener.local_addr().unwrap().port();
-    let server = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let head = read_head(&mut stream).await;
-        stream.write_all(switching(&accept_key(&head), "").as_bytes()).await.unwrap();
-        head
-    };
-    let (head, dialed) = tokio::join!(server, dial(ClientParams::new("localhost", port)));
-    assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{port}"));
-    assert_eq!(dialed.ok().unwrap().facts.peer_addr, listener.local_addr().unwrap());
-}
-
-#[tokio::test]
 async fn a_token_that_the_server_quotes_is_in_no_error() {
     let placements =
         [TokenPlacement::Header, TokenPlacement::Path, TokenPlacement::Query, TokenPlacement::Subprotocol];
@@ -243,4 +211,41 @@ async fn a_token_that_the_server_quotes_is_in_no_error() {
             assert!(seen.contains("***"), "{placement:?}: {seen}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_token_is_recognized_as_it_was_encoded_and_where_a_body_is_cut_within_it() {
+    for (placement, shown) in [
+        (TokenPlacement::Path, "sec/ret+é 7"),
+        (TokenPlacement::Path, "sec/ret+%C3%A9%207"),
+        (TokenPlacement::Query, "sec%2Fret%2B%C3%A9+7"),
+        (TokenPlacement::Subprotocol, "c2VjL3JldCvDqSA3"),
+    ] {
+        let bodies = [
+            format!("Content-Length: {}\r\n\r\n{shown} is unknown", shown.len() + 11),
+            format!("Content-Length: 9000\r\n\r\n{}{shown}", "y".repeat(4096 - 7)),
+            // The last byte is half a character, where the token has one there.
+            format!("\r\n{}{shown}", "y".repeat(4096 - 9)),
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{shown}\r\n0\r\n\r\n", shown.len()),
+            format!("Transfer-Encoding: chunked\r\n\r\nff\r\n{}", &shown[..8]),
+        ];
+        let bodies = bodies.iter().map(|body| format!("HTTP/1.1 401 No\r\n{body}"));
+        let others = [
+            format!("HTTP/1.1 301 Go\r\nLocation: https://h/?token={shown}&x\r\n\r\n"),
+            format!("GET /{}{shown} HTTP/1.1\r\n", "y".repeat(50)),
+        ];
+        for answer in bodies.chain(others) {
+            let with = |params: ClientParams| params.token("sec/ret+é 7").token_placement(placement);
+            let error = exchange(with, |_| answer.into_bytes()).await.1.err().unwrap();
+            let seen = format!("{error} {error:?}");
+            assert!(!seen.contains(&shown[..5]), "{placement:?}: {seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_too_short_to_be_told_from_text_leaves_texts_alone() {
+    let answer = response("401 No", "", "not authorized").into_bytes();
+    let error = exchange(|params| params.token("not"), |_| answer).await.1.err().unwrap();
+    assert!(matches!(error, ConnectError::Unauthorized { message } if message == "not authorized"));
 }

@@ -1,0 +1,104 @@
+//! Which address is connected to, and how.
+
+use super::*;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("this takes too long")
+}
+
+async fn address() -> (TcpListener, SocketAddr) {
+    let (listener, _) = listener().await;
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_does_not_keep_from_the_next_one() {
+    let (_, dead) = address().await;
+    let (_listener, alive) = address().await;
+    let stream = within(connect_to_first(vec![dead, alive], None, None)).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), alive);
+    let error = within(connect_to_first(vec![dead, dead], None, None)).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
+    // The queue of this listener is full, so that its system answers no further attempt.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let silent = full.local_addr().unwrap();
+    let mut filling = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent)).await
+    {
+        filling.push(stream.unwrap());
+        assert!(filling.len() < 100, "the queue never fills");
+    }
+    let (_listener, alive) = address().await;
+    let begun = Instant::now();
+    let stream = within(connect_to_first(vec![silent, alive], None, None)).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), alive);
+    assert!(begun.elapsed() >= STAGGER);
+}
+
+#[tokio::test]
+async fn buffer_sizes_reach_the_socket_and_small_writes_are_not_held_back() {
+    let (_listener, address) = address().await;
+    let given = within(connect_to(address, Some(20_000), Some(30_000))).await.unwrap();
+    assert!(given.nodelay().unwrap());
+    let usual = within(connect_to(address, None, None)).await.unwrap();
+    let sizes = |stream: TcpStream| {
+        let socket = tokio::net::TcpSocket::from_std_stream(stream.into_std().unwrap());
+        (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap())
+    };
+    let (given, usual) = (sizes(given), sizes(usual));
+    // Systems round what they are given; Linux doubles it.
+    assert!(given.0 >= 20_000 && given.0 < usual.0, "{given:?} {usual:?}");
+    assert!(given.1 >= 30_000 && given.1 < usual.1, "{given:?} {usual:?}");
+}
+
+#[tokio::test]
+async fn a_dial_that_is_dropped_closes_its_socket() {
+    let (listener, params) = listener().await;
+    let dialing = tokio::spawn(dial(params));
+    let (mut stream, _) = within(listener.accept()).await.unwrap();
+    within(read_head(&mut stream)).await;
+    dialing.abort();
+    assert_eq!(within(stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_port_nobody_listens_on_cannot_be_connected_to() {
+    let (listener, params) = listener().await;
+    drop(listener);
+    let refused = dial(params).await.err().unwrap();
+    let ConnectError::Connect(source) = &refused else { panic!("{refused:?}") };
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.to_string(), "cannot connect");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_cannot_be_resolved() {
+    // A label of more than 63 bytes is refused by every resolver without asking anybody.
+    let nowhere = ClientParams::new(format!("{}.invalid", "a".repeat(64)), 80);
+    let unknown = dial(nowhere).await.err().unwrap();
+    assert!(matches!(unknown, ConnectError::Resolve(_)), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_name_with_several_addresses_is_tried_until_one_answers() {
+    let (listener, address) = address().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut stream).await;
+        stream.write_all(switching(&accept_key(&head), "").as_bytes()).await.unwrap();
+        head
+    };
+    let (head, dialed) = tokio::join!(server, dial(ClientParams::new("localhost", address.port())));
+    assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{}", address.port()));
+    assert_eq!(dialed.ok().unwrap().facts.peer_addr, address);
+}

@@ -1,0 +1,239 @@
+//! One connection of a client, from the right to connect to the last event.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use websockets_simple_core::{
+    CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent,
+    ErrorStage, EventError, Handling, Line, Link, LinkConfig, Message, MessageEvent, Moment, Narrator,
+    OutboxConfig, Recipient, Side, Subscriptions, new_owner,
+};
+
+use crate::{
+    ClientConnection, ClientEvent, ConnectError, ParamsError,
+    connection::Inner,
+    dial::{Dialed, Dialer},
+    params::Plan,
+};
+
+pub(crate) struct Shared {
+    pub(crate) plan: Plan,
+    pub(crate) dialer: Dialer,
+    pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
+    pub(crate) owner: u64,
+    link: Arc<LinkConfig>,
+    life: Mutex<Life>,
+}
+
+pub(crate) enum Life {
+    Idle,
+    Connecting,
+    Connected(Session),
+}
+
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) connection: ClientConnection,
+    /// True once the data may flow: at once, or after the success text of a .NET v6 server.
+    pub(crate) ready: watch::Receiver<bool>,
+    /// True once the end was told.
+    pub(crate) over: watch::Receiver<bool>,
+}
+
+/// The right to connect; given back when it is dropped unused.
+pub(crate) struct Connecting {
+    shared: Arc<Shared>,
+    used: bool,
+}
+
+impl Connecting {
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
+        let mut life = shared.life();
+        if !matches!(*life, Life::Idle) {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        *life = Life::Connecting;
+        shared.subscriptions.lift_bounds(false);
+        Ok(Self { shared: Arc::clone(shared), used: false })
+    }
+
+    /// Starts the connection's task.
+    pub(crate) fn open(mut self, dialed: Dialed) -> Session {
+        self.used = true;
+        let shared = &self.shared;
+        let plan = &shared.plan;
+        let compatibility = plan.compatibility();
+        let Dialed { stream, leftover, facts } = dialed;
+        let config = OutboxConfig {
+            capacity: plan.outbox_bytes(),
+            policy: plan.overflow(),
+            frame_pause: compatibility.frame_pause(),
+            first_frame_pause: compatibility.first_frame_pause(),
+        };
+        let line = Line::new(Side::Client, config);
+        let connection = ClientConnection(Arc::new(Inner {
+            line,
+            facts,
+            subscriptions: Arc::clone(&shared.subscriptions),
+            since: chrono::Utc::now(),
+        }));
+        let waits = compatibility == Compatibility::DotNetV6;
+        let (ready_sender, ready) = watch::channel(!waits);
+        let (over_sender, over) = watch::channel(false);
+        let session = Session { connection: connection.clone(), ready, over };
+        *shared.life() = Life::Connected(session.clone());
+        let told = Told {
+            narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
+            connection: connection.clone(),
+            shared: Arc::clone(shared),
+            ready: Some(ready_sender),
+        };
+        let heartbeat = plan.heartbeat();
+        let transport = stream.into_transport();
+        let link = Arc::clone(&shared.link);
+        let link =
+            Link::new(transport, Bytes::from(leftover), Arc::clone(&connection.0), link, heartbeat, told);
+        // The task ends by itself within the close timeout of a close, which the last handle asks for.
+        tokio::spawn(async move {
+            link.run().await;
+            let _ = over_sender.send(true);
+        });
+        session
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if !self.used {
+            *self.shared.life() = Life::Idle;
+        }
+    }
+}
+
+/// Closes a connection that nobody was given.
+pub(crate) struct Unused(pub(crate) Option<ClientConnection>);
+
+impl Unused {
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.close(CloseCode::GOING_AWAY, "");
+        }
+    }
+}
+
+/// Tells the events of a connection.
+struct Told {
+    narrator: Narrator<ClientEvent>,
+    connection: ClientConnection,
+    shared: Arc<Shared>,
+    ready: Option<watch::Sender<bool>>,
+}
+
+impl Recipient for Told {
+    type Connection = Inner;
+
+    fn owner(&self) -> u64 {
+        self.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
+    }
+
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+        if let Some(ready) = &self.ready {
+            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+        self.narrator.tell(self.message(Direction::Received, message, 0, at))
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+        self.narrator.tell(self.message(Direction::Sent, message, missed, at))
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+        let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
+        self.narrator.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        let connection = &self.connection;
+        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+    }
+
+    fn released(&mut self) {
+        self.ready = None;
+        // From here on the client may connect again, also from the handler that is told of this end.
+        *self.shared.life() = Life::Idle;
+    }
+
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+        self.narrator
+            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
+    }
+}
+
+impl Told {
+    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> ClientEvent {
+        ClientEvent::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+fn happened(kind: ConnectionEventKind<ClientConnection>, at: Moment) -> ClientEvent {
+    ClientEvent::Connection(ConnectionEvent::new(kind, at.utc))
+}
+
+impl Shared {
+    /// A client that is not connected.
+    pub(crate) fn new(plan: Plan) -> Result<Self, ParamsError> {
+        let compatibility = plan.compatibility();
+        let mut link = LinkConfig::new(Side::Client);
+        link.message_size = plan.message_size();
+        link.heartbeat = plan.heartbeat();
+        link.close_timeout = plan.close_timeout();
+        link.repairs_text = compatibility.repairs_text();
+        link.closes_twice = compatibility.closes_twice();
+        let dialer = Dialer::new(&plan)?;
+        Ok(Self {
+            plan,
+            dialer,
+            subscriptions: Arc::new(Subscriptions::new()),
+            owner: new_owner(),
+            link: Arc::new(link),
+            life: Mutex::new(Life::Idle),
+        })
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn session(&self) -> Option<Session> {
+        match &*self.life() {
+            Life::Connected(session) => Some(session.clone()),
+            Life::Idle | Life::Connecting => None,
+        }
+    }
+
+    pub(crate) async fn tell(&self, kind: ConnectionEventKind<ClientConnection>) {
+        if let Some(telling) = self.subscriptions.tell(happened(kind, Moment::now())) {
+            telling.await;
+        }
+    }
+
+    pub(crate) async fn tell_failure(&self, error: &ConnectError) {
+        let Some(stage) = error.stage() else { return };
+        let error = EventError::new(error.to_string());
+        let event = ClientEvent::Error(ErrorEvent::new(stage, error, None, None, Moment::now().utc));
+        if let Some(telling) = self.subscriptions.tell(event) {
+            telling.await;
+        }
+    }
+}
