@@ -7,7 +7,9 @@ pub mod traces;
 use std::{net::SocketAddr, time::Duration};
 
 use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
-use websockets_simple_server::{Event, Events, Identity, Message, Server};
+use websockets_simple_server::{
+    Connection, ConnectionEventKind, Disconnect, ErrorStage, Event, Events, Identity, Message, Server,
+};
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,6 +65,64 @@ pub async fn next<I: Identity, T>(
                 return picked;
             }
         }
+    })
+    .await
+}
+
+/// The next connection that is opened.
+///
+/// # Panics
+///
+/// When none is in time.
+pub async fn opened<I: Identity>(events: &mut Events<Event<I>>) -> Connection<I> {
+    next(events, |event| match event {
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Connected(connection) => Some(connection),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await
+}
+
+/// How the next connection that ends has ended.
+///
+/// # Panics
+///
+/// When none does in time.
+pub async fn ended<I: Identity>(events: &mut Events<Event<I>>) -> Disconnect {
+    next(events, |event| match event {
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Disconnected(_, end) => Some(end),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await
+}
+
+/// The next message that a server receives.
+///
+/// # Panics
+///
+/// When none comes in time.
+pub async fn received<I: Identity>(events: &mut Events<Event<I>>) -> Message {
+    next(events, |event| match event {
+        Event::Message(event) => Some(event.message),
+        _ => None,
+    })
+    .await
+}
+
+/// The stage of the next failure that a server tells.
+///
+/// # Panics
+///
+/// When none is told in time.
+pub async fn failed<I: Identity>(events: &mut Events<Event<I>>) -> ErrorStage {
+    next(events, |event| match event {
+        Event::Error(event) => Some(event.stage),
+        _ => None,
     })
     .await
 }

@@ -19,7 +19,7 @@ use websockets_simple_server::{
     Limits, MemoryUsers, ServerParams, SubscribeOptions, UnauthorizedDelivery, User, UserService,
     UserServiceError, WebsocketServerAuth,
 };
-use websockets_simple_tests::{next, params, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{failed, next, params, raw::RawPeer, started, text, within};
 
 fn users() -> MemoryUsers<i64> {
     let users = MemoryUsers::new();
@@ -152,11 +152,7 @@ async fn nothing_ever_fails_open() {
             Err(ConnectError::Rejected { status: 503, retry_after: Some(_), .. }) => {}
             other => panic!("{token}: {other:?}"),
         }
-        let stage = next(&mut events, |event| match event {
-            Event::Error(event) => Some(event.stage),
-            _ => None,
-        })
-        .await;
+        let stage = failed(&mut events).await;
         assert_eq!(stage, ErrorStage::UserService, "{token}");
     }
     assert_eq!(service.0.load(Ordering::SeqCst), 3);

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    Compatibility, Connection, ConnectionEventKind, DefaultPacket, Event, Events, Heartbeat, HeartbeatMode,
-    MemoryUsers, Message, Packet, ServerParams, User, WebsocketServerAuth,
+    Compatibility, ConnectionEventKind, DefaultPacket, Event, Events, Heartbeat, HeartbeatMode, MemoryUsers,
+    Message, Packet, ServerParams, User, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     connected,
     dotnet_v6_server::{DISCONNECT, DotNetV6Server, Manner},
-    message, next,
+    ended, message, next, opened,
     raw::{RawFrame, RawPeer},
-    started, text,
+    received, started, text,
     traces::{V6_AUTH_SERVER, V6_CLIENT, V6_CLOSING, V6_SERVER, bytes},
     within,
 };
@@ -37,17 +37,6 @@ async fn server(params: ServerParams) -> (WebsocketServerAuth<i64>, Told, std::n
     (server, events, addr)
 }
 
-async fn connection(events: &mut Told) -> Connection<User<i64>> {
-    next(events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await
-}
-
 /// A v6 client's own handshake, up to the success text.
 async fn client(addr: std::net::SocketAddr, request: &[u8]) -> RawPeer {
     let mut peer = RawPeer::connect(addr).await;
@@ -65,7 +54,7 @@ async fn every_recorded_handshake_of_the_v6_client_gets_its_user_in() {
     assert_eq!(requests.len(), 17);
     for request in &requests {
         let mut peer = client(addr, request).await;
-        assert_eq!(*connection(&mut events).await.user_id(), 7);
+        assert_eq!(*opened(&mut events).await.user_id(), 7);
         peer.frame(0x88, &1000_u16.to_be_bytes()).await;
         assert!(peer.rest().await.iter().any(|frame| frame.close_code() == Some(1000)));
     }
@@ -90,7 +79,7 @@ async fn the_first_frame_does_not_share_a_segment_with_the_101() {
 async fn frames_to_a_v6_client_leave_one_by_one() {
     let (_server, mut events, addr) = server(ServerParams::local()).await;
     let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
-    let connection = connection(&mut events).await;
+    let connection = opened(&mut events).await;
     let begun = tokio::time::Instant::now();
     for n in 0..20 {
         connection.send(Message::text(format!("{n}"))).await.unwrap();
@@ -105,15 +94,11 @@ async fn frames_to_a_v6_client_leave_one_by_one() {
 async fn recorded_frames_and_close_of_the_v6_client_are_understood() {
     let (server, mut events, addr) = server(ServerParams::local()).await;
     let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
-    connection(&mut events).await;
+    opened(&mut events).await;
     let recorded = bytes(V6_CLIENT, "recv");
     let packet = recorded.iter().find(|frame| frame.starts_with(b"\x81\xb7")).unwrap();
     peer.write(packet).await;
-    let received = next(&mut events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await;
+    let received = received(&mut events).await;
     let packet = received.try_packet::<DefaultPacket>().unwrap();
     assert_eq!(packet.data(), "x");
     assert_eq!(Message::json(&packet).unwrap(), received, "and goes back byte for byte");
@@ -138,20 +123,13 @@ async fn recorded_frames_and_close_of_the_v6_client_are_understood() {
 async fn a_v6_client_that_only_hangs_up_after_our_close_ended_in_order() {
     let (_server, mut events, addr) = server(ServerParams::local()).await;
     let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
-    connection(&mut events).await.close(websockets_simple_server::CloseCode::NORMAL, "Disconnect");
+    opened(&mut events).await.close(websockets_simple_server::CloseCode::NORMAL, "Disconnect");
     let close = peer.next().await.unwrap();
     let recorded = bytes(V6_CLOSING, "recv").into_iter().find(|bytes| bytes.starts_with(b"\x88")).unwrap();
     assert_eq!(recorded, DISCONNECT);
     assert_eq!((close.first, close.payload.as_slice()), (0x88, &DISCONNECT[2..]));
     drop(peer);
-    let end = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut events).await;
     assert!(end.clean, "{end:?}");
 }
 
@@ -172,11 +150,7 @@ async fn the_text_ping_is_spelled_as_recorded_and_any_pong_is_swallowed() {
         }
     }
     peer.text("a message").await;
-    let first = next(&mut events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await;
+    let first = received(&mut events).await;
     assert_eq!(first.as_text(), Some("a message"), "no pong surfaced");
     let mut rest = peer.rest().await.into_iter().map(|frame| frame.as_text());
     assert!(rest.any(|text| text == "No ping response - disconnected."));
@@ -254,13 +228,9 @@ async fn our_v6_ends_talk_to_each_other() {
     let (server, mut events, addr) = server(ServerParams::local()).await;
     let params = websockets_simple_tests::params(addr).token("tok").compatibility(Compatibility::DotNetV6);
     let client = connected(params).await;
-    connection(&mut events).await;
+    opened(&mut events).await;
     client.send("hello").await.unwrap();
-    let received = next(&mut events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await;
+    let received = received(&mut events).await;
     assert_eq!(received.packet::<DefaultPacket>().unwrap().data(), "hello");
     assert!(within(client.disconnect()).await.unwrap().clean);
     drop(server);

@@ -11,7 +11,7 @@ use websockets_simple_server::{
     Compatibility, ConnectionEventKind, Event, MemoryUsers, Message, ServerParams, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    next, params,
+    next, opened, params,
     raw::{RawFrame, RawPeer},
     started, text,
     traces::{V7_CLIENT, V7_SERVER, bytes},
@@ -38,14 +38,7 @@ async fn every_recorded_handshake_frame_and_close_of_the_v7_client_is_understood
         peer.write(request).await;
         assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
         assert_eq!(peer.next().await, Some(RawFrame::text("Connected Successfully")));
-        let connection = next(&mut events, |event| match event {
-            Event::Connection(event) => match event.kind {
-                ConnectionEventKind::Connected(connection) => Some(connection),
-                _ => None,
-            },
-            _ => None,
-        })
-        .await;
+        let connection = opened(&mut events).await;
         let target = String::from_utf8_lossy(request).split(' ').nth(1).unwrap().to_owned();
         assert_eq!(connection.channel(), target.split('?').next().unwrap(), "the path is the channel");
         for frame in bytes(V7_CLIENT, "recv").iter().filter(|frame| frame[0] != 0x8A) {

@@ -16,7 +16,9 @@ use websockets_simple_server::{
     HandshakeRequest, Heartbeat, HeartbeatMode, Limits, Message, OverflowPolicy, ServerParams, ServerTls,
     SubscribeOptions, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{
+    connected, ended, message, next, opened, params, raw::RawPeer, started, text, within,
+};
 
 fn error<I: websockets_simple_server::Identity>(
     event: Event<I>,
@@ -184,25 +186,11 @@ async fn an_overflow_is_an_error_and_closes_with_4001() {
     let mut events = server.events();
     let addr = started(&server).await;
     let _silent = RawPeer::open(addr, "/", "").await;
-    let connection = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let connection = opened(&mut events).await;
     let big = Message::binary(vec![0; 1 << 20]);
     while connection.send(big.clone()).await.is_ok() {}
     assert_eq!(next(&mut events, error).await.stage, ErrorStage::Overflow);
-    let end = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut events).await;
     assert_eq!(end.code, Some(4001));
 }
 

@@ -5,29 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use websockets_simple_client::WebsocketClient;
 use websockets_simple_server::{
-    Connection, ConnectionEventKind, Endpoint, Event, Events, Heartbeat, HeartbeatMode, Identity,
-    MemoryUsers, Message, ServerParams, ServerTls, WebsocketServer, WebsocketServerAuth,
+    ConnectionEventKind, Endpoint, Event, Events, Heartbeat, HeartbeatMode, MemoryUsers, Message,
+    ServerParams, ServerTls, WebsocketServer, WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
-
-async fn received<I: Identity>(events: &mut Events<Event<I>>) -> Message {
-    next(events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await
-}
-
-async fn opened<I: Identity>(events: &mut Events<Event<I>>) -> Connection<I> {
-    next(events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await
-}
+use websockets_simple_tests::{
+    connected, ended, message, next, opened, params, raw::RawPeer, received, started, text, within,
+};
 
 async fn one_peer() -> (WebsocketServer, Events<Event<websockets_simple_server::Anonymous>>, RawPeer) {
     let server = WebsocketServer::new(ServerParams::local());
@@ -160,14 +143,7 @@ async fn an_empty_close_frame_closes_and_the_identity_goes() {
         let answer = peer.next().await.unwrap();
         assert_eq!((answer.first, answer.payload.as_slice()), (0x88, close));
         assert!(peer.next().await.is_none(), "the server hangs up");
-        let end = next(&mut events, |event| match event {
-            Event::Connection(event) => match event.kind {
-                ConnectionEventKind::Disconnected(_, end) => Some(end),
-                _ => None,
-            },
-            _ => None,
-        })
-        .await;
+        let end = ended(&mut events).await;
         assert!(end.clean && !server.is_user_connected(&7), "{end:?}");
     }
 }
@@ -180,14 +156,7 @@ async fn a_peer_that_vanishes_is_noticed_and_its_identity_goes() {
     let mut events = server.events();
     let addr = started(&server).await;
     drop(RawPeer::open(addr, "/good", "").await);
-    let end = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut events).await;
     assert!(!end.clean && !server.is_user_connected(&7));
 }
 

@@ -14,7 +14,7 @@ use websockets_simple_client::{ClientEvent, CloseCode, ConnectError, WebsocketCl
 use websockets_simple_server::{
     ConnectionEventKind, EndedBy, Endpoint, Event, ServerEventKind, ServerParams, StartError, WebsocketServer,
 };
-use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{connected, ended, message, next, params, raw::RawPeer, started, text, within};
 
 #[tokio::test]
 async fn a_server_starts_stops_and_starts_again_on_the_same_port_with_its_subscriptions() {
@@ -219,14 +219,7 @@ async fn a_handler_may_disconnect_its_own_connection_and_await_it() {
     let addr = started(&server).await;
     let client = connected(params(addr)).await;
     client.send("x").await.unwrap();
-    let end = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut events).await;
     assert_eq!(
         (end.code, end.reason.as_str(), end.by, end.clean),
         (Some(4321), "enough", EndedBy::Local, true)
@@ -299,14 +292,7 @@ async fn dropping_the_last_client_handle_closes_with_1001() {
     let mut seen = server.events();
     let addr = started(&server).await;
     drop(connected(params(addr)).await);
-    let end = next(&mut seen, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut seen).await;
     assert_eq!((end.code, end.by, end.clean), (Some(1001), EndedBy::Peer, true));
 }
 

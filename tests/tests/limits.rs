@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use websockets_simple_client::{ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    CloseCode, ConnectionEventKind, ErrorStage, Event, Inbound, Limits, Message, ServerParams,
-    WebsocketServer,
+    CloseCode, ErrorStage, Event, Inbound, Limits, Message, ServerParams, WebsocketServer,
 };
-use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{
+    connected, ended, failed, message, params, raw::RawPeer, started, text, within,
+};
 
 async fn with(limits: Limits) -> (WebsocketServer, std::net::SocketAddr) {
     let server =
@@ -45,11 +46,7 @@ async fn too_many_messages_and_too_many_bytes_per_second_close_with_1008() {
             peer.text("a message").await;
         }
         assert_eq!(peer.next().await.unwrap().close_code(), Some(1008));
-        let stage = next(&mut events, |event| match event {
-            Event::Error(event) => Some(event.stage),
-            _ => None,
-        })
-        .await;
+        let stage = failed(&mut events).await;
         assert_eq!(stage, ErrorStage::Limit);
     }
 }
@@ -189,14 +186,7 @@ async fn the_inbound_hook_lets_through_changes_drops_and_refuses() {
     }
     assert_eq!(text(&mut heard).await, "through");
     assert_eq!(message(&mut heard).await.as_text(), Some("changed"));
-    let end = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let end = ended(&mut events).await;
     assert_eq!((end.code, end.reason.as_str()), (Some(1008), "not that"));
 }
 
@@ -224,11 +214,7 @@ async fn accept_recovers_when_files_run_out() {
     while let Ok(stream) = std::net::TcpStream::connect(addr) {
         held.push(stream);
     }
-    let stage = next(&mut events, |event| match event {
-        Event::Error(event) => Some(event.stage),
-        _ => None,
-    })
-    .await;
+    let stage = failed(&mut events).await;
     assert_eq!(stage, ErrorStage::Accept);
     held.clear();
     connected(params(addr)).await;

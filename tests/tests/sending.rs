@@ -6,21 +6,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use websockets_simple_client::{ClientEvent, WebsocketClient};
 use websockets_simple_server::{
-    CloseCode, Connection, ConnectionEventKind, DefaultPacket, Event, Identity, Limits, MemoryUsers, Message,
-    OverflowPolicy, Packet, SendError, SendStatus, ServerParams, WebsocketServer, WebsocketServerAuth,
+    CloseCode, ConnectionEventKind, DefaultPacket, Event, Limits, MemoryUsers, Message, OverflowPolicy,
+    Packet, SendError, SendStatus, ServerParams, WebsocketServer, WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, message, next, params, raw::RawPeer, started, text, within};
-
-async fn opened<I: Identity>(events: &mut websockets_simple_server::Events<Event<I>>) -> Connection<I> {
-    next(events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await
-}
+use websockets_simple_tests::{
+    connected, message, next, opened, params, raw::RawPeer, received, started, text, within,
+};
 
 #[tokio::test]
 async fn whatever_the_original_could_send_can_be_sent() {
@@ -308,11 +299,7 @@ async fn a_long_message_in_parts_arrives_as_one_and_others_wait_behind_it() {
         })
         .await
         .unwrap();
-    let binary = next(&mut events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await;
+    let binary = received(&mut events).await;
     assert_eq!(binary, Message::binary(vec![1, 2, 3]));
 }
 

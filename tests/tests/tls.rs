@@ -11,7 +11,7 @@ use websockets_simple_server::{
     Endpoint, ErrorStage, Event, Limits, MemoryUsers, ServerParams, ServerTls, WebsocketServer,
     WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, message, next, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{connected, failed, message, next, raw::RawPeer, started, text, within};
 
 /// A certificate authority and a server certificate of its own.
 struct Authority {
@@ -162,11 +162,7 @@ async fn silent_tls_peers_and_failed_handshakes_stop_nobody_else() {
     let mut failing = RawPeer::connect(addr).await;
     failing.write(b"this is no TLS at all\r\n\r\n").await;
     failing.all().await;
-    let stage = next(&mut events, |event| match event {
-        Event::Error(event) => Some(event.stage),
-        _ => None,
-    })
-    .await;
+    let stage = failed(&mut events).await;
     assert_eq!(stage, ErrorStage::Tls);
     let client =
         tokio::time::timeout(std::time::Duration::from_secs(5), connected(params(addr, &root))).await;

@@ -8,7 +8,7 @@ use websockets_simple_client::{ClientEvent, CloseCode, ConnectError, WebsocketCl
 use websockets_simple_server::{
     ConnectionEventKind, Event, Limits, MemoryUsers, ServerParams, UserId, WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, next, params, started, text, within};
+use websockets_simple_tests::{connected, next, opened, params, started, text, within};
 
 /// A user connects with two devices, is sent to on both, and disappears with the second.
 async fn a_user_lives_as_long_as_its_last_connection<T: UserId>(id: T, nobody: T) {
@@ -144,14 +144,7 @@ async fn connections_of_the_authenticated_server_carry_what_the_request_said() {
     )
     .unwrap();
     assert_eq!(client.connect().await.unwrap().subprotocol(), Some("chat"));
-    let connection = next(&mut events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await;
+    let connection = opened(&mut events).await;
     assert_eq!(connection.channel(), "/a room");
     assert_eq!(connection.query("name").unwrap(), "Jörg & co");
     assert_eq!(connection.header("x-colour"), Some("blue"));
