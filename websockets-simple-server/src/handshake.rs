@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, Version,
-    header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    HeaderMap, HeaderValue, Request, Response, Version,
+    header::{CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
 use http_body_util::Full;
@@ -192,6 +192,7 @@ async fn judge<I: Identity, F: Front<I>>(
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
     let mut request = Request::from_parts(parts, body);
+    join_connection(request.headers_mut());
     let mut response = switching_protocols(&request)?;
     let headers = request.headers();
     if headers.get_all(HOST).iter().count() != 1 {
@@ -233,6 +234,16 @@ async fn judge<I: Identity, F: Front<I>>(
     }
     let upgrade = hyper::upgrade::on(&mut request);
     Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))
+}
+
+/// Several `Connection` lines are one list (RFC 9110 section 5.3); tungstenite looks at the first line only.
+fn join_connection(headers: &mut HeaderMap) {
+    let lines: Vec<&str> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).collect();
+    if lines.len() > 1
+        && let Ok(list) = HeaderValue::from_str(&lines.join(", "))
+    {
+        headers.insert(CONNECTION, list);
+    }
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
