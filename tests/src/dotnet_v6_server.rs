@@ -123,11 +123,7 @@ async fn connection(
     outcome
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    mut said: mpsc::UnboundedReceiver<Vec<u8>>,
-    outcome: &mut Outcome,
-) {
+async fn converse(mut stream: TcpStream, mut said: mpsc::UnboundedReceiver<Vec<u8>>, outcome: &mut Outcome) {
     let mut closed = false;
     loop {
         // One read is one frame.

@@ -53,10 +53,15 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
         }
         if let Some((status, headers, size)) = parse(&bytes)? {
             let rest = bytes.split_off(size);
-            return match status {
-                101 => accepted(headers, rest, plan, accept),
-                _ => Err(refused(stream, plan, status, &headers, rest).await),
-            };
+            match status {
+                101 => return accepted(headers, rest, plan, accept),
+                // An interim answer, such as 103: the one that counts follows (RFC 9110 section 15.2).
+                100..=199 => {
+                    bytes = rest;
+                    continue;
+                }
+                _ => return Err(refused(stream, plan, status, &headers, rest).await),
+            }
         }
         if bytes.len() >= HEAD {
             return Err(ConnectError::BadResponse("its head is too large".to_owned()));

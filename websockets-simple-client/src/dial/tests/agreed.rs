@@ -40,6 +40,14 @@ async fn a_101_opens_the_websocket_and_its_facts_are_told() {
 }
 
 #[tokio::test]
+async fn an_interim_answer_in_front_of_the_101_is_passed_over() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+    let answer = |accept: String| format!("{interim}{}", switching(&accept, "X-Room: 7\r\n")).into_bytes();
+    let dialed = opened(|params| params, answer).await;
+    assert_eq!(dialed.facts.response_headers.len(), 4, "of the 101 alone");
+}
+
+#[tokio::test]
 async fn bytes_behind_the_101_are_kept() {
     let big = vec![7; 100_000];
     for behind in [b"\x81\x02hi".as_slice(), b"\x81", &big] {
