@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a handshake may still take once the server stops: enough to say so.
-const PARTING: Duration = Duration::from_millis(500);
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
