@@ -117,8 +117,8 @@ impl WebsocketClient {
     }
 
     /// Connects: resolves the name, dials, secures, shakes hands. With
-    /// [`Compatibility::DotNetV6`] it also waits for the server's success text, which such a server must have
-    /// sent before it can read anything.
+    /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
+    /// which such a server must have sent before it can read anything.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ impl WebsocketClient {
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`] raw. Messages leave in the order of the calls. Inside handlers use the connection of the event
-    /// instead: a handler that owns its client keeps it from ever being dropped.
+    /// [`Message`](crate::Message) raw. Messages leave in the order of the calls. Inside handlers use the
+    /// connection of the event instead: a handler that owns its client keeps it from ever being dropped.
     ///
     /// # Errors
     ///
