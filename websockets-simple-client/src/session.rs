@@ -200,6 +200,7 @@ impl Shared {
         link.close_timeout = plan.close_timeout();
         link.repairs_text = compatibility.repairs_text();
         link.closes_twice = compatibility.closes_twice();
+        link.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&plan)?;
         Ok(Self {
             plan,

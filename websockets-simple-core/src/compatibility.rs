@@ -10,13 +10,14 @@ use std::time::Duration;
 /// | switch | `None` | `DotNetV6` | `DotNetV7` |
 /// |---|---|---|---|
 /// | text of a heartbeat ping | `ping` | `Ping` | `ping` |
+/// | a text `ping` from the server (client) | answered and swallowed | the same | a message |
 /// | pause after the handshake before the first frame (server) | none | 50 ms | 50 ms |
 /// | frames per write, pause between writes | many, none | one, 5 ms | one, 5 ms |
 /// | first data waits for the server's success text (client) | no | yes | no |
 /// | token placement when none was chosen (client) | `Authorization` | path | `Authorization` |
 /// | text that is not UTF-8 (client) | close 1007 | repaired with U+FFFD | close 1007 |
 /// | a second Close after the server's (client) | no | yes | no |
-/// | answers before HTTP (client) | a protocol error | typed refusals | typed refusals |
+/// | bare words instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Compatibility {
@@ -55,6 +56,13 @@ impl Compatibility {
             Self::None => None,
             Self::DotNetV6 | Self::DotNetV7 => Some(Duration::from_millis(5)),
         }
+    }
+
+    /// Whether a text `ping` from the server is answered and swallowed. A v7 server sends none of its own, so one
+    /// from there is a message.
+    #[must_use]
+    pub fn answers_text_ping(self) -> bool {
+        self != Self::DotNetV7
     }
 
     /// Whether text from the peer may be cut inside a character.
