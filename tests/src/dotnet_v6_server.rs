@@ -18,7 +18,8 @@ pub const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
 pub struct Outcome {
     /// The token it saw: the path without its slash, undecoded.
     pub token: String,
-    /// Whether the client went through the ending that makes it let go: Close, its own Close, a second Close.
+    /// Whether the client sent the Close that makes it let go: the answer to its own, which after a Close of the
+    /// client's has to be a second one.
     pub let_go: bool,
 }
 
@@ -42,6 +43,10 @@ pub struct Manner {
     pub glued: bool,
     /// Whether to hold the success text back until something is to be said.
     pub slow_success: bool,
+    /// The subprotocols it has, in lower case.
+    pub subprotocols: &'static [&'static str],
+    /// Whether it is the server without users, which tells nobody what subprotocol it took.
+    pub plain: bool,
 }
 
 impl DotNetV6Server {
@@ -73,12 +78,14 @@ async fn connection(
     let mut outcome = Outcome { token: String::new(), let_go: false };
     // One read is the whole request.
     let request = String::from_utf8_lossy(&read(&mut stream).await).into_owned();
-    outcome.token =
-        request.split('/').nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+    // From the first slash to the next blank.
+    outcome.token = between(&request, "/", " ").unwrap_or_default().to_owned();
     // Names are compared to the letter, and there is one blank.
-    let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.split("\r\n").next());
-    if request.contains("Sec-WebSocket-Protocol: ") {
-        // Nothing but its subprotocols, of which it has none; and it leaves the socket open.
+    let key = between(&request, "Sec-WebSocket-Key: ", "\r\n").unwrap_or_default();
+    let asked = between(&request, "Sec-WebSocket-Protocol: ", "\r\n");
+    let known = |name: &str| manner.subprotocols.contains(&name.trim().to_lowercase().as_str());
+    if asked.is_some_and(|names| !names.split(',').all(known)) {
+        // All or none; and it leaves the socket open.
         stream.write_all(b"Invalid subprotocols requested").await.ok();
         stream.write_all(DISCONNECT).await.ok();
         read(&mut stream).await;
@@ -89,14 +96,19 @@ async fn connection(
         read(&mut stream).await;
         return outcome;
     }
-    let accept = derive_accept_key(key.unwrap_or_default().as_bytes());
+    let chosen = match asked.and_then(|names| names.split(',').next()) {
+        Some(first) if !manner.plain => format!("Sec-WebSocket-Protocol: {first}\r\n"),
+        _ => String::new(),
+    };
+    let accept = derive_accept_key(key.as_bytes());
     let mut answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{chosen}\r\n"
     )
     .into_bytes();
-    let success = b"\x81\x16Connected Successfully";
+    let success = text_frame("Connected Successfully");
     if manner.glued {
-        answer.extend_from_slice(success);
+        answer.extend_from_slice(&success);
     }
     stream.write_all(&answer).await.ok();
     if manner.slow_success {
@@ -104,11 +116,21 @@ async fn connection(
         let early = said.recv().await;
         let mut lost = [0; 1024];
         assert!(stream.try_read(&mut lost).is_err(), "data before the success text is lost");
-        stream.write_all(success).await.ok();
+        stream.write_all(&success).await.ok();
         stream.write_all(&early.unwrap_or_default()).await.ok();
     } else if !manner.glued {
-        stream.write_all(success).await.ok();
+        stream.write_all(&success).await.ok();
     }
+    outcome.let_go = converse(stream, said, hears).await;
+    outcome
+}
+
+/// Says and hears until one end has had enough. Answers whether the client made it let go.
+async fn converse(
+    mut stream: TcpStream,
+    mut said: mpsc::UnboundedReceiver<Vec<u8>>,
+    hears: mpsc::UnboundedSender<String>,
+) -> bool {
     let mut closed = false;
     loop {
         // One read is one frame.
@@ -116,17 +138,17 @@ async fn connection(
             frame = read(&mut stream) => frame,
             Some(bytes) = said.recv() => {
                 stream.write_all(&bytes).await.ok();
+                // After a Close of its own it waits for one.
+                closed |= bytes.starts_with(&DISCONNECT[..1]);
                 continue;
             }
         };
         if frame.is_empty() {
-            return outcome;
+            return false;
         }
-        let payload = by_hand(&frame);
+        let payload = by_hand(&frame).unwrap_or_default();
         if closed {
-            // A second Close: now it lets go.
-            outcome.let_go = payload.first() == Some(&3);
-            return outcome;
+            return payload.first() == Some(&3);
         }
         // A Close is known by a byte 3 anywhere in the payload.
         let (text, close) = match payload.iter().position(|byte| *byte == 3) {
@@ -150,15 +172,59 @@ async fn read(stream: &mut TcpStream) -> Vec<u8> {
     piece
 }
 
-/// Its own decoder: opcode, FIN and 64-bit lengths are ignored, unmasked frames are dropped.
-fn by_hand(frame: &[u8]) -> Vec<u8> {
-    if frame.len() < 6 || frame[1] & 0x80 == 0 {
-        return Vec::new();
-    }
-    let (len, at) = match frame[1] & 0x7F {
-        126 => (usize::from(u16::from_be_bytes([frame[2], frame[3]])), 4),
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.split_once(before)?.1.split(after).next()
+}
+
+/// A text frame as it makes them: it takes the number of UTF-16 units for the number of bytes. For up to 125 of
+/// them.
+///
+/// # Panics
+///
+/// When there are more.
+#[must_use]
+pub fn text_frame(text: &str) -> Vec<u8> {
+    let cut = &text.as_bytes()[..text.encode_utf16().count()];
+    assert!(cut.len() <= 125, "a short text");
+    let mut frame = vec![0x81, cut.len() as u8];
+    frame.extend_from_slice(cut);
+    frame
+}
+
+/// Its own decoder: opcode, FIN and 64-bit lengths are ignored, frames that are not masked are dropped.
+fn by_hand(frame: &[u8]) -> Option<Vec<u8>> {
+    let second = *frame.get(1).filter(|second| *second & 0x80 != 0)?;
+    let (len, at) = match second & 0x7F {
+        126 => (usize::from(u16::from_be_bytes([*frame.get(2)?, *frame.get(3)?])), 4),
         len => (usize::from(len), 2),
     };
-    let key: Vec<u8> = frame[at..at + 4].to_vec();
-    frame[at + 4..].iter().take(len).zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    let key = frame.get(at..at + 4)?;
+    Some(frame[at + 4..].iter().take(len).zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        raw::masked,
+        traces::{V6_SERVER, bytes},
+    };
+
+    #[test]
+    fn its_texts_are_cut_where_the_recorded_ones_are() {
+        let recorded = bytes(V6_SERVER, "recv");
+        for text in ["Connected Successfully", "héllo raw", "日本", "Ping"] {
+            assert!(recorded.contains(&text_frame(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_takes_one_read_for_one_frame_and_any_frame_for_a_text() {
+        let two = [masked(0x81, b"one"), masked(0x81, b"two")].concat();
+        assert_eq!(by_hand(&two).unwrap(), b"one");
+        assert_eq!(by_hand(&masked(0x89, b"ping")).unwrap(), b"ping");
+        assert_eq!(by_hand(&masked(0x81, &[b'x'; 300])).unwrap(), [b'x'; 300]);
+        assert_eq!(by_hand(b"\x81\x03abc"), None, "not masked");
+        assert_eq!(by_hand(b"\x81\xfe\x01"), None, "cut");
+    }
 }

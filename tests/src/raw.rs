@@ -110,6 +110,17 @@ impl RawPeer {
         }
     }
 
+    /// Reads, then takes one frame, as a v7 peer does: a second one in the same segment waits for the next read.
+    pub async fn next_of_new_read(&mut self) -> Option<RawFrame> {
+        while self.more().await {
+            if let Some((frame, size)) = parse(&self.read) {
+                self.read.drain(..size);
+                return Some(frame);
+            }
+        }
+        None
+    }
+
     /// Reads frames until the end.
     pub async fn rest(&mut self) -> Vec<RawFrame> {
         let mut frames = Vec::new();
