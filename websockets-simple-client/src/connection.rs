@@ -84,7 +84,7 @@ impl ClientConnection {
     /// Dropped while it waits for room, nothing was sent.
     pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.send(&message, self.0.subscriptions.wants_notices()).await
+        self.0.line.send(message, self.0.subscriptions.wants_notices()).await
     }
 
     /// Sends a message without ever waiting.
@@ -94,7 +94,7 @@ impl ClientConnection {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.try_send(&message, self.0.subscriptions.wants_notices())
+        self.0.line.try_send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another

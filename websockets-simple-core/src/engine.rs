@@ -1,20 +1,35 @@
-//! The protocol engine: tungstenite's context, driven from a slice of bytes.
+//! The protocol engine: from bytes to messages, control frames and faults. It never touches a socket.
 //!
-//! It checks everything RFC 6455 asks of a reader, puts fragments together and answers pings and Close. It never
-//! touches a socket.
+//! tungstenite's context checks everything RFC 6455 asks of a reader, puts fragments together and answers pings and
+//! Close. What nearly all traffic consists of, whole data messages in one well-formed frame, is taken out of the
+//! input in place, so that a connection has a context only while something else is going on. The tests hold the
+//! two ways against each other.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    mem,
+};
 
+use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
     self,
     protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as EngineCode},
 };
 
-use crate::{CloseCode, Message, Side, Text, frame::Frame, outbox::Own};
+use crate::{
+    CloseCode, Message, Side, Text,
+    frame::{Frame, Header, apply_mask},
+    outbox::Own,
+};
 
-/// Bytes that the engine takes from the input at a time: also its floor of memory per connection, and zeroed
-/// before each take, so small.
+/// Bytes that the context takes from the input at a time; it zeroes that many before each take, so small.
 const READ_PIECE: usize = 1024;
+
+/// A message that is announced is given this much memory at first, and then as much again as has come of it.
+const FIRST_PIECE: usize = 16 * 1024;
+
+/// Below this many missing bytes a message is not worth a read of its own.
+const WORTH_A_READ: usize = 16 * 1024;
 
 /// What the input brought.
 #[derive(Debug)]
@@ -49,11 +64,42 @@ pub struct ProtocolError {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    context: WebSocketContext,
+    side: Side,
+    message_size: usize,
+    place: Place,
+    /// A fragmented message is in progress: the context has its beginning.
+    fragmented: bool,
+    /// A Close was said or heard: the context alone knows what may still come.
+    closing: bool,
+    context: Option<Box<Context>>,
+}
+
+/// Where in the input the engine is.
+#[derive(Debug)]
+enum Place {
+    /// Between frames, or in a header of which these bytes have come.
+    Between([u8; Header::LONGEST], u8),
+    /// In a frame that the context sees, with this many bytes of it to come.
+    Context(u64),
+    /// In the payload of a whole message.
+    Message(Box<Partial>),
+}
+
+/// A message that has come in part, as it came: masked.
+#[derive(Debug)]
+struct Partial {
+    header: Header,
+    payload: Vec<u8>,
+    missing: usize,
+}
+
+#[derive(Debug)]
+struct Context {
+    protocol: WebSocketContext,
     output: Vec<u8>,
 }
 
-/// The stream as the engine sees it: input from a slice, output into a buffer.
+/// The stream as the context sees it: input from a slice, output into a buffer.
 struct Feed<'a, 'b> {
     input: &'a mut &'b [u8],
     output: &'a mut Vec<u8>,
@@ -61,6 +107,183 @@ struct Feed<'a, 'b> {
 
 impl Engine {
     pub(crate) fn new(side: Side, message_size: usize) -> Self {
+        Self { side, message_size, place: Place::START, fragmented: false, closing: false, context: None }
+    }
+
+    /// Takes one step through `input`, which is written over. Control frames that are due go to `reply`.
+    pub(crate) fn step(&mut self, input: &mut &mut [u8], mut reply: impl FnMut(Frame, Own)) -> Step {
+        loop {
+            match &mut self.place {
+                Place::Between(..) if self.closing => {
+                    let Place::Between(held, len) = mem::replace(&mut self.place, Place::Context(u64::MAX))
+                    else {
+                        continue;
+                    };
+                    let step = self.consult(&mut &held[..usize::from(len)], &mut reply);
+                    if !matches!(step, Step::Starved) {
+                        return step;
+                    }
+                }
+                Place::Between(held, len) => {
+                    if input.is_empty() {
+                        return Step::Starved;
+                    }
+                    let known = usize::from(*len);
+                    let more = input.len().min(held.len() - known);
+                    held[known..known + more].copy_from_slice(&input[..more]);
+                    let Some((header, used)) = Header::read(&held[..known + more]) else {
+                        *len += more as u8;
+                        skip(input, more);
+                        return Step::Starved;
+                    };
+                    let bytes = *held;
+                    skip(input, used - known);
+                    if self.is_plain(&header) {
+                        if let Some(step) = self.begin(header, input) {
+                            return step;
+                        }
+                        continue;
+                    }
+                    self.place = Place::Context(header.payload.saturating_add(used as u64));
+                    if header.opcode() < 0x8 {
+                        self.fragmented = !header.is_final();
+                    }
+                    let step = self.consult(&mut &bytes[..used], &mut reply);
+                    if !matches!(step, Step::Starved) {
+                        return step;
+                    }
+                }
+                Place::Context(left) => {
+                    let before = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                    let mut now = &input[..before];
+                    let step = self.consult(&mut now, &mut reply);
+                    let used = before - now.len();
+                    skip(input, used);
+                    if !matches!(step, Step::Starved) || matches!(self.place, Place::Context(1..)) {
+                        return step;
+                    }
+                }
+                Place::Message(partial) => {
+                    let more = partial.missing.min(input.len());
+                    partial.reserve(more);
+                    partial.payload.extend_from_slice(&input[..more]);
+                    partial.missing -= more;
+                    skip(input, more);
+                    return self.finish();
+                }
+            }
+        }
+    }
+
+    /// Where the bytes of a large message that is on its way belong, and how many are still to come: they can be
+    /// read there without passing through [`step`](Self::step), which then takes note of them.
+    pub(crate) fn large(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        match &mut self.place {
+            Place::Message(partial) if partial.missing >= WORTH_A_READ => {
+                partial.reserve(0);
+                Some((&mut partial.payload, partial.missing))
+            }
+            _ => None,
+        }
+    }
+
+    /// `len` bytes were read to where they belong.
+    pub(crate) fn took(&mut self, len: usize) -> Step {
+        if let Place::Message(partial) = &mut self.place {
+            partial.missing -= len;
+        }
+        self.finish()
+    }
+
+    /// The Close frame to send, unless one was sent or received before.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
+        self.closing = true;
+        self.context().close(code, reason)
+    }
+
+    /// Whether a frame is all of a data message and in order as far as its header tells.
+    fn is_plain(&self, header: &Header) -> bool {
+        !self.fragmented
+            && header.is_whole_message()
+            && header.is_shortest
+            && header.key.is_some() == (self.side == Side::Server)
+            && header.payload <= self.message_size as u64
+    }
+
+    /// Takes a message out of the input, if all of it is there.
+    fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Step> {
+        let len = header.payload as usize;
+        if len <= input.len() {
+            self.place = Place::START;
+            let (payload, rest) = mem::take(input).split_at_mut(len);
+            *input = rest;
+            if let Some(key) = header.key {
+                apply_mask(payload, key);
+            }
+            return Some(message(&header, Bytes::copy_from_slice(payload)));
+        }
+        self.place = Place::Message(Box::new(Partial { header, payload: Vec::new(), missing: len }));
+        None
+    }
+
+    /// The message that was in progress, if nothing of it is missing.
+    fn finish(&mut self) -> Step {
+        let Place::Message(partial) = &mut self.place else { return Step::Starved };
+        if partial.missing > 0 {
+            return Step::Starved;
+        }
+        let mut payload = mem::take(&mut partial.payload);
+        let header = partial.header;
+        self.place = Place::START;
+        if let Some(key) = header.key {
+            apply_mask(&mut payload, key);
+        }
+        message(&header, payload.into())
+    }
+
+    /// Lets the context take one step, and lets go of it when nothing keeps it.
+    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, Own)) -> Step {
+        let before = input.len();
+        let Context { protocol, output } = self.context();
+        let read = protocol.read(&mut Feed { input, output });
+        if matches!(read, Ok(tungstenite::Message::Ping(_))) {
+            // Otherwise the answer would wait for the next step.
+            let _ = protocol.flush(&mut Feed { input: &mut &[][..], output });
+        }
+        if !output.is_empty() {
+            let bytes = mem::take(output);
+            let own = if bytes[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
+            reply(Frame::raw(bytes), own);
+        }
+        let step = Step::from(read);
+        if matches!(step, Step::Close(..)) {
+            self.closing = true;
+        }
+        let in_frame = match &mut self.place {
+            Place::Context(u64::MAX) => true,
+            Place::Context(left) => {
+                *left -= (before - input.len()) as u64;
+                *left > 0
+            }
+            _ => false,
+        };
+        if !in_frame {
+            self.place = Place::START;
+            if !self.fragmented && !self.closing {
+                self.context = None;
+            }
+        }
+        step
+    }
+
+    fn context(&mut self) -> &mut Context {
+        let Self { side, message_size, context, .. } = self;
+        context.get_or_insert_with(|| Box::new(Context::new(*side, *message_size)))
+    }
+}
+
+impl Context {
+    fn new(side: Side, message_size: usize) -> Self {
         let role = match side {
             Side::Client => Role::Client,
             Side::Server => Role::Server,
@@ -70,58 +293,83 @@ impl Engine {
             .write_buffer_size(0)
             .max_message_size(Some(message_size))
             .max_frame_size(Some(message_size));
-        Self { context: WebSocketContext::new(role, Some(config)), output: Vec::new() }
+        Self { protocol: WebSocketContext::new(role, Some(config)), output: Vec::new() }
     }
 
-    /// Takes one step through `input`. Control frames the engine wants sent go to `reply`.
-    pub(crate) fn step(&mut self, input: &mut &[u8], reply: impl FnOnce(Frame, Own)) -> Step {
-        let mut wire = Feed { input, output: &mut self.output };
-        let read = self.context.read(&mut wire);
-        if !self.output.is_empty() {
-            let bytes = std::mem::take(&mut self.output);
-            let own = if bytes[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
-            reply(Frame::raw(bytes), own);
-        }
-        match read {
-            Ok(tungstenite::Message::Text(text)) => Step::Message(Message::Text(Text::from_engine(text))),
-            Ok(tungstenite::Message::Binary(bytes)) => Step::Message(Message::Binary(bytes)),
-            Ok(tungstenite::Message::Ping(_)) => Step::Ping,
-            Ok(tungstenite::Message::Pong(_)) => Step::Pong,
-            Ok(tungstenite::Message::Close(close)) => match close {
-                Some(close) => Step::Close(Some(close.code.into()), close.reason.as_str().to_owned()),
-                None => Step::Close(None, String::new()),
-            },
-            Ok(tungstenite::Message::Frame(_)) => Step::Starved,
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Step::Starved,
-            Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => Step::Over,
-            Err(error) => Step::Fault(Fault::from(error)),
-        }
-    }
-
-    /// The Close frame to send, unless one was sent or received before.
-    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
+    fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
         let close = CloseFrame { code: EngineCode::from(code.get()), reason: reason.into() };
-        let mut wire = Feed { input: &mut &[][..], output: &mut self.output };
+        let Self { protocol, output } = self;
         // An error here is `ConnectionClosed`, which says that there is nothing left to say.
-        let _ = self.context.close(&mut wire, Some(close));
-        let bytes = std::mem::take(&mut self.output);
+        let _ = protocol.close(&mut Feed { input: &mut &[][..], output }, Some(close));
+        let bytes = mem::take(output);
         (!bytes.is_empty()).then(|| Frame::raw(bytes))
+    }
+}
+
+impl Place {
+    const START: Self = Self::Between([0; Header::LONGEST], 0);
+}
+
+impl Partial {
+    /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing, what it sends at most
+    /// twice that.
+    fn reserve(&mut self, more: usize) {
+        if self.payload.capacity() - self.payload.len() < more.max(1) {
+            let piece = more.max(self.payload.len()).max(FIRST_PIECE);
+            self.payload.reserve_exact(piece.min(self.missing));
+        }
+    }
+}
+
+fn skip(input: &mut &mut [u8], len: usize) {
+    *input = &mut mem::take(input)[len..];
+}
+
+fn message(header: &Header, payload: Bytes) -> Step {
+    if !header.is_text() {
+        return Step::Message(Message::Binary(payload));
+    }
+    match Text::from_utf8(payload) {
+        Some(text) => Step::Message(Message::Text(text)),
+        None => Step::Fault(Fault::not_utf8()),
+    }
+}
+
+impl From<tungstenite::Result<tungstenite::Message>> for Step {
+    fn from(read: tungstenite::Result<tungstenite::Message>) -> Self {
+        match read {
+            Ok(tungstenite::Message::Text(text)) => Self::Message(Message::Text(Text::from_engine(text))),
+            Ok(tungstenite::Message::Binary(bytes)) => Self::Message(Message::Binary(bytes)),
+            Ok(tungstenite::Message::Ping(_)) => Self::Ping,
+            Ok(tungstenite::Message::Pong(_)) => Self::Pong,
+            Ok(tungstenite::Message::Close(close)) => match close {
+                Some(close) => Self::Close(Some(close.code.into()), close.reason.as_str().to_owned()),
+                None => Self::Close(None, String::new()),
+            },
+            Ok(tungstenite::Message::Frame(_)) => Self::Starved,
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Self::Starved,
+            Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => Self::Over,
+            Err(error) => Self::Fault(Fault::from(error)),
+        }
+    }
+}
+
+impl Fault {
+    /// The text itself is nobody's business.
+    fn not_utf8() -> Self {
+        let error = ProtocolError { text: "text that is not UTF-8".to_owned() };
+        Self { code: CloseCode::INVALID_DATA, limit: false, error }
     }
 }
 
 impl From<tungstenite::Error> for Fault {
     fn from(error: tungstenite::Error) -> Self {
         let (code, limit) = match &error {
+            tungstenite::Error::Utf8(_) => return Self::not_utf8(),
             tungstenite::Error::Capacity(_) => (CloseCode::TOO_BIG, true),
-            tungstenite::Error::Utf8(_) => (CloseCode::INVALID_DATA, false),
             _ => (CloseCode::PROTOCOL, false),
         };
-        // The text of a UTF-8 error quotes the message, which is nobody's business.
-        let text = match error {
-            tungstenite::Error::Utf8(_) => "text that is not UTF-8".to_owned(),
-            error => error.to_string(),
-        };
-        Self { code, limit, error: ProtocolError { text } }
+        Self { code, limit, error: ProtocolError { text: error.to_string() } }
     }
 }
 
@@ -145,83 +393,8 @@ impl Write for Feed<'_, '_> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod differential;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Runs all of `input`: what came out, and what is to be sent for it.
-    fn run(engine: &mut Engine, mut input: &[u8]) -> (Vec<Step>, Vec<(Own, usize)>) {
-        let (mut steps, mut replies) = (Vec::new(), Vec::new());
-        loop {
-            let step = engine.step(&mut input, |frame, own| replies.push((own, frame.len())));
-            match step {
-                Step::Starved => return (steps, replies),
-                Step::Over | Step::Fault(_) => {
-                    steps.push(step);
-                    return (steps, replies);
-                }
-                step => steps.push(step),
-            }
-        }
-    }
-
-    fn client() -> Engine {
-        Engine::new(Side::Client, 1000)
-    }
-
-    #[test]
-    fn a_ping_is_answered_before_the_input_is_used_up() {
-        let (steps, replies) = run(&mut client(), b"\x89\x01a\x81\x01b");
-        assert!(matches!(&steps[..], [Step::Ping, Step::Message(_)]), "{steps:?}");
-        assert_eq!(replies, [(Own::Pong, 7)]);
-    }
-
-    #[test]
-    fn close_is_answered_once_and_what_follows_is_not_read() {
-        let mut engine = client();
-        let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8\x81\x01b");
-        assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
-        assert!(!steps.iter().any(|step| matches!(step, Step::Message(_))), "{steps:?}");
-        assert_eq!(replies, [(Own::Close, 8)]);
-        assert!(engine.close(CloseCode::NORMAL, "").is_none(), "nothing is left to say");
-    }
-
-    #[test]
-    fn the_answer_to_our_close_is_not_answered() {
-        let mut engine = client();
-        assert!(engine.close(CloseCode::NORMAL, "").is_some());
-        assert!(engine.close(CloseCode::GOING_AWAY, "").is_none(), "said once");
-        let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8");
-        assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
-        assert!(replies.is_empty());
-    }
-
-    #[test]
-    fn each_fault_has_its_code_and_no_word_of_the_message() {
-        for (input, code, limit) in [
-            (&b"\x82\x7e\x03\xe9"[..], CloseCode::TOO_BIG, true),
-            (b"\x81\x07secret\xff", CloseCode::INVALID_DATA, false),
-            (b"\xc1\x06secret", CloseCode::PROTOCOL, false),
-            (b"\x81\x86....secret", CloseCode::PROTOCOL, false),
-        ] {
-            let (steps, _) = run(&mut client(), input);
-            let [Step::Fault(fault)] = &steps[..] else { panic!("{steps:?}") };
-            assert_eq!((fault.code, fault.limit), (code, limit));
-            assert!(!format!("{fault:?}").contains("secret"), "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn any_bytes_whatever_end_in_a_step() {
-        use proptest::prelude::*;
-        proptest!(|(input: Vec<u8>, cut in 1usize..20)| {
-            let mut engine = client();
-            for piece in input.chunks(cut) {
-                let (steps, _) = run(&mut engine, piece);
-                if matches!(steps.last(), Some(Step::Over | Step::Fault(_))) {
-                    break;
-                }
-            }
-        });
-    }
-}
+mod tests;

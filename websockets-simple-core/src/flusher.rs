@@ -98,6 +98,7 @@ mod tests {
     use crate::{
         Message, OutboxConfig, OverflowPolicy, Side, WriteNow,
         line::{Delivery, encode},
+        transport::Writer,
     };
 
     struct Connection {
@@ -140,7 +141,7 @@ mod tests {
         let connection = |_| {
             let writes = Arc::default();
             let line = Line::new(Side::Server, config);
-            line.outbox.open(Box::new(Wire(Arc::clone(&writes))));
+            line.outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
             line.outbox.begin_round(Waker::noop());
             line.outbox.end_round();
             Arc::new(Connection { line, writes })
@@ -149,7 +150,7 @@ mod tests {
     }
 
     fn broadcast(text: &str, connections: &[Arc<Connection>], flusher: &Flusher<Connection>) -> Delivery {
-        let (_, frame) = encode(Message::text(text)).unwrap();
+        let (frame, _) = encode(Message::text(text), false).unwrap();
         let mut delivery = Delivery::default();
         let listed = |connection: &&Arc<Connection>| connection.line.broadcast(&frame, None, &mut delivery);
         let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();

@@ -67,3 +67,18 @@ pub use link::{Link, LinkConfig};
 pub use outbox::OutboxConfig;
 pub use subscription::{Entry, Flow, Narrator, Observable, Subscriptions};
 pub use transport::{ReadNow, Transport, WriteNow};
+
+/// For the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::{Side, engine::differential};
+
+    /// Holds the two ways of reading against each other. The first bytes say how the rest is cut.
+    pub fn engine(data: &[u8]) {
+        let Some((&[kind, close, first, second, third], input)) = data.split_first_chunk() else { return };
+        let side = if kind & 1 == 0 { Side::Server } else { Side::Client };
+        let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));
+        let close_before = (close < 32).then_some(usize::from(close));
+        differential::compare(side, 1 << (kind >> 2 & 15), input, &cuts, close_before);
+    }
+}

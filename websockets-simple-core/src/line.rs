@@ -79,7 +79,7 @@ impl Line {
     /// # Cancel safety
     ///
     /// Dropped while it waits for room, nothing was sent.
-    pub async fn send(&self, message: &Message, notice: bool) -> Result<SendStatus, SendError> {
+    pub async fn send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
         self.outbox.send(message, notice).await
     }
 
@@ -88,9 +88,10 @@ impl Line {
     /// # Errors
     ///
     /// [`SendError`]; nothing was sent then.
-    pub fn try_send(&self, message: &Message, notice: bool) -> Result<SendStatus, SendError> {
+    pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        let notice = notice.then(|| message.clone());
         let frame = Frame::message(message, self.outbox.side());
-        self.outbox.offer(frame, When::Now, notice.then_some(message)).into_result()
+        self.outbox.offer(frame, When::Now, notice.as_ref()).into_result()
     }
 
     /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
@@ -196,13 +197,14 @@ impl Line {
     }
 }
 
-/// Encodes a message once for many receivers of a server.
+/// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
+/// notices.
 ///
 /// # Errors
 ///
 /// When the value has no form on the wire.
-pub fn encode(message: impl IntoMessage) -> Result<(Message, Frame), EncodeError> {
+pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
     let message = message.into_message()?;
-    let frame = Frame::message(&message, Side::Server);
-    Ok((message, frame))
+    let notice = notice.then(|| message.clone());
+    Ok((Frame::message(message, Side::Server), notice))
 }

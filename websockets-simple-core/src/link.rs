@@ -26,7 +26,7 @@ use crate::{
     outbox::{CloseRequest, Own, Rest},
     rate::Rate,
     repair::{self, TextRepair},
-    transport::{ReadNow, Transport},
+    transport::{ReadNow, Reader, Transport},
 };
 
 pub use config::LinkConfig;
@@ -46,8 +46,8 @@ const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 pub struct Link<R: Recipient> {
     line: Arc<R::Connection>,
     config: Arc<LinkConfig>,
-    reader: Box<dyn ReadNow>,
-    engine: Box<Engine>,
+    reader: Reader,
+    engine: Engine,
     delivery: Delivery<R>,
     /// Input that came with the handshake.
     leftover: Bytes,
@@ -102,7 +102,7 @@ impl<R: Recipient> Link<R> {
             })
         });
         Self {
-            engine: Box::new(Engine::new(config.side, config.message_size)),
+            engine: Engine::new(config.side, config.message_size),
             delivery: Delivery::new(recipient, Arc::clone(&line)),
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
@@ -239,57 +239,84 @@ impl<R: Recipient> Link<R> {
             self.take_in(&mut input);
             return Read::Something;
         }
+        if self.repair.is_none()
+            && let Some((payload, missing)) = self.engine.large()
+        {
+            let polled = self.reader.poll_read_behind(cx, payload, missing);
+            return self.came(polled, |link, len| link.take_in_large(len));
+        }
         let mut buffer = borrow_buffer();
         let polled = self.reader.poll_read(cx, &mut buffer);
-        let read = match polled {
-            Poll::Pending => Read::Nothing,
-            Poll::Ready(Ok(0)) => {
-                self.peer_hung_up();
-                Read::Something
-            }
-            Poll::Ready(Ok(len)) => {
-                self.take_in(&mut buffer[..len]);
-                Read::Something
-            }
-            Poll::Ready(Err(error)) => {
-                self.transport_failed(error, ErrorStage::Transport);
-                Read::Something
-            }
-        };
+        let read = self.came(polled, |link, len| link.take_in(&mut buffer[..len]));
         // No code of the user's has run while the thread's buffer was away.
         return_buffer(buffer);
         read
     }
 
-    /// Runs the input through the engine and parks what comes out.
-    fn take_in(&mut self, input: &mut [u8]) {
-        let at = Moment::now();
-        if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
-            return;
+    /// Looks at what a try to read came to.
+    fn came(&mut self, polled: Poll<io::Result<usize>>, take_in: impl FnOnce(&mut Self, usize)) -> Read {
+        match polled {
+            Poll::Pending => return Read::Nothing,
+            Poll::Ready(Ok(0)) => self.peer_hung_up(),
+            Poll::Ready(Ok(len)) => take_in(self, len),
+            Poll::Ready(Err(error)) => self.transport_failed(error, ErrorStage::Transport),
         }
+        Read::Something
+    }
+
+    /// Runs the input through the engine and parks what comes out.
+    fn take_in(&mut self, mut input: &mut [u8]) {
+        let Some(at) = self.arrived(input.len()) else { return };
         if let Some(repair) = &mut self.repair {
             repair.walk(input);
         }
-        self.heard(Heard::Traffic, at);
-        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
-        if within.is_some_and(|rate| !rate.take(input.len() as u64, at.instant)) {
-            self.limit_exceeded("too many bytes per second", at);
-        }
-        let mut input = &*input;
         loop {
             let outbox = &(*self.line).as_ref().outbox;
-            match self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own)) {
-                Step::Starved | Step::Over => return,
-                Step::Message(message) => self.message(message, at),
-                Step::Ping => self.count_message(at),
-                Step::Pong => {
-                    self.heard(Heard::PongFrame, at);
-                    self.count_message(at);
-                }
-                Step::Close(code, reason) => self.peer_closed(code, reason),
-                Step::Fault(fault) => return self.fault(fault, at),
+            let step = self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own));
+            if !self.go_on(step, at) {
+                return;
             }
         }
+    }
+
+    /// Takes note of the next `len` bytes of a large message, which are where they belong already.
+    fn take_in_large(&mut self, len: usize) {
+        let Some(at) = self.arrived(len) else { return };
+        let step = self.engine.took(len);
+        self.go_on(step, at);
+    }
+
+    /// Input has come. When, unless it is not to be looked at.
+    fn arrived(&mut self, len: usize) -> Option<Moment> {
+        if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
+            return None;
+        }
+        let at = Moment::now();
+        self.heard(Heard::Traffic, at);
+        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
+        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
+            self.limit_exceeded("too many bytes per second", at);
+        }
+        Some(at)
+    }
+
+    /// Acts on a step of the engine. False if it was the last one that the input allows.
+    fn go_on(&mut self, step: Step, at: Moment) -> bool {
+        match step {
+            Step::Starved | Step::Over => return false,
+            Step::Message(message) => self.message(message, at),
+            Step::Ping => self.count_message(at),
+            Step::Pong => {
+                self.heard(Heard::PongFrame, at);
+                self.count_message(at);
+            }
+            Step::Close(code, reason) => self.peer_closed(code, reason),
+            Step::Fault(fault) => {
+                self.fault(fault, at);
+                return false;
+            }
+        }
+        true
     }
 
     fn message(&mut self, message: Message, at: Moment) {
@@ -335,7 +362,7 @@ impl<R: Recipient> Link<R> {
     }
 
     fn send_own_text(&self, text: &str) {
-        let frame = Frame::message(&Message::text(text), self.config.side);
+        let frame = Frame::message(Message::text(text), self.config.side);
         self.shared().outbox.push_own(frame, Own::Text);
     }
 

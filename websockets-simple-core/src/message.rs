@@ -19,6 +19,10 @@ impl Text {
         self.0.as_str()
     }
 
+    pub(crate) fn from_utf8(bytes: Bytes) -> Option<Self> {
+        Utf8Bytes::try_from(bytes).ok().map(Self)
+    }
+
     pub(crate) fn from_engine(text: Utf8Bytes) -> Self {
         Self(text)
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     CloseCode, EndedBy, Message, Moment, OverflowPolicy, SendError, SendStatus, Side,
     frame::Frame,
-    transport::WriteNow,
+    transport::{WriteNow, Writer},
     waiting::{Room, Turn},
 };
 
@@ -129,7 +129,7 @@ impl Outbox {
     }
 
     /// Hands over the stream to write to.
-    pub(crate) fn open(&self, writer: Box<dyn WriteNow>) {
+    pub(crate) fn open(&self, writer: Writer) {
         self.lock().writer = Some(writer);
     }
 
@@ -138,12 +138,12 @@ impl Outbox {
     }
 
     /// Sends as the policy says, waiting if it is [`OverflowPolicy::Wait`].
-    pub(crate) async fn send(&self, message: &Message, notice: bool) -> Result<SendStatus, SendError> {
-        let frame = Frame::message(message, self.side);
-        match self.offer(frame, When::Now, notice.then_some(message)) {
+    pub(crate) async fn send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        let notice = notice.then(|| message.clone());
+        match self.offer(Frame::message(message, self.side), When::Now, notice.as_ref()) {
             Offer::Full(frame) => {
                 let OverflowPolicy::Wait(patience) = self.policy else { return Err(SendError::Full) };
-                let room = Room::new(self, frame, notice.then(|| message.clone()));
+                let room = Room::new(self, frame, notice);
                 tokio::time::timeout(patience, room).await.unwrap_or(Err(SendError::Timeout))
             }
             done => done.into_result(),
@@ -156,13 +156,13 @@ impl Outbox {
         if state.stage != Stage::Open {
             return Offer::Closed;
         }
-        if !state.waiting.is_empty() || !state.fits(frame.len(), self.capacity) {
+        if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
             // The policy judges what the socket refused, never what nobody tried to write.
             state.flush(false);
             if state.stage != Stage::Open {
                 return Offer::Closed;
             }
-            if !state.waiting.is_empty() || !state.fits(frame.len(), self.capacity) {
+            if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
                 match self.policy {
                     OverflowPolicy::Wait(_) if when == When::Now => return Offer::Full(frame),
                     OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest => {
@@ -203,7 +203,7 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Closed));
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
-        if state.waiting.is_first(turn) {
+        if state.rare().waiting.is_first(turn) {
             if !state.fits(len, self.capacity) {
                 state.flush(false);
             }
@@ -213,21 +213,21 @@ impl Outbox {
             if state.fits(len, self.capacity)
                 && let Some(frame) = frame.take()
             {
-                state.waiting.leave(turn);
+                state.rare().waiting.leave(turn);
                 let leaves = state.accept(frame, notice);
                 let status = if leaves { state.write_when(When::Now) } else { Offer::Queued };
                 state.wake_waiting();
                 return Poll::Ready(status.into_result());
             }
         }
-        state.waiting.wait(turn, waker);
+        state.rare().waiting.wait(turn, waker);
         Poll::Pending
     }
 
     /// A sender that waited for room went away.
     pub(crate) fn forget_turn(&self, turn: &mut Turn) {
         let mut state = self.lock();
-        if state.waiting.leave(turn) {
+        if state.rare().waiting.leave(turn) {
             state.wake_waiting();
         }
     }
@@ -238,10 +238,11 @@ impl Outbox {
         if state.stage != Stage::Open {
             return Err(SendError::Closed);
         }
-        if state.parts.is_some() {
+        let parts = &mut state.rare().parts;
+        if parts.is_some() {
             return Ok(false);
         }
-        state.parts = Some(Box::default());
+        *parts = Some(Box::default());
         Ok(true)
     }
 
@@ -265,7 +266,7 @@ impl Outbox {
             state.write_when(When::Now);
             return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
         }
-        if let Some(parts) = &mut state.parts {
+        if let Some(parts) = state.parts() {
             parts.writer = Some(waker.clone());
         }
         Poll::Pending
@@ -275,7 +276,7 @@ impl Outbox {
     pub(crate) async fn parts_ended(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.lock();
-            match &mut state.parts {
+            match state.parts() {
                 Some(parts) => {
                     parts.next.push(cx.waker().clone());
                     Poll::Pending
@@ -289,7 +290,7 @@ impl Outbox {
     /// Ends the message in parts; what waited behind it follows.
     pub(crate) fn end_parts(&self, sent: bool) {
         let mut state = self.lock();
-        let Some(parts) = state.parts.take() else { return };
+        let Some(parts) = state.rare.as_mut().and_then(|rare| rare.parts.take()) else { return };
         state.messages += u64::from(sent);
         state.bytes += parts.bytes;
         state.queue.extend(parts.behind);
@@ -340,8 +341,9 @@ impl Outbox {
         if state.stage == Stage::Closed && state.writer.is_none() {
             return Poll::Ready(());
         }
-        if !state.ended.iter().any(|known| known.will_wake(waker)) {
-            state.ended.push(waker.clone());
+        let ended = &mut state.rare().ended;
+        if !ended.iter().any(|known| known.will_wake(waker)) {
+            ended.push(waker.clone());
         }
         Poll::Pending
     }
@@ -364,7 +366,11 @@ impl Outbox {
         if !state.link.as_ref().is_some_and(|link| link.will_wake(waker)) {
             state.link = Some(waker.clone());
         }
-        Orders { close: state.close.take(), failed: state.failed.take(), kill: state.kill }
+        let kill = state.kill;
+        match &mut state.rare {
+            Some(rare) => Orders { close: rare.close.take(), failed: rare.failed.take(), kill },
+            None => Orders { kill, ..Orders::default() },
+        }
     }
 
     /// The link's round ends: one write for all of it.
@@ -389,7 +395,7 @@ impl Outbox {
             return;
         }
         if own == Own::Text
-            && let Some(parts) = &mut state.parts
+            && let Some(parts) = state.parts()
         {
             // A data frame may not come between the parts of a message.
             parts.behind.push_back(entry);
@@ -450,15 +456,14 @@ impl Outbox {
         }
         state.give_up();
         state.writer = None;
-        let waiting = std::mem::take(&mut state.ended);
+        let waiting = state.rare.as_mut().map(|rare| std::mem::take(&mut rare.ended)).unwrap_or_default();
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }
 
     /// The next Sent notice, with the number missed before it.
     pub(crate) fn take_notice(&self) -> Option<(Message, u64, Moment)> {
-        let mut state = self.lock();
-        state.notices.as_mut()?.take()
+        self.lock().rare.as_mut()?.notices.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

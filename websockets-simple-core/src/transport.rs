@@ -3,16 +3,23 @@
 use std::{
     fmt,
     io::{self, IoSlice},
+    net::Shutdown,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
 
+use bytes::BufMut;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::coop,
 };
+use tokio_util::io::poll_read_buf;
 
 /// The writing end. Whoever calls, a refused write registers the waker of the connection's own task, so that
 /// nobody else has to come back for the rest.
@@ -34,27 +41,48 @@ pub trait WriteNow: Send {
 pub trait ReadNow: Send {
     /// Reads what is there; 0 is the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// As `poll_read`, but into the free capacity behind what `buf` holds, and not more than `most` bytes.
+    fn poll_read_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>>;
 }
 
 /// Both ends of one stream.
 pub struct Transport {
-    pub(crate) reader: Box<dyn ReadNow>,
-    pub(crate) writer: Box<dyn WriteNow>,
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+}
+
+/// A reading end. The common kind is not boxed: a broadcast would have one more place to fetch per receiver.
+pub(crate) enum Reader {
+    Tcp(OwnedReadHalf),
+    Other(Box<dyn ReadNow>),
+}
+
+/// A writing end.
+pub(crate) enum Writer {
+    Tcp(Tcp),
+    Other(Box<dyn WriteNow>),
 }
 
 impl Transport {
     /// A plain TCP connection.
     #[must_use]
     pub fn tcp(stream: TcpStream) -> Self {
-        let stream = Arc::new(stream);
-        Self { reader: Box::new(Tcp(Arc::clone(&stream))), writer: Box::new(Tcp(stream)) }
+        let (reader, writer) = stream.into_split();
+        Self { reader: Reader::Tcp(reader), writer: Writer::Tcp(Tcp(Some(writer))) }
     }
 
     /// Any other stream: TLS, a Unix socket, an in-memory pipe.
     #[must_use]
     pub fn shared<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
         let stream = Arc::new(Mutex::new(stream));
-        Self { reader: Box::new(Shared(Arc::clone(&stream))), writer: Box::new(Shared(stream)) }
+        let reader = Box::new(Shared(Arc::clone(&stream)));
+        Self { reader: Reader::Other(reader), writer: Writer::Other(Box::new(Shared(stream))) }
     }
 }
 
@@ -64,18 +92,80 @@ impl fmt::Debug for Transport {
     }
 }
 
-struct Tcp(Arc<TcpStream>);
-
-impl WriteNow for Tcp {
+impl WriteNow for Writer {
     fn write_now(&mut self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => tcp.write_now(link, bufs),
+            Self::Other(other) => other.write_now(link, bufs),
+        }
+    }
+
+    fn flush_now(&mut self, link: &Waker) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Other(other) => other.flush_now(link),
+        }
+    }
+
+    fn end(&mut self, link: &Waker) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => Poll::Ready(tcp.end()),
+            Self::Other(other) => other.end(link),
+        }
+    }
+
+    fn abort(&mut self) {
+        match self {
+            Self::Tcp(tcp) => tcp.abort(),
+            Self::Other(other) => other.abort(),
+        }
+    }
+}
+
+impl ReadNow for Reader {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read(cx, buf),
+            Self::Other(other) => other.poll_read(cx, buf),
+        }
+    }
+
+    fn poll_read_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_behind(cx, buf, most),
+            Self::Other(other) => other.poll_read_behind(cx, buf, most),
+        }
+    }
+}
+
+/// The writing half of a socket, until it is dropped.
+pub(crate) struct Tcp(Option<OwnedWriteHalf>);
+
+impl Tcp {
+    fn stream(&self) -> io::Result<&TcpStream> {
+        self.0.as_ref().map(AsRef::as_ref).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn write_now(&self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let stream = self.stream()?;
         loop {
-            match self.0.try_write_vectored(bufs) {
+            let written = match bufs {
+                // One piece takes the shorter way through the kernel.
+                [only] => stream.try_write(only),
+                _ => stream.try_write_vectored(bufs),
+            };
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
             // Not `poll_write`: its share of the scheduler's budget ends a broadcast after 128 sockets
             // although they could be written to.
-            match self.0.poll_write_ready(&mut Context::from_waker(link)) {
+            match stream.poll_write_ready(&mut Context::from_waker(link)) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -83,57 +173,63 @@ impl WriteNow for Tcp {
         }
     }
 
-    fn flush_now(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn end(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
-        Poll::Ready(match socket2_shutdown(&self.0) {
+    fn end(&self) -> io::Result<()> {
+        match SockRef::from(self.stream()?).shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             done => done,
-        })
-    }
-
-    fn abort(&mut self) {
-        // Failing to set it only means a quiet close.
-        let _ = self.0.set_zero_linger();
-    }
-}
-
-fn socket2_shutdown(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)
-}
-
-impl ReadNow for Tcp {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            // Read first, ask later: a handler of this task that has used up the scheduler's budget would keep
-            // its own connection from being read.
-            match self.0.try_read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-            match self.0.poll_read_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
         }
     }
+
+    fn abort(&self) {
+        // Failing to set it only means a quiet close.
+        let _ = self.stream().and_then(TcpStream::set_zero_linger);
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        if let Some(half) = self.0.take() {
+            // The reading half goes with it, and closing needs no shutdown before it.
+            half.forget();
+        }
+    }
+}
+
+/// `poll_read` of the half, and not `try_read`: after a read that left room in the buffer it knows without another
+/// system call that nothing more is there.
+impl ReadNow for OwnedReadHalf {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        unconstrained(cx.waker(), |cx| AsyncRead::poll_read(Pin::new(self), cx, &mut buf))
+            .map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_read_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let most = most.min(buf.capacity() - buf.len());
+        let mut buf = buf.limit(most);
+        unconstrained(cx.waker(), |cx| poll_read_buf(Pin::new(self), cx, &mut buf))
+    }
+}
+
+/// Polls outside the scheduler's budget: a broadcast would end after 128 sockets although they could be written
+/// to, and a handler that has used the budget up would keep its own connection from being read.
+fn unconstrained<T>(waker: &Waker, f: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    let mut f = Some(f);
+    let polled = std::future::poll_fn(|cx| f.take().map_or(Poll::Pending, |f| f(cx)));
+    pin!(coop::unconstrained(polled)).poll(&mut Context::from_waker(waker))
 }
 
 struct Shared<S>(Arc<Mutex<S>>);
 
 impl<S: Unpin> Shared<S> {
-    /// Polls outside the scheduler's budget, for the reason given at [`Tcp`].
     fn poll<T>(&self, waker: &Waker, f: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut f = Some(f);
-        let polled = std::future::poll_fn(|cx| match f.take() {
-            Some(f) => f(Pin::new(&mut *stream), cx),
-            None => Poll::Pending,
-        });
-        pin!(coop::unconstrained(polled)).poll(&mut Context::from_waker(waker))
+        unconstrained(waker, |cx| f(Pin::new(&mut *stream), cx))
     }
 }
 
@@ -161,5 +257,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
         self.poll(cx.waker(), |stream, cx| stream.poll_read(cx, &mut buf)).map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_read_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let most = most.min(buf.capacity() - buf.len());
+        let mut buf = buf.limit(most);
+        self.poll(cx.waker(), |stream, cx| poll_read_buf(stream, cx, &mut buf))
     }
 }

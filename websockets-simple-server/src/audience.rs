@@ -50,8 +50,7 @@ impl<I: Identity> Audience<I> {
     ///
     /// When the value has no form on the wire.
     pub fn send(&self, message: impl IntoMessage) -> Result<Delivery, EncodeError> {
-        let (message, frame) = encode(message)?;
-        let notice = self.shared.subscriptions.wants_notices().then_some(&message);
+        let (frame, notice) = encode(message, self.shared.subscriptions.wants_notices())?;
         let mut delivery = Delivery::default();
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
@@ -59,7 +58,7 @@ impl<I: Identity> Audience<I> {
             if self.except.contains(&member.id()) {
                 continue;
             }
-            if member.0.line.broadcast(&frame, notice, &mut delivery) {
+            if member.0.line.broadcast(&frame, notice.as_ref(), &mut delivery) {
                 lists[member.0.id.0 as usize % flushers.len()].push(Arc::clone(&member.0));
             }
         }

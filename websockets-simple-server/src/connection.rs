@@ -161,7 +161,7 @@ impl<I: Identity> Connection<I> {
     /// Dropped while it waits for room, nothing was sent.
     pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.send(&message, self.0.shared.subscriptions.wants_notices()).await
+        self.0.line.send(message, self.0.shared.subscriptions.wants_notices()).await
     }
 
     /// Sends a message without ever waiting.
@@ -171,7 +171,7 @@ impl<I: Identity> Connection<I> {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.try_send(&message, self.0.shared.subscriptions.wants_notices())
+        self.0.line.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another

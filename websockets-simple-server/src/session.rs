@@ -161,7 +161,7 @@ async fn converse<I: Identity>(
     let link = Arc::clone(&shared.link);
     if let Some(text) = farewell {
         let why = "not authorized".to_owned();
-        let _ = line.try_send(&Message::text(text), false);
+        let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
         let attempt = Attempt::new(Some(peer_addr), connection.channel());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
@@ -169,7 +169,7 @@ async fn converse<I: Identity>(
         return;
     }
     if let Some(text) = shared.params.success_text.as_deref() {
-        let _ = line.try_send(&Message::text(text), shared.subscriptions.wants_notices());
+        let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let registered = shared.registry.register(&connection);
     if stop.is_cancelled() {

@@ -1,8 +1,10 @@
 //! What is in an outbox, under its lock: the queue, who waits, and the writing itself.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, IoSlice},
+    mem,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -14,12 +16,21 @@ use crate::{
     frame::Frame,
     notices::Notices,
     outbox::{CloseRequest, Offer, Own, Rest, When},
-    transport::WriteNow,
+    transport::{WriteNow, Writer},
     waiting::Waiting,
 };
 
-/// Frames handed to one vectored write.
-pub(super) const FRAMES_PER_WRITE: usize = 64;
+/// Frames handed to one write.
+pub(super) const FRAMES_PER_WRITE: usize = 256;
+
+/// Frames up to this size are copied together: cheaper than telling the system where each of them is.
+const SMALL: usize = 2048;
+
+/// Bytes copied together for one write.
+const JOINED: usize = 64 * 1024;
+
+/// Pieces of frames that one write refers to.
+const PIECES: usize = 32;
 
 /// A queue that grew beyond this many frames gives its memory back once it is empty.
 pub(super) const KEPT_FRAMES: usize = 64;
@@ -32,30 +43,37 @@ pub(super) enum Stage {
     Closed,
 }
 
+/// What every send looks at is in one place, and small: a broadcast goes through the states of all receivers.
 pub(super) struct State {
-    pub(super) writer: Option<Box<dyn WriteNow>>,
-    pub(super) link: Option<Waker>,
-    pub(super) queue: VecDeque<Entry>,
-    /// Bytes of the front frame that the stream took already.
-    pub(super) written: usize,
-    /// Unsent bytes of data frames.
-    pub(super) bytes: usize,
     pub(super) stage: Stage,
     pub(super) corked: bool,
     pub(super) listed: bool,
     /// The stream holds bytes back (ciphertext).
     pub(super) unflushed: bool,
+    pub(super) kill: bool,
+    pub(super) queue: VecDeque<Entry>,
+    /// Bytes of the front frame that the stream took already.
+    pub(super) written: usize,
+    /// Unsent bytes of data frames.
+    pub(super) bytes: usize,
+    pub(super) messages: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) dropped: u64,
+    pub(super) link: Option<Waker>,
+    pub(super) writer: Option<Writer>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What most connections never need.
+#[derive(Default)]
+pub(super) struct Rare {
     pub(super) close: Option<CloseRequest>,
     pub(super) failed: Option<io::Error>,
-    pub(super) kill: bool,
     pub(super) pace: Option<Pace>,
     pub(super) parts: Option<Box<PartsInProgress>>,
     pub(super) waiting: Waiting,
     pub(super) ended: Vec<Waker>,
-    pub(super) notices: Option<Box<Notices>>,
-    pub(super) messages: u64,
-    pub(super) sent_bytes: u64,
-    pub(super) dropped: u64,
+    pub(super) notices: Notices,
 }
 
 #[derive(Debug)]
@@ -87,31 +105,38 @@ impl State {
     /// An empty queue without a stream to write to.
     pub(super) fn new(pace: Option<Pace>) -> Self {
         Self {
-            writer: None,
-            link: None,
-            queue: VecDeque::new(),
-            written: 0,
-            bytes: 0,
             stage: Stage::Open,
             corked: false,
             listed: false,
             unflushed: false,
-            close: None,
-            failed: None,
             kill: false,
-            pace,
-            parts: None,
-            waiting: Waiting::default(),
-            ended: Vec::new(),
-            notices: None,
+            queue: VecDeque::new(),
+            written: 0,
+            bytes: 0,
             messages: 0,
             sent_bytes: 0,
             dropped: 0,
+            link: None,
+            writer: None,
+            rare: pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() })),
         }
     }
 
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn parts(&mut self) -> Option<&mut PartsInProgress> {
+        self.rare.as_mut()?.parts.as_deref_mut()
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.waiting.is_empty())
+    }
+
     pub(super) fn behind_bytes(&self) -> usize {
-        self.parts.as_ref().map_or(0, |parts| parts.bytes)
+        self.rare.as_ref().and_then(|rare| rare.parts.as_ref()).map_or(0, |parts| parts.bytes)
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
@@ -124,11 +149,11 @@ impl State {
     pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
         self.messages += 1;
         if let Some(message) = notice {
-            self.notices.get_or_insert_default().push(message);
+            self.rare().notices.push(message);
             self.wake_link();
         }
         let entry = Entry { frame, own: None, part: false };
-        if let Some(parts) = &mut self.parts {
+        if let Some(parts) = self.parts() {
             parts.bytes += entry.frame.len();
             parts.behind.push_back(entry);
             return false;
@@ -158,9 +183,9 @@ impl State {
 
     /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
     pub(super) fn flush(&mut self, by_link: bool) -> Rest {
-        let Some(link) = self.link.clone() else {
+        if self.link.is_none() {
             return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
-        };
+        }
         while !self.queue.is_empty() || self.unflushed {
             let pause = self.pause();
             // What the stream holds back goes out first, or the pause would not be seen on the wire.
@@ -168,40 +193,88 @@ impl State {
                 && !self.unflushed
             {
                 if !by_link {
-                    link.wake_by_ref();
+                    self.wake_link();
                 }
                 return Rest::Paced(until);
             }
-            let Some(writer) = &mut self.writer else { return Rest::Refused };
-            if self.queue.is_empty() || pause.is_some() {
-                match writer.flush_now(&link) {
-                    Poll::Pending => return Rest::Refused,
-                    Poll::Ready(Ok(())) => self.unflushed = false,
-                    Poll::Ready(Err(error)) => self.fail(error),
-                }
-                continue;
-            }
-            let frames = if self.pace.is_some() { 1 } else { FRAMES_PER_WRITE };
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.queue.len().min(frames) * 2);
-            for (n, entry) in self.queue.iter().take(frames).enumerate() {
-                entry.frame.slices(if n == 0 { self.written } else { 0 }, &mut slices);
-            }
-            match writer.write_now(&link, &slices) {
+            let written =
+                if self.queue.is_empty() || pause.is_some() { self.push_out() } else { self.write() };
+            match written {
                 Poll::Pending => return Rest::Refused,
-                Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(taken)) => {
-                    self.unflushed = true;
-                    self.advance(taken);
-                }
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => self.fail(error),
             }
         }
         Rest::Nothing
     }
 
+    /// Gets the stream to let go of what it holds back.
+    fn push_out(&mut self) -> Poll<io::Result<()>> {
+        let (Some(writer), Some(link)) = (&mut self.writer, &self.link) else { return Poll::Pending };
+        let flushed = writer.flush_now(link);
+        if flushed.is_ready() {
+            self.unflushed = false;
+        }
+        flushed
+    }
+
+    /// Writes once, as many frames as one write may take.
+    fn write(&mut self) -> Poll<io::Result<()>> {
+        let frames = if self.is_paced() { 1 } else { FRAMES_PER_WRITE };
+        let Self { queue, writer: Some(writer), link: Some(link), written, .. } = self else {
+            return Poll::Pending;
+        };
+        let mut joined = BUFFER.take();
+        let mut entries = queue.iter().take(frames);
+        let mut next = entries.next();
+        let mut skip = *written;
+        while let Some(entry) = next
+            && entry.frame.len() <= SMALL
+            && joined.len() + SMALL <= JOINED
+        {
+            for piece in entry.frame.after(mem::take(&mut skip)) {
+                joined.extend_from_slice(piece);
+            }
+            next = entries.next();
+        }
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let mut used = 0;
+        let mut refer_to = |piece| {
+            pieces[used] = IoSlice::new(piece);
+            used += 1;
+        };
+        if !joined.is_empty() {
+            refer_to(&joined[..]);
+        }
+        // An even number of pieces for frames, one for those that are joined.
+        for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
+            entry
+                .frame
+                .after(mem::take(&mut skip))
+                .into_iter()
+                .filter(|piece| !piece.is_empty())
+                .for_each(&mut refer_to);
+        }
+        let taken = writer.write_now(link, &pieces[..used]);
+        joined.clear();
+        BUFFER.set(joined);
+        taken.map(|taken| match taken? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            taken => {
+                self.unflushed = true;
+                self.advance(taken);
+                Ok(())
+            }
+        })
+    }
+
+    fn is_paced(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.pace.is_some())
+    }
+
     /// When the next frame may leave, if that is not yet.
     pub(super) fn pause(&self) -> Option<Instant> {
-        let next = self.pace.as_ref()?.next;
+        let next = self.rare.as_ref()?.pace.as_ref()?.next;
         (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
     }
 
@@ -223,7 +296,7 @@ impl State {
             }
             self.written = 0;
             let _ = self.queue.pop_front();
-            if let Some(pace) = &mut self.pace {
+            if let Some(pace) = self.rare.as_mut().and_then(|rare| rare.pace.as_mut()) {
                 pace.next = Instant::now() + pace.gap;
             }
         }
@@ -256,7 +329,7 @@ impl State {
             }
         }
         while !self.fits(len, capacity)
-            && let Some(parts) = &mut self.parts
+            && let Some(parts) = self.parts()
             && let Some(oldest) = parts.behind.iter().position(droppable)
             && let Some(entry) = parts.behind.remove(oldest)
         {
@@ -271,7 +344,7 @@ impl State {
             return false;
         }
         self.stage = Stage::Closing;
-        self.close = Some(request);
+        self.rare().close = Some(request);
         self.abandon_parts();
         self.wake_waiting();
         self.wake_link();
@@ -280,14 +353,14 @@ impl State {
 
     /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
     pub(super) fn abandon_parts(&mut self) {
-        if let Some(parts) = self.parts.take() {
+        if let Some(parts) = self.rare.as_mut().and_then(|rare| rare.parts.take()) {
             self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
             parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
         }
     }
 
     pub(super) fn fail(&mut self, error: io::Error) {
-        self.failed.get_or_insert(error);
+        self.rare().failed.get_or_insert(error);
         self.give_up();
         self.wake_link();
     }
@@ -305,12 +378,13 @@ impl State {
     }
 
     pub(super) fn wake_waiting(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
         if self.stage == Stage::Open {
-            self.waiting.wake_first();
+            rare.waiting.wake_first();
         } else {
-            self.waiting.wake_all();
+            rare.waiting.wake_all();
         }
-        if let Some(parts) = &mut self.parts
+        if let Some(parts) = &mut rare.parts
             && let Some(writer) = parts.writer.take()
         {
             writer.wake();
@@ -322,6 +396,11 @@ impl State {
             link.wake_by_ref();
         }
     }
+}
+
+thread_local! {
+    /// Where a thread joins small frames.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl std::fmt::Debug for State {

@@ -124,7 +124,7 @@ fn config(capacity: usize, policy: OverflowPolicy) -> OutboxConfig {
 fn opened(config: OutboxConfig) -> (Outbox, Wire) {
     let outbox = Outbox::new(Side::Server, config);
     let wire = Wire::default();
-    outbox.open(Box::new(wire.clone()));
+    outbox.open(Writer::Other(Box::new(wire.clone())));
     round(&outbox);
     (outbox, wire)
 }
@@ -140,7 +140,7 @@ fn message(text: &str) -> Message {
 }
 
 fn frame(text: &str) -> Frame {
-    Frame::message(&message(text), Side::Server)
+    Frame::message(message(text), Side::Server)
 }
 
 fn part(text: &str, first: bool, last: bool) -> Option<Frame> {

@@ -23,7 +23,7 @@ async fn what_others_send_drains_while_the_handler_sleeps_30_seconds() {
     rig.until_received(1).await;
     // More than the pipe holds: the rest leaves as the peer reads, without any help from the handler.
     for n in 0..50 {
-        rig.line.try_send(&Message::text(format!("message {n}")), false).unwrap();
+        rig.line.try_send(Message::text(format!("message {n}")), false).unwrap();
     }
     for n in 0..50 {
         assert_eq!(rig.peer.hear_text().await, format!("message {n}"));
@@ -59,7 +59,7 @@ async fn messages_are_handled_one_after_the_other_and_in_order() {
 async fn answers_given_inside_the_handler_leave_after_it_and_say_queued() {
     let mut rig = Plan::server()
         .on_message(|message, line| async move {
-            assert_eq!(line.send(&message, false).await.unwrap(), SendStatus::Queued);
+            assert_eq!(line.send(message, false).await.unwrap(), SendStatus::Queued);
         })
         .run();
     rig.peer.raw(&[frame(TEXT, b"a", true), frame(TEXT, b"b", true)].concat()).await;
@@ -72,7 +72,7 @@ async fn answers_given_inside_the_handler_leave_after_it_and_say_queued() {
 async fn a_handler_that_waits_for_room_in_its_own_outbox_does_not_lock_up() {
     let mut plan = Plan::server().on_message(|_, line| async move {
         for n in 0..200 {
-            line.send(&Message::text(format!("answer {n}")), false).await.unwrap();
+            line.send(Message::text(format!("answer {n}")), false).await.unwrap();
         }
     });
     plan.pipe = 16;
@@ -263,7 +263,7 @@ async fn connected_is_told_before_the_notice_of_what_was_sent_earlier() {
     let mut plan = Plan::server();
     plan.pipe = 64;
     let mut rig = plan.run_after(|line| {
-        line.try_send(&Message::text("welcome"), true).unwrap();
+        line.try_send(Message::text("welcome"), true).unwrap();
     });
     assert_eq!(rig.peer.hear_text().await, "welcome");
     rig.until(|calls| calls.len() == 2).await;
@@ -276,7 +276,7 @@ async fn every_send_that_asked_for_it_gives_one_notice_in_order() {
     let mut rig = Plan::server().run();
     rig.until(|calls| !calls.is_empty()).await;
     for n in 0..10 {
-        rig.line.try_send(&Message::text(n.to_string()), n % 2 == 0).unwrap();
+        rig.line.try_send(Message::text(n.to_string()), n % 2 == 0).unwrap();
     }
     rig.close(CloseCode::NORMAL, "");
     for n in 0..10 {

@@ -116,10 +116,10 @@ fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
     let (outbox, wire) = opened(config(3, OverflowPolicy::Wait(Duration::from_secs(1))));
-    outbox.send(&message("1"), true).await.unwrap();
+    outbox.send(message("1"), true).await.unwrap();
     outbox.take_notice().unwrap();
     let second = message("2");
-    let mut waiting = std::pin::pin!(outbox.send(&second, true));
+    let mut waiting = std::pin::pin!(outbox.send(second, true));
     assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending());
     assert!(outbox.take_notice().is_none());
     wire.allow(100);

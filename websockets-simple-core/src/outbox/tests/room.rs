@@ -16,7 +16,7 @@ fn waiting_outbox() -> (Outbox, Wire) {
 async fn a_full_outbox_tries_the_stream_before_it_makes_anybody_wait() {
     let (outbox, wire) = waiting_outbox();
     wire.allow(100);
-    assert!(matches!(outbox.send(&message("1"), false).await, Ok(SendStatus::Sent)));
+    assert!(matches!(outbox.send(message("1"), false).await, Ok(SendStatus::Sent)));
     assert_eq!(wire.texts(), ["0", "1"]);
 }
 
@@ -24,7 +24,7 @@ async fn a_full_outbox_tries_the_stream_before_it_makes_anybody_wait() {
 async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
     let (outbox, wire) = waiting_outbox();
     let texts: Vec<_> = ["1", "2", "3", "4"].map(message).into();
-    let mut senders: Vec<_> = texts.iter().map(|text| Box::pin(outbox.send(text, false))).collect();
+    let mut senders: Vec<_> = texts.iter().map(|text| Box::pin(outbox.send(text.clone(), false))).collect();
     let wakers: Vec<_> = senders.iter().map(|_| Woken::new()).collect();
     for (sender, (_, waker)) in senders.iter_mut().zip(&wakers) {
         assert!(sender.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
@@ -52,7 +52,7 @@ async fn room_that_a_round_of_the_link_makes_wakes_the_first() {
     let (outbox, wire) = waiting_outbox();
     let text = message("1");
     let (woken, waker) = Woken::new();
-    let mut sender = pin!(outbox.send(&text, false));
+    let mut sender = pin!(outbox.send(text, false));
     assert!(sender.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let before = woken.times();
     wire.allow(3);
@@ -65,7 +65,7 @@ async fn room_that_a_round_of_the_link_makes_wakes_the_first() {
 async fn patience_ends_on_time_and_nothing_was_sent() {
     let (outbox, wire) = waiting_outbox();
     let begun = Instant::now();
-    assert!(matches!(outbox.send(&message("1"), false).await, Err(SendError::Timeout)));
+    assert!(matches!(outbox.send(message("1"), false).await, Err(SendError::Timeout)));
     assert_eq!(begun.elapsed(), PATIENCE);
     wire.allow(100);
     round(&outbox);
@@ -93,7 +93,8 @@ async fn the_end_of_the_connection_ends_every_wait() {
         let texts = [message("1"), message("2")];
         let (woken, waker) = Woken::new();
         let cx = &mut Context::from_waker(&waker);
-        let mut senders: Vec<_> = texts.iter().map(|text| Box::pin(outbox.send(text, false))).collect();
+        let mut senders: Vec<_> =
+            texts.iter().map(|text| Box::pin(outbox.send(text.clone(), false))).collect();
         assert!(senders.iter_mut().all(|sender| sender.as_mut().poll(cx).is_pending()));
         let before = woken.times();
         close(&outbox);
@@ -109,8 +110,8 @@ async fn who_stops_waiting_passes_the_turn_on() {
     let (outbox, wire) = waiting_outbox();
     let texts = [message("1"), message("2")];
     let (woken, waker) = Woken::new();
-    let mut first = Box::pin(outbox.send(&texts[0], false));
-    let mut second = Box::pin(outbox.send(&texts[1], false));
+    let mut first = Box::pin(outbox.send(texts[0].clone(), false));
+    let mut second = Box::pin(outbox.send(texts[1].clone(), false));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert!(second.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     // The room wakes the first, which goes away instead of using it.
@@ -130,7 +131,7 @@ async fn one_write_that_makes_room_for_several_serves_several() {
     let (outbox, wire) = opened(config(30, OverflowPolicy::Wait(PATIENCE)));
     now(&outbox, &"x".repeat(28));
     let texts: Vec<_> = ["1", "2", "3"].map(message).into();
-    let sends = texts.iter().map(|text| Box::pin(outbox.send(text, false)));
+    let sends = texts.iter().map(|text| Box::pin(outbox.send(text.clone(), false)));
     let mut sends: Vec<_> = sends.collect();
     let wakers: Vec<_> = sends.iter().map(|_| Woken::new()).collect();
     for (send, (_, waker)) in sends.iter_mut().zip(&wakers) {

@@ -1,0 +1,126 @@
+//! The engine held against tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
+//! cut anywhere.
+
+use super::*;
+
+/// tungstenite's context, fed with everything.
+struct Reference(Context);
+
+/// What an engine made of its input so far, in words.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Outcome {
+    steps: Vec<String>,
+    replies: Vec<Vec<u8>>,
+    over: bool,
+}
+
+/// Panics where the two differ. `input` is cut after each number of bytes in `cuts`, which is gone through again and
+/// again; before the piece `close_before` our side says Close.
+pub(crate) fn compare(
+    side: Side,
+    message_size: usize,
+    input: &[u8],
+    cuts: &[usize],
+    close_before: Option<usize>,
+) {
+    let mut engine = Engine::new(side, message_size);
+    let mut reference = Reference::new(side, message_size);
+    let (mut ours, mut theirs) = (Outcome::default(), Outcome::default());
+    let mut cuts = cuts.iter().cycle();
+    let mut rest = input;
+    for piece in 0.. {
+        if close_before == Some(piece) {
+            let frames =
+                [engine.close(CloseCode::NORMAL, "enough"), reference.close(CloseCode::NORMAL, "enough")];
+            let [ours, theirs] = frames.map(|frame| frame.map(|frame| unmasked(&frame)));
+            assert_eq!(ours, theirs, "the Close frames");
+        }
+        let len = cuts.next().map_or(rest.len(), |cut| (*cut).max(1)).min(rest.len());
+        let (now, later) = rest.split_at(len);
+        rest = later;
+        engine.take(now, piece % 2 == 0, &mut ours);
+        reference.take(now, &mut theirs);
+        assert_eq!(ours, theirs, "after piece {piece} of {len} bytes");
+        if ours.over || rest.is_empty() {
+            return;
+        }
+    }
+}
+
+impl Engine {
+    /// Runs one piece of input; `directly` where a large message can be read to where it belongs.
+    fn take(&mut self, piece: &[u8], directly: bool, outcome: &mut Outcome) {
+        let mut piece = piece.to_vec();
+        let mut input = &mut piece[..];
+        loop {
+            let mut replies = Vec::new();
+            let step = match self.large() {
+                Some((payload, missing)) if directly && !input.is_empty() => {
+                    let len = missing.min(payload.capacity() - payload.len()).min(input.len());
+                    payload.extend_from_slice(&input[..len]);
+                    skip(&mut input, len);
+                    match self.took(len) {
+                        Step::Starved if !input.is_empty() => continue,
+                        step => step,
+                    }
+                }
+                _ => self.step(&mut input, |frame, own| replies.push((frame, own))),
+            };
+            if !outcome.note(&step, &replies) {
+                return;
+            }
+        }
+    }
+}
+
+impl Reference {
+    fn new(side: Side, message_size: usize) -> Self {
+        Self(Context::new(side, message_size))
+    }
+
+    fn take(&mut self, mut input: &[u8], outcome: &mut Outcome) {
+        loop {
+            let Context { protocol, output } = &mut self.0;
+            let step = Step::from(protocol.read(&mut Feed { input: &mut input, output }));
+            let mut replies = Vec::new();
+            if !output.is_empty() {
+                let own = if output[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
+                replies.push((Frame::raw(mem::take(output)), own));
+            }
+            if !outcome.note(&step, &replies) {
+                return;
+            }
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
+        self.0.close(code, reason)
+    }
+}
+
+impl Outcome {
+    /// Whether more may come of the same input.
+    fn note(&mut self, step: &Step, replies: &[(Frame, Own)]) -> bool {
+        self.replies.extend(replies.iter().map(|(frame, _)| unmasked(frame)));
+        match step {
+            Step::Starved => return false,
+            Step::Over | Step::Fault(_) => self.over = true,
+            _ => {}
+        }
+        self.steps.push(match step {
+            Step::Message(message) => format!("{} {:?}", message.is_text(), message.as_bytes()),
+            step => format!("{step:?}"),
+        });
+        !self.over
+    }
+}
+
+/// The bytes of a frame; those of a client without the mask, which is random.
+fn unmasked(frame: &Frame) -> Vec<u8> {
+    let mut bytes = frame.after(0).concat();
+    if let Some((Header { key: Some(key), .. }, len)) = Header::read(&bytes) {
+        bytes[len - 4..len].fill(0);
+        apply_mask(&mut bytes[len..], key);
+    }
+    bytes
+}
