@@ -92,11 +92,12 @@ impl Connecting {
         let heartbeat = plan.heartbeat();
         let transport = stream.into_transport();
         let link = Arc::clone(&shared.link);
-        let link =
-            Link::new(transport, Bytes::from(leftover), Arc::clone(&connection.0), link, heartbeat, told);
+        let line = Arc::clone(&connection.0);
+        // Boxed, as a task would hold it twice.
+        let link = Box::new(Link::new(transport, Bytes::from(leftover), line, link, heartbeat, told));
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
-            link.run().await;
+            link.await;
             let _ = over_sender.send(true);
         });
         session

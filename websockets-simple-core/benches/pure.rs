@@ -80,7 +80,7 @@ fn frame_encode(criterion: &mut Criterion) {
         let message = Message::text("x".repeat(size));
         group.throughput(bytes(size));
         group.bench_with_input(BenchmarkId::from_parameter(size), &message, |bencher, message| {
-            bencher.iter(|| encode(black_box(message)).unwrap());
+            bencher.iter(|| encode(black_box(message), false).unwrap());
         });
     }
     group.finish();
@@ -95,7 +95,7 @@ fn send(criterion: &mut Criterion) {
         group.throughput(bytes(size));
         group.bench_with_input(BenchmarkId::from_parameter(size), &message, |bencher, message| {
             bencher.iter(|| {
-                let status = connection.line.try_send(black_box(message), false).unwrap();
+                let status = connection.line.try_send(black_box(message).clone(), false).unwrap();
                 assert_eq!(status, SendStatus::Sent);
             });
         });
@@ -117,7 +117,7 @@ fn broadcast(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut listed = Vec::new();
                 for _ in 0..messages {
-                    let (_, frame) = encode(black_box(&message)).unwrap();
+                    let (frame, _) = encode(black_box(&message), false).unwrap();
                     let mut delivery = Delivery::default();
                     for connection in &connections {
                         if connection.broadcast(&frame, None, &mut delivery) {
@@ -245,7 +245,7 @@ impl Open {
             Heartbeat::off(),
             Nobody,
         );
-        let mut run: Pin<Box<dyn Future<Output = Disconnect>>> = Box::pin(link.run());
+        let mut run: Pin<Box<dyn Future<Output = Disconnect>>> = Box::pin(link);
         assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         Self { line, _run: run }
     }

@@ -23,7 +23,7 @@ pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's own
 /// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
-pub trait Recipient: Send + 'static {
+pub trait Recipient: Send + Unpin + 'static {
     /// What the connection's handles share.
     type Connection: AsRef<Line> + Send + Sync + 'static;
 

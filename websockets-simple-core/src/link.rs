@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -39,14 +39,19 @@ const READ_BUFFER: usize = 64 * 1024;
 /// Reads of one connection before others of the scheduler get their turn.
 const READS_PER_TURN: usize = 4;
 
+/// How long the telling of an end may take once the link was told to give up its handler.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What the .NET library tells a peer that it gives up.
 const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 
 /// See the module.
 pub struct Link<R: Recipient> {
+    phase: Phase,
     line: Arc<R::Connection>,
     config: Arc<LinkConfig>,
-    reader: Reader,
+    /// Until the connection has ended.
+    reader: Option<Reader>,
     engine: Engine,
     delivery: Delivery<R>,
     /// Input that came with the handshake.
@@ -80,6 +85,58 @@ enum Read {
     Something,
 }
 
+/// How far a link has come.
+enum Phase {
+    Open,
+    /// The transport is gone; what was received is still handled.
+    Released(Box<Disconnect>),
+    /// The end is being told.
+    Told(Box<Disconnect>),
+}
+
+/// Resolves when the connection has ended and its end was told.
+///
+/// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`Line::close`] or
+/// [`Line::kill`].
+impl<R: Recipient> Future for Link<R> {
+    type Output = Disconnect;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
+        let link = self.get_mut();
+        loop {
+            match &mut link.phase {
+                Phase::Open => {
+                    let end = ready!(link.poll_open(cx));
+                    link.release(&end);
+                    link.phase = Phase::Released(Box::new(end));
+                }
+                Phase::Released(end) => {
+                    if (*link.line).as_ref().outbox.begin_round(cx.waker()).kill {
+                        link.delivery.give_up();
+                    }
+                    ready!(link.delivery.poll(cx));
+                    link.delivery.end((**end).clone());
+                    link.alarm = None;
+                    let end = Box::new((**end).clone());
+                    link.phase = Phase::Told(end);
+                }
+                Phase::Told(end) => {
+                    let killed = (*link.line).as_ref().outbox.begin_round(cx.waker()).kill;
+                    if link.delivery.poll(cx).is_pending() {
+                        if !killed {
+                            return Poll::Pending;
+                        }
+                        // The last word gets a deadline of its own, so that a stop does not wait for ever.
+                        let alarm = link.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
+                        ready!(alarm.as_mut().poll(cx));
+                    }
+                    return Poll::Ready((**end).clone());
+                }
+            }
+        }
+    }
+}
+
 impl<R: Recipient> Link<R> {
     /// A link over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
     /// heartbeat is delayed by a random share of a tenth of its interval.
@@ -102,14 +159,16 @@ impl<R: Recipient> Link<R> {
             })
         });
         Self {
+            phase: Phase::Open,
             engine: Engine::new(config.side, config.message_size),
             delivery: Delivery::new(recipient, Arc::clone(&line)),
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
             line,
             config,
-            reader,
-            leftover,
+            reader: Some(reader),
+            // An empty one may still hold the buffer of the handshake.
+            leftover: if leftover.is_empty() { Bytes::new() } else { leftover },
             rates,
             last_data: now,
             paused: None,
@@ -121,42 +180,14 @@ impl<R: Recipient> Link<R> {
         }
     }
 
-    /// Runs the connection until it has ended and its end was told.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel safe: dropped before it resolves, the connection is cut and nobody is told. To end it, ask for
-    /// that with [`Line::close`] or [`Line::kill`].
-    pub async fn run(mut self) -> Disconnect {
-        let end = std::future::poll_fn(|cx| self.poll_open(cx)).await;
+    /// Lets go of the transport.
+    fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
-        let Self { line, mut delivery, reader, engine, .. } = self;
-        drop((reader, engine));
-        (*line).as_ref().set_end(&end);
-        (*line).as_ref().outbox.shut(end.by == EndedBy::Overflow);
-        delivery.release();
-        std::future::poll_fn(|cx| {
-            if (*line).as_ref().outbox.begin_round(cx.waker()).kill {
-                delivery.give_up();
-            }
-            delivery.poll(cx)
-        })
-        .await;
-        delivery.end(end.clone());
-        // The last word gets a deadline of its own, so that a stop does not wait for it for ever.
-        let told = std::future::poll_fn(|cx| {
-            let killed = (*line).as_ref().outbox.begin_round(cx.waker()).kill;
-            match delivery.poll(cx) {
-                Poll::Pending if killed => Poll::Ready(Err(())),
-                polled => polled.map(Ok),
-            }
-        })
-        .await;
-        if told.is_err() {
-            let last = std::future::poll_fn(|cx| delivery.poll(cx));
-            let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
-        }
-        end
+        self.reader = None;
+        self.engine = Engine::new(self.config.side, 0);
+        self.shared().set_end(end);
+        self.shared().outbox.shut(end.by == EndedBy::Overflow);
+        self.delivery.release();
     }
 
     fn shared(&self) -> &Line {
@@ -239,14 +270,15 @@ impl<R: Recipient> Link<R> {
             self.take_in(&mut input);
             return Read::Something;
         }
+        let Some(reader) = &mut self.reader else { return Read::Nothing };
         if self.repair.is_none()
             && let Some((payload, missing)) = self.engine.large()
         {
-            let polled = self.reader.poll_read_behind(cx, payload, missing);
+            let polled = reader.poll_read_behind(cx, payload, missing);
             return self.came(polled, |link, len| link.take_in_large(len));
         }
         let mut buffer = borrow_buffer();
-        let polled = self.reader.poll_read(cx, &mut buffer);
+        let polled = reader.poll_read(cx, &mut buffer);
         let read = self.came(polled, |link, len| link.take_in(&mut buffer[..len]));
         // No code of the user's has run while the thread's buffer was away.
         return_buffer(buffer);

@@ -15,7 +15,7 @@ use crate::{
     error::StartError,
     event::ServerEventKind,
     session::{self, Arrival},
-    shared::{InSession, Run, Shared, StopReport},
+    shared::{Run, Shared, StopReport},
 };
 
 /// Refusals beyond the limit that are answered at the same time; more are hung up on.
@@ -155,13 +155,8 @@ fn begin<I: Identity>(
     arrival: Arrival,
     stop: &CancellationToken,
 ) {
-    let in_session = InSession::new(shared);
-    let session =
-        session::session(Arc::clone(shared), stream, peer_addr, endpoint.clone(), arrival, stop.clone());
-    sessions.spawn(async move {
-        session.await;
-        drop(in_session);
-    });
+    let shared = Arc::clone(shared);
+    sessions.spawn(session::session(shared, stream, peer_addr, endpoint.clone(), arrival, stop.clone()));
 }
 
 /// Tells an error that belongs to no connection, in a task of its own: accepting does not wait for it.

@@ -127,14 +127,14 @@ where
     let accepted = match decided {
         Some(Ok(accepted)) => accepted,
         Some(Err(ended)) => {
-            lender.linger().await;
+            Box::pin(lender.linger()).await;
             return Err(ended);
         }
         None => {
             if let Err(error) = served {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
-            lender.linger().await;
+            Box::pin(lender.linger()).await;
             return Err(Ended::NoRequest);
         }
     };

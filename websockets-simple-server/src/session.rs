@@ -2,7 +2,9 @@
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -26,7 +28,7 @@ use crate::{
     limits::{Full, SlotPermit},
     refusal::Refusal,
     registry::{Registered, Seat},
-    shared::Shared,
+    shared::{InSession, Shared},
 };
 
 /// How long a handshake may still take once the server stops: enough to say so.
@@ -39,16 +41,41 @@ pub(crate) enum Arrival {
     Surplus(Full, OwnedSemaphorePermit),
 }
 
+/// A future that owns what it works with, so that whoever holds it holds one pointer.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Runs a connection from its first byte to its last.
-pub(crate) async fn session<I: Identity>(
+///
+/// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
+/// connection.
+pub(crate) fn session<I: Identity>(
     shared: Arc<Shared<I>>,
     stream: TcpStream,
     peer_addr: SocketAddr,
     endpoint: Endpoint,
     arrival: Arrival,
     stop: CancellationToken,
-) {
-    let Ok(local_addr) = stream.local_addr() else { return };
+) -> impl Future<Output = ()> + Send {
+    let in_session = InSession::new(&shared);
+    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, arrival, stop));
+    async move {
+        if let Some(conversation) = opening.await {
+            conversation.await;
+        }
+        drop(in_session);
+    }
+}
+
+/// From the first byte to the 101.
+async fn begin<I: Identity>(
+    shared: Arc<Shared<I>>,
+    stream: TcpStream,
+    peer_addr: SocketAddr,
+    endpoint: Endpoint,
+    arrival: Arrival,
+    stop: CancellationToken,
+) -> Option<Boxed<()>> {
+    let local_addr = stream.local_addr().ok()?;
     let _ = stream.set_nodelay(true);
     let (slot, surplus) = match arrival {
         Arrival::Welcome(slot) => (Some(slot), None),
@@ -61,12 +88,8 @@ pub(crate) async fn session<I: Identity>(
         connecting: Mutex::default(),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
-    // The handshake is boxed so that what it needs does not stay with the connection.
-    let opened = Box::pin(open(&front, stream, local_addr, &endpoint)).await;
-    let Some((opened, transport)) = opened else { return };
-    drop((front, surplus));
-    converse(shared, opened, transport, local_addr, peer_addr, stop).await;
-    drop(slot);
+    let (opened, transport) = open(&front, stream, local_addr, &endpoint).await?;
+    Some(converse(shared, opened, transport, local_addr, peer_addr, stop, slot))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport);
@@ -84,8 +107,9 @@ async fn open<I: Identity>(
     let opening = async {
         #[cfg(feature = "tls")]
         if let Some(acceptor) = endpoint.acceptor() {
-            return match acceptor.accept(stream).await {
-                Ok(stream) => greet(front, stream, local_addr, Transport::shared).await,
+            // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
+            return match Box::pin(acceptor.accept(stream)).await {
+                Ok(stream) => Box::pin(greet(front, stream, local_addr, Transport::shared)).await,
                 Err(error) => {
                     front.failed(ErrorStage::Tls, EventError::new(error)).await;
                     None
@@ -131,14 +155,15 @@ where
 }
 
 /// From the 101 to the end.
-async fn converse<I: Identity>(
+fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
     opened: Opened<(), I, Seat<I>>,
     transport: Transport,
     endpoint: SocketAddr,
     peer_addr: SocketAddr,
     stop: CancellationToken,
-) {
+    slot: Option<SlotPermit>,
+) -> Boxed<()> {
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
     let heartbeat = user
         .as_ref()
@@ -165,8 +190,11 @@ async fn converse<I: Identity>(
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
         let attempt = Attempt::new(Some(peer_addr), connection.channel());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
-        Link::new(transport, leftover, inner, link, heartbeat, unknown).run().await;
-        return;
+        let link = Link::new(transport, leftover, inner, link, heartbeat, unknown);
+        return Box::pin(async move {
+            link.await;
+            drop(slot);
+        });
     }
     if let Some(text) = shared.params.success_text.as_deref() {
         let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
@@ -181,12 +209,34 @@ async fn converse<I: Identity>(
         connection: connection.clone(),
         registered: Some(registered),
     };
-    let end = Link::new(transport, leftover, inner, link, heartbeat, member).run().await;
-    shared.registry.drained(connection.id());
-    if stop.is_cancelled() {
-        shared.tally.count(connection.0.line.was_killed(), end.clean);
+    let link = Link::new(transport, leftover, inner, link, heartbeat, member);
+    Box::pin(Conversation { link, connection, stop, _seat: seat, _slot: slot })
+}
+
+/// An admitted connection, and the places it takes.
+struct Conversation<I: Identity> {
+    link: Link<Member<I>>,
+    connection: Connection<I>,
+    stop: CancellationToken,
+    _seat: Option<Seat<I>>,
+    _slot: Option<SlotPermit>,
+}
+
+/// Nothing in it is pinned in place, whatever the type of a user id.
+impl<I: Identity> Unpin for Conversation<I> {}
+
+impl<I: Identity> Future for Conversation<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let end = ready!(Pin::new(&mut self.link).poll(cx));
+        let Inner { shared, line, id, .. } = &*self.connection.0;
+        shared.registry.drained(*id);
+        if self.stop.is_cancelled() {
+            shared.tally.count(line.was_killed(), end.clean);
+        }
+        Poll::Ready(())
     }
-    drop(seat);
 }
 
 fn outbox(params: &ServerParams) -> OutboxConfig {

@@ -207,7 +207,7 @@ impl Plan {
             recorder,
         );
         let peer = Peer { stream: far, masks: side == Side::Server };
-        Rig { peer, line, seen, task: tokio::spawn(link.run()), begun: Instant::now() }
+        Rig { peer, line, seen, task: tokio::spawn(link), begun: Instant::now() }
     }
 }
 
