@@ -152,11 +152,13 @@ impl Recipient for Told {
         if let Some(ready) = &self.ready {
             ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
-        self.narrator.tell(self.message(Direction::Received, message, 0, at))
+        let event = self.message(Direction::Received, message, 0, at);
+        self.narrator.tell(event)
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
-        self.narrator.tell(self.message(Direction::Sent, message, missed, at))
+        let event = self.message(Direction::Sent, message, missed, at);
+        self.narrator.tell(event)
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {

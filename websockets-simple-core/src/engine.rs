@@ -25,7 +25,7 @@ use crate::{
 /// Bytes that the context takes from the input at a time; it zeroes that many before each take, so small.
 const READ_PIECE: usize = 1024;
 
-/// A message that is announced is given this much memory at first, and then as much again as has come of it.
+/// A message that is announced is given this much memory at first, and then some multiple of what has come.
 const FIRST_PIECE: usize = 16 * 1024;
 
 /// Below this many missing bytes a message is not worth a read of its own.
@@ -129,15 +129,27 @@ impl Engine {
                         return Step::Starved;
                     }
                     let known = usize::from(*len);
-                    let more = input.len().min(held.len() - known);
-                    held[known..known + more].copy_from_slice(&input[..more]);
-                    let Some((header, used)) = Header::read(&held[..known + more]) else {
-                        *len += more as u8;
-                        skip(input, more);
-                        return Step::Starved;
+                    // Nearly always the whole header is there.
+                    let whole = if known == 0 { Header::read(input) } else { None };
+                    let (header, used) = match whole {
+                        Some((header, used)) => {
+                            held[..used].copy_from_slice(&input[..used]);
+                            skip(input, used);
+                            (header, used)
+                        }
+                        None => {
+                            let more = input.len().min(held.len() - known);
+                            held[known..known + more].copy_from_slice(&input[..more]);
+                            let Some((header, used)) = Header::read(&held[..known + more]) else {
+                                *len += more as u8;
+                                skip(input, more);
+                                return Step::Starved;
+                            };
+                            skip(input, used - known);
+                            (header, used)
+                        }
                     };
                     let bytes = *held;
-                    skip(input, used - known);
                     if self.is_plain(&header) {
                         if let Some(step) = self.begin(header, input) {
                             return step;
@@ -312,10 +324,11 @@ impl Place {
 
 impl Partial {
     /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing, what it sends at most
-    /// twice that.
+    /// four times that.
     fn reserve(&mut self, more: usize) {
         if self.payload.capacity() - self.payload.len() < more.max(1) {
-            let piece = more.max(self.payload.len()).max(FIRST_PIECE);
+            let come = self.payload.len() + more;
+            let piece = (4 * come).max(FIRST_PIECE) - self.payload.len();
             self.payload.reserve_exact(piece.min(self.missing));
         }
     }

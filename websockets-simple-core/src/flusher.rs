@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::line::Line;
+use crate::{line::Line, outbox::Joined};
 
 /// Sockets written to before others get their turn.
 const WRITES_PER_TURN: usize = 250;
@@ -44,9 +44,11 @@ impl<C: AsRef<Line>> Flusher<C> {
     /// Dropping it leaves listed connections to a later `run`.
     pub async fn run(&self) {
         let mut batch = Vec::new();
+        let mut joined = Joined::default();
         loop {
             self.next(&mut batch);
             if batch.is_empty() {
+                joined.forget();
                 self.wake.notified().await;
                 // Everybody else who is ready to broadcast goes first: their messages leave in the same write.
                 tokio::task::yield_now().await;
@@ -55,7 +57,7 @@ impl<C: AsRef<Line>> Flusher<C> {
             let full = batch.len() == WRITES_PER_TURN;
             // Nothing is taken off the list and left unwritten if this future is dropped.
             for connection in batch.drain(..) {
-                connection.as_ref().as_ref().outbox.flush_round();
+                connection.as_ref().as_ref().outbox.flush_round(&mut joined);
             }
             if full {
                 tokio::task::yield_now().await;

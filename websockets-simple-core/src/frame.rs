@@ -82,6 +82,11 @@ impl Frame {
         usize::from(self.0.header_len) + self.0.payload.len()
     }
 
+    /// Whether both share the same bytes.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether this goes on with a message that an earlier frame began.
     pub(crate) fn continues(&self) -> bool {
         self.header().first().is_some_and(|first| first & 0x0F == 0)

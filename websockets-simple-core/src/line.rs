@@ -79,8 +79,12 @@ impl Line {
     /// # Cancel safety
     ///
     /// Dropped while it waits for room, nothing was sent.
-    pub async fn send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
-        self.outbox.send(message, notice).await
+    pub fn send(
+        &self,
+        message: Message,
+        notice: bool,
+    ) -> impl Future<Output = Result<SendStatus, SendError>> + Send {
+        self.outbox.send(message, notice)
     }
 
     /// Sends one message without ever waiting.

@@ -6,7 +6,10 @@
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Poll, Waker},
     time::Duration,
 };
@@ -22,6 +25,9 @@ use crate::{
 
 use state::{Entry, Pace, Stage, State};
 
+pub(crate) use joined::Joined;
+
+mod joined;
 mod state;
 
 /// See the module.
@@ -30,6 +36,8 @@ pub(crate) struct Outbox {
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
+    /// Whether there are notices: looked at before each event, which would be a lock otherwise.
+    noticed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -125,7 +133,9 @@ impl Outbox {
             gap: config.frame_pause.unwrap_or_default(),
             next: Instant::now() + config.first_frame_pause,
         });
-        Self { side, capacity: config.capacity, policy: config.policy, state: Mutex::new(State::new(pace)) }
+        let state = Mutex::new(State::new(pace));
+        let OutboxConfig { capacity, policy, .. } = config;
+        Self { side, capacity, policy, noticed: AtomicBool::new(false), state }
     }
 
     /// Hands over the stream to write to.
@@ -144,7 +154,9 @@ impl Outbox {
             Offer::Full(frame) => {
                 let OverflowPolicy::Wait(patience) = self.policy else { return Err(SendError::Full) };
                 let room = Room::new(self, frame, notice);
-                tokio::time::timeout(patience, room).await.unwrap_or(Err(SendError::Timeout))
+                // Boxed, so that a send that need not wait, as nearly all, is a small future.
+                let waited = Box::pin(tokio::time::timeout(patience, room)).await;
+                waited.unwrap_or(Err(SendError::Timeout))
             }
             done => done.into_result(),
         }
@@ -187,6 +199,7 @@ impl Outbox {
                 }
             }
         }
+        self.note(notice);
         if state.accept(frame, notice) { state.write_when(when) } else { Offer::Queued }
     }
 
@@ -214,6 +227,7 @@ impl Outbox {
                 && let Some(frame) = frame.take()
             {
                 state.rare().waiting.leave(turn);
+                self.note(notice);
                 let leaves = state.accept(frame, notice);
                 let status = if leaves { state.write_when(When::Now) } else { Offer::Queued };
                 state.wake_waiting();
@@ -349,11 +363,11 @@ impl Outbox {
     }
 
     /// Writes what a round of broadcasts left here.
-    pub(crate) fn flush_round(&self) {
+    pub(crate) fn flush_round(&self, joined: &mut Joined) {
         let mut state = self.lock();
         state.listed = false;
         if !state.corked {
-            state.flush(false);
+            state.flush_joined(false, &mut Some(joined));
         }
     }
 
@@ -463,7 +477,22 @@ impl Outbox {
 
     /// The next Sent notice, with the number missed before it.
     pub(crate) fn take_notice(&self) -> Option<(Message, u64, Moment)> {
-        self.lock().rare.as_mut()?.notices.take()
+        if !self.noticed.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.lock();
+        let taken = state.rare.as_mut().and_then(|rare| rare.notices.take());
+        if taken.is_none() {
+            self.noticed.store(false, Ordering::Release);
+        }
+        taken
+    }
+
+    /// Called under the lock, so that a notice is not overlooked.
+    fn note(&self, notice: Option<&Message>) {
+        if notice.is_some() {
+            self.noticed.store(true, Ordering::Release);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,7 +1,5 @@
 //! A token bucket: so much per second, and no more than a second's worth at once.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 /// See the module. Measured in whatever the caller takes: messages, bytes.
@@ -22,9 +20,12 @@ impl Rate {
     /// Takes `amount` if there is as much. A single amount above the whole bucket passes when it is full, so
     /// that one large message is judged by the size limit and not by the rate.
     pub(crate) fn take(&mut self, amount: u64, now: Instant) -> bool {
-        let passed: Duration = now.saturating_duration_since(self.at);
-        self.at = now;
-        self.left = self.per_second.min(passed.as_secs_f64().mul_add(self.per_second, self.left));
+        // What one read brought has one time.
+        if now != self.at {
+            let passed = now.saturating_duration_since(self.at);
+            self.at = now;
+            self.left = self.per_second.min(self.left + passed.as_secs_f64() * self.per_second);
+        }
         let amount = amount as f64;
         if amount > self.left && self.left < self.per_second {
             return false;
@@ -36,6 +37,8 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -212,44 +212,62 @@ impl<E: Observable> Default for Subscriptions<E> {
 /// Tells the events of one connection: whoever saw its Connected sees its Disconnected.
 pub struct Narrator<E> {
     subscriptions: Arc<Subscriptions<E>>,
+    /// Who saw Connected.
     witnesses: Arc<[Arc<Entry<E>>]>,
+    /// Who was subscribed at `version`: looked up once per change and not once per event.
+    current: Arc<[Arc<Entry<E>>]>,
     version: u64,
+    /// The version up to which late subscriptions were told Connected.
+    replayed: u64,
 }
 
 impl<E: Observable> Narrator<E> {
     /// For a connection that nobody has been told of.
     #[must_use]
     pub fn new(subscriptions: Arc<Subscriptions<E>>) -> Self {
-        Self { subscriptions, witnesses: Arc::new([]), version: 0 }
+        let current = subscriptions.snapshot();
+        // Older than any, so that the first look is a real one.
+        Self {
+            subscriptions,
+            witnesses: Arc::clone(&current),
+            current,
+            version: u64::MAX,
+            replayed: u64::MAX,
+        }
     }
 
     /// Tells Connected.
     pub fn connected(&mut self, event: E) -> Option<Handling> {
-        self.version = self.subscriptions.version.load(Ordering::Acquire);
-        self.witnesses = self.subscriptions.snapshot();
+        self.catch_up();
+        self.replayed = self.version;
+        self.witnesses = Arc::clone(&self.current);
         deliver(&self.witnesses, event)
     }
 
     /// Tells anything in between.
-    pub fn tell(&self, event: E) -> Option<Handling> {
-        self.subscriptions.tell(event)
+    pub fn tell(&mut self, event: E) -> Option<Handling> {
+        self.catch_up();
+        deliver(&self.current, event)
+    }
+
+    fn catch_up(&mut self) {
+        let version = self.subscriptions.version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            self.current = self.subscriptions.snapshot();
+        }
     }
 
     /// Tells Connected to those who subscribed later and asked for it.
     pub fn replay(&mut self, connected: impl FnOnce() -> E) -> Option<Handling> {
-        let version = self.subscriptions.version.load(Ordering::Acquire);
-        if version == self.version {
+        self.catch_up();
+        if self.replayed == self.version {
             return None;
         }
-        self.version = version;
+        self.replayed = self.version;
         let known = |entry: &Arc<Entry<E>>| self.witnesses.iter().any(|witness| Arc::ptr_eq(witness, entry));
-        let late: Vec<_> = self
-            .subscriptions
-            .snapshot()
-            .iter()
-            .filter(|entry| entry.options.replay && !known(entry))
-            .cloned()
-            .collect();
+        let late: Vec<_> =
+            self.current.iter().filter(|entry| entry.options.replay && !known(entry)).cloned().collect();
         if late.is_empty() {
             return None;
         }

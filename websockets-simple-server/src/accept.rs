@@ -2,11 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 
@@ -111,6 +107,8 @@ async fn accept<I: Identity>(
     stop: CancellationToken,
     sessions: TaskTracker,
 ) {
+    // Where there is but one address, no connection needs to be asked which one it came to.
+    let bound = listener.local_addr().ok().filter(|addr| !addr.ip().is_unspecified());
     let refusers = Arc::new(tokio::sync::Semaphore::new(REFUSERS));
     let mut pause = Duration::ZERO;
     loop {
@@ -142,21 +140,17 @@ async fn accept<I: Identity>(
                 Err(_) => continue,
             },
         };
-        begin(&shared, &sessions, stream, peer_addr, &endpoint, arrival, &stop);
+        let session = session::session(
+            Arc::clone(&shared),
+            stream,
+            peer_addr,
+            endpoint.clone(),
+            bound,
+            arrival,
+            stop.clone(),
+        );
+        sessions.spawn(session);
     }
-}
-
-fn begin<I: Identity>(
-    shared: &Arc<Shared<I>>,
-    sessions: &TaskTracker,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
-    endpoint: &Endpoint,
-    arrival: Arrival,
-    stop: &CancellationToken,
-) {
-    let shared = Arc::clone(shared);
-    sessions.spawn(session::session(shared, stream, peer_addr, endpoint.clone(), arrival, stop.clone()));
 }
 
 /// Tells an error that belongs to no connection, in a task of its own: accepting does not wait for it.

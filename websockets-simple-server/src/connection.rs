@@ -12,7 +12,7 @@ use websockets_simple_core::{
     CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
 };
 
-use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, shared::Shared};
+use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, registry::Places, shared::Shared};
 
 /// Identifies a connection of this process.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -50,6 +50,7 @@ pub(crate) struct Inner<I: Identity> {
     pub(crate) peer_addr: SocketAddr,
     pub(crate) since: DateTime<Utc>,
     pub(crate) state: Mutex<http::Extensions>,
+    pub(crate) places: Places,
 }
 
 impl<I: Identity> Connection<I> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{Connection, ConnectionId, Identity};
@@ -12,6 +15,7 @@ pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
 
 struct Maps<I: Identity> {
     all: Members<I>,
+    by_id: HashMap<ConnectionId, Connection<I>>,
     channels: HashMap<Box<str>, Members<I>>,
     users: HashMap<I::Id, UserEntry<I>>,
     /// Released connections whose handlers are still at work.
@@ -26,18 +30,38 @@ struct UserEntry<I: Identity> {
 
 /// Connections side by side, with a copy for broadcasts that is made once per change and not once per use.
 struct Members<I: Identity> {
+    kind: Kind,
     list: Vec<Connection<I>>,
-    places: HashMap<ConnectionId, usize>,
     copy: Option<Arc<[Connection<I>]>>,
+}
+
+/// What a list of members is of. A connection is in one list of each kind, and knows where.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// All that are open, or all that are draining: a connection is not both.
+    Server,
+    Channel,
+    User,
+}
+
+/// Where a connection stands in the list of each kind. Only used under the registry's lock.
+#[derive(Default)]
+pub(crate) struct Places([AtomicUsize; 3]);
+
+impl Places {
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        &self.0[kind as usize]
+    }
 }
 
 impl<I: Identity> Registry<I> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Maps {
-            all: Members::default(),
+            all: Members::new(Kind::Server),
+            by_id: HashMap::new(),
             channels: HashMap::new(),
             users: HashMap::new(),
-            draining: Members::default(),
+            draining: Members::new(Kind::Server),
         }))
     }
 
@@ -56,7 +80,15 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection<I>) -> Registered<I> {
         let mut maps = self.lock();
         maps.all.add(connection);
-        maps.channels.entry(connection.channel().into()).or_default().add(connection);
+        maps.by_id.insert(connection.id(), connection.clone());
+        match maps.channels.get_mut(connection.channel()) {
+            Some(channel) => channel.add(connection),
+            None => {
+                let mut channel = Members::new(Kind::Channel);
+                channel.add(connection);
+                maps.channels.insert(connection.channel().into(), channel);
+            }
+        }
         if let Some(user) = &connection.0.user {
             maps.users.entry(user.id().clone()).or_insert_with(UserEntry::new).members.add(connection);
         }
@@ -65,9 +97,14 @@ impl<I: Identity> Registry<I> {
 
     fn unregister(&self, connection: &Connection<I>) {
         let mut maps = self.lock();
-        maps.all.remove(connection.id());
+        maps.all.remove(connection);
+        maps.by_id.remove(&connection.id());
+        if maps.by_id.len() < maps.by_id.capacity() / 4 {
+            let rest = maps.by_id.len() * 2;
+            maps.by_id.shrink_to(rest);
+        }
         if let Some(channel) = maps.channels.get_mut(connection.channel()) {
-            channel.remove(connection.id());
+            channel.remove(connection);
             if channel.list.is_empty() {
                 maps.channels.remove(connection.channel());
             }
@@ -75,7 +112,7 @@ impl<I: Identity> Registry<I> {
         if let Some(user) = &connection.0.user
             && let Some(entry) = maps.users.get_mut(user.id())
         {
-            entry.members.remove(connection.id());
+            entry.members.remove(connection);
         }
         maps.draining.add(connection);
     }
@@ -93,8 +130,7 @@ impl<I: Identity> Registry<I> {
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<Connection<I>> {
-        let maps = self.lock();
-        maps.all.places.get(&id).map(|place| maps.all.list[*place].clone())
+        self.lock().by_id.get(&id).cloned()
     }
 
     pub(crate) fn channel(&self, channel: &str) -> Arc<[Connection<I>]> {
@@ -125,38 +161,38 @@ impl<I: Identity> Registry<I> {
 
 impl<I: Identity> UserEntry<I> {
     fn new() -> Self {
-        Self { members: Members::default(), seats: 0 }
+        Self { members: Members::new(Kind::User), seats: 0 }
     }
 }
 
 impl<I: Identity> Members<I> {
+    fn new(kind: Kind) -> Self {
+        Self { kind, list: Vec::new(), copy: None }
+    }
+
     fn add(&mut self, connection: &Connection<I>) {
         self.copy = None;
-        self.places.insert(connection.id(), self.list.len());
+        connection.0.places.of(self.kind).store(self.list.len(), Ordering::Relaxed);
         self.list.push(connection.clone());
     }
 
-    fn remove(&mut self, id: ConnectionId) {
-        let Some(place) = self.places.remove(&id) else { return };
+    fn remove(&mut self, connection: &Connection<I>) {
+        let place = connection.0.places.of(self.kind).load(Ordering::Relaxed);
+        if self.list.get(place).is_none_or(|held| held.id() != connection.id()) {
+            return;
+        }
         self.copy = None;
         self.list.swap_remove(place);
         if let Some(moved) = self.list.get(place) {
-            self.places.insert(moved.id(), place);
+            moved.0.places.of(self.kind).store(place, Ordering::Relaxed);
         }
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(self.list.len() * 2);
-            self.places.shrink_to(self.list.len() * 2);
         }
     }
 
     fn copy(&mut self) -> Arc<[Connection<I>]> {
         Arc::clone(self.copy.get_or_insert_with(|| self.list.as_slice().into()))
-    }
-}
-
-impl<I: Identity> Default for Members<I> {
-    fn default() -> Self {
-        Self { list: Vec::new(), places: HashMap::new(), copy: None }
     }
 }
 
@@ -191,7 +227,7 @@ impl<I: Identity> Drop for Registered<I> {
 
 impl<I: Identity> Registry<I> {
     /// The handlers of a released connection have finished.
-    pub(crate) fn drained(&self, id: ConnectionId) {
-        self.lock().draining.remove(id);
+    pub(crate) fn drained(&self, connection: &Connection<I>) {
+        self.lock().draining.remove(connection);
     }
 }

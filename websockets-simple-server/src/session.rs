@@ -27,7 +27,7 @@ use crate::{
     handshake::{self, Ended, Front, Opened},
     limits::{Full, SlotPermit},
     refusal::Refusal,
-    registry::{Registered, Seat},
+    registry::{Places, Registered, Seat},
     shared::{InSession, Shared},
 };
 
@@ -53,11 +53,12 @@ pub(crate) fn session<I: Identity>(
     stream: TcpStream,
     peer_addr: SocketAddr,
     endpoint: Endpoint,
+    bound: Option<SocketAddr>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let in_session = InSession::new(&shared);
-    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, arrival, stop));
+    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, arrival, stop));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
@@ -72,10 +73,16 @@ async fn begin<I: Identity>(
     stream: TcpStream,
     peer_addr: SocketAddr,
     endpoint: Endpoint,
+    bound: Option<SocketAddr>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
-    let local_addr = stream.local_addr().ok()?;
+    let local_addr = match bound {
+        Some(bound) => bound,
+        None => stream.local_addr().ok()?,
+    };
+    // Linux hands the listener's setting down to its connections.
+    #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
     let (slot, surplus) = match arrival {
         Arrival::Welcome(slot) => (Some(slot), None),
@@ -120,6 +127,7 @@ async fn open<I: Identity>(
     };
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
+        biased;
         opened = &mut opening => opened.ok(),
         () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
     };
@@ -180,6 +188,7 @@ fn converse<I: Identity>(
         peer_addr,
         since: chrono::Utc::now(),
         state: Mutex::default(),
+        places: Places::default(),
     }));
     let line = &connection.0.line;
     let inner = Arc::clone(&connection.0);
@@ -230,8 +239,8 @@ impl<I: Identity> Future for Conversation<I> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let end = ready!(Pin::new(&mut self.link).poll(cx));
-        let Inner { shared, line, id, .. } = &*self.connection.0;
-        shared.registry.drained(*id);
+        let Inner { shared, line, .. } = &*self.connection.0;
+        shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
             shared.tally.count(line.was_killed(), end.clean);
         }
@@ -354,11 +363,13 @@ impl<I: Identity> Recipient for Member<I> {
                 }
             },
         };
-        self.narrator.tell(self.message(Direction::Received, message, 0, at))
+        let event = self.message(Direction::Received, message, 0, at);
+        self.narrator.tell(event)
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
-        self.narrator.tell(self.message(Direction::Sent, message, missed, at))
+        let event = self.message(Direction::Sent, message, missed, at);
+        self.narrator.tell(event)
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {

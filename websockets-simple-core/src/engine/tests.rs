@@ -178,12 +178,12 @@ fn a_context_exists_only_while_it_has_something_to_remember() {
 }
 
 #[test]
-fn an_announced_message_takes_no_more_memory_than_has_come_of_it() {
+fn an_announced_message_takes_memory_only_as_it_comes() {
     let mut engine = Engine::new(Side::Client, 100 << 20);
     run(&mut engine, b"\x82\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
     let mut came = 0;
     while let Some((payload, missing)) = engine.large() {
-        assert!(payload.capacity() <= (2 * came).max(FIRST_PIECE), "{} for {came}", payload.capacity());
+        assert!(payload.capacity() <= (4 * came).max(FIRST_PIECE), "{} for {came}", payload.capacity());
         let more = (payload.capacity() - came).min(missing);
         payload.resize(came + more, 7);
         came += more;

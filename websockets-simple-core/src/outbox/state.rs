@@ -15,7 +15,10 @@ use crate::{
     Message,
     frame::Frame,
     notices::Notices,
-    outbox::{CloseRequest, Offer, Own, Rest, When},
+    outbox::{
+        CloseRequest, Offer, Own, Rest, When,
+        joined::{JOINED, Joined},
+    },
     transport::{WriteNow, Writer},
     waiting::Waiting,
 };
@@ -25,9 +28,6 @@ pub(super) const FRAMES_PER_WRITE: usize = 256;
 
 /// Frames up to this size are copied together: cheaper than telling the system where each of them is.
 const SMALL: usize = 2048;
-
-/// Bytes copied together for one write.
-const JOINED: usize = 64 * 1024;
 
 /// Pieces of frames that one write refers to.
 const PIECES: usize = 32;
@@ -183,6 +183,11 @@ impl State {
 
     /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
     pub(super) fn flush(&mut self, by_link: bool) -> Rest {
+        self.flush_joined(by_link, &mut None)
+    }
+
+    /// As [`flush`](Self::flush), for one outbox of many that are likely to hold the same.
+    pub(super) fn flush_joined(&mut self, by_link: bool, joined: &mut Option<&mut Joined>) -> Rest {
         if self.link.is_none() {
             return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
         }
@@ -198,7 +203,7 @@ impl State {
                 return Rest::Paced(until);
             }
             let written =
-                if self.queue.is_empty() || pause.is_some() { self.push_out() } else { self.write() };
+                if self.queue.is_empty() || pause.is_some() { self.push_out() } else { self.write(joined) };
             match written {
                 Poll::Pending => return Rest::Refused,
                 Poll::Ready(Ok(())) => {}
@@ -219,45 +224,19 @@ impl State {
     }
 
     /// Writes once, as many frames as one write may take.
-    fn write(&mut self) -> Poll<io::Result<()>> {
-        let frames = if self.is_paced() { 1 } else { FRAMES_PER_WRITE };
+    fn write(&mut self, joined: &mut Option<&mut Joined>) -> Poll<io::Result<()>> {
+        let is_paced = self.is_paced();
         let Self { queue, writer: Some(writer), link: Some(link), written, .. } = self else {
             return Poll::Pending;
         };
-        let mut joined = BUFFER.take();
-        let mut entries = queue.iter().take(frames);
-        let mut next = entries.next();
-        let mut skip = *written;
-        while let Some(entry) = next
-            && entry.frame.len() <= SMALL
-            && joined.len() + SMALL <= JOINED
-        {
-            for piece in entry.frame.after(mem::take(&mut skip)) {
-                joined.extend_from_slice(piece);
-            }
-            next = entries.next();
-        }
-        let mut pieces = [IoSlice::new(&[]); PIECES];
-        let mut used = 0;
-        let mut refer_to = |piece| {
-            pieces[used] = IoSlice::new(piece);
-            used += 1;
+        let joined = match joined {
+            Some(joined) if *written == 0 && !is_paced => joined.of(queue),
+            _ => None,
         };
-        if !joined.is_empty() {
-            refer_to(&joined[..]);
-        }
-        // An even number of pieces for frames, one for those that are joined.
-        for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
-            entry
-                .frame
-                .after(mem::take(&mut skip))
-                .into_iter()
-                .filter(|piece| !piece.is_empty())
-                .for_each(&mut refer_to);
-        }
-        let taken = writer.write_now(link, &pieces[..used]);
-        joined.clear();
-        BUFFER.set(joined);
+        let taken = match joined {
+            Some(joined) => writer.write_now(link, &[IoSlice::new(joined)]),
+            None => write_front(queue, *written, if is_paced { 1 } else { FRAMES_PER_WRITE }, writer, link),
+        };
         taken.map(|taken| match taken? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             taken => {
@@ -396,6 +375,50 @@ impl State {
             link.wake_by_ref();
         }
     }
+}
+
+/// Hands the first `frames` of a queue to one write: small ones copied together, large ones where they are.
+fn write_front(
+    queue: &VecDeque<Entry>,
+    mut skip: usize,
+    frames: usize,
+    writer: &mut Writer,
+    link: &Waker,
+) -> Poll<io::Result<usize>> {
+    let mut small = BUFFER.take();
+    let mut entries = queue.iter().take(frames);
+    let mut next = entries.next();
+    while let Some(entry) = next
+        && entry.frame.len() <= SMALL
+        && small.len() + SMALL <= JOINED
+    {
+        for piece in entry.frame.after(mem::take(&mut skip)) {
+            small.extend_from_slice(piece);
+        }
+        next = entries.next();
+    }
+    let taken = if next.is_none() {
+        writer.write_now(link, &[IoSlice::new(&small)])
+    } else {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let mut used = 0;
+        let mut refer_to = |piece| {
+            pieces[used] = IoSlice::new(piece);
+            used += 1;
+        };
+        if !small.is_empty() {
+            refer_to(&small[..]);
+        }
+        // Two pieces at most for each frame, one for those that are joined.
+        for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
+            let after = entry.frame.after(mem::take(&mut skip));
+            after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
+        }
+        writer.write_now(link, &pieces[..used])
+    };
+    small.clear();
+    BUFFER.set(small);
+    taken
 }
 
 thread_local! {
