@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent,
@@ -94,7 +93,7 @@ impl Connecting {
         let link = Arc::clone(&shared.link);
         let line = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
-        let link = Box::new(Link::new(transport, Bytes::from(leftover), line, link, heartbeat, told));
+        let link = Box::new(Link::new(transport, &leftover, line, link, heartbeat, told));
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
             link.await;

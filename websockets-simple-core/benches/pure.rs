@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
@@ -239,7 +238,7 @@ impl Open {
         let line = Arc::new(Connection(Line::new(Side::Server, config)));
         let link = Link::new(
             Transport::shared(TakesAll),
-            Bytes::new(),
+            &[],
             Arc::clone(&line),
             Arc::new(LinkConfig::new(Side::Server)),
             Heartbeat::off(),

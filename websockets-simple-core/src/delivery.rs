@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -76,6 +76,9 @@ impl<R: Recipient> Delivery<R> {
 
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
         self.bytes += message.len();
+        if self.parked.capacity() == 0 {
+            self.parked = SPARE.take();
+        }
         self.parked.push_back(Parked::Received(message, at));
     }
 
@@ -137,8 +140,8 @@ impl<R: Recipient> Delivery<R> {
                 }
             }
             let item = parked.pop_front()?;
-            if parked.is_empty() && parked.capacity() > 64 {
-                *parked = VecDeque::new();
+            if parked.is_empty() {
+                lend(mem::take(parked));
             }
             Some(match item {
                 Parked::Connected(at) => recipient.connected(at),
@@ -165,7 +168,7 @@ impl<R: Recipient> Delivery<R> {
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
         self.give_up();
-        if !std::mem::replace(&mut self.panicked, true) {
+        if !mem::replace(&mut self.panicked, true) {
             let error = EventError::new(format!("a handler panicked: {text}"));
             self.error(ErrorStage::HandlerPanic, error, Moment::now());
         }
@@ -181,7 +184,18 @@ impl<R: Recipient> Delivery<R> {
     }
 }
 
+/// Places that the spare queue of a thread has at most.
+const SPARE_PLACES: usize = 256;
+
+/// Leaves the memory of an empty queue to the next connection of this thread: one that waits keeps none.
+fn lend(queue: VecDeque<Parked>) {
+    if queue.capacity() <= SPARE_PLACES {
+        SPARE.set(queue);
+    }
+}
+
 thread_local! {
+    static SPARE: Cell<VecDeque<Parked>> = const { Cell::new(VecDeque::new()) };
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 

@@ -22,7 +22,7 @@ pub struct Line {
     received_messages: AtomicU64,
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
-    end: OnceLock<Disconnect>,
+    end: OnceLock<Box<Disconnect>>,
 }
 
 /// Figures of one connection.
@@ -98,6 +98,11 @@ impl Line {
         self.outbox.offer(frame, When::Now, notice.as_ref()).into_result()
     }
 
+    /// Gets the processor to fetch what [`broadcast`](Self::broadcast) is about to use.
+    pub fn fetch(&self) {
+        self.outbox.fetch();
+    }
+
     /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
     pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, delivery: &mut Delivery) -> bool {
         match self.outbox.offer(frame.clone(), When::Round, notice) {
@@ -143,7 +148,7 @@ impl Line {
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
-        self.end.get()
+        self.end.get().map(|end| &**end)
     }
 
     /// Whether messages can still be sent.
@@ -197,7 +202,7 @@ impl Line {
     }
 
     pub(crate) fn set_end(&self, end: &Disconnect) {
-        let _ = self.end.set(end.clone());
+        let _ = self.end.set(Box::new(end.clone()));
     }
 }
 

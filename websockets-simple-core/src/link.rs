@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -55,7 +54,7 @@ pub struct Link<R: Recipient> {
     engine: Engine,
     delivery: Delivery<R>,
     /// Input that came with the handshake.
-    leftover: Bytes,
+    leftover: Box<[u8]>,
     pulse: Pulse,
     rates: Option<Box<Rates>>,
     repair: Option<Box<TextRepair>>,
@@ -143,7 +142,7 @@ impl<R: Recipient> Link<R> {
     #[must_use]
     pub fn new(
         transport: Transport,
-        leftover: Bytes,
+        leftover: &[u8],
         line: Arc<R::Connection>,
         config: Arc<LinkConfig>,
         heartbeat: Heartbeat,
@@ -167,8 +166,7 @@ impl<R: Recipient> Link<R> {
             line,
             config,
             reader: Some(reader),
-            // An empty one may still hold the buffer of the handshake.
-            leftover: if leftover.is_empty() { Bytes::new() } else { leftover },
+            leftover: leftover.into(),
             rates,
             last_data: now,
             paused: None,
@@ -266,7 +264,7 @@ impl<R: Recipient> Link<R> {
             self.last_data += paused;
         }
         if !self.leftover.is_empty() {
-            let mut input = std::mem::take(&mut self.leftover).to_vec();
+            let mut input = std::mem::take(&mut self.leftover);
             self.take_in(&mut input);
             return Read::Something;
         }

@@ -45,7 +45,8 @@ pub(crate) struct Inner<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
-    pub(crate) user: Option<Authenticated<I::Id>>,
+    /// Boxed, as a server without users has none.
+    pub(crate) user: Option<Box<Authenticated<I::Id>>>,
     pub(crate) endpoint: SocketAddr,
     pub(crate) peer_addr: SocketAddr,
     pub(crate) since: DateTime<Utc>,

@@ -2,15 +2,22 @@
 
 use std::{borrow::Cow, fmt};
 
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
 
 /// Separates names and values of headers, in neither of which it can occur (RFC 9110 section 5.5).
 const END: char = '\0';
 
-/// Headers whose values are nobody's business.
-const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "sec-websocket-key"];
+/// Headers of the handshake itself: every request has them, and they say nothing once it is over.
+const OF_THE_HANDSHAKE: [HeaderName; 4] = [CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE];
 
-/// Channel, query and headers of a request, without the token: one compact text, as every connection keeps one.
+/// Headers whose values are nobody's business.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+/// Channel, query and headers of a request, without the token and what the handshake itself needed: one compact
+/// text, as every connection keeps one.
 #[derive(Clone)]
 pub struct RequestHead {
     /// Channel, query, then `name\0value\0` for every header.
@@ -21,14 +28,16 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// Puts a head together: the decoded path, the raw query without `?`, the headers. Header values that are
-    /// not UTF-8 are left out.
+    /// not UTF-8 are left out, and so are those of the handshake itself: `Connection`, `Upgrade`,
+    /// `Sec-WebSocket-Key` and `Sec-WebSocket-Version`.
     #[must_use]
     pub fn new(channel: &str, query: &str, headers: &HeaderMap) -> Self {
-        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>();
+        let headers = || headers.iter().filter(|(name, _)| !OF_THE_HANDSHAKE.contains(name));
+        let size = headers().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>();
         let mut text = String::with_capacity(channel.len() + query.len() + size);
         text.push_str(channel);
         text.push_str(query);
-        for (name, value) in headers {
+        for (name, value) in headers() {
             if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
                 text.extend([name.as_str(), "\0", value, "\0"]);
             }

@@ -183,7 +183,7 @@ fn converse<I: Identity>(
         shared: Arc::clone(&shared),
         head,
         subprotocol,
-        user,
+        user: user.map(Box::new),
         endpoint,
         peer_addr,
         since: chrono::Utc::now(),
@@ -199,7 +199,7 @@ fn converse<I: Identity>(
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
         let attempt = Attempt::new(Some(peer_addr), connection.channel());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
-        let link = Link::new(transport, leftover, inner, link, heartbeat, unknown);
+        let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {
             link.await;
             drop(slot);
@@ -218,7 +218,7 @@ fn converse<I: Identity>(
         connection: connection.clone(),
         registered: Some(registered),
     };
-    let link = Link::new(transport, leftover, inner, link, heartbeat, member);
+    let link = Link::new(transport, &leftover, inner, link, heartbeat, member);
     Box::pin(Conversation { link, connection, stop, _seat: seat, _slot: slot })
 }
 

@@ -200,7 +200,7 @@ impl Plan {
         let transport = self.over.unwrap_or_else(|| Transport::shared(near));
         let link = Link::new(
             transport,
-            self.leftover.into(),
+            &self.leftover,
             Arc::clone(&line),
             Arc::new(self.config),
             self.heartbeat,
