@@ -58,7 +58,7 @@ pub use subscription::{Events, Handler, SubscribeOptions, Subscription, Subscrip
 pub use token::Token;
 
 // For those who build an end.
-pub use delivery::{Handling, Recipient, current_owner, new_owner};
+pub use delivery::{Handling, Recipient, current_owner, new_owner, spent};
 pub use engine::ProtocolError;
 pub use flusher::Flusher;
 pub use frame::{Frame, Side};

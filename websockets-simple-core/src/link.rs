@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     CloseCode, Disconnect, EndedBy, ErrorStage, EventError, Heartbeat, Message, Moment,
     closing::Closing,
-    delivery::{Delivery, Recipient},
+    delivery::{Delivery, Recipient, begin_turn, yield_turn},
     engine::{Engine, Fault, Step},
     frame::Frame,
     heartbeat::{Beat, Heard, Pulse},
@@ -102,6 +102,7 @@ impl<R: Recipient> Future for Link<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
+        begin_turn();
         loop {
             match &mut link.phase {
                 Phase::Open => {
@@ -232,7 +233,7 @@ impl<R: Recipient> Link<R> {
                     if !self.pulse.is_waiting() {
                         self.look_at_the_clock();
                     }
-                    cx.waker().wake_by_ref();
+                    yield_turn(cx);
                     break;
                 }
                 Read::Something => reads += 1,

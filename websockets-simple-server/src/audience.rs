@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use websockets_simple_core::{Delivery, EncodeError, IntoMessage, encode};
+use websockets_simple_core::{Delivery, EncodeError, IntoMessage, encode, spent};
 
 use crate::{Connection, ConnectionId, Identity, connection::Inner, shared::Shared};
 
@@ -57,7 +57,9 @@ impl<I: Identity> Audience<I> {
         let mut delivery = Delivery::default();
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
-        for members in self.members().chunks(AT_A_TIME) {
+        let members = self.members();
+        spent(members.len());
+        for members in members.chunks(AT_A_TIME) {
             // Looked at all at once first, so that the processor fetches them from memory side by side and not one
             // after the other.
             members.iter().for_each(|member| member.0.line.fetch());

@@ -308,3 +308,32 @@ async fn a_handler_knows_whose_it_is_and_nobody_else_does() {
     assert!(rig.errors().is_empty());
     assert_eq!(current_owner(), None);
 }
+
+#[tokio::test]
+async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
+    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (at, by) = (Arc::clone(&seen), Arc::clone(&turns));
+    let mut rig = Plan::server()
+        .on_message(move |_, _| {
+            at.lock().unwrap().push(by.load(std::sync::atomic::Ordering::Relaxed));
+            // As many receivers as one broadcast to all of a large server.
+            crate::delivery::spent(10_000);
+            async {}
+        })
+        .run();
+    rig.peer.raw(&frame(TEXT, b"x", true).repeat(8)).await;
+    rig.until_received(8).await;
+    let mut seen = seen.lock().unwrap().clone();
+    // Input that arrives may give the link a turn more.
+    seen.dedup();
+    assert!(seen.len() >= 4, "turns of the other task: {seen:?}");
+    other.abort();
+}
