@@ -323,12 +323,12 @@ impl Place {
 }
 
 impl Partial {
-    /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing, what it sends at most
-    /// four times that.
+    /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing; for what it sends it gets
+    /// sixteen times as much room, which the system backs with memory only as it is filled.
     fn reserve(&mut self, more: usize) {
         if self.payload.capacity() - self.payload.len() < more.max(1) {
             let come = self.payload.len() + more;
-            let piece = (4 * come).max(FIRST_PIECE) - self.payload.len();
+            let piece = (16 * come).max(FIRST_PIECE) - self.payload.len();
             self.payload.reserve_exact(piece.min(self.missing));
         }
     }

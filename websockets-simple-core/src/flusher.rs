@@ -1,6 +1,7 @@
 //! Writes what a scheduler round of broadcasts left in many outboxes: once per socket.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,23 +19,24 @@ const KEPT: usize = 1024;
 /// A list of connections to write to, and the loop that does. The owner spawns [`run`](Self::run).
 pub struct Flusher<C> {
     listed: Mutex<Vec<Arc<C>>>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 impl<C: AsRef<Line>> Flusher<C> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self { listed: Mutex::new(Vec::new()), wake: Notify::new() }
+        Self { listed: Mutex::new(Vec::new()), wake: Arc::default() }
     }
 
-    /// Adds connections whose outbox asked for it, and wakes the loop.
+    /// Adds connections whose outbox asked for it, and wakes the loop: at the end of the turn if a connection has
+    /// its turn on this thread, so that no other thread writes a part of what the turn is about to broadcast.
     pub fn list(&self, connections: &mut Vec<Arc<C>>) {
         if connections.is_empty() {
             return;
         }
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).append(connections);
-        self.wake.notify_one();
+        Turn::at_its_end(&self.wake);
     }
 
     /// Writes to whatever is listed, for ever.
@@ -73,6 +75,39 @@ impl<C: AsRef<Line>> Flusher<C> {
         if listed.is_empty() && listed.capacity() > KEPT {
             *listed = Vec::new();
         }
+    }
+}
+
+thread_local! {
+    /// Whom to wake at the end of the turn; `None` when no connection has its turn.
+    static DUE: Cell<Option<Vec<Arc<Notify>>>> = const { Cell::new(None) };
+}
+
+/// While this lives, a connection has its turn on this thread.
+pub(crate) struct Turn(Option<Vec<Arc<Notify>>>);
+
+impl Turn {
+    pub(crate) fn begin() -> Self {
+        Self(DUE.replace(Some(Vec::new())))
+    }
+
+    fn at_its_end(wake: &Arc<Notify>) {
+        match DUE.take() {
+            None => wake.notify_one(),
+            Some(mut due) => {
+                if !due.iter().any(|known| Arc::ptr_eq(known, wake)) {
+                    due.push(Arc::clone(wake));
+                }
+                DUE.set(Some(due));
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let due = DUE.replace(self.0.take());
+        due.into_iter().flatten().for_each(|wake| wake.notify_one());
     }
 }
 
@@ -184,6 +219,21 @@ mod tests {
         poll(run.as_mut());
         poll(run.as_mut());
         assert_eq!(connections[0].writes.lock().unwrap().len(), 2, "listed again");
+    }
+
+    #[test]
+    fn during_the_turn_of_a_connection_the_loop_is_not_woken() {
+        let flusher = Flusher::new();
+        let connections = connections(1);
+        let mut run = Box::pin(flusher.run());
+        poll(run.as_mut());
+        let turn = Turn::begin();
+        broadcast("1", &connections, &flusher);
+        (0..3).for_each(|_| poll(run.as_mut()));
+        assert!(connections[0].writes.lock().unwrap().is_empty(), "in the turn");
+        drop(turn);
+        (0..3).for_each(|_| poll(run.as_mut()));
+        assert_eq!(connections[0].writes.lock().unwrap().len(), 1, "after it");
     }
 
     #[test]

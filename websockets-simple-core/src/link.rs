@@ -19,6 +19,7 @@ use crate::{
     closing::Closing,
     delivery::{Delivery, Recipient, begin_turn, yield_turn},
     engine::{Engine, Fault, Step},
+    flusher::Turn,
     frame::Frame,
     heartbeat::{Beat, Heard, Pulse},
     line::Line,
@@ -102,6 +103,7 @@ impl<R: Recipient> Future for Link<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
+        let _turn = Turn::begin();
         begin_turn();
         loop {
             match &mut link.phase {
