@@ -30,10 +30,12 @@ pub enum Client {
 }
 
 impl Client {
-    /// Runs the work of the target and measures this process.
+    /// Runs the work of the target and measures this process, or the target's where the work is of a server.
     pub fn run(self, target: &Target) -> anyhow::Result<Sample> {
         let mut target = target.clone();
-        target.process = std::process::id();
+        if target.scenario.is_of_clients() {
+            target.process = std::process::id();
+        }
         let meter = Meter::new(&target)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match target.scenario {
@@ -41,7 +43,8 @@ impl Client {
                 runtime.block_on(self.echo(meter, connections, depth, size))
             }
             Scenario::Clients { connections } => runtime.block_on(self.idle(meter, connections)),
-            _ => bail!("this is work for a server"),
+            Scenario::IdleTls { connections } => runtime.block_on(ours::idle_tls(meter, connections)),
+            _ => bail!("this is work for the load generator"),
         }
     }
 
@@ -55,7 +58,13 @@ impl Client {
         Ok(())
     }
 
-    async fn echo(self, meter: Meter, connections: usize, depth: usize, size: usize) -> anyhow::Result<Sample> {
+    async fn echo(
+        self,
+        meter: Meter,
+        connections: usize,
+        depth: usize,
+        size: usize,
+    ) -> anyhow::Result<Sample> {
         let (round, mut news) = Round::new(meter, depth, size, false);
         self.open(&round, connections).await?;
         round.with_meter(|meter| {

@@ -51,7 +51,9 @@ pub fn run(target: &Target) -> anyhow::Result<Sample> {
     let mut meter = Meter::new(target)?;
     match target.scenario {
         Scenario::Echo { connections, depth, size } => echo::run(&mut meter, connections, depth, size)?,
-        Scenario::Fanout { receivers, window, size } => fanout::run(&mut meter, 1, receivers, window, size, false)?,
+        Scenario::Fanout { receivers, window, size } => {
+            fanout::run(&mut meter, 1, receivers, window, size, false)?
+        }
         Scenario::SlowReader { receivers, window, size } => {
             fanout::run(&mut meter, 1, receivers, window, size, true)?;
         }
@@ -60,7 +62,9 @@ pub fn run(target: &Target) -> anyhow::Result<Sample> {
         }
         Scenario::Connect { concurrent } => connect::run(&mut meter, concurrent)?,
         Scenario::Idle { connections } => idle::run(&mut meter, connections)?,
-        Scenario::ClientEcho { .. } | Scenario::Clients { .. } => bail!("this is work for a client"),
+        Scenario::ClientEcho { .. } | Scenario::Clients { .. } | Scenario::IdleTls { .. } => {
+            bail!("this is work for a client")
+        }
     }
     meter.sample()
 }

@@ -63,14 +63,16 @@ pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
         Plan { sweep: true, .. } => Scenario::sweep(),
         _ => Scenario::all(),
     };
-    let wanted = |row: &Scenario| plan.rows.is_empty() || plan.rows.iter().any(|text| row.to_string().contains(text));
+    let wanted =
+        |row: &Scenario| plan.rows.is_empty() || plan.rows.iter().any(|text| row.to_string().contains(text));
     let mut samples = Vec::new();
     for row in rows.into_iter().filter(wanted) {
         let subjects = plan.subjects(row);
         for repetition in 1..=if plan.small { 1 } else { plan.repetitions } {
             for subject in &subjects {
                 eprintln!("{row}, {repetition} of {}: {}", plan.repetitions, subject.name());
-                samples.push(plan.sample(row, *subject).with_context(|| format!("{row}: {}", subject.name()))?);
+                samples
+                    .push(plan.sample(row, *subject).with_context(|| format!("{row}: {}", subject.name()))?);
             }
         }
     }
@@ -83,11 +85,17 @@ impl Plan {
         let chosen = |server: &Server| self.servers.is_empty() || self.servers.contains(server);
         let client = |client: &Client| self.clients.is_empty() || self.clients.contains(client);
         if row.is_of_clients() {
-            return Client::value_variants().iter().filter(|c| client(c)).map(|c| Subject::Client(*c)).collect();
+            return Client::value_variants()
+                .iter()
+                .filter(|c| client(c))
+                .map(|c| Subject::Client(*c))
+                .collect();
         }
+        let with_tls = matches!(row, Scenario::IdleTls { .. });
         let servers = Server::value_variants().iter().filter(|server| chosen(server));
+        let servers = servers.filter(|server| (**server == Server::OursTls) == with_tls);
         let mut subjects: Vec<_> = servers.map(|server| Subject::Server(*server, 1)).collect();
-        if self.two_threads && chosen(&Server::Ours) {
+        if self.two_threads && chosen(&Server::Ours) && !with_tls {
             subjects.push(Subject::Server(Server::Ours, 2));
         }
         subjects
@@ -120,8 +128,9 @@ impl Plan {
         let (warm_up, window) = if self.small { (10, 100) } else { (self.warm_up, self.window) };
         let mut load = this_program()?;
         match subject {
+            Subject::Server(Server::OursTls, _) => load.args(["client", &name_of(&Client::Ours)]),
             Subject::Server(..) => load.arg("load"),
-            Subject::Client(client) => load.args(["client", &name_of(client)]),
+            Subject::Client(client) => load.args(["client", &name_of(&client)]),
         };
         load.args(["--addr", &addr.to_string(), "--process", &served.0.id().to_string()])
             .args(["--scenario", &scenario])
@@ -142,14 +151,14 @@ impl Plan {
 impl Subject {
     fn name(self) -> String {
         match self {
-            Self::Server(server, 1) => name_of(server),
-            Self::Server(server, threads) => format!("{} ({threads} threads)", name_of(server)),
-            Self::Client(client) => format!("{} client", name_of(client)),
+            Self::Server(server, 1) => name_of(&server),
+            Self::Server(server, threads) => format!("{} ({threads} threads)", name_of(&server)),
+            Self::Client(client) => format!("{} client", name_of(&client)),
         }
     }
 }
 
-fn name_of(value: impl ValueEnum) -> String {
+fn name_of(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
@@ -161,7 +170,7 @@ impl Process {
     /// Starts a server; it listens when this returns.
     fn serve(server: Server, threads: usize, core: Option<usize>) -> anyhow::Result<(Self, SocketAddr)> {
         let mut command = this_program()?;
-        command.args(["serve", &name_of(server), "--threads", &threads.to_string()]);
+        command.args(["serve", &name_of(&server), "--threads", &threads.to_string()]);
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }

@@ -1,12 +1,13 @@
 //! What the samples say, as Markdown and as JSON.
 
-use std::{fmt::Write, fs};
+use std::fs;
 
 use serde::Serialize;
 
 use crate::{sample::Sample, scenario::Scenario};
 
-/// The server whose costs the others' are compared with.
+/// The server whose costs the others' are compared with; where it was not measured, the first that was takes its
+/// place.
 const BASE: &str = "limit";
 
 const RULES: &str = "\
@@ -17,7 +18,7 @@ count. RSS is the server's, at the end of the window.
 ";
 
 const RULES_OF_CLIENTS: &str = "\
-The client is measured here: CPU time and memory are its own.
+The client is measured here: CPU time and memory are its own, and the ratio is to the first.
 ";
 
 /// All samples of one server in one scenario, as one row.
@@ -98,7 +99,8 @@ pub fn summaries(samples: &[Sample]) -> Vec<Summary> {
                 None => servers.push((&sample.server, vec![sample])),
             }
         }
-        let base = servers.iter().find(|(name, _)| *name == BASE).map_or(&[][..], |(_, of_base)| of_base);
+        let base = servers.iter().find(|(name, _)| *name == BASE).or(servers.first());
+        let base = base.map_or(&[][..], |(_, of_base)| of_base);
         rows.extend(servers.iter().map(|(_, repetitions)| Summary::new(repetitions[0], repetitions, base)));
     }
     rows
@@ -109,7 +111,8 @@ impl Summary {
     fn new(first: &Sample, repetitions: &[&Sample], base: &[&Sample]) -> Self {
         let quiet: Vec<_> = repetitions.iter().copied().filter(|sample| sample.is_quiet()).collect();
         let counted = if quiet.is_empty() { repetitions } else { &quiet };
-        let middle = |of: fn(&Sample) -> f64| median(counted.iter().map(|sample| of(sample))).unwrap_or_default();
+        let middle =
+            |of: fn(&Sample) -> f64| median(counted.iter().map(|sample| of(sample))).unwrap_or_default();
         let cpu = counted.iter().map(|sample| sample.cpu_ns_per_operation);
         let (ratio, ratio_is_quiet) = ratio(repetitions, base);
         let bytes_per_connection = median(counted.iter().filter_map(|s| Some(s.bytes_per_connection?.0)))
@@ -141,7 +144,9 @@ impl Summary {
         let mut cells = vec![format!("{}{mark}", self.server)];
         let bytes = |of: fn((f64, f64)) -> f64| self.bytes_per_connection.map(|both| thousands(of(both)));
         match self.scenario {
-            Scenario::Idle { .. } => cells.extend([or_none(bytes(|both| both.0)), or_none(bytes(|both| both.1))]),
+            Scenario::Idle { .. } | Scenario::IdleTls { .. } => {
+                cells.extend([or_none(bytes(|both| both.0)), or_none(bytes(|both| both.1))])
+            }
             Scenario::Clients { .. } => cells.push(or_none(bytes(|both| both.1))),
             _ => {
                 let mark = if self.ratio_is_quiet { "" } else { " \\*" };
@@ -188,7 +193,7 @@ fn columns(scenario: Scenario) -> Vec<String> {
     let operation = scenario.operation();
     let mut columns = vec![subject.to_owned()];
     match scenario {
-        Scenario::Idle { .. } => {
+        Scenario::Idle { .. } | Scenario::IdleTls { .. } => {
             columns.extend(["bytes per connection before a message".to_owned(), "after one".to_owned()]);
         }
         Scenario::Clients { .. } => columns.push("bytes per connection after one message".to_owned()),
@@ -273,7 +278,13 @@ mod tests {
         Sample {
             server: server.to_owned(),
             scenario: ECHO,
-            seen: Seen { operations: 1_234_567, seconds: 1.0, p50_us: 40.0, p99_us: 90.0, frames_per_read: 2.0 },
+            seen: Seen {
+                operations: 1_234_567,
+                seconds: 1.0,
+                p50_us: 40.0,
+                p99_us: 90.0,
+                frames_per_read: 2.0,
+            },
             cpu_ns_per_operation,
             waited: 0.0,
             generator_busy: 0.5,
@@ -315,7 +326,11 @@ mod tests {
         let samples = [noisy("ours", 30.0), noisy("ours", 900.0), noisy("ours", 10.0)];
         let ours = row(&samples, "ours");
         assert_eq!((ours.quiet, ours.cpu_ns_per_operation, ours.cpu_ns_max), (0, 30.0, 900.0));
-        assert!(table(&samples).contains("\n| ours \\* | 1,234,567 | 30 | 10..900 | – |"), "{}", table(&samples));
+        assert!(
+            table(&samples).contains("\n| ours \\* | 1,234,567 | 30 | 10..900 | 1.00 \\* |"),
+            "{}",
+            table(&samples)
+        );
     }
 
     #[test]
@@ -366,7 +381,8 @@ mod tests {
     fn the_rows_of_a_table_are_as_wide_as_its_header() {
         for scenario in Scenario::small() {
             let table = table(&[Sample { scenario, ..sample("ours", 1.0) }]);
-            let widths: Vec<_> = table.lines().filter(|l| l.starts_with('|')).map(|l| l.matches('|').count()).collect();
+            let widths: Vec<_> =
+                table.lines().filter(|l| l.starts_with('|')).map(|l| l.matches('|').count()).collect();
             assert_eq!(widths.len(), 3, "{table}");
             assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
         }
@@ -374,7 +390,8 @@ mod tests {
 
     #[test]
     fn the_json_holds_the_machine_all_samples_and_all_rows() {
-        let samples = [sample("limit", 10.0), sample("ours", 20.0), sample("ours", 30.0), idle("ours", 1.0, 2.0)];
+        let samples =
+            [sample("limit", 10.0), sample("ours", 20.0), sample("ours", 30.0), idle("ours", 1.0, 2.0)];
         let json: serde_json::Value = serde_json::from_str(&json(&samples).unwrap()).unwrap();
         assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
         assert_eq!(json["summaries"][1]["cpu_ns_per_operation"], 25.0);

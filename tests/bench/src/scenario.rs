@@ -20,6 +20,8 @@ pub enum Scenario {
     Connect { concurrent: usize },
     /// Connections that do nothing, then one 1 KiB echo each. Only memory counts.
     Idle { connections: usize },
+    /// As `Idle`, with TLS; `WebsocketClient`s are the peers. Only the server's memory counts.
+    IdleTls { connections: usize },
     /// Clients in one process, each with `depth` messages on their way to an echo server. The client is measured.
     ClientEcho { connections: usize, depth: usize, size: usize },
     /// Clients in one process that do nothing, then one 1 KiB echo each. The client is measured.
@@ -38,7 +40,7 @@ impl Scenario {
             Self::Echo { .. } | Self::ClientEcho { .. } => "message",
             Self::Fanout { .. } | Self::SlowReader { .. } | Self::Chat { .. } => "delivery",
             Self::Connect { .. } => "handshake",
-            Self::Idle { .. } | Self::Clients { .. } => "connection",
+            Self::Idle { .. } | Self::IdleTls { .. } | Self::Clients { .. } => "connection",
         }
     }
 
@@ -57,6 +59,7 @@ impl Scenario {
             Self::SlowReader { receivers: 200, window: 4, size: 4096 },
             Self::Connect { concurrent: 64 },
             Self::Idle { connections: 10_000 },
+            Self::IdleTls { connections: 2000 },
             Self::ClientEcho { connections: 64, depth: 8, size: 64 },
             Self::ClientEcho { connections: 64, depth: 4, size: 16 * 1024 },
             Self::Clients { connections: 2000 },
@@ -73,6 +76,7 @@ impl Scenario {
             Self::SlowReader { receivers: 10, window: 2, size: 4096 },
             Self::Connect { concurrent: 4 },
             Self::Idle { connections: 20 },
+            Self::IdleTls { connections: 20 },
             Self::ClientEcho { connections: 2, depth: 2, size: 64 },
             Self::Clients { connections: 20 },
         ]
@@ -88,8 +92,12 @@ impl Scenario {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Echo { connections, depth, size } => write!(f, "echo C{connections} D{depth} {}", Bytes(size)),
-            Self::Fanout { receivers, window, size } => write!(f, "fanout N{receivers} W{window} {}", Bytes(size)),
+            Self::Echo { connections, depth, size } => {
+                write!(f, "echo C{connections} D{depth} {}", Bytes(size))
+            }
+            Self::Fanout { receivers, window, size } => {
+                write!(f, "fanout N{receivers} W{window} {}", Bytes(size))
+            }
             Self::SlowReader { receivers, window, size } => {
                 write!(f, "slow reader N{receivers} W{window} {}", Bytes(size))
             }
@@ -98,6 +106,7 @@ impl fmt::Display for Scenario {
             }
             Self::Connect { concurrent } => write!(f, "connect K{concurrent}"),
             Self::Idle { connections } => write!(f, "idle {connections}"),
+            Self::IdleTls { connections } => write!(f, "idle TLS {connections}"),
             Self::ClientEcho { connections, depth, size } => {
                 write!(f, "client echo C{connections} D{depth} {}", Bytes(size))
             }

@@ -4,6 +4,7 @@
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     pin::Pin,
 };
 
@@ -24,6 +25,8 @@ pub enum Server {
     Ours,
     /// `WebsocketServerAuth`, every peer with a user of its own.
     OursAuth,
+    /// `WebsocketServer` with TLS.
+    OursTls,
     TokioTungstenite,
     Axum,
     Fastwebsockets,
@@ -35,6 +38,11 @@ const BROADCASTS: usize = 65_536;
 /// Largest message any of them has to take.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// Where a server with TLS leaves the certificate that its clients are to trust.
+pub fn certificate_of(process: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("websockets-simple-bench-{process}.pem"))
+}
+
 impl Server {
     /// Serves for ever on a free loopback port, which it prints first.
     pub fn serve(self, threads: usize) -> anyhow::Result<()> {
@@ -42,6 +50,7 @@ impl Server {
             Self::Limit => return limit::serve(listener()?),
             Self::Ours => Box::pin(ours::serve()),
             Self::OursAuth => Box::pin(ours::serve_users()),
+            Self::OursTls => Box::pin(ours::serve_tls()),
             Self::TokioTungstenite => Box::pin(tokio_tungstenite::serve(listener()?)),
             Self::Axum => Box::pin(axum::serve(listener()?)),
             Self::Fastwebsockets => Box::pin(fastwebsockets::serve(listener()?)),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Time for a server to finish what a connection or a message began.
-const SETTLING: Duration = Duration::from_millis(500);
+pub const SETTLING: Duration = Duration::from_millis(500);
 
 /// Connections before the first look at the memory: what the first ones cost is the server's own.
 const FIRST: usize = 10;

@@ -103,7 +103,12 @@ pub fn accepted(input: &[u8]) -> anyhow::Result<Option<usize>> {
 
 impl Peer {
     /// Connects and shakes hands, one after the other.
-    pub fn connect(addr: SocketAddr, path: &str, user: usize, template: &Rc<Template>) -> anyhow::Result<Self> {
+    pub fn connect(
+        addr: SocketAddr,
+        path: &str,
+        user: usize,
+        template: &Rc<Template>,
+    ) -> anyhow::Result<Self> {
         let mut stream = std::net::TcpStream::connect(addr).context("connecting")?;
         stream.set_nodelay(true)?;
         stream.write_all(request(path, user).as_bytes())?;

@@ -13,8 +13,7 @@ use axum::{
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast;
 
-/// Broadcasts a subscriber may be behind; its connection ends when it is further.
-const BEHIND: usize = 65536;
+use crate::servers::BROADCASTS;
 
 /// Serves for ever.
 pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()> {
@@ -25,7 +24,7 @@ pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()>
         .route("/echo", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)))
         .route("/pub", any(publisher))
         .route("/sub", any(subscriber))
-        .with_state(broadcast::channel(BEHIND).0);
+        .with_state(broadcast::channel(BROADCASTS).0);
     Ok(axum::serve(listener, app).await?)
 }
 

@@ -23,8 +23,7 @@ use tokio::{
     task::unconstrained,
 };
 
-/// Broadcasts a subscriber may be behind; its connection ends when it is further.
-const BEHIND: usize = 65536;
+use crate::servers::BROADCASTS;
 
 type Io = TokioIo<Upgraded>;
 
@@ -34,7 +33,7 @@ type Broadcast = Arc<(OpCode, Vec<u8>)>;
 /// Serves for ever.
 pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (sender, _) = broadcast::channel(BEHIND);
+    let (sender, _) = broadcast::channel(BROADCASTS);
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(handle_connection(stream, sender.clone()));

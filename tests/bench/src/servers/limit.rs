@@ -58,7 +58,11 @@ pub(super) fn serve(listener: TcpListener) -> anyhow::Result<()> {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
                     stream.set_nodelay(true)?;
-                    poll.registry().register(&mut stream, Token(next), Interest::READABLE | Interest::WRITABLE)?;
+                    poll.registry().register(
+                        &mut stream,
+                        Token(next),
+                        Interest::READABLE | Interest::WRITABLE,
+                    )?;
                     peers.insert(next, Peer::new(stream));
                     next += 1;
                 }
@@ -179,7 +183,8 @@ impl Peer {
     fn unmask(&mut self, payload: &[u8], output: &mut Vec<u8>) {
         let mut mask = self.mask;
         mask.rotate_left(self.turned % 4);
-        let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
+        let wide =
+            u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
         let (words, rest) = payload.as_chunks::<8>();
         output.reserve(payload.len());
         output.extend(words.iter().flat_map(|word| (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes()));

@@ -7,21 +7,29 @@ use std::{
 
 use anyhow::Context;
 use websockets_simple_server::{
-    Authenticated, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat, HeartbeatMode, Identity, Limits,
-    MessageEvent, OverflowPolicy, Server, ServerParams, UserService, UserServiceError, WebsocketServer,
-    WebsocketServerAuth, async_trait,
+    Authenticated, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat, HeartbeatMode, Identity,
+    Limits, MessageEvent, OverflowPolicy, Server, ServerParams, ServerTls, UserService, UserServiceError,
+    WebsocketServer, WebsocketServerAuth, async_trait,
 };
 
-use crate::servers::{MAX_MESSAGE, announce};
+use crate::servers::{MAX_MESSAGE, announce, certificate_of};
 
 /// Serves everybody.
 pub(super) async fn serve() -> anyhow::Result<()> {
-    run(&WebsocketServer::new(params())).await
+    run(&WebsocketServer::new(params().endpoint(endpoint()))).await
+}
+
+/// Serves everybody, with TLS and a certificate of its own.
+pub(super) async fn serve_tls() -> anyhow::Result<()> {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    std::fs::write(certificate_of(std::process::id()), cert.pem())?;
+    let tls = ServerTls::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes())?;
+    run(&WebsocketServer::new(params().endpoint(endpoint().tls(tls)))).await
 }
 
 /// Serves users, each with a token of their own.
 pub(super) async fn serve_users() -> anyhow::Result<()> {
-    run(&WebsocketServerAuth::new(params(), Anybody)).await
+    run(&WebsocketServerAuth::new(params().endpoint(endpoint()), Anybody)).await
 }
 
 async fn run<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
@@ -38,6 +46,10 @@ async fn run<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
     std::future::pending().await
 }
 
+fn endpoint() -> Endpoint {
+    Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
 /// What an application would write, but for the limits that a benchmark from one address has to lift: all are
 /// checked, none is reached.
 fn params() -> ServerParams {
@@ -49,7 +61,6 @@ fn params() -> ServerParams {
         .bytes_per_second(1_000_000_000_000u64)
         .idle(Duration::from_secs(3600));
     ServerParams::local()
-        .endpoint(Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
         .limits(limits)
         .heartbeat(Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping))
         .outbox(8 * 1024 * 1024)
