@@ -4,7 +4,6 @@
 //! clock, and then writes everything that came of it at once.
 
 use std::{
-    cell::Cell,
     fmt, io,
     pin::Pin,
     sync::Arc,
@@ -18,23 +17,24 @@ use crate::{
     CloseCode, Disconnect, EndedBy, ErrorStage, EventError, Heartbeat, Message, Moment,
     closing::Closing,
     delivery::{Delivery, Recipient, begin_turn, yield_turn},
-    engine::{Engine, Fault, Step},
+    engine::Engine,
     flusher::Turn,
     frame::Frame,
-    heartbeat::{Beat, Heard, Pulse},
+    heartbeat::{Beat, Pulse},
     line::Line,
     outbox::{CloseRequest, Own, Rest},
     rate::Rate,
-    repair::{self, TextRepair},
-    transport::{ReadNow, Reader, Transport},
+    repair::TextRepair,
+    transport::{Reader, Transport},
 };
 
 pub use config::LinkConfig;
 
-mod config;
+use reading::Read;
 
-/// Size of the buffer that each worker thread lends to its links, one read at a time.
-const READ_BUFFER: usize = 64 * 1024;
+mod config;
+mod ending;
+mod reading;
 
 /// Reads of one connection before others of the scheduler get their turn.
 const READS_PER_TURN: usize = 4;
@@ -76,13 +76,6 @@ pub struct Link<R: Recipient> {
 struct Rates {
     messages: Option<Rate>,
     bytes: Option<Rate>,
-}
-
-/// What came of a try to read.
-#[derive(Debug, Eq, PartialEq)]
-enum Read {
-    Nothing,
-    Something,
 }
 
 /// How far a link has come.
@@ -252,148 +245,6 @@ impl<R: Recipient> Link<R> {
         Poll::Pending
     }
 
-    /// Reads once, and takes in everything that brought.
-    fn read(&mut self, cx: &mut Context<'_>) -> Read {
-        if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
-            return Read::Nothing;
-        }
-        if self.closing.is_none() && self.delivery.waiting_bytes() > self.config.read_ahead {
-            self.paused.get_or_insert_with(Instant::now);
-            return Read::Nothing;
-        }
-        if let Some(since) = self.paused.take() {
-            let paused = since.elapsed();
-            self.pulse.forgive(paused);
-            self.last_data += paused;
-        }
-        if !self.leftover.is_empty() {
-            let mut input = std::mem::take(&mut self.leftover);
-            self.take_in(&mut input);
-            return Read::Something;
-        }
-        let Some(reader) = &mut self.reader else { return Read::Nothing };
-        if self.repair.is_none()
-            && let Some((payload, missing)) = self.engine.large()
-        {
-            let polled = reader.poll_read_behind(cx, payload, missing);
-            return self.came(polled, |link, len| link.take_in_large(len));
-        }
-        let mut buffer = borrow_buffer();
-        let polled = reader.poll_read(cx, &mut buffer);
-        let read = self.came(polled, |link, len| link.take_in(&mut buffer[..len]));
-        // No code of the user's has run while the thread's buffer was away.
-        return_buffer(buffer);
-        read
-    }
-
-    /// Looks at what a try to read came to.
-    fn came(&mut self, polled: Poll<io::Result<usize>>, take_in: impl FnOnce(&mut Self, usize)) -> Read {
-        match polled {
-            Poll::Pending => return Read::Nothing,
-            Poll::Ready(Ok(0)) => self.peer_hung_up(),
-            Poll::Ready(Ok(len)) => take_in(self, len),
-            Poll::Ready(Err(error)) => self.transport_failed(error, ErrorStage::Transport),
-        }
-        Read::Something
-    }
-
-    /// Runs the input through the engine and parks what comes out.
-    fn take_in(&mut self, mut input: &mut [u8]) {
-        let Some(at) = self.arrived(input.len()) else { return };
-        if let Some(repair) = &mut self.repair {
-            repair.walk(input);
-        }
-        loop {
-            let outbox = &(*self.line).as_ref().outbox;
-            let step = self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own));
-            if !self.go_on(step, at) {
-                return;
-            }
-        }
-    }
-
-    /// Takes note of the next `len` bytes of a large message, which are where they belong already.
-    fn take_in_large(&mut self, len: usize) {
-        let Some(at) = self.arrived(len) else { return };
-        let step = self.engine.took(len);
-        self.go_on(step, at);
-    }
-
-    /// Input has come. When, unless it is not to be looked at.
-    fn arrived(&mut self, len: usize) -> Option<Moment> {
-        if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
-            return None;
-        }
-        let at = Moment::now();
-        self.heard(Heard::Traffic, at);
-        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
-        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
-            self.limit_exceeded("too many bytes per second", at);
-        }
-        Some(at)
-    }
-
-    /// Acts on a step of the engine. False if it was the last one that the input allows.
-    fn go_on(&mut self, step: Step, at: Moment) -> bool {
-        match step {
-            Step::Starved | Step::Over => return false,
-            Step::Message(message) => self.message(message, at),
-            Step::Ping => self.count_message(at),
-            Step::Pong => {
-                self.heard(Heard::PongFrame, at);
-                self.count_message(at);
-            }
-            Step::Close(code, reason) => self.peer_closed(code, reason),
-            Step::Fault(fault) => {
-                self.fault(fault, at);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn message(&mut self, message: Message, at: Moment) {
-        if self.closing.is_some() {
-            return;
-        }
-        let message = if self.repair.is_some() { repair::repaired(message) } else { message };
-        self.count_message(at);
-        if self.closing.is_some() {
-            return;
-        }
-        if self.pulse.listens_for_text() && is_word(&message, "pong") {
-            self.heard(Heard::PongText, at);
-            return;
-        }
-        if self.config.answers_text_ping && is_word(&message, "ping") {
-            self.send_own_text("pong");
-            return;
-        }
-        self.last_data = at.instant;
-        self.shared().count_received(message.len());
-        self.delivery.message(message, at);
-    }
-
-    fn count_message(&mut self, at: Moment) {
-        let within = self.rates.as_mut().and_then(|rates| rates.messages.as_mut());
-        if within.is_some_and(|rate| !rate.take(1, at.instant)) {
-            self.limit_exceeded("too many messages per second", at);
-        }
-    }
-
-    fn limit_exceeded(&mut self, text: &'static str, at: Moment) {
-        if self.closing.is_none() {
-            self.delivery.error(ErrorStage::Limit, EventError::new(text), at);
-            self.close(EndedBy::Limit, CloseCode::POLICY, text);
-        }
-    }
-
-    fn heard(&mut self, what: Heard, at: Moment) {
-        if let Some(round_trip) = self.pulse.heard(what, at.instant) {
-            self.shared().measured(round_trip);
-        }
-    }
-
     fn send_own_text(&self, text: &str) {
         let frame = Frame::message(Message::text(text), self.config.side);
         self.shared().outbox.push_own(frame, Own::Text);
@@ -432,115 +283,6 @@ impl<R: Recipient> Link<R> {
         self.closing.is_some()
     }
 
-    fn close(&mut self, by: EndedBy, code: CloseCode, reason: &str) {
-        self.begin_close(&CloseRequest { code, reason: reason.to_owned(), by, discard: false });
-    }
-
-    /// Says Close, behind what is queued unless that is to be given up.
-    fn begin_close(&mut self, request: &CloseRequest) {
-        if self.closing.is_some() {
-            return;
-        }
-        if request.by == EndedBy::Overflow {
-            let error = EventError::new(request.reason.clone());
-            self.delivery.error(ErrorStage::Overflow, error, Moment::now());
-        }
-        let outbox = &(*self.line).as_ref().outbox;
-        outbox.stop_accepting();
-        if request.discard {
-            outbox.discard();
-        }
-        if let Some(frame) = self.engine.close(request.code, &request.reason) {
-            outbox.push_own(frame, Own::Close);
-        }
-        self.drained = false;
-        let patience = if request.discard { Duration::from_secs(1) } else { self.config.close_timeout };
-        let end = Disconnect::new(request.by, Some(request.code.get()), request.reason.clone(), false);
-        self.closing = Some(Box::new(Closing::ours(end, Instant::now() + patience)));
-    }
-
-    fn peer_closed(&mut self, code: Option<u16>, reason: String) {
-        match &mut self.closing {
-            Some(closing) => {
-                closing.peer_has_closed();
-                if self.config.closes_twice {
-                    let again = Frame::close(CloseCode::NORMAL.get(), self.config.side);
-                    (*self.line).as_ref().outbox.push_own(again, Own::Close);
-                }
-            }
-            None => {
-                (*self.line).as_ref().outbox.stop_accepting();
-                let end = Disconnect::new(EndedBy::Peer, code, reason, true);
-                let deadline = Instant::now() + self.config.close_timeout;
-                self.closing = Some(Box::new(Closing::theirs(end, deadline)));
-            }
-        }
-    }
-
-    /// The peer broke the rules: it is told why, and what else it sends is not looked at. What it sent before is
-    /// handled and answered first, as long as that does not take too long.
-    fn fault(&mut self, fault: Fault, at: Moment) {
-        if let Some(closing) = &mut self.closing {
-            closing.deaf = true;
-            return;
-        }
-        let (by, stage) = if fault.limit {
-            (EndedBy::Limit, ErrorStage::Limit)
-        } else {
-            (EndedBy::Protocol, ErrorStage::Protocol)
-        };
-        let reason = crate::close::fit_reason(&fault.error.to_string()).to_owned();
-        self.delivery.error(stage, EventError::new(fault.error), at);
-        let request = CloseRequest { code: fault.code, reason, by, discard: false };
-        self.fault = Some((Box::new(request), at.instant + self.config.close_timeout));
-    }
-
-    /// Closes for a fault once what came before it is handled.
-    fn close_for_fault(&mut self, handled: bool) {
-        let handled = handled || self.closing.is_some();
-        let Some(fault) = self.fault.take_if(|(_, until)| handled || *until <= Instant::now()) else {
-            return;
-        };
-        self.begin_close(&fault.0);
-        if let Some(closing) = &mut self.closing {
-            closing.deaf = true;
-        }
-    }
-
-    fn peer_hung_up(&mut self) {
-        match &mut self.closing {
-            Some(closing) => closing.peer_has_hung_up(self.drained && self.broken.is_none()),
-            None => match self.broken.take() {
-                Some(error) => self.transport_failed(error, ErrorStage::Send),
-                None => {
-                    let reason = "the peer hung up without Close";
-                    let end = Disconnect::new(EndedBy::Transport, None, reason, false);
-                    self.closing = Some(Box::new(Closing::gone(end)));
-                }
-            },
-        }
-    }
-
-    /// Reading or writing failed. After a Close was seen that is how some peers hang up.
-    fn transport_failed(&mut self, error: io::Error, stage: ErrorStage) {
-        match &mut self.closing {
-            Some(closing) => {
-                let drained = self.drained && self.broken.is_none();
-                closing.peer_has_hung_up(drained && stage == ErrorStage::Transport);
-            }
-            None => {
-                let end = Disconnect::new(EndedBy::Transport, None, error.to_string(), false);
-                self.delivery.error(stage, EventError::new(error), Moment::now());
-                self.closing = Some(Box::new(Closing::gone(end)));
-            }
-        }
-    }
-
-    fn poll_closing(&mut self, cx: &Context<'_>) -> Option<Disconnect> {
-        let outbox = &(*self.line).as_ref().outbox;
-        self.closing.as_mut()?.poll(self.drained, self.config.side, outbox, cx)
-    }
-
     /// Sets the one timer for the earliest deadline. True if that has passed already.
     fn set_alarm(&mut self, rest: Rest, cx: &mut Context<'_>) -> bool {
         let mut next = match rest {
@@ -567,23 +309,6 @@ impl<R: Recipient> Link<R> {
         }
         alarm.as_mut().poll(cx).is_ready()
     }
-}
-
-fn is_word(message: &Message, word: &str) -> bool {
-    // The length first: looking for blanks in a megabyte of text is not free.
-    matches!(message, Message::Text(text) if text.len() <= 64 && text.trim().eq_ignore_ascii_case(word))
-}
-
-thread_local! {
-    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
-
-fn borrow_buffer() -> Box<[u8]> {
-    BUFFER.take().unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
-}
-
-fn return_buffer(buffer: Box<[u8]>) {
-    BUFFER.set(Some(buffer));
 }
 
 impl<R: Recipient> fmt::Debug for Link<R> {
