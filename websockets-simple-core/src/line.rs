@@ -98,11 +98,6 @@ impl Line {
         self.outbox.offer(frame, When::Now, notice.as_ref()).into_result()
     }
 
-    /// Gets the processor to fetch what [`broadcast`](Self::broadcast) is about to use.
-    pub fn fetch(&self) {
-        self.outbox.fetch();
-    }
-
     /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
     pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, delivery: &mut Delivery) -> bool {
         match self.outbox.offer(frame.clone(), When::Round, notice) {

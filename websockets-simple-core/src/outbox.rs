@@ -163,11 +163,6 @@ impl Outbox {
         }
     }
 
-    /// Gets the processor to fetch the lines of memory that an offer begins with.
-    pub(crate) fn fetch(&self) {
-        std::hint::black_box(self.noticed.load(Ordering::Relaxed));
-    }
-
     /// Takes a frame in, in call order, as far as the policy lets it.
     pub(crate) fn offer(&self, frame: Frame, when: When, notice: Option<&Message>) -> Offer {
         let mut state = self.lock();

@@ -6,9 +6,6 @@ use websockets_simple_core::{Delivery, EncodeError, IntoMessage, encode, spent};
 
 use crate::{Connection, ConnectionId, Identity, connection::Inner, shared::Shared};
 
-/// Receivers of a broadcast that are fetched from memory together.
-const AT_A_TIME: usize = 16;
-
 /// Some connections of a server, to send to or to look at. Whom it means is decided when it is used.
 #[must_use = "an audience does nothing until a message is sent to it"]
 pub struct Audience<I: Identity> {
@@ -59,17 +56,12 @@ impl<I: Identity> Audience<I> {
         let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
         let members = self.members();
         spent(members.len());
-        for members in members.chunks(AT_A_TIME) {
-            // Looked at all at once first, so that the processor fetches them from memory side by side and not one
-            // after the other.
-            members.iter().for_each(|member| member.0.line.fetch());
-            for member in members {
-                if self.except.contains(&member.id()) {
-                    continue;
-                }
-                if member.0.line.broadcast(&frame, notice.as_ref(), &mut delivery) {
-                    lists[member.0.id.0 as usize % flushers.len()].push(Arc::clone(&member.0));
-                }
+        for member in members.iter() {
+            if self.except.contains(&member.id()) {
+                continue;
+            }
+            if member.0.line.broadcast(&frame, notice.as_ref(), &mut delivery) {
+                lists[member.0.id.0 as usize % flushers.len()].push(Arc::clone(&member.0));
             }
         }
         for (flusher, list) in flushers.iter().zip(&mut lists) {

@@ -7,7 +7,12 @@ use tokio::sync::mpsc;
 use websockets_simple_client::{ClientEvent, ClientParams, Message, MessageEvent, WebsocketClient};
 
 use super::Round;
-use crate::{load::{Meter, idle::SETTLING}, machine::resident, sample::Sample, servers::certificate_of};
+use crate::{
+    load::{Meter, idle::SETTLING},
+    machine::resident,
+    sample::Sample,
+    servers::certificate_of,
+};
 
 /// Opens connections with TLS and looks at the server's memory, before and after one message each.
 pub(super) async fn idle_tls(mut meter: Meter, connections: usize) -> anyhow::Result<Sample> {
@@ -21,7 +26,8 @@ pub(super) async fn idle_tls(mut meter: Meter, connections: usize) -> anyhow::Re
     let mut figures = Vec::new();
     for upto in [FIRST, connections] {
         while clients.len() < upto {
-            let params = ClientParams::new("localhost", port).secured(true).path("/echo").root_pem(pem.clone());
+            let params =
+                ClientParams::new("localhost", port).secured(true).path("/echo").root_pem(pem.clone());
             let client = WebsocketClient::new(params)?;
             let told = told.clone();
             client.on(move |event| {

@@ -21,7 +21,8 @@ pub(super) async fn serve() -> anyhow::Result<()> {
 
 /// Serves everybody, with TLS and a certificate of its own.
 pub(super) async fn serve_tls() -> anyhow::Result<()> {
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     std::fs::write(certificate_of(std::process::id()), cert.pem())?;
     let tls = ServerTls::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes())?;
     run(&WebsocketServer::new(params().endpoint(endpoint().tls(tls)))).await
