@@ -77,7 +77,7 @@ pub struct Peer {
     written: usize,
     /// Input up to a frame that is not complete.
     partial: Vec<u8>,
-    /// Bytes of input that are skipped: the filler of nothing, unless a reader is only to keep up.
+    /// When each message that is on its way was sent, the oldest first.
     pub sent_at: VecDeque<Instant>,
 }
 
