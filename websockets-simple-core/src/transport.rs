@@ -57,13 +57,13 @@ pub struct Transport {
     pub(crate) writer: Writer,
 }
 
-/// A reading end. The common kind is not boxed: a broadcast would have one more place to fetch per receiver.
+/// A reading end.
 pub(crate) enum Reader {
     Tcp(OwnedReadHalf),
     Other(Box<dyn ReadNow>),
 }
 
-/// A writing end.
+/// A writing end. The common kind is not boxed: a broadcast would have one more place to fetch per receiver.
 pub(crate) enum Writer {
     Tcp(Tcp),
     Other(Box<dyn WriteNow>),
@@ -199,9 +199,7 @@ impl Drop for Tcp {
 /// system call that nothing more is there.
 impl ReadNow for OwnedReadHalf {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        unconstrained(cx.waker(), |cx| AsyncRead::poll_read(Pin::new(self), cx, &mut buf))
-            .map_ok(|()| buf.filled().len())
+        unconstrained(cx.waker(), |cx| read(Pin::new(self), cx, buf))
     }
 
     fn poll_read_behind(
@@ -210,10 +208,23 @@ impl ReadNow for OwnedReadHalf {
         buf: &mut Vec<u8>,
         most: usize,
     ) -> Poll<io::Result<usize>> {
-        let most = most.min(buf.capacity() - buf.len());
-        let mut buf = buf.limit(most);
-        unconstrained(cx.waker(), |cx| poll_read_buf(Pin::new(self), cx, &mut buf))
+        unconstrained(cx.waker(), |cx| read_behind(Pin::new(self), cx, buf, most))
     }
+}
+
+fn read<S: AsyncRead>(stream: Pin<&mut S>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(buf);
+    stream.poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+}
+
+fn read_behind<S: AsyncRead>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    buf: &mut Vec<u8>,
+    most: usize,
+) -> Poll<io::Result<usize>> {
+    let most = most.min(buf.capacity() - buf.len());
+    poll_read_buf(stream, cx, &mut buf.limit(most))
 }
 
 /// Polls outside the scheduler's budget: a broadcast would end after 128 sockets although they could be written
@@ -255,8 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        self.poll(cx.waker(), |stream, cx| stream.poll_read(cx, &mut buf)).map_ok(|()| buf.filled().len())
+        self.poll(cx.waker(), |stream, cx| read(stream, cx, buf))
     }
 
     fn poll_read_behind(
@@ -265,8 +275,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
         buf: &mut Vec<u8>,
         most: usize,
     ) -> Poll<io::Result<usize>> {
-        let most = most.min(buf.capacity() - buf.len());
-        let mut buf = buf.limit(most);
-        self.poll(cx.waker(), |stream, cx| poll_read_buf(stream, cx, &mut buf))
+        self.poll(cx.waker(), |stream, cx| read_behind(stream, cx, buf, most))
     }
 }
