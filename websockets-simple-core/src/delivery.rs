@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,14 +13,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Disconnect, ErrorStage, EventError, Message, Moment, line::Line};
+use crate::{Disconnect, ErrorStage, EventError, Message, Moment, line::Line, turn};
 
 /// Messages handed to the handler before others of the scheduler get their turn.
 const MESSAGES_PER_TURN: usize = 1024;
-
-/// Sends of a connection's handlers before others of the scheduler get their turn: some 100 ns each, about a
-/// millisecond together.
-const SENDS_PER_TURN: usize = 8192;
 
 /// Work that delivering an event still needs.
 pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -123,14 +119,14 @@ impl<R: Recipient> Delivery<R> {
                 }
                 continue;
             }
-            if SENDS.get() > SENDS_PER_TURN {
+            if turn::is_spent() {
                 break;
             }
             if !self.begin_next() {
                 return Poll::Ready(());
             }
         }
-        yield_turn(cx);
+        turn::give_up(cx);
         Poll::Pending
     }
 
@@ -203,14 +199,7 @@ fn lend(queue: VecDeque<Parked>) {
 
 thread_local! {
     static SPARE: Cell<VecDeque<Parked>> = const { Cell::new(VecDeque::new()) };
-    static SENDS: Cell<usize> = const { Cell::new(0) };
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// Has the task polled again once the others and the driver had their turn. A task that merely wakes itself is
-/// polled dozens of times before the driver is.
-pub(crate) fn yield_turn(cx: &mut Context<'_>) {
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// The end inside one of whose handlers this is called, if any. A wait for that end must not wait for the
@@ -218,17 +207,6 @@ pub(crate) fn yield_turn(cx: &mut Context<'_>) {
 #[must_use]
 pub fn current_owner() -> Option<u64> {
     OWNER.get()
-}
-
-/// A task's turn begins.
-pub(crate) fn begin_turn() {
-    SENDS.set(0);
-}
-
-/// Takes note that a message went to so many receivers, so that a handler which is called for one message after the
-/// other does not keep its thread for too long.
-pub fn spent(receivers: usize) {
-    SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
 /// A number for a new end.

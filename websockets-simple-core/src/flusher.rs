@@ -1,14 +1,13 @@
 //! Writes what a scheduler round of broadcasts left in many outboxes: once per socket.
 
 use std::{
-    cell::Cell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::Notify;
 
-use crate::{line::Line, outbox::Joined};
+use crate::{line::Line, outbox::Joined, turn};
 
 /// Sockets written to before others get their turn.
 const WRITES_PER_TURN: usize = 250;
@@ -36,7 +35,7 @@ impl<C: AsRef<Line>> Flusher<C> {
             return;
         }
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).append(connections);
-        Turn::at_its_end(&self.wake);
+        turn::wake_at_its_end(&self.wake);
     }
 
     /// Writes to whatever is listed, for ever.
@@ -78,39 +77,6 @@ impl<C: AsRef<Line>> Flusher<C> {
     }
 }
 
-thread_local! {
-    /// Whom to wake at the end of the turn; `None` when no connection has its turn.
-    static DUE: Cell<Option<Vec<Arc<Notify>>>> = const { Cell::new(None) };
-}
-
-/// While this lives, a connection has its turn on this thread.
-pub(crate) struct Turn(Option<Vec<Arc<Notify>>>);
-
-impl Turn {
-    pub(crate) fn begin() -> Self {
-        Self(DUE.replace(Some(Vec::new())))
-    }
-
-    fn at_its_end(wake: &Arc<Notify>) {
-        match DUE.take() {
-            None => wake.notify_one(),
-            Some(mut due) => {
-                if !due.iter().any(|known| Arc::ptr_eq(known, wake)) {
-                    due.push(Arc::clone(wake));
-                }
-                DUE.set(Some(due));
-            }
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let due = DUE.replace(self.0.take());
-        due.into_iter().flatten().for_each(|wake| wake.notify_one());
-    }
-}
-
 impl<C: AsRef<Line>> Default for Flusher<C> {
     fn default() -> Self {
         Self::new()
@@ -136,6 +102,7 @@ mod tests {
         Message, OutboxConfig, OverflowPolicy, Side, WriteNow,
         line::{Delivery, encode},
         transport::Writer,
+        turn::Turn,
     };
 
     struct Connection {

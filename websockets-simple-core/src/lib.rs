@@ -36,6 +36,7 @@ mod sending;
 mod subscription;
 mod token;
 mod transport;
+mod turn;
 mod waiting;
 
 pub mod dotnet;
@@ -58,7 +59,7 @@ pub use subscription::{Events, Handler, SubscribeOptions, Subscription, Subscrip
 pub use token::Token;
 
 // For those who build an end.
-pub use delivery::{Handling, Recipient, current_owner, new_owner, spent};
+pub use delivery::{Handling, Recipient, current_owner, new_owner};
 pub use engine::ProtocolError;
 pub use flusher::Flusher;
 pub use frame::{Frame, Side};
@@ -67,6 +68,7 @@ pub use link::{Link, LinkConfig};
 pub use outbox::OutboxConfig;
 pub use subscription::{Entry, Flow, Narrator, Observable, Subscriptions};
 pub use transport::{ReadNow, Transport, WriteNow};
+pub use turn::spent;
 
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]

@@ -16,9 +16,8 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     CloseCode, Disconnect, EndedBy, ErrorStage, EventError, Heartbeat, Message, Moment,
     closing::Closing,
-    delivery::{Delivery, Recipient, begin_turn, yield_turn},
+    delivery::{Delivery, Recipient},
     engine::Engine,
-    flusher::Turn,
     frame::Frame,
     heartbeat::{Beat, Pulse},
     line::Line,
@@ -26,6 +25,7 @@ use crate::{
     rate::Rate,
     repair::TextRepair,
     transport::{Reader, Transport},
+    turn::{self, Turn},
 };
 
 pub use config::LinkConfig;
@@ -97,7 +97,6 @@ impl<R: Recipient> Future for Link<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
         let _turn = Turn::begin();
-        begin_turn();
         loop {
             match &mut link.phase {
                 Phase::Open => {
@@ -228,7 +227,7 @@ impl<R: Recipient> Link<R> {
                     if !self.pulse.is_waiting() {
                         self.look_at_the_clock();
                     }
-                    yield_turn(cx);
+                    turn::give_up(cx);
                     break;
                 }
                 Read::Something => reads += 1,
