@@ -20,6 +20,7 @@ use super::{
     state::{FRAMES_PER_WRITE, KEPT_FRAMES},
     *,
 };
+use crate::WriteNow;
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.
 #[derive(Clone, Debug, Default)]

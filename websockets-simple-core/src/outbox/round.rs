@@ -1,0 +1,134 @@
+//! What the link alone does with its outbox: the rounds, its own frames, the end.
+
+use std::{
+    io,
+    sync::atomic::Ordering,
+    task::{Poll, Waker},
+};
+
+use crate::{
+    Message, Moment,
+    frame::Frame,
+    outbox::{
+        Orders, Outbox, Own, Rest,
+        state::{Entry, Stage},
+    },
+    transport::WriteNow,
+};
+
+impl Outbox {
+    /// The link's round begins: what is sent from here on leaves at its end.
+    pub(crate) fn begin_round(&self, waker: &Waker) -> Orders {
+        let mut state = self.lock();
+        state.corked = true;
+        if !state.link.as_ref().is_some_and(|link| link.will_wake(waker)) {
+            state.link = Some(waker.clone());
+        }
+        let kill = state.kill;
+        match &mut state.rare {
+            Some(rare) => Orders { close: rare.close.take(), failed: rare.failed.take(), kill },
+            None => Orders { kill, ..Orders::default() },
+        }
+    }
+
+    /// The link's round ends: one write for all of it.
+    pub(crate) fn end_round(&self) -> Rest {
+        let mut state = self.lock();
+        state.corked = false;
+        state.flush(true)
+    }
+
+    /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
+    pub(crate) fn push_own(&self, frame: Frame, own: Own) {
+        let mut state = self.lock();
+        if state.stage == Stage::Closed {
+            return;
+        }
+        let entry = Entry { frame, own: Some(own), part: false };
+        if own == Own::Close {
+            state.stage = Stage::Closing;
+            state.abandon_parts();
+            state.queue.push_back(entry);
+            state.wake_waiting();
+            return;
+        }
+        if own == Own::Text
+            && let Some(parts) = state.parts()
+        {
+            // A data frame may not come between the parts of a message.
+            parts.behind.push_back(entry);
+            return;
+        }
+        if state.queue.iter().any(|queued| queued.own == Some(own)) {
+            state.flush(true);
+        }
+        let first = usize::from(state.written > 0);
+        match state.queue.iter().skip(first).position(|queued| queued.own == Some(own)) {
+            Some(same) => state.queue[first + same] = entry,
+            None => {
+                // A text may not come between the parts of a message whose first part has left.
+                let passes = |queued: &Entry| {
+                    queued.own.is_some() || (own == Own::Text && queued.part && queued.frame.continues())
+                };
+                let ahead = state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
+                state.queue.insert(first + ahead, entry);
+            }
+        }
+    }
+
+    /// Gives up what is queued, but for the rest of a frame that has begun to leave.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        let keep = usize::from(state.written > 0);
+        let given_up = state.queue.drain(keep..).filter(|entry| entry.own.is_none()).count();
+        state.dropped += given_up as u64;
+        state.bytes = match state.queue.front() {
+            Some(begun) if begun.own.is_none() => begun.frame.len() - state.written,
+            _ => 0,
+        };
+    }
+
+    /// No more data from here on; the peer has closed.
+    pub(crate) fn stop_accepting(&self) {
+        let mut state = self.lock();
+        if state.stage == Stage::Open {
+            state.stage = Stage::Closing;
+            state.abandon_parts();
+            state.wake_waiting();
+        }
+    }
+
+    /// Ends the writing direction of the stream.
+    pub(crate) fn poll_end(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        match &mut self.lock().writer {
+            Some(writer) => writer.end(waker),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Lets go of the stream, so that handles which users keep do not hold the socket open.
+    pub(crate) fn shut(&self, abort: bool) {
+        let mut state = self.lock();
+        if abort && let Some(writer) = &mut state.writer {
+            writer.abort();
+        }
+        state.give_up();
+        state.writer = None;
+        let waiting = state.rare.as_mut().map(|rare| std::mem::take(&mut rare.ended)).unwrap_or_default();
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// The next Sent notice, with the number missed before it.
+    pub(crate) fn take_notice(&self) -> Option<(Message, u64, Moment)> {
+        if !self.noticed.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.lock();
+        let taken = state.rare.as_mut().and_then(|rare| rare.notices.take());
+        if taken.is_none() {
+            self.noticed.store(false, Ordering::Release);
+        }
+        taken
+    }
+}
