@@ -8,19 +8,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, Version,
-    header::{CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{
+        CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
     request::Parts,
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::{
-    self, error::ProtocolError, handshake::server::create_response_with_body,
-};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{Attempt, ErrorStage, EventError};
 
 use crate::{
@@ -191,10 +193,8 @@ async fn judge<I: Identity, F: Front<I>>(
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
-    let mut request = Request::from_parts(parts, body);
-    join_connection(request.headers_mut());
-    let mut response = switching_protocols(&request)?;
-    let headers = request.headers();
+    let mut response = switching_protocols(&parts)?;
+    let headers = &parts.headers;
     if headers.get_all(HOST).iter().count() != 1 {
         return Err(Refusal::bad_request("one Host header is needed"));
     }
@@ -232,36 +232,44 @@ async fn judge<I: Identity, F: Front<I>>(
     if farewell.is_some() {
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
-    let upgrade = hyper::upgrade::on(&mut request);
+    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))
 }
 
-/// Several `Connection` lines are one list (RFC 9110 section 5.3); tungstenite looks at the first line only.
-fn join_connection(headers: &mut HeaderMap) {
-    let lines: Vec<&str> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).collect();
-    if lines.len() > 1
-        && let Ok(list) = HeaderValue::from_str(&lines.join(", "))
-    {
-        headers.insert(CONNECTION, list);
-    }
-}
-
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
-fn switching_protocols<B>(request: &Request<B>) -> Result<Response<Full<Bytes>>, Refusal> {
-    if request.version() != Version::HTTP_11 {
+fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+    if parts.version != Version::HTTP_11 {
         return Err(Refusal::bad_request("HTTP/1.1 is needed"));
     }
-    create_response_with_body(request, || Full::new(Bytes::new())).map_err(|error| match error {
-        tungstenite::Error::Protocol(error) => match error {
-            ProtocolError::WrongHttpMethod => Refusal::wrong_method(),
-            ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => {
-                Refusal::no_upgrade()
-            }
-            ProtocolError::MissingSecWebSocketVersionHeader => Refusal::wrong_version(),
-            error => Refusal::bad_request(error.to_string()),
-        },
-        _ => Refusal::bad_request("malformed handshake"),
-    })
+    if parts.method != Method::GET {
+        return Err(Refusal::wrong_method());
+    }
+    if !names(&parts.headers, CONNECTION, "upgrade") || !names(&parts.headers, UPGRADE, "websocket") {
+        return Err(Refusal::no_upgrade());
+    }
+    if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::wrong_version());
+    }
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
+    if key.len() != 24 || !matches!(STANDARD.decode_slice(key, &mut [0; 18]), Ok(16)) {
+        return Err(Refusal::bad_request("a Sec-WebSocket-Key of 16 bytes in base64 is needed"));
+    }
+    let accept = HeaderValue::try_from(derive_accept_key(key))
+        .map_err(|_| Refusal::bad_request("the key has no answer"))?;
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.reserve(4);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// Whether a list of tokens, which may be spread over several lines (RFC 9110 section 5.3), has this one.
+fn names(headers: &HeaderMap, list: HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|held| held.trim().eq_ignore_ascii_case(token))
 }
 
 /// The first of ours among those offered; none if none was offered.
