@@ -4,8 +4,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
-    Subscriptions,
+    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Sending,
+    Statistics, Subscriptions,
 };
 
 use crate::{
@@ -82,9 +82,8 @@ impl ClientConnection {
     /// # Cancel safety
     ///
     /// Dropped while it waits for room, nothing was sent.
-    pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
-        self.0.line.send(message, self.0.subscriptions.wants_notices()).await
+    pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
+        self.0.line.send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.

@@ -42,6 +42,6 @@ pub use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
     Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
     Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, OverflowPolicy,
-    Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Statistics, SubscribeOptions, Subscription,
-    SubscriptionGuard, Text, Token, dotnet,
+    Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Sending, Statistics, SubscribeOptions,
+    Subscription, SubscriptionGuard, Text, Token, dotnet,
 };

@@ -13,13 +13,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Disconnect, ErrorStage, EventError, Message, Moment, line::Line, turn};
+use crate::{Disconnect, ErrorStage, EventError, Handling, Message, Moment, line::Line, turn};
 
 /// Messages handed to the handler before others of the scheduler get their turn.
 const MESSAGES_PER_TURN: usize = 1024;
-
-/// Work that delivering an event still needs.
-pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's own
 /// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
@@ -111,57 +108,58 @@ impl<R: Recipient> Delivery<R> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.recipient.owner());
         for _ in 0..MESSAGES_PER_TURN {
-            if let Some(running) = &mut self.running {
-                match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-                    Ok(Poll::Pending) => return Poll::Pending,
-                    Ok(Poll::Ready(())) => self.drop_running(),
-                    Err(panic) => self.panicked(&*panic),
-                }
-                continue;
-            }
-            if turn::is_spent() {
+            if self.running.is_none() && turn::is_spent() {
                 break;
             }
-            if !self.begin_next() {
-                return Poll::Ready(());
+            match catch_unwind(AssertUnwindSafe(|| self.step(cx))) {
+                Ok(Some(Poll::Ready(()))) => {}
+                Ok(Some(Poll::Pending)) => return Poll::Pending,
+                Ok(None) => return Poll::Ready(()),
+                Err(panic) => self.panicked(&*panic),
             }
         }
         turn::give_up(cx);
         Poll::Pending
     }
 
-    /// Hands the next item over. False if there is none.
-    fn begin_next(&mut self) -> bool {
-        let Self { recipient, line, parked, bytes, .. } = self;
-        let begun = catch_unwind(AssertUnwindSafe(|| {
-            if !matches!(parked.front(), Some(Parked::Connected(_))) {
-                if let Some(overdue) = recipient.overdue() {
-                    return Some(Some(overdue));
-                }
-                if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
-                    return Some(recipient.sent(message, missed, at));
-                }
-            }
-            let item = parked.pop_front()?;
-            if parked.is_empty() {
-                lend(mem::take(parked));
-            }
-            Some(match item {
-                Parked::Connected(at) => recipient.connected(at),
-                Parked::Disconnected(end, at) => recipient.disconnected(end, at),
-                Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
-                Parked::Received(message, at) => {
-                    *bytes -= message.len();
-                    recipient.received(message, at)
-                }
-            })
-        }));
-        match begun {
-            Ok(None) => return false,
-            Ok(Some(running)) => self.running = running,
-            Err(panic) => self.panicked(&*panic),
+    /// Goes on with the work at hand, or hands the next item over. `None` if there is neither.
+    fn step(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        if self.running.is_none() {
+            self.running = self.begin_next()?;
         }
-        true
+        if let Some(running) = &mut self.running {
+            if Pin::new(running).poll(cx).is_pending() {
+                return Some(Poll::Pending);
+            }
+            self.running = None;
+        }
+        Some(Poll::Ready(()))
+    }
+
+    /// Hands the next item over, which may make work. `None` if there is no item.
+    fn begin_next(&mut self) -> Option<Option<Handling>> {
+        let Self { recipient, line, parked, bytes, .. } = self;
+        if !matches!(parked.front(), Some(Parked::Connected(_))) {
+            if let Some(overdue) = recipient.overdue() {
+                return Some(Some(overdue));
+            }
+            if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
+                return Some(recipient.sent(message, missed, at));
+            }
+        }
+        let item = parked.pop_front()?;
+        if parked.is_empty() {
+            lend(mem::take(parked));
+        }
+        Some(match item {
+            Parked::Connected(at) => recipient.connected(at),
+            Parked::Disconnected(end, at) => recipient.disconnected(end, at),
+            Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
+            Parked::Received(message, at) => {
+                *bytes -= message.len();
+                recipient.received(message, at)
+            }
+        })
     }
 
     fn panicked(&mut self, panic: &(dyn std::any::Any + Send)) {

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::{
 use crate::{
     CloseCode, Message, Side, Text,
     frame::{Frame, Header, apply_mask},
+    memory,
     outbox::Own,
 };
 
@@ -234,7 +235,11 @@ impl Engine {
             }
             return Some(message(&header, Bytes::copy_from_slice(payload)));
         }
-        self.place = Place::Message(Box::new(Partial { header, payload: Vec::new(), missing: len }));
+        self.place = Place::Message(Box::new(Partial {
+            header,
+            payload: memory::take(len).unwrap_or_default(),
+            missing: len,
+        }));
         None
     }
 
@@ -250,7 +255,7 @@ impl Engine {
         if let Some(key) = header.key {
             apply_mask(&mut payload, key);
         }
-        message(&header, payload.into())
+        message(&header, memory::payload(payload))
     }
 
     /// Lets the context take one step, and lets go of it when nothing keeps it.

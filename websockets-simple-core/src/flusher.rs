@@ -194,13 +194,43 @@ mod tests {
         let connections = connections(1);
         let mut run = Box::pin(flusher.run());
         poll(run.as_mut());
-        let turn = Turn::begin();
+        let turn = Turn::begin(None);
         broadcast("1", &connections, &flusher);
         (0..3).for_each(|_| poll(run.as_mut()));
         assert!(connections[0].writes.lock().unwrap().is_empty(), "in the turn");
         drop(turn);
         (0..3).for_each(|_| poll(run.as_mut()));
         assert_eq!(connections[0].writes.lock().unwrap().len(), 1, "after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_goes_on_in_its_next_turn_keeps_the_loop_waiting_but_not_for_long() {
+        let flusher = Flusher::new();
+        let connections = connections(1);
+        let mut run = Box::pin(flusher.run());
+        let mut written = || {
+            (0..3).for_each(|_| poll(run.as_mut()));
+            connections[0].writes.lock().unwrap().len()
+        };
+        assert_eq!(written(), 0);
+        let turn = |kept, text| {
+            let turn = Turn::begin(kept);
+            broadcast(text, &connections, &flusher);
+            turn::give_up(&mut Context::from_waker(Waker::noop()));
+            turn.end()
+        };
+        let kept = turn(None, "1");
+        assert_eq!(written(), 0, "between two turns");
+        let kept = turn(kept, "2");
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert_eq!(written(), 0, "nobody has looked at the clock");
+        assert!(turn(kept, "3").is_none());
+        assert_eq!(written(), 1, "all three in one");
+        let kept = turn(None, "4");
+        drop(Turn::begin(kept));
+        assert_eq!(written(), 2, "the next turn was the last one");
+        drop(turn(None, "5"));
+        assert_eq!(written(), 3, "the connection is gone");
     }
 
     #[test]

@@ -21,9 +21,11 @@ mod engine;
 mod event;
 mod flusher;
 mod frame;
+mod handling;
 mod heartbeat;
 mod line;
 mod link;
+mod memory;
 mod message;
 mod notices;
 mod outbox;
@@ -49,17 +51,18 @@ pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
+pub use handling::Handling;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use line::{Delivery, Statistics};
 pub use message::{EncodeError, IntoMessage, Message, ReadJson, Text};
 pub use packet::{DecodeError, DefaultPacket, Packet};
 pub use parts::{PartKind, Parts};
-pub use sending::{OverflowPolicy, SendError, SendStatus};
+pub use sending::{OverflowPolicy, SendError, SendStatus, Sending};
 pub use subscription::{Events, Handler, SubscribeOptions, Subscription, SubscriptionGuard};
 pub use token::Token;
 
 // For those who build an end.
-pub use delivery::{Handling, Recipient, current_owner, new_owner};
+pub use delivery::{Recipient, current_owner, new_owner};
 pub use engine::ProtocolError;
 pub use flusher::Flusher;
 pub use frame::{Frame, Side};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    CloseCode, Disconnect, EncodeError, EndedBy, IntoMessage, Message, SendError, SendStatus, Side,
+    CloseCode, Disconnect, EncodeError, EndedBy, IntoMessage, Message, SendError, SendStatus, Sending, Side,
     frame::Frame,
     outbox::{CloseRequest, Offer, Outbox, OutboxConfig, When},
     parts::{PartKind, Parts},
@@ -71,19 +71,7 @@ impl Line {
     }
 
     /// Sends one message as the overflow policy says. `notice` asks for a Sent notice.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]; nothing was sent then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for room, nothing was sent.
-    pub fn send(
-        &self,
-        message: Message,
-        notice: bool,
-    ) -> impl Future<Output = Result<SendStatus, SendError>> + Send {
+    pub fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
         self.outbox.send(message, notice)
     }
 

@@ -21,11 +21,12 @@ use crate::{
     frame::Frame,
     heartbeat::{Beat, Pulse},
     line::Line,
+    memory::Lease,
     outbox::{CloseRequest, Own, Rest},
     rate::Rate,
     repair::TextRepair,
     transport::{Reader, Transport},
-    turn::{self, Turn},
+    turn::{self, Due, Turn},
 };
 
 pub use config::LinkConfig;
@@ -60,12 +61,16 @@ pub struct Link<R: Recipient> {
     rates: Option<Box<Rates>>,
     repair: Option<Box<TextRepair>>,
     last_data: Instant,
+    /// While large messages come.
+    lease: Option<Lease>,
     /// Since when nothing is read because the handler has not taken what there is.
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     closing: Option<Box<Closing>>,
     /// How the peer broke the rules, and until when the Close for it waits for what came before.
     fault: Option<(Box<CloseRequest>, Instant)>,
+    /// Flushers that wait because this link had not finished in its last turn.
+    due: Option<Box<Due>>,
     /// Whether the last round left nothing to write.
     drained: bool,
     /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
@@ -96,11 +101,14 @@ impl<R: Recipient> Future for Link<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
-        let _turn = Turn::begin();
+        let turn = Turn::begin(link.due.take());
         loop {
             match &mut link.phase {
                 Phase::Open => {
-                    let end = ready!(link.poll_open(cx));
+                    let Poll::Ready(end) = link.poll_open(cx) else {
+                        link.due = turn.end();
+                        return Poll::Pending;
+                    };
                     link.release(&end);
                     link.phase = Phase::Released(Box::new(end));
                 }
@@ -164,10 +172,12 @@ impl<R: Recipient> Link<R> {
             leftover: leftover.into(),
             rates,
             last_data: now,
+            lease: None,
             paused: None,
             alarm: None,
             closing: None,
             fault: None,
+            due: None,
             drained: true,
             broken: None,
         }
@@ -177,6 +187,7 @@ impl<R: Recipient> Link<R> {
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
+        self.lease = None;
         self.engine = Engine::new(self.config.side, 0);
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
@@ -238,7 +249,7 @@ impl<R: Recipient> Link<R> {
         if let Some(end) = self.poll_closing(cx) {
             return Poll::Ready(end);
         }
-        if self.set_alarm(rest, cx) {
+        if self.set_alarm(rest, orders.new_waker, cx) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -253,6 +264,10 @@ impl<R: Recipient> Link<R> {
     /// True if a time was up and the connection closes for it.
     fn look_at_the_clock(&mut self) -> bool {
         if self.paused.is_some() || self.closing.is_some() {
+            return false;
+        }
+        // Nothing is due before the alarm.
+        if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed()) {
             return false;
         }
         let at = Moment::now();
@@ -276,14 +291,18 @@ impl<R: Recipient> Link<R> {
                 }
             }
         }
+        if self.lease.as_ref().is_some_and(|lease| lease.until() <= at.instant) {
+            self.lease = None;
+        }
         if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
             self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
         }
         self.closing.is_some()
     }
 
-    /// Sets the one timer for the earliest deadline. True if that has passed already.
-    fn set_alarm(&mut self, rest: Rest, cx: &mut Context<'_>) -> bool {
+    /// Sets the one timer for the earliest deadline, and has it wake this task if the last round had another waker.
+    /// True if the deadline has passed already.
+    fn set_alarm(&mut self, rest: Rest, new_waker: bool, cx: &mut Context<'_>) -> bool {
         let mut next = match rest {
             Rest::Paced(until) => Some(until),
             Rest::Nothing | Rest::Refused => None,
@@ -294,6 +313,7 @@ impl<R: Recipient> Link<R> {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
                 earliest(self.pulse.next());
+                earliest(self.lease.as_ref().map(Lease::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }
             None => {}
@@ -302,11 +322,17 @@ impl<R: Recipient> Link<R> {
             self.alarm = None;
             return false;
         };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if alarm.deadline() != next {
-            alarm.as_mut().reset(next);
+        match &mut self.alarm {
+            // One that goes off too early does no harm; setting it anew for every message would.
+            Some(alarm) if !alarm.is_elapsed() && alarm.deadline() <= next => {
+                if !new_waker {
+                    return false;
+                }
+            }
+            Some(alarm) => alarm.as_mut().reset(next),
+            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(next))),
         }
-        alarm.as_mut().poll(cx).is_ready()
+        self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready())
     }
 }
 

@@ -17,10 +17,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CloseCode, EndedBy, Message, OverflowPolicy, SendError, SendStatus, Side,
-    frame::Frame,
-    transport::Writer,
-    waiting::{Room, Turn},
+    CloseCode, EndedBy, IntoMessage, Message, OverflowPolicy, SendError, SendStatus, Sending, Side,
+    frame::Frame, transport::Writer, waiting::Turn,
 };
 
 use state::{Entry, Pace, Stage, State};
@@ -97,6 +95,8 @@ pub(crate) struct Orders {
     pub(crate) close: Option<CloseRequest>,
     pub(crate) failed: Option<io::Error>,
     pub(crate) kill: bool,
+    /// Whether the link was polled with another waker than in its last round.
+    pub(crate) new_waker: bool,
 }
 
 /// What a round could not write.
@@ -150,18 +150,12 @@ impl Outbox {
     }
 
     /// Sends as the policy says, waiting if it is [`OverflowPolicy::Wait`].
-    pub(crate) async fn send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
-        let notice = notice.then(|| message.clone());
-        match self.offer(Frame::message(message, self.side), When::Now, notice.as_ref()) {
-            Offer::Full(frame) => {
-                let OverflowPolicy::Wait(patience) = self.policy else { return Err(SendError::Full) };
-                let room = Room::new(self, frame, notice);
-                // Boxed, so that a send that need not wait, as nearly all, is a small future.
-                let waited = Box::pin(tokio::time::timeout(patience, room)).await;
-                waited.unwrap_or(Err(SendError::Timeout))
-            }
-            done => done.into_result(),
-        }
+    pub(crate) fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
+        Sending::new(self, message.into_message(), notice)
+    }
+
+    pub(crate) fn policy(&self) -> OverflowPolicy {
+        self.policy
     }
 
     /// Takes a frame in, in call order, as far as the policy lets it.

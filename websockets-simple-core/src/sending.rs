@@ -1,8 +1,20 @@
-//! What a send may answer, and what happens when the peer reads too slowly.
+//! A send, what it may answer, and what happens when the peer reads too slowly.
 
-use std::time::Duration;
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use crate::EncodeError;
+use tokio::time::{Timeout, timeout};
+
+use crate::{
+    EncodeError, Message,
+    frame::Frame,
+    outbox::{Offer, Outbox, When},
+    waiting::Room,
+};
 
 /// What became of a message that was sent. Neither answer means that the peer has it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -54,4 +66,67 @@ pub enum OverflowPolicy {
     DropOldest,
     /// Wait for room, first come first served, for at most this long. A broadcast never waits: it drops.
     Wait(Duration),
+}
+
+/// A message on its way into the outbox of a connection: resolves at once unless it has to wait for room there.
+///
+/// # Errors
+///
+/// [`SendError`]; nothing was sent then.
+///
+/// # Cancel safety
+///
+/// Dropped before it resolves, nothing was sent.
+#[must_use = "nothing is sent before this is awaited"]
+pub struct Sending<'a> {
+    outbox: &'a Outbox,
+    notice: bool,
+    stage: Stage<'a>,
+}
+
+/// Small, for every handler that sends holds one of these.
+enum Stage<'a> {
+    Begin(Result<Message, EncodeError>),
+    Waiting(Pin<Box<Timeout<Room<'a>>>>),
+    Done,
+}
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(outbox: &'a Outbox, message: Result<Message, EncodeError>, notice: bool) -> Self {
+        Self { outbox, notice, stage: Stage::Begin(message) }
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<SendStatus, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { outbox, notice, stage } = self.get_mut();
+        if let Stage::Begin(_) = stage
+            && let Stage::Begin(message) = mem::replace(stage, Stage::Done)
+        {
+            let message = message?;
+            let notice = notice.then(|| message.clone());
+            let frame = Frame::message(message, outbox.side());
+            match outbox.offer(frame, When::Now, notice.as_ref()) {
+                Offer::Full(frame) => {
+                    let OverflowPolicy::Wait(patience) = outbox.policy() else {
+                        return Poll::Ready(Err(SendError::Full));
+                    };
+                    *stage = Stage::Waiting(Box::pin(timeout(patience, Room::new(outbox, frame, notice))));
+                }
+                done => return Poll::Ready(done.into_result()),
+            }
+        }
+        let Stage::Waiting(waiting) = stage else { return Poll::Pending };
+        let waited = ready!(waiting.as_mut().poll(cx));
+        *stage = Stage::Done;
+        Poll::Ready(waited.unwrap_or(Err(SendError::Timeout)))
+    }
+}
+
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
+    }
 }

@@ -291,14 +291,14 @@ fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<Ha
             let mut running: Option<Handling> = None;
             let mut poll = move |cx: &mut Context<'_>| loop {
                 if let Some(taking) = &mut running {
-                    std::task::ready!(taking.as_mut().poll(cx));
+                    std::task::ready!(Pin::new(taking).poll(cx));
                     running = None;
                 }
                 let Some(entry) = entries.get(next) else { return Poll::Ready(()) };
                 next += 1;
                 running = entry.take(event.clone());
             };
-            Some(Box::pin(std::future::poll_fn(move |cx| poll(cx))))
+            Some(Handling::new(std::future::poll_fn(move |cx| poll(cx))))
         }
     }
 }
@@ -319,7 +319,7 @@ impl<E: Observable> Entry<E> {
             Flow::Bounded(bytes) if permits.try_take(bytes) => bytes,
             Flow::Bounded(bytes) => {
                 let (sender, permits) = (sender.clone(), Arc::clone(permits));
-                return Some(Box::pin(async move {
+                return Some(Handling::new(async move {
                     permits.take(bytes).await;
                     let _ = sender.send((event, bytes));
                 }));
@@ -348,7 +348,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     fn handle(&self, event: E) -> Handling {
-        Box::pin((self.0)(event))
+        Handling::new((self.0)(event))
     }
 }
 
@@ -357,7 +357,7 @@ struct Stateful<H>(Arc<H>);
 impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
     fn handle(&self, event: E) -> Handling {
         let handler = Arc::clone(&self.0);
-        Box::pin(async move { handler.handle(event).await })
+        Handling::new(async move { handler.handle(event).await })
     }
 }
 

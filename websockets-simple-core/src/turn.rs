@@ -5,34 +5,70 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// Sends of a connection's handlers before others of the scheduler get their turn: some 100 ns each, about a
 /// millisecond together.
 const SENDS_PER_TURN: usize = 8192;
 
+/// How long a connection that goes on in its next turn keeps flushers waiting: what it broadcasts meanwhile leaves in
+/// the same writes, whichever thread does them.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 thread_local! {
     static SENDS: Cell<usize> = const { Cell::new(0) };
+    /// Whether the connection has asked for another turn.
+    static GOES_ON: Cell<bool> = const { Cell::new(false) };
     /// Whom to wake at the end of the turn; `None` when no connection has its turn.
-    static DUE: Cell<Option<Vec<Arc<Notify>>>> = const { Cell::new(None) };
+    static DUE: Cell<Option<Due>> = const { Cell::new(None) };
+}
+
+/// Flushers to wake. Dropped, it wakes them.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    flushers: Vec<Arc<Notify>>,
+    /// When the first turn ended that did not wake them.
+    since: Option<Instant>,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        self.flushers.iter().for_each(|wake| wake.notify_one());
+    }
 }
 
 /// While this lives, a connection has its turn on this thread.
-pub(crate) struct Turn(Option<Vec<Arc<Notify>>>);
+pub(crate) struct Turn {
+    outer: Option<Due>,
+}
 
 impl Turn {
-    pub(crate) fn begin() -> Self {
+    /// Begins a turn, with what the last one kept.
+    pub(crate) fn begin(kept: Option<Box<Due>>) -> Self {
         SENDS.set(0);
-        Self(DUE.replace(Some(Vec::new())))
+        GOES_ON.set(false);
+        let due = kept.map_or_else(Due::default, |kept| *kept);
+        Self { outer: DUE.replace(Some(due)) }
+    }
+
+    /// Ends the turn. If another one follows at once, those who are to be woken may be kept for it.
+    pub(crate) fn end(self) -> Option<Box<Due>> {
+        if !GOES_ON.get() {
+            return None;
+        }
+        let mut due = DUE.take()?;
+        DUE.set(Some(Due::default()));
+        let since = *due.since.get_or_insert_with(Instant::now);
+        (!due.flushers.is_empty() && since.elapsed() < PATIENCE).then(|| Box::new(due))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let due = DUE.replace(self.0.take());
-        due.into_iter().flatten().for_each(|wake| wake.notify_one());
+        drop(DUE.replace(self.outer.take()));
     }
 }
 
@@ -41,8 +77,8 @@ pub(crate) fn wake_at_its_end(wake: &Arc<Notify>) {
     match DUE.take() {
         None => wake.notify_one(),
         Some(mut due) => {
-            if !due.iter().any(|known| Arc::ptr_eq(known, wake)) {
-                due.push(Arc::clone(wake));
+            if !due.flushers.iter().any(|known| Arc::ptr_eq(known, wake)) {
+                due.flushers.push(Arc::clone(wake));
             }
             DUE.set(Some(due));
         }
@@ -63,5 +99,6 @@ pub(crate) fn is_spent() -> bool {
 /// Has the task polled again once the others and the driver had their turn. A task that merely wakes itself is
 /// polled dozens of times before the driver is.
 pub(crate) fn give_up(cx: &mut Context<'_>) {
+    GOES_ON.set(true);
     let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);
 }

@@ -9,7 +9,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Statistics,
+    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Sending,
+    Statistics,
 };
 
 use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, registry::Places, shared::Shared};
@@ -161,9 +162,8 @@ impl<I: Identity> Connection<I> {
     /// # Cancel safety
     ///
     /// Dropped while it waits for room, nothing was sent.
-    pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
-        self.0.line.send(message, self.0.shared.subscriptions.wants_notices()).await
+    pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
+        self.0.line.send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.

@@ -9,8 +9,14 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CloseCode, EndedBy, ErrorStage, EventError, Message, Moment, delivery::Recipient, engine::Step,
-    heartbeat::Heard, link::Link, repair, transport::ReadNow,
+    CloseCode, EndedBy, ErrorStage, EventError, Message, Moment,
+    delivery::Recipient,
+    engine::Step,
+    heartbeat::Heard,
+    link::Link,
+    memory::{self, Lease},
+    repair,
+    transport::ReadNow,
 };
 
 /// Size of the buffer that each worker thread lends to its links, one read at a time.
@@ -141,6 +147,9 @@ impl<R: Recipient> Link<R> {
             return;
         }
         self.last_data = at.instant;
+        if message.len() >= memory::LARGE {
+            self.lease.get_or_insert_with(|| Lease::new(at.instant)).renew(at.instant);
+        }
         self.shared().count_received(message.len());
         self.delivery.message(message, at);
     }

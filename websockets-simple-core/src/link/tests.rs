@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{OutboxConfig, OverflowPolicy, Side, delivery::Handling};
+use crate::{Handling, OutboxConfig, OverflowPolicy, Side};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -166,7 +166,7 @@ impl Plan {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.on_message = Box::new(move |message, line| Some(Box::pin(f(message, Arc::clone(line)))));
+        self.on_message = Box::new(move |message, line| Some(Handling::new(f(message, Arc::clone(line)))));
         self
     }
 

@@ -21,14 +21,16 @@ impl Outbox {
     pub(crate) fn begin_round(&self, waker: &Waker) -> Orders {
         let mut state = self.lock();
         state.corked = true;
-        if !state.link.as_ref().is_some_and(|link| link.will_wake(waker)) {
+        let new_waker = !state.link.as_ref().is_some_and(|link| link.will_wake(waker));
+        if new_waker {
             state.link = Some(waker.clone());
         }
         let kill = state.kill;
-        match &mut state.rare {
-            Some(rare) => Orders { close: rare.close.take(), failed: rare.failed.take(), kill },
-            None => Orders { kill, ..Orders::default() },
-        }
+        let (close, failed) = match &mut state.rare {
+            Some(rare) => (rare.close.take(), rare.failed.take()),
+            None => (None, None),
+        };
+        Orders { close, failed, kill, new_waker }
     }
 
     /// The link's round ends: one write for all of it.

@@ -1,0 +1,112 @@
+//! What a handler still has to do for one event.
+
+use std::{
+    cell::Cell,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio_util::sync::ReusableBoxFuture;
+
+/// Work that delivering an event still needs. Its memory serves the next event of the thread when it is done.
+#[must_use = "the event is not delivered before this is done"]
+pub struct Handling(Option<ReusableBoxFuture<'static, ()>>);
+
+thread_local! {
+    /// Where finished work of this thread was.
+    static SPARE: Cell<Option<ReusableBoxFuture<'static, ()>>> = const { Cell::new(None) };
+}
+
+pin_project! {
+    /// Drops what the work holds when it is done, and not when its memory is used again.
+    struct Work<F> {
+        #[pin]
+        work: Option<F>,
+    }
+}
+
+impl Handling {
+    /// Boxes the work.
+    pub fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let work = Work { work: Some(work) };
+        Self(Some(match SPARE.take() {
+            Some(mut spare) => {
+                spare.set(work);
+                spare
+            }
+            None => ReusableBoxFuture::new(work),
+        }))
+    }
+}
+
+impl Future for Handling {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(work) = &mut self.0 {
+            ready!(work.poll(cx));
+            SPARE.set(self.0.take());
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Work<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let Some(work) = this.work.as_mut().as_pin_mut() {
+            ready!(work.poll(cx));
+            this.work.set(None);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Handling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handling").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, task::Waker};
+
+    use super::*;
+
+    fn poll(handling: &mut Handling) -> Poll<()> {
+        Pin::new(handling).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn what_finished_work_held_is_let_go_of_at_once_although_its_memory_is_kept() {
+        let held = Arc::new(());
+        let theirs = Arc::clone(&held);
+        let mut handling = Handling::new(std::future::poll_fn(move |_| {
+            let _ = &theirs;
+            Poll::Ready(())
+        }));
+        assert_eq!(Arc::strong_count(&held), 2);
+        assert!(poll(&mut handling).is_ready());
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(SPARE.take().is_some());
+        assert!(poll(&mut handling).is_ready(), "finished work stays finished");
+    }
+
+    #[test]
+    fn work_of_another_size_and_work_inside_of_work_get_memory_of_their_own() {
+        assert!(poll(&mut Handling::new(async {})).is_ready());
+        let mut outer = Handling::new(async {
+            let inside = [7_u8; 1000];
+            Handling::new(async move { assert_eq!(inside, [7; 1000]) }).await;
+            Handling::new(std::future::pending()).await;
+        });
+        assert!(poll(&mut outer).is_pending());
+        assert!(poll(&mut Handling::new(async {})).is_ready());
+        assert!(poll(&mut outer).is_pending());
+    }
+}

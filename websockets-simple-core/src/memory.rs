@@ -1,0 +1,185 @@
+//! Memory of large messages, used again while such traffic lasts: fresh memory costs a page fault for every 4 KiB, and
+//! filling it in steps costs copies.
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+/// Messages from this size on are worth it.
+pub(crate) const LARGE: usize = 64 * 1024;
+
+/// What all connections of a process keep together, in bytes and in pieces.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT: usize = 16;
+
+/// How long after the last large message of a connection nothing is kept for it any more.
+const IDLE: Duration = Duration::from_secs(1);
+
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
+
+/// What is kept, the oldest first, and for how many.
+struct Pool {
+    kept: VecDeque<Vec<u8>>,
+    bytes: usize,
+    leases: usize,
+}
+
+/// A connection's claim that memory is kept, while it receives large messages. With the last claim all of it is freed.
+pub(crate) struct Lease {
+    until: Instant,
+}
+
+impl Lease {
+    /// A claim of a connection that has received a large message at `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        with_pool(|pool| pool.leases += 1);
+        Self { until: now + IDLE }
+    }
+
+    /// Another large message was received.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        self.until = now + IDLE;
+    }
+
+    /// When the claim is to be dropped.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        with_pool(Pool::end_lease);
+    }
+}
+
+/// Memory for a message of that size, if some is kept: empty, and at most four times too large.
+pub(crate) fn take(size: usize) -> Option<Vec<u8>> {
+    (size >= LARGE).then(|| with_pool(|pool| pool.take(size)))?
+}
+
+/// A payload whose memory is kept for the next one, if it is large.
+pub(crate) fn payload(memory: Vec<u8>) -> Bytes {
+    if memory.capacity() < LARGE { memory.into() } else { Bytes::from_owner(Kept(memory)) }
+}
+
+/// Gives its memory to the pool when nobody needs the message any more.
+struct Kept(Vec<u8>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let memory = mem::take(&mut self.0);
+        with_pool(|pool| pool.keep(memory));
+    }
+}
+
+fn with_pool<T>(f: impl FnOnce(&mut Pool) -> T) -> T {
+    f(&mut POOL.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self { kept: VecDeque::new(), bytes: 0, leases: 0 }
+    }
+
+    fn take(&mut self, size: usize) -> Option<Vec<u8>> {
+        let fits = |memory: &Vec<u8>| (size..=4 * size).contains(&memory.capacity());
+        // The latest is the likeliest to be in a cache.
+        let at = self.kept.iter().rposition(fits)?;
+        let memory = self.kept.remove(at)?;
+        self.bytes -= memory.capacity();
+        Some(memory)
+    }
+
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if self.leases == 0 {
+            return;
+        }
+        memory.clear();
+        self.bytes += memory.capacity();
+        self.kept.push_back(memory);
+        while (self.bytes > KEPT_BYTES || self.kept.len() > KEPT)
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.bytes -= oldest.capacity();
+        }
+    }
+
+    fn end_lease(&mut self) {
+        self.leases -= 1;
+        if self.leases == 0 {
+            self.kept = VecDeque::new();
+            self.bytes = 0;
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("until", &self.until).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool { leases: 1, ..Pool::new() }
+    }
+
+    #[test]
+    fn the_latest_memory_that_fits_is_used_again_and_comes_empty() {
+        let mut pool = pool();
+        for byte in [1, 2] {
+            pool.keep(vec![byte; LARGE]);
+        }
+        let second = pool.kept[1].as_ptr();
+        let taken = pool.take(LARGE - 1).unwrap();
+        assert_eq!((taken.as_ptr(), taken.len(), taken.capacity()), (second, 0, LARGE));
+        assert_eq!((pool.kept.len(), pool.bytes), (1, LARGE));
+    }
+
+    #[test]
+    fn memory_that_is_too_small_or_far_too_large_stays() {
+        let mut pool = pool();
+        pool.keep(vec![0; 4 * LARGE]);
+        assert!(pool.take(4 * LARGE + 1).is_none() && pool.take(LARGE - 1).is_none());
+        assert!(pool.take(LARGE).is_some());
+    }
+
+    #[test]
+    fn beyond_its_bounds_the_pool_lets_the_oldest_go() {
+        let mut pool = pool();
+        (0..KEPT + 1).for_each(|extra| pool.keep(Vec::with_capacity(LARGE + extra)));
+        assert_eq!((pool.kept.len(), pool.kept[0].capacity()), (KEPT, LARGE + 1));
+        pool.keep(Vec::with_capacity(KEPT_BYTES));
+        assert_eq!((pool.kept.len(), pool.bytes), (1, KEPT_BYTES));
+        pool.keep(Vec::with_capacity(KEPT_BYTES + 1));
+        assert_eq!((pool.kept.len(), pool.bytes), (0, 0));
+    }
+
+    #[test]
+    fn without_a_claim_nothing_is_kept() {
+        let mut pool = Pool { leases: 2, ..Pool::new() };
+        pool.keep(vec![0; LARGE]);
+        pool.end_lease();
+        assert_eq!(pool.bytes, LARGE);
+        pool.end_lease();
+        assert_eq!((pool.kept.capacity(), pool.bytes), (0, 0));
+        pool.keep(vec![0; LARGE]);
+        assert!(pool.kept.is_empty());
+    }
+}
