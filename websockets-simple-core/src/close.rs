@@ -22,6 +22,8 @@ use std::fmt;
 /// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no answer to a heartbeat ping | yes |
 /// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads slower than it is sent to | yes, later |
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
+/// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
+/// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials were revoked, or the user was sent away | no |
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
@@ -52,6 +54,10 @@ impl CloseCode {
     pub const OVERFLOW: Self = Self(4001);
     /// 4002, ours: nothing was received for as long as the idle limit.
     pub const IDLE: Self = Self(4002);
+    /// 4003, ours: the credentials expired and were not renewed in time.
+    pub const EXPIRED: Self = Self(4003);
+    /// 4004, ours: the credentials were revoked, or the user was sent away.
+    pub const REVOKED: Self = Self(4004);
 
     /// The number on the wire.
     #[must_use]
@@ -62,7 +68,7 @@ impl CloseCode {
     /// Whether a client that is closed with this code does well to connect again, by the table above.
     #[must_use]
     pub fn should_reconnect(self) -> bool {
-        matches!(self.0, 1001 | 1011..=1014 | 4000..=4002)
+        matches!(self.0, 1001 | 1011..=1014 | 4000..=4003)
     }
 }
 

@@ -49,6 +49,7 @@ mod memory_users;
 mod params;
 mod refusal;
 mod registry;
+mod revocation;
 mod server;
 mod session;
 mod shared;
@@ -67,6 +68,7 @@ pub use head::RequestHead;
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
 #[cfg(feature = "tls")]

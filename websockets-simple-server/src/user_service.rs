@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{Heartbeat, Token};
 
-use crate::RequestHead;
+use crate::{RequestHead, Revocations};
 
 /// What can be the id of a user: any ordinary value, `i64`, `String`, `Uuid`. No value is special: 0, the empty
 /// string and the nil UUID are users like any other.
@@ -61,6 +61,14 @@ pub trait UserService: Send + Sync + 'static {
         credentials: &Credentials,
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
+
+    /// Tells what is revoked, as it happens: the server closes the connections that were opened with it. Asked for
+    /// when the server starts and, after the stream has ended, not again before the next start.
+    ///
+    /// A service without this (the default) is asked once per connection, and never again.
+    fn revocations(&self) -> Option<Revocations<Self::Id>> {
+        None
+    }
 }
 
 #[async_trait]
@@ -73,6 +81,10 @@ impl<S: UserService + ?Sized> UserService for Arc<S> {
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError> {
         (**self).authenticate(credentials, request).await
+    }
+
+    fn revocations(&self) -> Option<Revocations<S::Id>> {
+        (**self).revocations()
     }
 }
 
@@ -136,6 +148,7 @@ impl<'a> HandshakeRequest<'a> {
 #[non_exhaustive]
 pub struct Authenticated<T> {
     id: T,
+    credential: Option<String>,
     expires_at: Option<DateTime<Utc>>,
     scopes: Vec<String>,
     heartbeat: Option<Heartbeat>,
@@ -145,7 +158,15 @@ impl<T> Authenticated<T> {
     /// A user without expiry and scopes.
     #[must_use]
     pub fn new(id: T) -> Self {
-        Self { id, expires_at: None, scopes: Vec::new(), heartbeat: None }
+        Self { id, credential: None, expires_at: None, scopes: Vec::new(), heartbeat: None }
+    }
+
+    /// Names the credentials, so that they can be revoked alone: the number of a token in its store, the `jti` of a
+    /// JWT, the serial of a certificate. Not a secret, and never the token itself.
+    #[must_use]
+    pub fn credential(mut self, id: impl Into<String>) -> Self {
+        self.credential = Some(id.into());
+        self
     }
 
     /// Says when the credentials expire.
@@ -173,6 +194,12 @@ impl<T> Authenticated<T> {
     #[must_use]
     pub fn id(&self) -> &T {
         &self.id
+    }
+
+    /// What the credentials are called.
+    #[must_use]
+    pub fn credential_id(&self) -> Option<&str> {
+        self.credential.as_deref()
     }
 
     /// When the credentials expire.
