@@ -42,6 +42,8 @@ mod turn;
 mod waiting;
 
 pub mod dotnet;
+#[cfg(feature = "rustls")]
+pub mod tls;
 
 // For users of either end.
 pub use clock::Moment;
