@@ -1,6 +1,8 @@
 //! Helpers shared by the tests of whole clients and servers.
 
+pub mod authority;
 pub mod dotnet_v6_server;
+pub mod openssl;
 pub mod raw;
 pub mod traces;
 

@@ -240,8 +240,8 @@ async fn junk_instead_of_a_request_is_a_handshake_error() {
 #[tokio::test]
 async fn a_failed_tls_handshake_is_a_tls_error() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes());
-    let endpoint = Endpoint::tcp("127.0.0.1:0".parse().unwrap()).tls(tls.unwrap());
+    let tls = ServerTls::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
+    let endpoint = Endpoint::tcp("127.0.0.1:0".parse().unwrap()).tls(tls);
     let server = WebsocketServer::new(ServerParams::local().endpoint(endpoint));
     let mut events = server.events();
     let addr = started(&server).await;

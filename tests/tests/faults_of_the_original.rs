@@ -229,20 +229,22 @@ async fn connecting_is_told_and_connected_comes_before_any_message() {
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_is_noticed_before_the_server_starts() {
-    assert!(ServerTls::from_pem(b"no certificate", b"no key").is_err());
+async fn a_wrong_certificate_is_noticed_when_the_server_starts() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (chain, key) = (made.cert.pem(), other.signing_key.serialize_pem());
-    let error = ServerTls::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the private key does not belong to the certificate");
+    let tls = ServerTls::from_pem(made.cert.pem(), other.signing_key.serialize_pem());
+    let endpoint = Endpoint::tcp("127.0.0.1:0".parse().unwrap()).tls(tls);
+    let server = WebsocketServer::new(ServerParams::local().endpoint(endpoint));
+    let error = server.start().await.unwrap_err();
+    assert_eq!(error.to_string(), "TLS cannot be set up for 127.0.0.1:0");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the private key does not belong to the certificate");
 }
 
 #[tokio::test]
 async fn the_accept_loop_survives_failed_tls_handshakes_with_users_connected() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls =
-        ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let tls = ServerTls::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
     let endpoint = Endpoint::tcp("127.0.0.1:0".parse().unwrap()).tls(tls);
     let users = MemoryUsers::new();
     users.add("good", 7_i64);

@@ -56,27 +56,27 @@ pub(crate) struct Dialed {
 /// Plain or secured, decided once.
 pub(crate) enum DialedStream {
     Plain(TcpStream),
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
 /// What a client sets up once for all its dials.
 #[derive(Clone)]
 pub(crate) struct Dialer {
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     connector: Option<tokio_rustls::TlsConnector>,
 }
 
 impl Dialer {
     /// Sets TLS up if it is needed.
     pub(crate) fn new(plan: &Plan) -> Result<Self, crate::ParamsError> {
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "rustls"))]
         if plan.secured() {
             return Err(crate::ParamsError::Tls("the feature `tls` is off".to_owned()));
         }
         Ok(Self {
-            #[cfg(feature = "tls")]
-            connector: plan.secured().then(|| crate::tls::connector(plan)).transpose()?,
+            #[cfg(feature = "rustls")]
+            connector: plan.secured().then(|| crate::tls::connector(plan.tls())).transpose()?,
         })
     }
 
@@ -113,7 +113,7 @@ impl Dialer {
         Ok(Dialed { stream, leftover: answer.leftover, facts })
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     async fn secure(
         &self,
         plan: &Plan,
@@ -128,7 +128,7 @@ impl Dialer {
         }
     }
 
-    #[cfg(not(feature = "tls"))]
+    #[cfg(not(feature = "rustls"))]
     #[expect(clippy::unused_async, reason = "with the feature it waits")]
     async fn secure(
         &self,
@@ -142,7 +142,7 @@ impl Dialer {
 /// Losing the connection during the handshake; with TLS 1.3 this is where the server's verdict on a client
 /// certificate arrives.
 pub(crate) fn lost(error: io::Error) -> ConnectError {
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
         return crate::tls::in_words(&error);
     }
@@ -210,7 +210,7 @@ impl DialedStream {
     pub(crate) fn into_transport(self) -> Transport {
         match self {
             Self::Plain(stream) => Transport::tcp(stream),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             Self::Tls(stream) => Transport::shared(*stream),
         }
     }
@@ -220,7 +220,7 @@ impl AsyncRead for DialedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -230,7 +230,7 @@ impl AsyncWrite for DialedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -238,7 +238,7 @@ impl AsyncWrite for DialedStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -246,7 +246,7 @@ impl AsyncWrite for DialedStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

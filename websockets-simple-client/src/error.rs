@@ -95,16 +95,57 @@ pub enum ConnectError {
     /// It took longer than the connect timeout.
     #[error("connecting took too long")]
     Timeout,
-    /// The TLS handshake failed. The text says which of an expired certificate, an unknown issuer or a wrong
-    /// name it was.
+    /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
-    Tls(String),
+    Tls(TlsFailure),
     /// The server does not accept the token, or there is none.
     #[error("not authorized: {message}")]
     Unauthorized {
         /// What the server says.
         message: String,
     },
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The server did not accept the certificate of the client.
+    #[error("the server refused the client's certificate: {0}")]
+    ClientCertificateRefused(String),
+    /// The server wants a certificate of the client, and there was none.
+    #[error("the server wants a client certificate")]
+    ClientCertificateRequired,
+    /// The certificate has expired.
+    #[error("the server's certificate has expired")]
+    Expired,
+    /// No certificate can be for the host.
+    #[error("the host cannot be the name of a certificate")]
+    HostName,
+    /// The certificate is none of those that were pinned.
+    #[error("the server's certificate is not the one that was pinned")]
+    NotPinned,
+    /// What answered is no TLS.
+    #[error("the server does not speak TLS there")]
+    NotTls,
+    /// The certificate is not valid yet.
+    #[error("the server's certificate is not valid yet")]
+    NotYetValid,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+    /// The certificate was revoked.
+    #[error("the server's certificate was revoked")]
+    Revoked,
+    /// Nobody who is trusted has issued the certificate.
+    #[error("the server's certificate was issued by nobody who is trusted here")]
+    UnknownIssuer,
+    /// There is no version of TLS that both sides speak.
+    #[error("client and server have no version of TLS in common")]
+    Version,
+    /// The certificate is for another name than that of the host.
+    #[error("the server's certificate is for another name")]
+    WrongName,
 }
 
 impl ConnectError {

@@ -29,15 +29,17 @@ mod error;
 mod event;
 mod params;
 mod session;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 mod tls;
 
 pub use client::WebsocketClient;
 pub use connection::ClientConnection;
 pub use dial::TlsFacts;
-pub use error::{ConnectError, ParamsError};
+pub use error::{ConnectError, ParamsError, TlsFailure};
 pub use event::ClientEvent;
-pub use params::{ClientParams, TlsVersions, TokenPlacement};
+pub use params::{ClientParams, TokenPlacement};
+#[cfg(feature = "rustls")]
+pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
     Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,

@@ -9,8 +9,12 @@ use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPo
 use crate::error::ParamsError;
 
 mod plan;
+#[cfg(feature = "rustls")]
+mod tls;
 
 pub(crate) use plan::Plan;
+#[cfg(feature = "rustls")]
+pub(crate) use tls::{TlsParams, Trust};
 
 /// What is encoded in a path: what RFC 3986 section 3.3 does not allow there, and what would end it.
 const PATH: &AsciiSet = &CONTROLS
@@ -60,9 +64,8 @@ pub struct ClientParams {
     overflow: OverflowPolicy,
     connect_timeout: Duration,
     close_timeout: Duration,
-    tls_versions: TlsVersions,
-    roots: Vec<Vec<u8>>,
-    only_roots: bool,
+    #[cfg(feature = "rustls")]
+    tls: TlsParams,
     compatibility: Compatibility,
 }
 
@@ -78,19 +81,6 @@ pub enum TokenPlacement {
     Query,
     /// An offered subprotocol `bearer.BASE64URL(TOKEN)`, the way of browsers.
     Subprotocol,
-}
-
-/// Versions of TLS to offer.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum TlsVersions {
-    /// 1.2 and 1.3.
-    #[default]
-    Both,
-    /// 1.2 alone.
-    Tls12,
-    /// 1.3 alone.
-    Tls13,
 }
 
 impl ClientParams {
@@ -115,9 +105,8 @@ impl ClientParams {
             overflow: OverflowPolicy::Wait(Duration::from_secs(30)),
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
-            tls_versions: TlsVersions::default(),
-            roots: Vec::new(),
-            only_roots: false,
+            #[cfg(feature = "rustls")]
+            tls: TlsParams::default(),
             compatibility: Compatibility::default(),
         }
     }
@@ -259,27 +248,6 @@ impl ClientParams {
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
-        self
-    }
-
-    /// Versions of TLS to offer. Default: 1.2 and 1.3.
-    #[must_use]
-    pub fn tls_versions(mut self, versions: TlsVersions) -> Self {
-        self.tls_versions = versions;
-        self
-    }
-
-    /// Trusts the certificates in this PEM, beside those the system trusts.
-    #[must_use]
-    pub fn root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots.push(pem.into());
-        self
-    }
-
-    /// Trusts nothing but what [`root_pem`](Self::root_pem) was given, which has to be something then.
-    #[must_use]
-    pub fn only_given_roots(mut self) -> Self {
-        self.only_roots = true;
         self
     }
 

@@ -1,66 +1,95 @@
 //! The client's side of TLS.
 
-use std::{error::Error, io, sync::Arc};
+use std::{io, sync::Arc};
 
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion,
-        crypto::aws_lc_rs,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-        version::{TLS12, TLS13},
+        self, AlertDescription, CertificateError, ClientConfig, PeerIncompatible, RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        crypto::CryptoProvider,
+        pki_types::ServerName,
+        sign::SingleCertAndKey,
     },
 };
+use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider};
 
 use crate::{
     dial::TlsFacts,
-    error::{ConnectError, ParamsError},
-    params::{Plan, TlsVersions},
+    error::{ConnectError, ParamsError, TlsFailure},
+    params::{Plan, TlsParams, Trust},
 };
 
+use verifier::Direct;
+
+mod verifier;
+
 /// A connector for these parameters. Reads the system's trust store, so it is made once per client.
-pub(crate) fn connector(plan: &Plan) -> Result<TlsConnector, ParamsError> {
-    let unusable = |error: &dyn Error| ParamsError::Tls(error.to_string());
-    // Never the process-wide provider: another crate may have installed another one.
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions: &[&SupportedProtocolVersion] = match plan.tls_versions() {
-        TlsVersions::Both => &[&TLS13, &TLS12],
-        TlsVersions::Tls12 => &[&TLS12],
-        TlsVersions::Tls13 => &[&TLS13],
-    };
-    let mut given = Vec::new();
-    for pem in plan.roots() {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let certificates = certificates.map_err(|error| unusable(&error))?;
-        if certificates.is_empty() {
-            return Err(ParamsError::Tls("there is no certificate in the PEM of a root".to_owned()));
-        }
-        given.extend(certificates);
-    }
+pub(crate) fn connector(params: &TlsParams) -> Result<TlsConnector, ParamsError> {
+    Ok(TlsConnector::from(Arc::new(config(params).map_err(|error| ParamsError::Tls(in_full(&error)))?)))
+}
+
+fn config(params: &TlsParams) -> Result<ClientConfig, TlsError> {
+    let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(|error| unusable(&error))?;
-    let mut config = if plan.only_roots() {
-        if given.is_empty() {
-            return Err(ParamsError::Tls("only given roots are trusted, and none was given".to_owned()));
+        .with_protocol_versions(params.versions.supported())
+        .map_err(TlsError::unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(params, &provider)?);
+    let mut config = match &params.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let key = identity.load(&provider)?.key;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
         }
-        let mut roots = RootCertStore::empty();
-        for certificate in given {
-            roots.add(certificate).map_err(|error| unusable(&error))?;
-        }
-        builder.with_root_certificates(roots).with_no_client_auth()
-    } else if given.is_empty() {
-        builder.with_platform_verifier().map_err(|error| unusable(&error))?.with_no_client_auth()
-    } else {
-        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(given, provider)
-            .map_err(|error| unusable(&error))?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+fn verifier(
+    params: &TlsParams,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let read = |pems: &[Vec<u8>]| {
+        let read: Result<Vec<_>, _> = pems.iter().map(|pem| certificates(pem)).collect();
+        read.map(|certificates| certificates.into_iter().flatten().collect::<Vec<_>>())
+    };
+    if params.trust == Trust::Anything {
+        return Ok(Arc::new(Direct::anything(provider)));
+    }
+    let pinned = read(&params.pinned)?;
+    if !pinned.is_empty() {
+        return Ok(Arc::new(Direct::pinned(pinned, provider)?));
+    }
+    let given = read(&params.roots)?;
+    if params.trust == Trust::Platform {
+        let verifier = Verifier::new_with_extra_roots(given, Arc::clone(provider));
+        return Ok(Arc::new(verifier.map_err(TlsError::unusable)?));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in given {
+        roots.add(certificate).map_err(TlsError::unusable)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::Missing("root, although only given roots are trusted"));
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    Ok(verifier.map_err(TlsError::unusable)?)
+}
+
+/// An error and its sources in one line.
+fn in_full(error: &TlsError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Secures a TCP connection to the host of the plan.
@@ -69,8 +98,8 @@ pub(crate) async fn secure(
     plan: &Plan,
     stream: TcpStream,
 ) -> Result<(TlsStream<TcpStream>, TlsFacts), ConnectError> {
-    let name = ServerName::try_from(plan.host.name.clone())
-        .map_err(|_| ConnectError::Tls("the host cannot be the name of a certificate".to_owned()))?;
+    let name =
+        ServerName::try_from(plan.host.name.clone()).map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
     let stream = connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
     let (_, session) = stream.get_ref();
     let facts = TlsFacts {
@@ -85,30 +114,51 @@ pub(crate) async fn secure(
 /// What a user can understand of it.
 pub(crate) fn in_words(error: &io::Error) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let text = match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet".to_owned()
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "the server's certificate was issued by nobody who is trusted here".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name".to_owned()
-            }
-            CertificateError::Revoked => "the server's certificate was revoked".to_owned(),
-            other => format!("the server's certificate is not acceptable: {other}"),
-        },
-        Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired)) => {
-            "the server wants a client certificate".to_owned()
+    ConnectError::Tls(match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => of_certificate(why),
+        Some(rustls::Error::AlertReceived(alert)) => of_alert(*alert),
+        Some(rustls::Error::InvalidMessage(_)) => TlsFailure::NotTls,
+        Some(rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )) => TlsFailure::Version,
+        Some(other) => TlsFailure::Other(other.to_string()),
+        None => TlsFailure::Other(error.to_string()),
+    })
+}
+
+fn of_certificate(why: &CertificateError) -> TlsFailure {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFailure::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            TlsFailure::NotYetValid
         }
-        Some(rustls::Error::AlertReceived(alert)) => format!("the server refused: {alert:?}"),
-        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS there".to_owned(),
-        Some(other) => other.to_string(),
-        None => error.to_string(),
-    };
-    ConnectError::Tls(text)
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFailure::UnknownIssuer,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFailure::WrongName
+        }
+        CertificateError::Revoked => TlsFailure::Revoked,
+        CertificateError::ApplicationVerificationFailure => TlsFailure::NotPinned,
+        other => TlsFailure::Other(format!("the server's certificate is not acceptable: {other}")),
+    }
+}
+
+/// Alerts of RFC 8446 section 6.2 that a server sends about what the client is or has shown.
+fn of_alert(alert: AlertDescription) -> TlsFailure {
+    let refused = |why: &str| TlsFailure::ClientCertificateRefused(why.to_owned());
+    match alert {
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
+            TlsFailure::ClientCertificateRequired
+        }
+        AlertDescription::CertificateExpired => refused("it has expired"),
+        AlertDescription::CertificateRevoked => refused("it was revoked"),
+        AlertDescription::UnknownCA => refused("its issuer is not trusted there"),
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => refused("it is not acceptable there"),
+        AlertDescription::DecryptError => refused("a signature of it is wrong"),
+        AlertDescription::ProtocolVersion => TlsFailure::Version,
+        AlertDescription::UnrecognisedName => TlsFailure::WrongName,
+        other => TlsFailure::Other(format!("the server refused: {other:?}")),
+    }
 }

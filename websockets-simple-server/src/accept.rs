@@ -6,6 +6,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 
+#[cfg(feature = "rustls")]
+use crate::ServerTls;
 use crate::{
     Endpoint, Event, Identity,
     error::StartError,
@@ -29,6 +31,13 @@ pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, 
     let endpoints = &shared.params.endpoints;
     if endpoints.is_empty() {
         return Err(StartError::NoEndpoint);
+    }
+    // Before anything is bound: whoever has no certificate opens no port.
+    #[cfg(feature = "rustls")]
+    for endpoint in endpoints {
+        if let Some(tls) = endpoint.server_tls() {
+            tls.reload().map_err(|source| StartError::Tls { endpoint: endpoint.clone(), source })?;
+        }
     }
     let mut listeners = Vec::new();
     {
@@ -66,6 +75,12 @@ async fn run<I: Identity>(
     }
     let mut acceptors = JoinSet::new();
     for (listener, endpoint) in listeners {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = endpoint.server_tls()
+            && let Some(every) = tls.watch_interval()
+        {
+            acceptors.spawn(watch(Arc::clone(&shared), tls.clone(), every, stop.clone(), sessions.clone()));
+        }
         acceptors.spawn(accept(Arc::clone(&shared), listener, endpoint, stop.clone(), sessions.clone()));
     }
 
@@ -150,6 +165,41 @@ async fn accept<I: Identity>(
             stop.clone(),
         );
         sessions.spawn(session);
+    }
+}
+
+/// Reloads certificates when their files were written.
+#[cfg(feature = "rustls")]
+async fn watch<I: Identity>(
+    shared: Arc<Shared<I>>,
+    tls: ServerTls,
+    every: Duration,
+    stop: CancellationToken,
+    sessions: TaskTracker,
+) {
+    let mut known = tls.written_in_use();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let (tls, before) = (tls.clone(), known);
+        // Files may be on a disk that takes its time.
+        let looked = tokio::task::spawn_blocking(move || {
+            let written = tls.written();
+            let reloaded = (written != before).then(|| tls.reload());
+            (written, reloaded)
+        });
+        let Ok((written, reloaded)) = looked.await else { return };
+        known = written;
+        match reloaded {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificates reloaded"),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "certificates not reloaded");
+                raise(&shared, &sessions, ErrorStage::Tls, EventError::new(error), None);
+            }
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
         request: &HandshakeRequest<'_>,
         params: &ServerParams,
     ) -> Result<Option<Authenticated<U::Id>>, Denied> {
-        if credentials.token().is_none() && !params.ask_without_credentials {
+        if credentials.is_empty() && !params.ask_without_credentials {
             return Err(Denied::Unauthorized);
         }
         let deadline = params.limits.authentication;

@@ -13,7 +13,11 @@ use websockets_simple_core::{
     Statistics,
 };
 
-use crate::{Authenticated, Identity, RequestHead, Server, User, UserId, registry::Places, shared::Shared};
+use crate::{
+    Authenticated, Identity, RequestHead, Server, User, UserId, peer::Peer, registry::Places, shared::Shared,
+};
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::PeerCertificate;
 
 /// Identifies a connection of this process.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -48,8 +52,7 @@ pub(crate) struct Inner<I: Identity> {
     pub(crate) subprotocol: Option<Arc<str>>,
     /// Boxed, as a server without users has none.
     pub(crate) user: Option<Box<Authenticated<I::Id>>>,
-    pub(crate) endpoint: SocketAddr,
-    pub(crate) peer_addr: SocketAddr,
+    pub(crate) peer: Peer,
     pub(crate) since: DateTime<Utc>,
     pub(crate) state: Mutex<http::Extensions>,
     pub(crate) places: Places,
@@ -95,13 +98,20 @@ impl<I: Identity> Connection<I> {
     /// The address of ours that the peer connected to.
     #[must_use]
     pub fn endpoint(&self) -> SocketAddr {
-        self.0.endpoint
+        self.0.peer.endpoint
     }
 
     /// The address of the peer.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
-        self.0.peer_addr
+        self.0.peer.addr
+    }
+
+    /// The certificate that the peer showed in the TLS handshake, verified.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
+        self.0.peer.certificate.as_ref()
     }
 
     /// When the handshake was complete.
@@ -254,7 +264,7 @@ impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.0.id.0)
-            .field("peer_addr", &self.0.peer_addr)
+            .field("peer_addr", &self.0.peer.addr)
             .field("channel", &self.channel())
             .field("user", &self.0.user)
             .finish_non_exhaustive()

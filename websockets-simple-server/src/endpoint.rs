@@ -5,10 +5,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
+
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 use crate::ServerTls;
 
 /// Connections that may wait to be accepted.
@@ -19,8 +22,8 @@ const BACKLOG: i32 = 1024;
 pub struct Endpoint {
     addr: SocketAddr,
     all: bool,
-    #[cfg(feature = "tls")]
-    tls: Option<ServerTls>,
+    #[cfg(feature = "rustls")]
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Endpoint {
@@ -30,7 +33,7 @@ impl Endpoint {
         Self {
             addr,
             all: false,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             tls: None,
         }
     }
@@ -42,16 +45,16 @@ impl Endpoint {
     }
 
     /// Speaks TLS.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
-        self.tls = Some(tls);
+        self.tls = Some(Arc::new(tls));
         self
     }
 
-    #[cfg(feature = "tls")]
-    pub(crate) fn acceptor(&self) -> Option<&tokio_rustls::TlsAcceptor> {
-        self.tls.as_ref().map(ServerTls::acceptor)
+    #[cfg(feature = "rustls")]
+    pub(crate) fn server_tls(&self) -> Option<&ServerTls> {
+        self.tls.as_deref()
     }
 
     /// Listens, on the port of `before` if the system is to choose and has chosen that before.

@@ -20,6 +20,16 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The certificate, the key, or what clients are verified with cannot be used. The source says why.
+    #[cfg(feature = "rustls")]
+    #[error("TLS cannot be set up for {endpoint}")]
+    Tls {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// What is wrong.
+        #[source]
+        source: websockets_simple_core::tls::TlsError,
+    },
     /// There is no endpoint to listen on.
     #[error("the parameters name no endpoint")]
     NoEndpoint,

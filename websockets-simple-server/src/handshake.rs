@@ -4,7 +4,6 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -30,6 +29,7 @@ use crate::{
     admission::{Admission, Denied},
     credentials::Asked,
     loan::{self, Loan},
+    peer::Peer,
     refusal::Refusal,
 };
 
@@ -100,8 +100,7 @@ type Verdict<I, Seat> = Arc<Mutex<Option<Result<Accepted<I, Seat>, Ended>>>>;
 pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
-    peer_addr: SocketAddr,
-    endpoint: SocketAddr,
+    peer: &Peer,
 ) -> Result<Opened<S, I, F::Seat>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -112,7 +111,7 @@ where
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
-        async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer_addr, endpoint).await) }
+        async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer).await) }
     });
     let limits = &front.params().limits;
     let served = http1::Builder::new()
@@ -140,7 +139,7 @@ where
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = || Attempt::new(Some(peer_addr), accepted.head.channel());
+    let attempt = || Attempt::new(Some(peer.addr), accepted.head.channel());
     let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
     let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
     let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
@@ -154,20 +153,19 @@ async fn answer<I: Identity, F: Front<I>>(
     request: Request<Incoming>,
     front: &F,
     verdict: &Verdict<I, F::Seat>,
-    peer_addr: SocketAddr,
-    endpoint: SocketAddr,
+    peer: &Peer,
 ) -> Response<Full<Bytes>> {
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let (mut parts, body) = request.into_parts();
     let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
-    let attempt = Attempt::new(Some(peer_addr), path);
+    let attempt = Attempt::new(Some(peer.addr), path);
     // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, body, front, peer_addr, endpoint).await,
+        Ok(asked) => judge(parts, asked, body, front, peer).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
@@ -187,8 +185,7 @@ async fn judge<I: Identity, F: Front<I>>(
     asked: Asked,
     body: Incoming,
     front: &F,
-    peer_addr: SocketAddr,
-    endpoint: SocketAddr,
+    peer: &Peer,
 ) -> Result<(Accepted<I, F::Seat>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
@@ -204,8 +201,12 @@ async fn judge<I: Identity, F: Front<I>>(
         return Err(Refusal::wrong_origin());
     }
     let subprotocol = choose(&asked.offered, params)?;
-    let credentials = Credentials { token: asked.token };
-    let question = HandshakeRequest { head: &asked.head, peer_addr, endpoint };
+    let credentials = Credentials {
+        token: asked.token,
+        #[cfg(feature = "rustls")]
+        certificate: peer.certificate.clone(),
+    };
+    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint);
     let admitted = tokio::select! {
         biased;
         admitted = front.admission().admit(&credentials, &question, params) => admitted,

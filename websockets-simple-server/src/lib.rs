@@ -47,13 +47,14 @@ mod limits;
 mod loan;
 mod memory_users;
 mod params;
+mod peer;
 mod refusal;
 mod registry;
 mod revocation;
 mod server;
 mod session;
 mod shared;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 mod tls;
 mod user_service;
 
@@ -71,9 +72,11 @@ pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
-#[cfg(feature = "tls")]
-pub use tls::{ServerTls, TlsError};
+#[cfg(feature = "rustls")]
+pub use tls::{ClientCertificates, ServerTls};
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+#[cfg(feature = "rustls")]
+pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
     Delivery, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,

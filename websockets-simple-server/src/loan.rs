@@ -46,25 +46,31 @@ impl<S> Loan<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lender<S> {
-    /// Ends our direction, then reads and forgets what still comes. A socket that is closed over unread input
-    /// resets the connection, and the answer may be lost with it.
+    /// As [`linger`], with the stream, if it has come back.
     pub(crate) async fn linger(self) {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut stream) = stream else { return };
-        let _ = tokio::time::timeout(LINGER, async {
-            // The HTTP library does not where the request asked for an upgrade and was refused.
-            let _ = stream.shutdown().await;
-            let mut buffer = [0; 4096];
-            let mut left = LINGER_BYTES;
-            while left > 0 {
-                match stream.read(&mut buffer).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(read) => left = left.saturating_sub(read),
-                }
-            }
-        })
-        .await;
+        if let Some(stream) = stream {
+            linger(stream).await;
+        }
     }
+}
+
+/// Ends our direction, then reads and forgets what still comes. A socket that is closed over unread input resets the
+/// connection, and the last thing that was said may be lost with it.
+pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let _ = tokio::time::timeout(LINGER, async {
+        // The HTTP library does not where the request asked for an upgrade and was refused.
+        let _ = stream.shutdown().await;
+        let mut buffer = [0; 4096];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => left = left.saturating_sub(read),
+            }
+        }
+    })
+    .await;
 }
 
 impl<S> Drop for Loan<S> {

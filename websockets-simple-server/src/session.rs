@@ -1,5 +1,7 @@
 //! The life of one connection, read once from top to bottom.
 
+#[cfg(feature = "rustls")]
+use std::io;
 use std::{
     net::SocketAddr,
     pin::Pin,
@@ -13,19 +15,26 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+#[cfg(feature = "rustls")]
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
     ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator, OutboxConfig,
     Recipient, Side, Transport,
 };
 
+#[cfg(feature = "rustls")]
+use crate::ServerTls;
 use crate::{
     Connection, Endpoint, Event, HandshakeRequest, Identity, Inbound, ServerParams,
     admission::Admission,
     connection::Inner,
     handshake::{self, Ended, Front, Opened},
     limits::{Full, SlotPermit},
+    peer::Peer,
     refusal::Refusal,
     registry::{Places, Registered, Seat},
     shared::{InSession, Shared},
@@ -95,35 +104,40 @@ async fn begin<I: Identity>(
         connecting: Mutex::default(),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
-    let (opened, transport) = open(&front, stream, local_addr, &endpoint).await?;
-    Some(converse(shared, opened, transport, local_addr, peer_addr, stop, slot))
+    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
+    Some(converse(shared, opened, transport, peer, stop, slot))
 }
 
-type Arrived<I> = (Opened<(), I, Seat<I>>, Transport);
+type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
 
 /// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
 async fn open<I: Identity>(
     front: &Arc<Desk<I>>,
     stream: TcpStream,
-    local_addr: SocketAddr,
+    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "TLS tells more of the peer"))] mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
     let deadline = front.shared.params.limits.handshake;
-    #[cfg(not(feature = "tls"))]
+    #[cfg(not(feature = "rustls"))]
     let _ = endpoint;
     let opening = async {
-        #[cfg(feature = "tls")]
-        if let Some(acceptor) = endpoint.acceptor() {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = endpoint.server_tls() {
             // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
-            return match Box::pin(acceptor.accept(stream)).await {
-                Ok(stream) => Box::pin(greet(front, stream, local_addr, Transport::shared)).await,
-                Err(error) => {
+            return match Box::pin(secure(tls, stream)).await {
+                Ok((stream, certificate)) => {
+                    peer.certificate = certificate;
+                    Box::pin(greet(front, stream, peer, Transport::shared)).await
+                }
+                Err((error, stream)) => {
                     front.failed(ErrorStage::Tls, EventError::new(error)).await;
+                    // Why is in an alert, which the client is to read.
+                    Box::pin(crate::loan::linger(stream)).await;
                     None
                 }
             };
         }
-        greet(front, stream, local_addr, Transport::tcp).await
+        greet(front, stream, peer, Transport::tcp).await
     };
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
@@ -138,20 +152,40 @@ async fn open<I: Identity>(
     opened
 }
 
+/// What a TLS handshake comes to: a stream and the certificate of the client, or an error and the socket.
+#[cfg(feature = "rustls")]
+type Secured = Result<(TlsStream<TcpStream>, Option<PeerCertificate>), (io::Error, TcpStream)>;
+
+#[cfg(feature = "rustls")]
+async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
+    let Some(acceptor) = tls.acceptor() else {
+        return Err((io::Error::other("there is no certificate yet"), stream));
+    };
+    let stream = acceptor.accept(stream).into_fallible().await?;
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    match shown.map(|der| PeerCertificate::new(der)) {
+        // A certificate that was verified but cannot be read must not pass for none.
+        Some(None) => {
+            Err((io::Error::other("the client's certificate cannot be read"), stream.into_inner().0))
+        }
+        certificate => Ok((stream, certificate.flatten())),
+    }
+}
+
 async fn greet<I: Identity, S>(
     front: &Arc<Desk<I>>,
     stream: S,
-    local_addr: SocketAddr,
+    peer: Peer,
     transport: impl FnOnce(S) -> Transport,
 ) -> Option<Arrived<I>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    match handshake::handshake(stream, Arc::clone(front), front.peer_addr, local_addr).await {
+    match handshake::handshake(stream, Arc::clone(front), &peer).await {
         Ok(opened) => {
             let Opened { stream, leftover, head, subprotocol, user, seat, farewell } = opened;
             let stream = transport(stream);
-            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream))
+            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream, peer))
         }
         Err(Ended::Refused(attempt, why)) => {
             tracing::debug!(peer = %front.peer_addr, %why, "refused");
@@ -167,16 +201,14 @@ fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
     opened: Opened<(), I, Seat<I>>,
     transport: Transport,
-    endpoint: SocketAddr,
-    peer_addr: SocketAddr,
+    peer: Peer,
     stop: CancellationToken,
     slot: Option<SlotPermit>,
 ) -> Boxed<()> {
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
-    let heartbeat = user
-        .as_ref()
-        .and_then(crate::Authenticated::heartbeat_override)
-        .unwrap_or_else(|| shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer_addr, endpoint)));
+    let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
+        shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer.addr, peer.endpoint))
+    });
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
         id: shared.next_id(),
@@ -184,8 +216,7 @@ fn converse<I: Identity>(
         head,
         subprotocol,
         user: user.map(Box::new),
-        endpoint,
-        peer_addr,
+        peer,
         since: chrono::Utc::now(),
         state: Mutex::default(),
         places: Places::default(),
@@ -197,7 +228,7 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(Some(peer_addr), connection.channel());
+        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {

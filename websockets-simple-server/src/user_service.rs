@@ -4,6 +4,8 @@ use std::{fmt, hash::Hash, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{Heartbeat, Token};
 
 use crate::{RequestHead, Revocations};
@@ -93,13 +95,40 @@ impl<S: UserService + ?Sized> UserService for Arc<S> {
 #[non_exhaustive]
 pub struct Credentials {
     pub(crate) token: Option<Token>,
+    #[cfg(feature = "rustls")]
+    pub(crate) certificate: Option<PeerCertificate>,
 }
 
 impl Credentials {
     /// Credentials of a token, for tests of a user service and for services that wrap another.
     #[must_use]
     pub fn of_token(token: impl Into<Token>) -> Self {
-        Self { token: Some(token.into()) }
+        Self { token: Some(token.into()), ..Self::default() }
+    }
+
+    /// Adds a certificate, as if the client had shown it in the TLS handshake.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// The certificate that the client showed in the TLS handshake, verified. Alone it can be who somebody is, or
+    /// together with the token.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// Whether there is nothing that could say who it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return false;
+        }
+        self.token.is_none()
     }
 
     /// The token, whichever way it came.

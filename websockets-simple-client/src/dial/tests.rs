@@ -16,7 +16,7 @@ mod dotnet;
 mod farewells;
 mod reached;
 mod refused;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 mod secured;
 
 /// The token that must turn up nowhere.

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, Token};
 
-#[cfg(feature = "tls")]
-use super::TlsVersions;
+#[cfg(feature = "rustls")]
+use super::TlsParams;
 use super::{ClientParams, PATH, TokenPlacement};
 use crate::error::ParamsError;
 
@@ -304,18 +304,8 @@ impl Plan {
         self.params.compatibility
     }
 
-    #[cfg(feature = "tls")]
-    pub(crate) fn tls_versions(&self) -> TlsVersions {
-        self.params.tls_versions
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn roots(&self) -> &[Vec<u8>] {
-        &self.params.roots
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn only_roots(&self) -> bool {
-        self.params.only_roots
+    #[cfg(feature = "rustls")]
+    pub(crate) fn tls(&self) -> &TlsParams {
+        &self.params.tls
     }
 }

@@ -218,9 +218,8 @@ fn switching(more: &str) -> String {
 type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer_addr = SocketAddr::from(([192, 0, 2, 1], 1234));
-    let endpoint = SocketAddr::from(([192, 0, 2, 2], 80));
-    handshake(stream, Arc::clone(front), peer_addr, endpoint).await
+    let peer = Peer::new(([192, 0, 2, 1], 1234).into(), ([192, 0, 2, 2], 80).into());
+    handshake(stream, Arc::clone(front), &peer).await
 }
 
 /// Sends all of `request`, shakes hands, and reads what was answered by then.

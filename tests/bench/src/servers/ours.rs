@@ -24,7 +24,7 @@ pub(super) async fn serve_tls() -> anyhow::Result<()> {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     std::fs::write(certificate_of(std::process::id()), cert.pem())?;
-    let tls = ServerTls::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes())?;
+    let tls = ServerTls::from_pem(cert.pem(), signing_key.serialize_pem());
     run(&WebsocketServer::new(params().endpoint(endpoint().tls(tls)))).await
 }
 

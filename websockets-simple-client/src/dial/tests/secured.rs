@@ -7,7 +7,6 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         ServerConfig,
-        crypto::aws_lc_rs,
         pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
@@ -32,7 +31,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(websockets_simple_core::tls::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -67,7 +66,7 @@ async fn dialed(
 /// What is said about a server that is not trusted.
 async fn distrust(acceptor: TlsAcceptor, adapt: impl FnOnce(ClientParams) -> ClientParams) -> String {
     match dialed(acceptor, adapt).await.err().unwrap() {
-        ConnectError::Tls(text) => text,
+        ConnectError::Tls(failure) => failure.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -203,7 +202,7 @@ fn damaged_or_missing_roots_are_an_error_of_the_parameters() {
         let damaged = error(only(params().root_pem(no_certificate)));
         assert!(matches!(damaged, Some(ParamsError::Tls(_))), "{damaged:?}");
         let none = error(only(params().root_pem("not PEM at all")));
-        assert_eq!(none, Some(ParamsError::Tls("there is no certificate in the PEM of a root".to_owned())));
+        assert_eq!(none, Some(ParamsError::Tls("there is no certificate in the PEM".to_owned())));
         assert_eq!(error(only(params().root_pem(root.clone()))), None);
     }
     assert!(matches!(error(params().only_given_roots()), Some(ParamsError::Tls(_))));
