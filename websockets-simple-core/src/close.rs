@@ -105,6 +105,8 @@ pub struct InvalidCloseCode(pub u16);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum EndedBy {
+    /// The credentials of the user expired and were not renewed.
+    Expired,
     /// A handler panicked; only its own connection ends.
     HandlerPanic,
     /// The peer did not answer a heartbeat ping.
@@ -121,6 +123,8 @@ pub enum EndedBy {
     Peer,
     /// The peer broke RFC 6455.
     Protocol,
+    /// The credentials of the user were revoked, or the user was sent away.
+    Revoked,
     /// The server stopped.
     Stop,
     /// The transport failed or ended without Close.

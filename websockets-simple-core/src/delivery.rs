@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Disconnect, ErrorStage, EventError, Handling, Message, Moment, line::Line, turn};
+use crate::{Control, Disconnect, ErrorStage, EventError, Handling, Message, Moment, line::Line, turn};
 
 /// Messages handed to the handler before others of the scheduler get their turn.
 const MESSAGES_PER_TURN: usize = 1024;
@@ -33,6 +33,8 @@ pub trait Recipient: Send + Unpin + 'static {
     fn received(&mut self, message: Message, at: Moment) -> Option<Handling>;
     /// A message was accepted for sending; `missed` notices were dropped before it.
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling>;
+    /// The peer's library says something. Not a message, and no event.
+    fn control(&mut self, control: Control, at: Moment) -> Option<Handling>;
     /// Something failed.
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling>;
     /// Looked at before each of the above: what has to be told first.
@@ -55,6 +57,8 @@ pub(crate) struct Delivery<R: Recipient> {
 
 enum Parked {
     Connected(Moment),
+    /// With the bytes of the message that it was.
+    Control(Box<Control>, usize, Moment),
     Disconnected(Disconnect, Moment),
     Failed(ErrorStage, EventError, Moment),
     Received(Message, Moment),
@@ -79,6 +83,11 @@ impl<R: Recipient> Delivery<R> {
         self.parked.push_back(Parked::Received(message, at));
     }
 
+    pub(crate) fn control(&mut self, control: Control, len: usize, at: Moment) {
+        self.bytes += len;
+        self.parked.push_back(Parked::Control(Box::new(control), len, at));
+    }
+
     pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
         self.parked.push_back(Parked::Failed(stage, error, at));
     }
@@ -96,7 +105,7 @@ impl<R: Recipient> Delivery<R> {
     pub(crate) fn give_up(&mut self) {
         self.drop_running();
         self.bytes = 0;
-        self.parked.retain(|item| !matches!(item, Parked::Received(..)));
+        self.parked.retain(|item| !matches!(item, Parked::Received(..) | Parked::Control(..)));
     }
 
     /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
@@ -153,6 +162,10 @@ impl<R: Recipient> Delivery<R> {
         }
         Some(match item {
             Parked::Connected(at) => recipient.connected(at),
+            Parked::Control(control, len, at) => {
+                *bytes -= len;
+                recipient.control(*control, at)
+            }
             Parked::Disconnected(end, at) => recipient.disconnected(end, at),
             Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
             Parked::Received(message, at) => {

@@ -16,6 +16,7 @@ mod clock;
 mod close;
 mod closing;
 mod compatibility;
+mod control;
 mod delivery;
 mod engine;
 mod event;
@@ -49,6 +50,7 @@ pub mod tls;
 pub use clock::Moment;
 pub use close::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
 pub use compatibility::Compatibility;
+pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
 pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,

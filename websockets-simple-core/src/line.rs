@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
-    CloseCode, Disconnect, EncodeError, EndedBy, IntoMessage, Message, SendError, SendStatus, Sending, Side,
+    CloseCode, Control, Controls, Disconnect, EncodeError, EndedBy, IntoMessage, Message, SendError,
+    SendStatus, Sending, Side,
     frame::Frame,
-    outbox::{CloseRequest, Offer, Outbox, OutboxConfig, When},
+    outbox::{CloseRequest, Offer, Outbox, OutboxConfig, Own, When},
     parts::{PartKind, Parts},
 };
 
@@ -23,6 +24,7 @@ pub struct Line {
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
     end: OnceLock<Box<Disconnect>>,
+    controls: OnceLock<Box<Controls>>,
 }
 
 /// Figures of one connection.
@@ -67,6 +69,7 @@ impl Line {
             received_bytes: AtomicU64::new(0),
             round_trip_micros: AtomicU64::new(u64::MAX),
             end: OnceLock::new(),
+            controls: OnceLock::new(),
         }
     }
 
@@ -98,6 +101,31 @@ impl Line {
             Offer::Closed | Offer::Overflow => delivery.closed += 1,
         }
         false
+    }
+
+    /// Begins control messages with a `hello`, as a server does before anything else is sent.
+    pub fn begin_controls(&self) {
+        let controls = Controls::new();
+        self.outbox.push_own(Frame::message(controls.hello(), self.outbox.side()), Own::Control);
+        let _ = self.controls.set(Box::new(controls));
+    }
+
+    /// Takes part in the control messages that the peer has begun.
+    pub(crate) fn join_controls(&self, controls: Controls) {
+        let _ = self.controls.set(Box::new(controls));
+    }
+
+    pub(crate) fn controls(&self) -> Option<&Controls> {
+        self.controls.get().map(|controls| &**controls)
+    }
+
+    /// Sends a control message. False, and nothing is sent, where the peer does not know them.
+    pub fn send_control(&self, control: &Control) -> bool {
+        let Some(controls) = self.controls() else { return false };
+        let frame = Frame::message(controls.message(control), self.outbox.side());
+        self.outbox.push_own(frame, Own::Control);
+        self.outbox.wake();
+        true
     }
 
     /// Begins a message in parts.

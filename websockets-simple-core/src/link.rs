@@ -61,6 +61,8 @@ pub struct Link<R: Recipient> {
     rates: Option<Box<Rates>>,
     repair: Option<Box<TextRepair>>,
     last_data: Instant,
+    /// Whether the next message may begin control messages.
+    expects_hello: bool,
     /// While large messages come.
     lease: Option<Lease>,
     /// Since when nothing is read because the handler has not taken what there is.
@@ -167,6 +169,7 @@ impl<R: Recipient> Link<R> {
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
             line,
+            expects_hello: config.expects_hello,
             config,
             reader: Some(reader),
             leftover: leftover.into(),

@@ -113,6 +113,8 @@ pub(crate) enum Rest {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Own {
     Close,
+    /// A control message of the library.
+    Control,
     Ping,
     Pong,
     /// A text of the heartbeat or a farewell.

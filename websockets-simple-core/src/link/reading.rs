@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CloseCode, EndedBy, ErrorStage, EventError, Message, Moment,
+    CloseCode, Controls, EndedBy, ErrorStage, EventError, Message, Moment,
     delivery::Recipient,
     engine::Step,
     heartbeat::Heard,
@@ -146,12 +146,34 @@ impl<R: Recipient> Link<R> {
             self.send_own_text("pong");
             return;
         }
+        let Some(message) = self.without_controls(message, at) else { return };
         self.last_data = at.instant;
         if message.len() >= memory::LARGE {
             self.lease.get_or_insert_with(|| Lease::new(at.instant)).renew(at.instant);
         }
         self.shared().count_received(message.len());
         self.delivery.message(message, at);
+    }
+
+    /// The message, unless it is one of the library.
+    fn without_controls(&mut self, message: Message, at: Moment) -> Option<Message> {
+        if std::mem::take(&mut self.expects_hello)
+            && let Some(controls) = Controls::of_hello(&message)
+        {
+            self.shared().join_controls(controls);
+            return None;
+        }
+        let Some(controls) = self.shared().controls() else { return Some(message) };
+        match controls.read(&message) {
+            None => return Some(message),
+            Some(Ok(None)) => {}
+            Some(Ok(Some(control))) => self.delivery.control(control, message.len(), at),
+            Some(Err(malformed)) => {
+                self.delivery.error(ErrorStage::Protocol, EventError::new(malformed), at);
+                self.close(EndedBy::Protocol, CloseCode::POLICY, "malformed control message");
+            }
+        }
+        None
     }
 
     fn count_message(&mut self, at: Moment) {

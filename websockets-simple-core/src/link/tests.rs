@@ -1,6 +1,7 @@
 //! A link over a pipe, with a peer made of raw bytes, under a paused clock.
 
 mod closing;
+mod control;
 mod dotnet;
 mod handlers;
 mod heartbeat;
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Handling, OutboxConfig, OverflowPolicy, Side};
+use crate::{Control, Handling, OutboxConfig, OverflowPolicy, Side};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -47,6 +48,7 @@ impl std::ops::Deref for Shared {
 #[derive(Clone, Debug)]
 enum Call {
     Connected,
+    Control(String),
     Received(Message),
     Sent(Message, u64),
     Failed(ErrorStage, String),
@@ -89,6 +91,11 @@ impl Recipient for Recorder {
 
     fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<Handling> {
         self.record(Call::Sent(message, missed));
+        None
+    }
+
+    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+        self.record(Call::Control(format!("{control:?}")));
         None
     }
 

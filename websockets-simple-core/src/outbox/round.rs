@@ -54,9 +54,8 @@ impl Outbox {
             state.wake_waiting();
             return;
         }
-        if own == Own::Text
-            && let Some(parts) = state.parts()
-        {
+        let is_data = matches!(own, Own::Control | Own::Text);
+        if is_data && let Some(parts) = state.parts() {
             // A data frame may not come between the parts of a message.
             parts.behind.push_back(entry);
             return;
@@ -70,7 +69,7 @@ impl Outbox {
             None => {
                 // A text may not come between the parts of a message whose first part has left.
                 let passes = |queued: &Entry| {
-                    queued.own.is_some() || (own == Own::Text && queued.part && queued.frame.continues())
+                    queued.own.is_some() || (is_data && queued.part && queued.frame.continues())
                 };
                 let ahead = state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
                 state.queue.insert(first + ahead, entry);
