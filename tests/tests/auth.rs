@@ -12,8 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::Utc;
 use tracing_subscriber::fmt::MakeWriter;
-use websockets_simple_client::{ConnectError, TokenPlacement, WebsocketClient};
+use websockets_simple_client::{ClientEvent, ConnectError, Token, TokenPlacement, WebsocketClient};
 use websockets_simple_server::{
     Authenticated, Compatibility, ConnectionEventKind, Credentials, ErrorStage, Event, HandshakeRequest,
     Limits, MemoryUsers, ServerParams, SubscribeOptions, UnauthorizedDelivery, User, UserService,
@@ -127,7 +128,7 @@ impl UserService for Scripted {
         _request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        match credentials.token().map(websockets_simple_server::Token::expose) {
+        match credentials.token().map(Token::expose) {
             Some("slow") => std::future::pending().await,
             Some("panic") => panic!("panic over the token"),
             Some("fail") => Err(UserServiceError::new("down")),
@@ -244,6 +245,9 @@ async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
             }
         }
     }
+    for renewing in ["t0p-secret-2", "n0b0dy-2"] {
+        renewal(renewing, &mut shown).await;
+    }
     let traced = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
     assert!(
         traced.contains("websockets_simple_server") && traced.contains("tungstenite"),
@@ -258,6 +262,48 @@ async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
                 assert!(found.is_none(), "{needle} in {where_}: {found:?}");
             }
         }
+    }
+}
+
+/// A client that renews its credentials over the open connection, with a token that is good or not.
+async fn renewal(renewing: &'static str, shown: &mut String) {
+    let users = MemoryUsers::new();
+    users.add_until("t0p-secret-1", 7_i64, Utc::now() + Duration::from_secs(30));
+    users.add("t0p-secret-2", 7);
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
+    let mut told = server.events_with(SubscribeOptions::default().sent());
+    let addr = started(&server).await;
+    let asked = AtomicUsize::new(0);
+    let provider = move || {
+        let token = if asked.fetch_add(1, Ordering::Relaxed) == 0 { "t0p-secret-1" } else { renewing };
+        std::future::ready(Ok(Token::new(token)))
+    };
+    let client = WebsocketClient::new(params(addr).token_provider(provider)).unwrap();
+    let mut heard = client.events_with(SubscribeOptions::default().sent());
+    shown.push_str(&format!("{:?} {client:?}\n", client.connect().await.unwrap()));
+    // What comes of it: no expiry any more, or an error that the client tells.
+    let serving = server.connections().remove(0);
+    let told_of = within(async {
+        loop {
+            if serving.authenticated().expiry().is_none() {
+                return String::new();
+            }
+            if let Some(ClientEvent::Error(failure)) = heard.try_recv() {
+                return format!("{failure:?}");
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let told_of = told_of.await;
+    assert_eq!(told_of.contains("not authorized"), renewing.starts_with("n0b0dy"), "{told_of}");
+    shown.push_str(&told_of);
+    within(client.disconnect()).await;
+    within(server.stop()).await;
+    while let Some(event) = told.try_recv() {
+        shown.push_str(&format!("{event:?}\n"));
+    }
+    while let Some(event) = heard.try_recv() {
+        shown.push_str(&format!("{event:?}\n"));
     }
 }
 

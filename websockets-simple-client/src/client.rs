@@ -132,7 +132,7 @@ impl WebsocketClient {
         let attempt = Connecting::begin(&self.shared)?;
         let path = Attempt::new(None, self.shared.plan.path_without_token());
         self.shared.tell(ConnectionEventKind::Connecting(path.clone())).await;
-        let dialed = match self.shared.dialer.dial(&self.shared.plan).await {
+        let (plan, dialed) = match self.shared.dial().await {
             Ok(dialed) => dialed,
             Err(error) => {
                 drop(attempt);
@@ -155,7 +155,7 @@ impl WebsocketClient {
                 unused.keep();
                 Ok(session.connection)
             }
-            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &self.shared.plan)),
+            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &plan)),
             Err(_) => Err(ConnectError::Timeout),
         }
     }

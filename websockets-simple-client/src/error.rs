@@ -98,6 +98,9 @@ pub enum ConnectError {
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(TlsFailure),
+    /// The token provider gave no token, or one that cannot be shown.
+    #[error("there is no token to show")]
+    TokenProvider(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server does not accept the token, or there is none.
     #[error("not authorized: {message}")]
     Unauthorized {
@@ -164,6 +167,7 @@ impl ConnectError {
         match self {
             Self::AlreadyConnected => None,
             Self::Tls(_) => Some(ErrorStage::Tls),
+            Self::TokenProvider(_) => Some(ErrorStage::TokenProvider),
             Self::Connect(_) | Self::Lost(_) | Self::Resolve(_) => Some(ErrorStage::Transport),
             _ => Some(ErrorStage::Handshake),
         }

@@ -1,12 +1,12 @@
 //! Where a client connects, and how.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Token};
 
-use crate::error::ParamsError;
+use crate::{TokenProvider, error::ParamsError, token_provider::Provider};
 
 mod plan;
 #[cfg(feature = "rustls")]
@@ -55,6 +55,7 @@ pub struct ClientParams {
     headers: Vec<(String, String)>,
     subprotocols: Vec<String>,
     token: Option<Token>,
+    token_provider: Option<Provider>,
     token_placement: Option<TokenPlacement>,
     heartbeat: Heartbeat,
     receive_buffer: Option<usize>,
@@ -96,6 +97,7 @@ impl ClientParams {
             headers: Vec::new(),
             subprotocols: Vec::new(),
             token: None,
+            token_provider: None,
             token_placement: None,
             heartbeat: Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping),
             receive_buffer: None,
@@ -183,6 +185,15 @@ impl ClientParams {
     #[must_use]
     pub fn token(mut self, token: impl Into<Token>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Asks for a token before each connect, in place of one that is given here. Servers of this library that admitted
+    /// the client for a limited time are shown a new one in time, over the open connection; for that the client offers
+    /// the subprotocol `websockets-simple`, if it offers no other and is not to talk to a .NET server.
+    #[must_use]
+    pub fn token_provider(mut self, provider: impl TokenProvider) -> Self {
+        self.token_provider = Some(Provider(Arc::new(provider)));
         self
     }
 

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent,
-    ErrorStage, EventError, Handling, Line, Link, LinkConfig, Message, MessageEvent, Moment, Narrator,
-    OutboxConfig, Recipient, Side, Subscriptions, new_owner,
+    CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect,
+    ErrorEvent, ErrorStage, EventError, Handling, Line, Link, LinkConfig, Message, MessageEvent, Moment,
+    Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions, new_owner,
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) struct Shared {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
@@ -93,7 +93,9 @@ impl Connecting {
         let link = Arc::clone(&shared.link);
         let line = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
-        let link = Box::new(Link::new(transport, &leftover, line, link, heartbeat, told));
+        let link = Link::new(transport, &leftover, line, link, heartbeat, told);
+        let agreed = connection.0.facts.subprotocol.as_deref() == Some(SUBPROTOCOL);
+        let link = Box::new(if agreed { link.with_hello() } else { link });
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
             link.await;
@@ -160,6 +162,29 @@ impl Recipient for Told {
         self.narrator.tell(event)
     }
 
+    fn control(&mut self, control: Control, at: Moment) -> Option<Handling> {
+        match control {
+            Control::Expiring { .. } => {
+                let provider = self.shared.plan.token_provider()?;
+                let (shared, connection) = (Arc::clone(&self.shared), self.connection.clone());
+                Some(Handling::new(async move {
+                    match provider.token().await {
+                        Ok(token) => {
+                            connection.0.line.send_control(&Control::Token(token));
+                        }
+                        Err(error) => shared.tell_no_renewal(&connection, EventError::new(error)).await,
+                    }
+                }))
+            }
+            Control::Refused(reason) => {
+                let error = EventError::new(format!("the server refused the new token: {reason}"));
+                self.failed(ErrorStage::TokenProvider, error, at)
+            }
+            // What only a client says, and what needs nothing more.
+            _ => None,
+        }
+    }
+
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
         let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
         self.narrator.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
@@ -205,7 +230,7 @@ impl Shared {
         link.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&plan)?;
         Ok(Self {
-            plan,
+            plan: Arc::new(plan),
             dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
@@ -218,6 +243,15 @@ impl Shared {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens a WebSocket, with a token of the provider where there is one; with the plan that this went by.
+    pub(crate) async fn dial(&self) -> Result<(Arc<Plan>, Dialed), ConnectError> {
+        let patience = self.plan.connect_timeout();
+        let fresh = tokio::time::timeout(patience, self.plan.with_fresh_token()).await;
+        let plan = fresh.unwrap_or(Err(ConnectError::Timeout))?;
+        let dialed = self.dialer.dial(&plan).await?;
+        Ok((plan, dialed))
+    }
+
     pub(crate) fn session(&self) -> Option<Session> {
         match &*self.life() {
             Life::Connected(session) => Some(session.clone()),
@@ -227,6 +261,15 @@ impl Shared {
 
     pub(crate) async fn tell(&self, kind: ConnectionEventKind<ClientConnection>) {
         if let Some(telling) = self.subscriptions.tell(happened(kind, Moment::now())) {
+            telling.await;
+        }
+    }
+
+    /// Tells that there is no token to renew the credentials with.
+    async fn tell_no_renewal(&self, connection: &ClientConnection, error: EventError) {
+        let (peer, known) = (Some(connection.peer_addr()), Some(connection.clone()));
+        let event = ErrorEvent::new(ErrorStage::TokenProvider, error, peer, known, Moment::now().utc);
+        if let Some(telling) = self.subscriptions.tell(ClientEvent::Error(event)) {
             telling.await;
         }
     }

@@ -19,9 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
-    DefaultPacket, Delivery, Disconnect, ErrorStage, EventError, Flusher, Handling, Heartbeat, IntoMessage,
-    Line, Link, LinkConfig, Message, Moment, OutboxConfig, OverflowPolicy, Packet, Recipient, SendStatus,
-    Side, Transport,
+    Control, DefaultPacket, Delivery, Disconnect, ErrorStage, EventError, Flusher, Handling, Heartbeat,
+    IntoMessage, Line, Link, LinkConfig, Message, Moment, OutboxConfig, OverflowPolicy, Packet, Recipient,
+    SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -304,6 +304,10 @@ impl Recipient for Nobody {
     }
 
     fn sent(&mut self, _: Message, _: u64, _: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
         None
     }
 

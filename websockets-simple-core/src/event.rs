@@ -183,6 +183,8 @@ pub enum ErrorStage {
     Send,
     /// The TLS handshake.
     Tls,
+    /// A token that was to renew credentials: there was none, or it was not accepted.
+    TokenProvider,
     /// Reading from the socket.
     Transport,
     /// The user service failed or took too long.

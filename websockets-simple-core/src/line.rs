@@ -119,6 +119,12 @@ impl Line {
         self.controls.get().map(|controls| &**controls)
     }
 
+    /// Whether both ends take part in control messages.
+    #[must_use]
+    pub fn has_controls(&self) -> bool {
+        self.controls.get().is_some()
+    }
+
     /// Sends a control message. False, and nothing is sent, where the peer does not know them.
     pub fn send_control(&self, control: &Control) -> bool {
         let Some(controls) = self.controls() else { return false };

@@ -169,7 +169,7 @@ impl<R: Recipient> Link<R> {
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
             line,
-            expects_hello: config.expects_hello,
+            expects_hello: false,
             config,
             reader: Some(reader),
             leftover: leftover.into(),
@@ -184,6 +184,13 @@ impl<R: Recipient> Link<R> {
             drained: true,
             broken: None,
         }
+    }
+
+    /// Lets the peer begin control messages with its first message, as both ends have agreed.
+    #[must_use]
+    pub fn with_hello(mut self) -> Self {
+        self.expects_hello = true;
+        self
     }
 
     /// Lets go of the transport.

@@ -9,7 +9,7 @@ use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 #[cfg(feature = "rustls")]
 use crate::ServerTls;
 use crate::{
-    Endpoint, Event, Identity,
+    Endpoint, Event, Identity, Revocations,
     error::StartError,
     event::ServerEventKind,
     session::{self, Arrival},
@@ -74,6 +74,9 @@ async fn run<I: Identity>(
         flushers.spawn(async move { shared.flushers[n].run().await });
     }
     let mut acceptors = JoinSet::new();
+    if let Some(revocations) = shared.admission.revocations() {
+        acceptors.spawn(revoke(Arc::clone(&shared), revocations, stop.clone()));
+    }
     for (listener, endpoint) in listeners {
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls()
@@ -200,6 +203,27 @@ async fn watch<I: Identity>(
                 raise(&shared, &sessions, ErrorStage::Tls, EventError::new(error), None);
             }
         }
+    }
+}
+
+/// Closes what the user service says is revoked.
+async fn revoke<I: Identity>(
+    shared: Arc<Shared<I>>,
+    mut revocations: Revocations<I::Id>,
+    stop: CancellationToken,
+) {
+    loop {
+        let next = std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx));
+        let revocation = tokio::select! {
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        let Some(revocation) = revocation else {
+            tracing::debug!("the user service tells no more revocations");
+            return;
+        };
+        let closed = shared.revoke(&revocation);
+        tracing::debug!(closed, "credentials revoked");
     }
 }
 

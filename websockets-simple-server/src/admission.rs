@@ -13,8 +13,8 @@ use http::{HeaderMap, Uri};
 use websockets_simple_core::EventError;
 
 use crate::{
-    Authenticated, Credentials, HandshakeRequest, ServerParams, UserId, UserService, credentials::Asked,
-    refusal::Refusal,
+    Authenticated, Credentials, HandshakeRequest, Revocations, ServerParams, UserId, UserService,
+    credentials::Asked, refusal::Refusal,
 };
 
 /// What a connection knows of its user: the one parameter in which the two servers differ.
@@ -64,6 +64,9 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
         request: &HandshakeRequest<'_>,
         params: &ServerParams,
     ) -> Result<Option<Authenticated<I::Id>>, Denied>;
+
+    /// What is revoked from now on.
+    fn revocations(&self) -> Option<Revocations<I::Id>>;
 }
 
 /// Why nobody was admitted.
@@ -91,6 +94,10 @@ impl Admission<Anonymous> for Everyone {
         _params: &ServerParams,
     ) -> Result<Option<Authenticated<()>>, Denied> {
         Ok(None)
+    }
+
+    fn revocations(&self) -> Option<Revocations<()>> {
+        None
     }
 }
 
@@ -133,6 +140,10 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
             Ok(Err(panicked)) => Err(Denied::Failed(EventError::new(panicked))),
             Err(_) => Err(Denied::Failed(EventError::new("the user service took too long"))),
         }
+    }
+
+    fn revocations(&self) -> Option<Revocations<U::Id>> {
+        self.0.revocations()
     }
 }
 

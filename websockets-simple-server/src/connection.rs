@@ -14,7 +14,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Authenticated, Identity, RequestHead, Server, User, UserId, peer::Peer, registry::Places, shared::Shared,
+    Authenticated, Identity, RequestHead, Server, User, UserId, current_user::CurrentUser, peer::Peer,
+    registry::Places, shared::Shared,
 };
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
@@ -51,7 +52,7 @@ pub(crate) struct Inner<I: Identity> {
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
     /// Boxed, as a server without users has none.
-    pub(crate) user: Option<Box<Authenticated<I::Id>>>,
+    pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
     pub(crate) peer: Peer,
     pub(crate) since: DateTime<Utc>,
     pub(crate) state: Mutex<http::Extensions>,
@@ -226,17 +227,28 @@ impl<T: UserId> Connection<User<T>> {
     /// Never: an authenticated server admits nobody without a user.
     #[must_use]
     pub fn user_id(&self) -> &T {
-        self.authenticated().id()
+        self.user().id()
     }
 
-    /// What the user service said when it admitted the user.
+    /// What the user service said last: when it admitted the user, or when the credentials were renewed.
     ///
     /// # Panics
     ///
     /// Never: an authenticated server admits nobody without a user.
     #[must_use]
-    pub fn authenticated(&self) -> &Authenticated<T> {
+    pub fn authenticated(&self) -> Arc<Authenticated<T>> {
+        self.user().said()
+    }
+
+    fn user(&self) -> &CurrentUser<T> {
         self.0.user.as_ref().expect("an authenticated server admits nobody without a user")
+    }
+}
+
+impl<I: Identity> Inner<I> {
+    /// False if it was ending already.
+    pub(crate) fn close_as_revoked(&self) -> bool {
+        self.line.close(EndedBy::Revoked, CloseCode::REVOKED, "the credentials were revoked")
     }
 }
 

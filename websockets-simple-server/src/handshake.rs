@@ -22,7 +22,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::O
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use websockets_simple_core::{Attempt, ErrorStage, EventError};
+use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 
 use crate::{
     Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
@@ -32,10 +32,6 @@ use crate::{
     peer::Peer,
     refusal::Refusal,
 };
-
-/// A subprotocol that can always be agreed on: a browser that carries its token in the list of subprotocols
-/// fails a handshake that selects none.
-const MARKER: &str = "websockets-simple";
 
 /// Tells clients of this library that nothing but a farewell follows the 101.
 const VERDICT: &str = "websockets-simple-verdict";
@@ -273,12 +269,13 @@ fn names(headers: &HeaderMap, list: HeaderName, token: &str) -> bool {
     lines.flat_map(|line| line.split(',')).any(|held| held.trim().eq_ignore_ascii_case(token))
 }
 
-/// The first of ours among those offered; none if none was offered.
+/// The first of ours among those offered; none if none was offered. That of the library can always be agreed on: a
+/// browser that carries its token in the list of subprotocols fails a handshake that selects none.
 fn choose(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>, Refusal> {
     if offered.is_empty() {
         return Ok(None);
     }
-    let ours = params.subprotocols.iter().map(String::as_str).chain([MARKER]);
+    let ours = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
     let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
     ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
 }

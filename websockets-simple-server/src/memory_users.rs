@@ -3,17 +3,27 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use futures_core::Stream;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::mpsc;
 use websockets_simple_core::Token;
 
-use crate::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+use crate::{
+    Authenticated, Credentials, HandshakeRequest, Revocation, Revocations, UserId, UserService,
+    UserServiceError,
+};
 
 type Hash = [u8; 32];
 
@@ -32,11 +42,20 @@ type Hash = [u8; 32];
 /// assert!(users.is_empty());
 /// ```
 pub struct MemoryUsers<T> {
-    tokens: Arc<RwLock<HashMap<Hash, Known<T>>>>,
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    tokens: RwLock<HashMap<Hash, Known<T>>>,
+    /// Names the next token.
+    next: AtomicU64,
+    /// Servers that want to know of revocations.
+    told: Mutex<Vec<mpsc::UnboundedSender<Revocation<T>>>>,
 }
 
 struct Known<T> {
     id: T,
+    credential: u64,
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -44,7 +63,8 @@ impl<T: UserId> MemoryUsers<T> {
     /// Nobody yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { tokens: Arc::default() }
+        let shared = Shared { tokens: RwLock::default(), next: AtomicU64::new(1), told: Mutex::default() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Adds a token of a user. A user may have several, a token belongs to the user it was added for last.
@@ -65,24 +85,33 @@ impl<T: UserId> MemoryUsers<T> {
         token
     }
 
-    /// Forgets a token. False if it was not known.
+    /// Forgets a token, and closes the connections that were opened with it. False if it was not known.
     pub fn revoke(&self, token: &Token) -> bool {
-        self.write(|tokens| tokens.remove(&hash(token)).is_some())
+        let Some(known) = self.write(|tokens| tokens.remove(&hash(token))) else { return false };
+        self.tell(&Revocation::Credential(known.credential.to_string()));
+        true
     }
 
-    /// Forgets all tokens of a user; answers how many.
+    /// Forgets all tokens of a user, and closes the connections of the user; answers how many tokens there were.
     pub fn revoke_user(&self, id: &T) -> usize {
-        self.write(|tokens| {
+        let revoked = self.write(|tokens| {
             let before = tokens.len();
             tokens.retain(|_, known| known.id != *id);
             before - tokens.len()
-        })
+        });
+        self.tell(&Revocation::User(id.clone()));
+        revoked
+    }
+
+    fn tell(&self, revocation: &Revocation<T>) {
+        let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|server| server.send(revocation.clone()).is_ok());
     }
 
     /// How many tokens there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether there are none.
@@ -92,11 +121,12 @@ impl<T: UserId> MemoryUsers<T> {
     }
 
     fn insert(&self, token: &Token, id: T, expires_at: Option<DateTime<Utc>>) {
-        self.write(|tokens| tokens.insert(hash(token), Known { id, expires_at }));
+        let credential = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        self.write(|tokens| tokens.insert(hash(token), Known { id, credential, expires_at }));
     }
 
     fn write<R>(&self, f: impl FnOnce(&mut HashMap<Hash, Known<T>>) -> R) -> R {
-        f(&mut self.tokens.write().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -115,24 +145,43 @@ impl<T: UserId> UserService for MemoryUsers<T> {
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
         let Some(token) = credentials.token() else { return Ok(None) };
         let shown = hash(token);
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner);
         // The map finds by a hash that nobody can steer towards another; the comparison that decides takes the
         // same time wherever the two differ.
         let Some((stored, known)) = tokens.get_key_value(&shown) else { return Ok(None) };
         if !bool::from(stored.ct_eq(&shown)) || known.expires_at.is_some_and(|at| at <= Utc::now()) {
             return Ok(None);
         }
-        let authenticated = Authenticated::new(known.id.clone());
+        let authenticated = Authenticated::new(known.id.clone()).credential(known.credential.to_string());
         Ok(Some(match known.expires_at {
             Some(at) => authenticated.expires_at(at),
             None => authenticated,
         }))
     }
+
+    fn revocations(&self) -> Option<Revocations<T>> {
+        let (server, told) = mpsc::unbounded_channel();
+        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+        Some(Box::pin(Told(told)))
+    }
 }
+
+/// Revocations for one server.
+struct Told<T>(mpsc::UnboundedReceiver<Revocation<T>>);
+
+impl<T: UserId> Stream for Told<T> {
+    type Item = Revocation<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<T>>> {
+        self.get_mut().0.poll_recv(cx)
+    }
+}
+
+impl<T> Unpin for Told<T> {}
 
 impl<T> Clone for MemoryUsers<T> {
     fn clone(&self) -> Self {
-        Self { tokens: Arc::clone(&self.tokens) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -144,7 +193,7 @@ impl<T: UserId> Default for MemoryUsers<T> {
 
 impl<T> fmt::Debug for MemoryUsers<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("MemoryUsers").field("tokens", &tokens.len()).finish_non_exhaustive()
     }
 }

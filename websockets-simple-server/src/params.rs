@@ -38,6 +38,8 @@ pub struct ServerParams {
     pub(crate) close_timeout: Duration,
     pub(crate) stop_timeout: Duration,
     pub(crate) retry_after: Duration,
+    pub(crate) expiry_notice: Duration,
+    pub(crate) expiry_grace: Duration,
 }
 
 /// A choice of the application's own.
@@ -127,6 +129,8 @@ impl ServerParams {
             close_timeout: Duration::from_secs(5),
             stop_timeout: Duration::from_secs(10),
             retry_after: Duration::from_secs(5),
+            expiry_notice: Duration::from_secs(60),
+            expiry_grace: Duration::from_secs(30),
         }
     }
 
@@ -270,6 +274,16 @@ impl ServerParams {
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
+        self
+    }
+
+    /// How long before its credentials expire a client is asked for new ones, and how much longer than them its
+    /// connection stays, waiting. Clients that did not choose the subprotocol `websockets-simple` cannot be asked, and
+    /// are closed when the credentials expire. Default: 60 s before, 30 s longer.
+    #[must_use]
+    pub fn expiry(mut self, notice: Duration, grace: Duration) -> Self {
+        self.expiry_notice = notice;
+        self.expiry_grace = grace;
         self
     }
 

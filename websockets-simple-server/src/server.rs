@@ -12,7 +12,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Anonymous, Connection, ConnectionId, Event, Identity, ServerParams, User, UserId, UserService, accept,
+    Anonymous, Connection, ConnectionId, Event, Identity, Revocation, ServerParams, User, UserId,
+    UserService, accept,
     admission::{Admission, Everyone, KnownUsers},
     audience::{Audience, Whom},
     error::StartError,
@@ -122,6 +123,14 @@ impl<T: UserId> WebsocketServerAuth<T> {
     #[must_use]
     pub fn is_user_connected(&self, user: &T) -> bool {
         self.shared.registry.has_user(user)
+    }
+
+    /// Closes the connections that were opened with these credentials, or by this user, with
+    /// [`CloseCode::REVOKED`], and those that are on their way; answers how many were open. Whether they can come back
+    /// is up to the user service. A service that tells its revocations itself
+    /// ([`UserService::revocations`]) needs no call of this.
+    pub fn revoke(&self, revocation: &Revocation<T>) -> usize {
+        self.shared.revoke(revocation)
     }
 
     /// Closes all connections of a user; answers how many. Resolves when their transports are let go of.

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
+    time::Instant,
 };
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
@@ -21,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
-    ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator, OutboxConfig,
-    Recipient, Side, Transport,
+    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, EndedBy,
+    ErrorEvent, ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator,
+    OutboxConfig, Recipient, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -32,6 +33,8 @@ use crate::{
     Connection, Endpoint, Event, HandshakeRequest, Identity, Inbound, ServerParams,
     admission::Admission,
     connection::Inner,
+    current_user::CurrentUser,
+    expiry::{self, Expiry},
     handshake::{self, Ended, Front, Opened},
     limits::{Full, SlotPermit},
     peer::Peer,
@@ -86,6 +89,7 @@ async fn begin<I: Identity>(
     arrival: Arrival,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
+    let began = Instant::now();
     let local_addr = match bound {
         Some(bound) => bound,
         None => stream.local_addr().ok()?,
@@ -105,7 +109,7 @@ async fn begin<I: Identity>(
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
-    Some(converse(shared, opened, transport, peer, stop, slot))
+    Some(converse(shared, opened, transport, peer, began, stop, slot))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
@@ -202,6 +206,7 @@ fn converse<I: Identity>(
     opened: Opened<(), I, Seat<I>>,
     transport: Transport,
     peer: Peer,
+    began: Instant,
     stop: CancellationToken,
     slot: Option<SlotPermit>,
 ) -> Boxed<()> {
@@ -215,7 +220,7 @@ fn converse<I: Identity>(
         shared: Arc::clone(&shared),
         head,
         subprotocol,
-        user: user.map(Box::new),
+        user: user.map(|user| Box::new(CurrentUser::new(user))),
         peer,
         since: chrono::Utc::now(),
         state: Mutex::default(),
@@ -224,6 +229,9 @@ fn converse<I: Identity>(
     let line = &connection.0.line;
     let inner = Arc::clone(&connection.0);
     let link = Arc::clone(&shared.link);
+    if connection.subprotocol() == Some(SUBPROTOCOL) && farewell.is_none() {
+        line.begin_controls();
+    }
     if let Some(text) = farewell {
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
@@ -244,19 +252,23 @@ fn converse<I: Identity>(
         // Too late for the round in which the stop closed everybody.
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
     }
+    shared.close_if_revoked(&connection, began);
     let member = Member {
         narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
         connection: connection.clone(),
         registered: Some(registered),
     };
     let link = Link::new(transport, &leftover, inner, link, heartbeat, member);
-    Box::pin(Conversation { link, connection, stop, _seat: seat, _slot: slot })
+    let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
+    let expiry = expires.map(|at| Box::new(Expiry::new(at)));
+    Box::pin(Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot })
 }
 
 /// An admitted connection, and the places it takes.
 struct Conversation<I: Identity> {
     link: Link<Member<I>>,
     connection: Connection<I>,
+    expiry: Option<Box<Expiry>>,
     stop: CancellationToken,
     _seat: Option<Seat<I>>,
     _slot: Option<SlotPermit>,
@@ -269,7 +281,13 @@ impl<I: Identity> Future for Conversation<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let end = ready!(Pin::new(&mut self.link).poll(cx));
+        let Poll::Ready(end) = Pin::new(&mut self.link).poll(cx) else {
+            let Self { connection, expiry, .. } = &mut *self;
+            if let Some(expiry) = expiry {
+                expiry.poll(&*connection.0, cx);
+            }
+            return Poll::Pending;
+        };
         let Inner { shared, line, .. } = &*self.connection.0;
         shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
@@ -403,6 +421,14 @@ impl<I: Identity> Recipient for Member<I> {
         self.narrator.tell(event)
     }
 
+    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+        match control {
+            Control::Token(token) => Some(Handling::new(expiry::renew(self.connection.clone(), token))),
+            // What only a server says.
+            _ => None,
+        }
+    }
+
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
         let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
         self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
@@ -456,6 +482,10 @@ impl<I: Identity> Recipient for Unknown<I> {
     }
 
     fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
         None
     }
 

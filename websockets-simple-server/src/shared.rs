@@ -8,15 +8,18 @@ use std::{
     },
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
     CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
 };
 
 use crate::{
-    Connection, ConnectionId, Event, Identity, Inbound, ServerParams, admission::Admission,
-    connection::Inner, limits::Slots, registry::Registry,
+    Connection, ConnectionId, Event, Identity, Inbound, Revocation, ServerParams, admission::Admission,
+    connection::Inner, current_user::CurrentUser, limits::Slots, registry::Registry, revocation::Recent,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -42,6 +45,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
     pub(crate) link: Arc<LinkConfig>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
@@ -95,6 +99,8 @@ impl<I: Identity> Shared<I> {
         let workers =
             tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
+            // An answer of the user service is a connection by then, or the handshake has failed.
+            revoked: Recent::new(limits.handshake + limits.authentication),
             slots: Slots::new(limits),
             params,
             admission,
@@ -140,6 +146,26 @@ impl<I: Identity> Shared<I> {
         for connection in self.registry.all().iter() {
             connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
         }
+    }
+
+    /// Closes the connections whose credentials are no longer good; answers how many.
+    pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
+        // Before anybody is looked for: who is registered after that looks here.
+        self.revoked.add(revocation);
+        let candidates = match revocation {
+            Revocation::User(user) => self.registry.user(user),
+            Revocation::Credential(_) => self.registry.all(),
+        };
+        let concerned = |connection: &&Connection<I>| {
+            connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.said()))
+        };
+        candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
+    }
+
+    /// Closes a connection whose credentials were revoked since the user service was asked about them.
+    pub(crate) fn close_if_revoked(&self, connection: &Connection<I>, asked: Instant) -> bool {
+        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.said(), asked);
+        connection.0.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
     }
 
     /// Drops the handlers of everybody who is left.

@@ -1,23 +1,23 @@
 //! Parameters that have been checked, as the dial uses them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
-use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, Token};
+use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token};
 
 #[cfg(feature = "rustls")]
 use super::TlsParams;
 use super::{ClientParams, PATH, TokenPlacement};
-use crate::error::ParamsError;
+use crate::{
+    TokenProvider,
+    error::{ConnectError, ParamsError},
+};
 
 /// Names the subprotocol that carries a token.
 const BEARER: &str = "bearer.";
-
-/// A subprotocol that servers of this library always know, so that one is left to agree on beside the token.
-const MARKER: &str = "websockets-simple";
 
 /// A token in the path may bring a query along, as it did in the .NET library.
 const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
@@ -74,6 +74,9 @@ impl ClientParams {
         let headers = headers(&self.headers, token.is_some_and(|(_, at)| at == TokenPlacement::Header))?;
         let mut offers = subprotocols(&self.subprotocols)?;
         let required = !offers.is_empty();
+        if self.token_provider.is_some() && offers.is_empty() && self.compatibility == Compatibility::None {
+            offers.push(SUBPROTOCOL.to_owned());
+        }
         let mut path = self.path.clone();
         let mut query = self.query.clone();
         let mut authorization = None;
@@ -109,7 +112,8 @@ impl ClientParams {
                     return Err(ParamsError::Token("a subprotocol"));
                 }
                 if offers.is_empty() {
-                    offers.push(MARKER.to_owned());
+                    // Which is left to agree on beside the token.
+                    offers.push(SUBPROTOCOL.to_owned());
                 }
                 offers.push(format!("{BEARER}{}", BASE64_URL_SAFE_NO_PAD.encode(token)));
             }
@@ -246,6 +250,20 @@ impl Plan {
         said
     }
 
+    /// The plan with a token of the provider, if there is one.
+    pub(crate) async fn with_fresh_token(self: &Arc<Self>) -> Result<Arc<Self>, ConnectError> {
+        let Some(provider) = &self.params.token_provider else { return Ok(Arc::clone(self)) };
+        let token = provider.0.token().await.map_err(ConnectError::TokenProvider)?;
+        let plan = self.params.clone().token(token).check();
+        // Everything but the token was checked before.
+        Ok(Arc::new(plan.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
+    }
+
+    /// Where tokens come from.
+    pub(crate) fn token_provider(&self) -> Option<Arc<dyn TokenProvider>> {
+        self.params.token_provider.as_ref().map(|provider| Arc::clone(&provider.0))
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.params.port
     }
@@ -256,7 +274,7 @@ impl Plan {
 
     /// The path, unless it is or holds the token.
     pub(crate) fn path_without_token(&self) -> &str {
-        let in_path = self.params.token.is_some()
+        let in_path = self.shows_token()
             && match self.params.token_placement {
                 Some(placement) => placement == TokenPlacement::Path,
                 None => self.params.compatibility == Compatibility::DotNetV6,
@@ -265,7 +283,7 @@ impl Plan {
     }
 
     pub(crate) fn shows_token(&self) -> bool {
-        self.params.token.is_some()
+        self.params.token.is_some() || self.params.token_provider.is_some()
     }
 
     pub(crate) fn receive_buffer(&self) -> Option<usize> {

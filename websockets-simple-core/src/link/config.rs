@@ -31,8 +31,6 @@ pub struct LinkConfig {
     pub repairs_text: bool,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
-    /// Whether the peer may begin control messages with its first message.
-    pub expects_hello: bool,
 }
 
 impl LinkConfig {
@@ -52,7 +50,6 @@ impl LinkConfig {
             read_ahead: 64 * 1024,
             repairs_text: false,
             closes_twice: false,
-            expects_hello: false,
         }
     }
 }

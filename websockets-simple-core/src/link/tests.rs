@@ -127,6 +127,7 @@ struct Plan {
     pipe: usize,
     over: Option<Transport>,
     leftover: Vec<u8>,
+    hello: bool,
     on_message: OnMessage,
     on_end: Option<Handling>,
 }
@@ -145,6 +146,7 @@ impl Plan {
             pipe: 1 << 20,
             over: None,
             leftover: Vec::new(),
+            hello: false,
             on_message: Box::new(|_, _| None),
             on_end: None,
         }
@@ -213,6 +215,7 @@ impl Plan {
             self.heartbeat,
             recorder,
         );
+        let link = if self.hello { link.with_hello() } else { link };
         let peer = Peer { stream: far, masks: side == Side::Server };
         Rig { peer, line, seen, task: tokio::spawn(link), begun: Instant::now() }
     }

@@ -54,7 +54,7 @@ async fn a_client_joins_with_the_first_message_or_never() {
     let expiring =
         said(&hello, "\"type\":\"expiring\",\"expires_at\":\"2027-01-15T08:00:00Z\",\"grace_seconds\":30");
 
-    let mut rig = Plan::client().config(|config| config.expects_hello = true).run();
+    let mut rig = Plan { hello: true, ..Plan::client() }.run();
     rig.peer.text(&hello).await;
     rig.peer.text(&expiring).await;
     rig.until(|calls| controls(calls) == 1).await;
@@ -62,7 +62,7 @@ async fn a_client_joins_with_the_first_message_or_never() {
     assert_eq!(rig.peer.hear_text().await, said(&hello, "\"type\":\"token\",\"token\":\"fresh\""));
     assert!(rig.received().is_empty());
 
-    let mut late = Plan::client().config(|config| config.expects_hello = true).run();
+    let mut late = Plan { hello: true, ..Plan::client() }.run();
     for text in ["welcome", &hello, &expiring] {
         late.peer.text(text).await;
     }
