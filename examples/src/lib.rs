@@ -1,5 +1,6 @@
 //! Parts shared by the example programs and their tests.
 
+pub mod authority;
 pub mod chat;
 pub mod terminal;
 

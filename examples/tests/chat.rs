@@ -7,7 +7,7 @@ use websockets_simple_client::{
     ClientEvent, ClientParams, ConnectError, Events, Message, ReadJson, WebsocketClient,
 };
 use websockets_simple_examples::chat::{self, ChatPacket, DEMO_USERS, Room, SUBPROTOCOL};
-use websockets_simple_server::{MemoryUsers, Token, WebsocketServer, WebsocketServerAuth};
+use websockets_simple_server::{Endpoint, MemoryUsers, Token, WebsocketServer, WebsocketServerAuth};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,8 +98,8 @@ impl Chat {
     }
 }
 
-fn anywhere() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
+fn anywhere() -> Endpoint {
+    Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
 fn to(addr: SocketAddr) -> ClientParams {

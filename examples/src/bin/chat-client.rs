@@ -3,7 +3,7 @@
 //! A chat on the terminal: what others say appears while you type. The server prints the token. `Bye` leaves,
 //! `/who` asks who is there, `/msg USER TEXT` is for one person alone.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::time::{Instant, sleep_until};
@@ -34,6 +34,9 @@ struct Args {
     /// The name to go by, on a server that admits anybody.
     #[arg(long, conflicts_with = "token")]
     name: Option<String>,
+    /// Trust the authorities in this PEM file too, for wss.
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
 }
 
 #[tokio::main(worker_threads = 1)]
@@ -63,6 +66,10 @@ fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
         .subprotocol(SUBPROTOCOL)
         // Piped input can be faster than the network.
         .overflow(OverflowPolicy::Wait(Duration::from_secs(30)));
+    if let Some(path) = args.root {
+        let pem = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        params = params.root_pem(pem);
+    }
     if let Some(name) = args.name {
         return Ok(params.query("name", name));
     }

@@ -6,7 +6,9 @@
 use std::{
     error::Error,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -15,7 +17,10 @@ use websockets_simple_examples::{
     chat::{self, DEMO_USERS, Room},
     in_one_line, stop_request,
 };
-use websockets_simple_server::{Identity, MemoryUsers, Server, Token, WebsocketServer, WebsocketServerAuth};
+use websockets_simple_server::{
+    Endpoint, Identity, MemoryUsers, Server, ServerTls, TlsIdentity, Token, WebsocketServer,
+    WebsocketServerAuth,
+};
 
 /// A chat server that prints invites for three demo users.
 #[derive(Parser)]
@@ -26,6 +31,30 @@ struct Args {
     /// Admit everybody, under the name in `?name=`, instead of invited users.
     #[arg(long)]
     anonymous: bool,
+    /// Speak TLS with this certificate chain, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak TLS with the certificate in this .pfx or .p12 file. Its password is read from the environment variable
+    /// CHAT_PFX_PASSWORD, as others on the machine can see command lines.
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
+    pfx: Option<PathBuf>,
+}
+
+impl Args {
+    /// How to speak TLS, if at all. Files that are written anew are read anew.
+    fn tls(&self) -> Option<ServerTls> {
+        let identity = match (&self.tls_cert, &self.tls_key, &self.pfx) {
+            (Some(chain), Some(key), _) => TlsIdentity::pem_files(chain, key),
+            (_, _, Some(archive)) => {
+                TlsIdentity::pkcs12_file(archive, std::env::var("CHAT_PFX_PASSWORD").unwrap_or_default())
+            }
+            _ => return None,
+        };
+        Some(ServerTls::new(identity).watch_files(Duration::from_secs(60)))
+    }
 }
 
 #[tokio::main]
@@ -44,21 +73,28 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let params = chat::params(args.listen);
+    let tls = args.tls();
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let endpoint = Endpoint::tcp(args.listen);
+    let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)));
     if args.anonymous {
         let server = WebsocketServer::new(params);
         Room::open_to_guests(&server);
-        return serve(server, invite_anybody).await;
+        return serve(server, scheme, invite_anybody).await;
     }
     let users = MemoryUsers::new();
     let invites = DEMO_USERS.map(|name| (name, users.issue(name.to_owned())));
     let server = WebsocketServerAuth::<String>::new(params, users);
     Room::open_to_users(&server);
-    serve(server, |url| invite(url, &invites)).await
+    serve(server, scheme, |url| invite(url, &invites)).await
 }
 
 /// Runs the server until it is asked to stop. `invite` gets its URL for clients on this machine.
-async fn serve<I: Identity>(server: Server<I>, invite: impl FnOnce(&str)) -> Result<(), Box<dyn Error>> {
+async fn serve<I: Identity>(
+    server: Server<I>,
+    scheme: &str,
+    invite: impl FnOnce(&str),
+) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
     server.start().await?;
     let mut addr = server.local_addr().ok_or("the server has stopped already")?;
@@ -66,7 +102,7 @@ async fn serve<I: Identity>(server: Server<I>, invite: impl FnOnce(&str)) -> Res
     if addr.ip().is_unspecified() {
         addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    invite(&format!("ws://{addr}"));
+    invite(&format!("{scheme}://{addr}"));
     println!("Ctrl-C stops the server.");
     stop.await;
     let report = server.stop().await;

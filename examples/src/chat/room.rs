@@ -1,7 +1,6 @@
 //! The room: comes and goes with the connections of a server, and passes on what they say.
 
 use std::{
-    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,9 +24,9 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Parameters of a chat server. Ping frames instead of the text `ping`, which is a word like any other here.
 #[must_use]
-pub fn params(listen: SocketAddr) -> ServerParams {
+pub fn params(endpoint: Endpoint) -> ServerParams {
     ServerParams::local()
-        .endpoint(Endpoint::tcp(listen))
+        .endpoint(endpoint)
         .subprotocols([SUBPROTOCOL])
         .heartbeat(Heartbeat::new(HEARTBEAT, HeartbeatMode::Ping))
         .limits(Limits::default().message_size(MAX_MESSAGE))

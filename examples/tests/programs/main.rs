@@ -6,5 +6,6 @@ mod chat;
 mod echo;
 mod extended;
 mod program;
+mod secured;
 #[cfg(unix)]
 mod terminal;
