@@ -56,6 +56,7 @@ mod revocation;
 mod server;
 mod session;
 mod shared;
+mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
 mod user_service;
@@ -74,6 +75,7 @@ pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
+pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
