@@ -53,6 +53,8 @@ mod revocation;
 mod server;
 mod session;
 mod shared;
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+mod sql_users;
 #[cfg(feature = "tls")]
 mod tls;
 mod user_service;
@@ -71,6 +73,8 @@ pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 #[cfg(feature = "tls")]
 pub use tls::{ServerTls, TlsError};
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
