@@ -56,6 +56,8 @@ mod revocation;
 mod server;
 mod session;
 mod shared;
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+mod sql_users;
 mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -75,6 +77,8 @@ pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
