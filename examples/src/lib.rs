@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod chat;
 pub mod terminal;
+pub mod tokens;
 
 mod failure;
 mod stop;

@@ -1,6 +1,7 @@
 //! cargo run --release --bin chat-server
 //!
-//! A chat of users who were invited, or with `--anonymous` of whoever comes. See `examples/README.md`.
+//! A chat of users who were invited, or with `--anonymous` of whoever comes. Tokens are kept in a SQLite file. See
+//! `examples/README.md`.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{
@@ -11,18 +12,18 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use websockets_simple_examples::{
     chat::{self, DEMO_USERS, Room},
     in_one_line, stop_request,
+    tokens::TokensCommand,
 };
 use websockets_simple_server::{
-    Endpoint, Identity, MemoryUsers, Server, ServerTls, TlsIdentity, Token, WebsocketServer,
-    WebsocketServerAuth,
+    Endpoint, Identity, Server, ServerTls, SqlUsers, TlsIdentity, WebsocketServer, WebsocketServerAuth,
 };
 
-/// A chat server that prints invites for three demo users.
+/// A chat server that prints invites for three demo users when it starts for the first time.
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
@@ -41,6 +42,18 @@ struct Args {
     /// CHAT_PFX_PASSWORD, as others on the machine can see command lines.
     #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
     pfx: Option<PathBuf>,
+    /// The SQLite file that holds the tokens, made if it is not there; `:memory:` keeps them until the server ends.
+    #[arg(long, global = true, value_name = "FILE", default_value = "chat.sqlite")]
+    store: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Issue, list and revoke tokens, also while the server runs.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
 }
 
 impl Args {
@@ -73,6 +86,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if let Some(Command::Tokens(command)) = &args.command {
+        return command.run(&open(&args.store).await?, std::io::stdout()).await;
+    }
     let tls = args.tls();
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let endpoint = Endpoint::tcp(args.listen);
@@ -80,20 +96,32 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.anonymous {
         let server = WebsocketServer::new(params);
         Room::open_to_guests(&server);
-        return serve(server, scheme, invite_anybody).await;
+        let invite = async |url: &str| {
+            invite_anybody(url);
+            Ok(())
+        };
+        return serve(server, scheme, invite).await;
     }
-    let users = MemoryUsers::new();
-    let invites = DEMO_USERS.map(|name| (name, users.issue(name.to_owned())));
-    let server = WebsocketServerAuth::<String>::new(params, users);
+    let users = open(&args.store).await?;
+    let server = WebsocketServerAuth::<String>::new(params, users.clone());
     Room::open_to_users(&server);
-    serve(server, scheme, |url| invite(url, &invites)).await
+    // Only once it listens: what is issued cannot be shown again.
+    serve(server, scheme, async |url| invite(url, &users).await).await
+}
+
+async fn open(store: &str) -> Result<SqlUsers<String>, Box<dyn Error>> {
+    let opened = match store {
+        ":memory:" => SqlUsers::sqlite_in_memory().await,
+        path => SqlUsers::sqlite(path).await,
+    };
+    opened.map_err(|error| format!("cannot open the store {store}: {}", in_one_line(&error)).into())
 }
 
 /// Runs the server until it is asked to stop. `invite` gets its URL for clients on this machine.
 async fn serve<I: Identity>(
     server: Server<I>,
     scheme: &str,
-    invite: impl FnOnce(&str),
+    invite: impl AsyncFnOnce(&str) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
     server.start().await?;
@@ -102,7 +130,7 @@ async fn serve<I: Identity>(
     if addr.ip().is_unspecified() {
         addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    invite(&format!("{scheme}://{addr}"));
+    invite(&format!("{scheme}://{addr}")).await?;
     println!("Ctrl-C stops the server.");
     stop.await;
     let report = server.stop().await;
@@ -113,13 +141,20 @@ async fn serve<I: Identity>(
     Ok(())
 }
 
-fn invite(url: &str, invites: &[(&str, Token)]) {
-    println!("Invites, good until this server ends:");
-    for (name, token) in invites {
-        println!("  {name}");
+async fn invite(url: &str, users: &SqlUsers<String>) -> Result<(), Box<dyn Error>> {
+    let invites = users.first_invites(&DEMO_USERS.map(str::to_owned)).await?;
+    if invites.is_empty() {
+        println!("Whoever was invited may come. To invite somebody else:");
+        println!("    cargo run --release --bin chat-server -- tokens issue NAME");
+        return Ok(());
+    }
+    println!("Invites, which are shown this once:");
+    for (token, info) in invites {
+        println!("  {}", info.user);
         // With `=`, as a token may begin like an option.
         println!("    cargo run --release --bin chat-client -- --url {url} --token={}", token.expose());
     }
+    Ok(())
 }
 
 fn invite_anybody(url: &str) {

@@ -9,7 +9,7 @@ const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 
 /// The arguments of the printed invites, by name.
 async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
-    assert_eq!(server.line().await, "Invites, good until this server ends:");
+    assert_eq!(server.line().await, "Invites, which are shown this once:");
     let mut invites = Vec::new();
     for _ in 0..3 {
         let name = server.line().await.trim().to_owned();
@@ -27,7 +27,7 @@ fn client(args: &[String]) -> Program {
 
 #[tokio::test]
 async fn two_invited_clients_talk_over_pipes() {
-    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", ":memory:"]);
     server.address().await;
     let invites = invites(&mut server).await;
     assert_eq!(invites.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Ronald", "John", "Adam"]);
@@ -74,7 +74,7 @@ async fn whoever_leaves_at_once_still_sees_what_was_due() {
 
 #[tokio::test]
 async fn the_token_may_come_from_the_environment_and_its_absence_is_a_clear_error() {
-    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", ":memory:"]);
     let url = format!("ws://{}", server.address().await);
     let invites = invites(&mut server).await;
     let token = invites[2].1.iter().find_map(|arg| arg.strip_prefix("--token=")).unwrap();
@@ -104,9 +104,9 @@ async fn a_client_says_clearly_what_is_wrong_with_its_url() {
 
 #[tokio::test]
 async fn a_server_that_cannot_listen_says_so() {
-    let mut first = Program::start(SERVER, &["--listen", "127.0.0.1:0"]);
+    let mut first = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", ":memory:"]);
     let addr = first.address().await;
-    let second = Program::start(SERVER, &["--listen", &addr]).end().await;
+    let second = Program::start(SERVER, &["--listen", &addr, "--store", ":memory:"]).end().await;
     assert!(!second.success);
     assert!(second.stderr.contains(&format!("chat-server: cannot listen on {addr}: ")), "{}", second.stderr);
 }
@@ -125,4 +125,41 @@ async fn ctrl_c_stops_the_server_and_everybody_is_told() {
     assert!(server.success);
     let last = server.lines.last().map(String::as_str);
     assert_eq!(last, Some("stopped: 1 ended in order, 0 without a goodbye, 0 at the deadline"));
+}
+
+#[tokio::test]
+async fn a_token_is_issued_and_revoked_beside_the_running_server_and_invites_are_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("chat.sqlite");
+    let store = store.to_str().unwrap();
+    let start = || Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", store]);
+    let mut server = start();
+    server.address().await;
+    invites(&mut server).await;
+    drop(server);
+
+    let mut server = start();
+    let url = format!("ws://{}", server.address().await);
+    server.shows(&["Whoever was invited may come. To invite somebody else:"]).await;
+    let issued = Program::start(SERVER, &["tokens", "issue", "Eve", "--store", store]).end().await;
+    assert_eq!(issued.lines[0], "token 4 of Eve:");
+    let mut eve = Program::start(CLIENT, &["--url", &url, &format!("--token={}", issued.lines[1])]);
+    eve.shows(&["Eve joined.", "Welcome Eve."]).await;
+    let revoked = Program::start(SERVER, &["tokens", "revoke", "4", "--store", store]).end().await;
+    assert_eq!(revoked.lines, ["revoked token 4"]);
+    // The server sees what the other process has done.
+    assert!(eve.line().await.contains("the credentials were revoked"));
+    let listed = Program::start(SERVER, &["tokens", "list", "--store", store]).end().await;
+    assert!(listed.lines[3].starts_with("4 Eve: revoked"), "{:?}", listed.lines);
+    let again = Program::start(SERVER, &["tokens", "revoke", "4", "--store", store]).end().await;
+    assert_eq!(again.stderr.trim(), "chat-server: there is no token 4 that could be revoked");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_said_with_its_name() {
+    let ended =
+        Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", "/nowhere/chat.sqlite"]).end().await;
+    assert!(!ended.success);
+    let said = "chat-server: cannot open the store /nowhere/chat.sqlite: ";
+    assert!(ended.stderr.starts_with(said), "{}", ended.stderr);
 }

@@ -83,7 +83,11 @@ async fn the_password_of_a_pfx_file_comes_from_the_environment_and_a_wrong_file_
     let path = folder.path().join("chat.pfx");
     std::fs::write(&path, "this is no archive").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-    command.arg("--pfx").arg(&path).args(["--listen", "127.0.0.1:0"]).env("CHAT_PFX_PASSWORD", "s3cret");
+    command
+        .arg("--pfx")
+        .arg(&path)
+        .args(["--listen", "127.0.0.1:0", "--store", ":memory:"])
+        .env("CHAT_PFX_PASSWORD", "s3cret");
     let ended = Program::spawn(&mut command).end().await;
     assert!(!ended.success);
     let said = "chat-server: TLS cannot be set up for 127.0.0.1:0: the PKCS#12 data cannot be read: ";
