@@ -5,6 +5,7 @@ pub mod dotnet_v6_server;
 pub mod openssl;
 pub mod raw;
 pub mod traces;
+pub mod way;
 
 use std::{net::SocketAddr, time::Duration};
 

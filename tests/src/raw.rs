@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -14,9 +14,9 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A TCP connection and what was read of it but not taken.
 #[derive(Debug)]
-pub struct RawPeer {
+pub struct RawPeer<S = TcpStream> {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: S,
     read: Vec<u8>,
 }
 
@@ -41,12 +41,6 @@ impl RawPeer {
         Self::new(stream)
     }
 
-    /// Over a connection that was accepted.
-    #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, read: Vec::new() }
-    }
-
     /// Connects and shakes hands.
     ///
     /// # Panics
@@ -57,6 +51,14 @@ impl RawPeer {
         let head = peer.request(target, headers).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         peer
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
+    /// Over a connection that is there already.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Self { stream, read: Vec::new() }
     }
 
     /// Sends a request and reads the head of the answer. `headers` are whole lines.

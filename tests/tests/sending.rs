@@ -10,7 +10,11 @@ use websockets_simple_server::{
     Packet, SendError, SendStatus, ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    connected, message, next, opened, params, raw::RawPeer, received, started, text, within,
+    connected, message, next, opened, params,
+    raw::RawPeer,
+    received, started, text,
+    way::{Plain, Tls, Way},
+    within,
 };
 
 #[tokio::test]
@@ -69,10 +73,19 @@ async fn whatever_the_original_could_send_can_be_sent() {
 
 #[tokio::test]
 async fn a_broadcast_and_a_send_reach_the_receiver_in_the_order_of_the_calls() {
-    let server = WebsocketServer::new(ServerParams::local());
+    in_order(Plain).await;
+}
+
+#[tokio::test]
+async fn over_tls_a_broadcast_and_a_send_reach_the_receiver_in_the_order_of_the_calls() {
+    in_order(Tls::default()).await;
+}
+
+async fn in_order(way: impl Way) {
+    let server = WebsocketServer::new(way.server());
     let mut events = server.events();
     let addr = started(&server).await;
-    let client = WebsocketClient::new(params(addr)).unwrap();
+    let client = WebsocketClient::new(way.client(addr)).unwrap();
     let mut heard = client.events();
     client.connect().await.unwrap();
     let connection = opened(&mut events).await;
@@ -86,28 +99,20 @@ async fn a_broadcast_and_a_send_reach_the_receiver_in_the_order_of_the_calls() {
     }
 }
 
-/// A peer that never reads, with as little room in the kernel as can be had.
-async fn stalled(addr: std::net::SocketAddr) -> RawPeer {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut peer = RawPeer::new(socket.connect(addr).await.unwrap());
-    assert!(peer.request("/stalled", "").await.starts_with("HTTP/1.1 101 "));
-    peer
-}
-
-async fn one_of_200_stops_reading(policy: OverflowPolicy) -> (usize, u64, Option<u16>) {
+async fn one_of_200_stops_reading(way: impl Way, policy: OverflowPolicy) -> (usize, u64, Option<u16>) {
     const OTHERS: usize = 199;
     const BROADCASTS: usize = 2000;
     const OUTBOX: usize = 64 * 1024;
     let limits = Limits::default().connections_per_ip(1000);
-    let server = WebsocketServer::new(ServerParams::local().outbox(OUTBOX).overflow(policy).limits(limits));
+    let server = WebsocketServer::new(way.server().outbox(OUTBOX).overflow(policy).limits(limits));
     let mut events = server.events();
     let addr = started(&server).await;
-    let stalled = stalled(addr).await;
+    // It never reads, with as little room in the kernel as can be had.
+    let stalled = way.peer(addr, "/stalled", Some(4096)).await;
     let slow = opened(&mut events).await;
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..OTHERS {
-        let mut peer = RawPeer::open(addr, "/", "").await;
+        let mut peer = way.peer(addr, "/", None).await;
         readers.spawn(async move {
             for n in 0..BROADCASTS {
                 let frame = peer.next().await.expect("every message arrives");
@@ -153,19 +158,37 @@ async fn one_of_200_stops_reading(policy: OverflowPolicy) -> (usize, u64, Option
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_200_that_stops_reading_is_disconnected_and_the_others_miss_nothing() {
-    let (_, _, code) = one_of_200_stops_reading(OverflowPolicy::Disconnect).await;
+    let (_, _, code) = one_of_200_stops_reading(Plain, OverflowPolicy::Disconnect).await;
+    assert_eq!(code, Some(4001));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_one_of_200_that_stops_reading_is_disconnected_and_the_others_miss_nothing() {
+    let (_, _, code) = one_of_200_stops_reading(Tls::default(), OverflowPolicy::Disconnect).await;
     assert_eq!(code, Some(4001));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_200_that_stops_reading_loses_the_oldest_and_the_others_miss_nothing() {
-    let (most, dropped, code) = one_of_200_stops_reading(OverflowPolicy::DropOldest).await;
+    let (most, dropped, code) = one_of_200_stops_reading(Plain, OverflowPolicy::DropOldest).await;
+    assert!(most > 0 && dropped > 0 && code.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_one_of_200_that_stops_reading_loses_the_oldest_and_the_others_miss_nothing() {
+    let (most, dropped, code) = one_of_200_stops_reading(Tls::default(), OverflowPolicy::DropOldest).await;
     assert!(most > 0 && dropped > 0 && code.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_200_that_stops_reading_loses_the_newest_and_the_others_miss_nothing() {
-    let (most, dropped, code) = one_of_200_stops_reading(OverflowPolicy::DropNewest).await;
+    let (most, dropped, code) = one_of_200_stops_reading(Plain, OverflowPolicy::DropNewest).await;
+    assert!(most > 0 && dropped > 0 && code.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_one_of_200_that_stops_reading_loses_the_newest_and_the_others_miss_nothing() {
+    let (most, dropped, code) = one_of_200_stops_reading(Tls::default(), OverflowPolicy::DropNewest).await;
     assert!(most > 0 && dropped > 0 && code.is_none());
 }
 
@@ -218,13 +241,22 @@ async fn handles_kept_after_the_end_hold_nothing_and_say_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_in_the_middle_of_a_large_fan_out_is_the_last_frame_and_everything_before_it_is_whole() {
-    let server = WebsocketServer::new(ServerParams::local().outbox(8 << 20));
+    closed_in_the_middle(Plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_close_in_the_middle_of_a_large_fan_out_is_the_last_frame_and_everything_is_whole() {
+    closed_in_the_middle(Tls::default()).await;
+}
+
+async fn closed_in_the_middle(way: impl Way) {
+    let server = WebsocketServer::new(way.server().outbox(8 << 20));
     let mut events = server.events();
     let addr = started(&server).await;
     let mut readers = Vec::new();
     let mut connections = Vec::new();
     for _ in 0..50 {
-        let mut peer = RawPeer::open(addr, "/", "").await;
+        let mut peer = way.peer(addr, "/", None).await;
         connections.push(opened(&mut events).await);
         readers.push(tokio::spawn(async move {
             let mut texts = 0;
@@ -305,11 +337,20 @@ async fn a_long_message_in_parts_arrives_as_one_and_others_wait_behind_it() {
 
 #[tokio::test]
 async fn the_waiting_policy_waits_for_room_and_gives_up_in_time() {
+    waits_for_room(Plain).await;
+}
+
+#[tokio::test]
+async fn over_tls_the_waiting_policy_waits_for_room_and_gives_up_in_time() {
+    waits_for_room(Tls::default()).await;
+}
+
+async fn waits_for_room(way: impl Way) {
     let policy = OverflowPolicy::Wait(Duration::from_millis(100));
-    let server = WebsocketServer::new(ServerParams::local().outbox(10_000).overflow(policy));
+    let server = WebsocketServer::new(way.server().outbox(10_000).overflow(policy));
     let mut events = server.events();
     let addr = started(&server).await;
-    let _silent = RawPeer::open(addr, "/", "").await;
+    let _silent = way.peer(addr, "/", None).await;
     let connection = opened(&mut events).await;
     let big = Message::binary(vec![0; 1 << 20]);
     let error = within(async {

@@ -1,15 +1,18 @@
 //! The same over TLS.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use websockets_simple_client::{Message, TlsVersions, WebsocketClient};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use websockets_simple_client::{CloseCode, Message, TlsVersions, WebsocketClient};
 use websockets_simple_server::{
     ErrorStage, Event, Limits, MemoryUsers, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     authority::{Authority, secured},
-    connected, failed, message, next,
+    connected, failed, message, next, opened,
     raw::RawPeer,
-    started, text, within,
+    started, text,
+    way::{Tls, Way},
+    within,
 };
 
 #[tokio::test]
@@ -104,4 +107,44 @@ async fn silent_tls_peers_and_failed_handshakes_stop_nobody_else() {
     let client =
         tokio::time::timeout(std::time::Duration::from_secs(5), connected(root.trusted(addr.port()))).await;
     assert!(client.expect("500 silent peers delay nobody").is_running());
+}
+
+/// Reads to the end, which has to be said (RFC 8446 section 6.1): without `close_notify` it could be anybody's.
+async fn reads_to_a_said_end(peer: &mut RawPeer<<Tls as Way>::Stream>) {
+    let mut rest = Vec::new();
+    let read = within(peer.stream.read_to_end(&mut rest)).await;
+    assert!(read.is_ok(), "{read:?}");
+}
+
+#[tokio::test]
+async fn every_clean_end_says_close_notify_whoever_began_it() {
+    let way = Tls::default();
+    let server = WebsocketServer::new(way.server());
+    let mut events = server.events();
+    let addr = started(&server).await;
+
+    let mut peer = way.peer(addr, "/", None).await;
+    peer.frame(0x88, &1000_u16.to_be_bytes()).await;
+    reads_to_a_said_end(&mut peer).await;
+
+    let mut peer = way.peer(addr, "/", None).await;
+    opened(&mut events).await;
+    opened(&mut events).await.close(CloseCode::NORMAL, "");
+    assert_eq!(peer.next().await.unwrap().close_code(), Some(1000));
+    peer.frame(0x88, &1000_u16.to_be_bytes()).await;
+    reads_to_a_said_end(&mut peer).await;
+
+    let mut refused = RawPeer::new(way.over(TcpStream::connect(addr).await.unwrap()).await);
+    refused.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(refused.head().await.starts_with("HTTP/1.1 426 "));
+    reads_to_a_said_end(&mut refused).await;
+
+    let mut peer = way.peer(addr, "/", None).await;
+    let answering = async {
+        assert_eq!(peer.next().await.unwrap().close_code(), Some(1001));
+        peer.frame(0x88, &1001_u16.to_be_bytes()).await;
+        reads_to_a_said_end(&mut peer).await;
+    };
+    let (report, ()) = within(async { tokio::join!(server.stop(), answering) }).await;
+    assert_eq!((report.clean, report.unclean), (1, 0));
 }

@@ -1,0 +1,111 @@
+//! With and without TLS: what a test of the outgoing path needs of either.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+use websockets_simple_client::ClientParams;
+use websockets_simple_server::ServerParams;
+
+use crate::{
+    authority::{Authority, secured},
+    params,
+    raw::RawPeer,
+    within,
+};
+
+/// How client and server reach each other.
+pub trait Way: Send + Sync {
+    /// What a raw peer speaks over.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Parameters of a server on a free port.
+    fn server(&self) -> ServerParams;
+
+    /// Parameters of a client.
+    fn client(&self, addr: SocketAddr) -> ClientParams;
+
+    /// Makes a TCP connection one of this kind.
+    fn over(&self, stream: TcpStream) -> impl Future<Output = Self::Stream> + Send;
+
+    /// A raw peer that has shaken hands, with that much room in the kernel for what it receives.
+    fn peer(
+        &self,
+        addr: SocketAddr,
+        target: &str,
+        room: Option<u32>,
+    ) -> impl Future<Output = RawPeer<Self::Stream>> + Send {
+        async move {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            if let Some(bytes) = room {
+                socket.set_recv_buffer_size(bytes).expect("a buffer");
+            }
+            let stream = within(socket.connect(addr)).await.expect("it listens");
+            stream.set_nodelay(true).expect("a TCP socket");
+            let mut peer = RawPeer::new(self.over(stream).await);
+            let head = peer.request(target, "").await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+            peer
+        }
+    }
+}
+
+/// TCP alone.
+#[derive(Debug, Default)]
+pub struct Plain;
+
+/// TLS, with an authority of its own.
+#[derive(Debug, Default)]
+pub struct Tls(Authority);
+
+impl Way for Plain {
+    type Stream = TcpStream;
+
+    fn server(&self) -> ServerParams {
+        ServerParams::local()
+    }
+
+    fn client(&self, addr: SocketAddr) -> ClientParams {
+        params(addr)
+    }
+
+    async fn over(&self, stream: TcpStream) -> TcpStream {
+        stream
+    }
+}
+
+impl Way for Tls {
+    type Stream = TlsStream<TcpStream>;
+
+    fn server(&self) -> ServerParams {
+        secured(self.0.server())
+    }
+
+    fn client(&self, addr: SocketAddr) -> ClientParams {
+        self.0.trusted(addr.port())
+    }
+
+    async fn over(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.0.pem().as_bytes()).expect("a certificate");
+        roots.add(root).expect("an authority");
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("it speaks TLS")
+    }
+}
