@@ -33,7 +33,7 @@ pub trait Recipient: Send + Unpin + 'static {
     fn received(&mut self, message: Message, at: Moment) -> Option<Handling>;
     /// A message was accepted for sending; `missed` notices were dropped before it.
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling>;
-    /// The peer's library says something. Not a message, and no event.
+    /// The peer's library says something. Not a message, and no event; its work does not wait for the handlers.
     fn control(&mut self, control: Control, at: Moment) -> Option<Handling>;
     /// Something failed.
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling>;
@@ -52,13 +52,22 @@ pub(crate) struct Delivery<R: Recipient> {
     parked: VecDeque<Parked>,
     bytes: usize,
     running: Option<Handling>,
+    aside: Option<Box<Aside>>,
     panicked: bool,
 }
 
+/// Control messages, which do not wait for the handlers of the user.
+#[derive(Default)]
+struct Aside {
+    waiting: VecDeque<(Control, Moment)>,
+    running: Option<Handling>,
+}
+
+/// Control messages that may wait for the one at work.
+const CONTROLS: usize = 4;
+
 enum Parked {
     Connected(Moment),
-    /// With the bytes of the message that it was.
-    Control(Box<Control>, usize, Moment),
     Disconnected(Disconnect, Moment),
     Failed(ErrorStage, EventError, Moment),
     Received(Message, Moment),
@@ -67,7 +76,7 @@ enum Parked {
 impl<R: Recipient> Delivery<R> {
     pub(crate) fn new(recipient: R, line: Arc<R::Connection>) -> Self {
         let parked = VecDeque::from([Parked::Connected(Moment::now())]);
-        Self { recipient, line, parked, bytes: 0, running: None, panicked: false }
+        Self { recipient, line, parked, bytes: 0, running: None, aside: None, panicked: false }
     }
 
     /// Payload bytes of messages nobody has taken yet.
@@ -83,9 +92,14 @@ impl<R: Recipient> Delivery<R> {
         self.parked.push_back(Parked::Received(message, at));
     }
 
-    pub(crate) fn control(&mut self, control: Control, len: usize, at: Moment) {
-        self.bytes += len;
-        self.parked.push_back(Parked::Control(Box::new(control), len, at));
+    /// False if there are too many already.
+    pub(crate) fn control(&mut self, control: Control, at: Moment) -> bool {
+        let waiting = &mut self.aside.get_or_insert_default().waiting;
+        if waiting.len() == CONTROLS {
+            return false;
+        }
+        waiting.push_back((control, at));
+        true
     }
 
     pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
@@ -104,8 +118,13 @@ impl<R: Recipient> Delivery<R> {
     /// Gives up the handler and what waits for it; only errors and the end are still told.
     pub(crate) fn give_up(&mut self) {
         self.drop_running();
+        if let Some(aside) = self.aside.take()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(aside)))
+        {
+            self.panicked(&*panic);
+        }
         self.bytes = 0;
-        self.parked.retain(|item| !matches!(item, Parked::Received(..) | Parked::Control(..)));
+        self.parked.retain(|item| !matches!(item, Parked::Received(..)));
     }
 
     /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
@@ -116,6 +135,11 @@ impl<R: Recipient> Delivery<R> {
     /// Lets the handler work: ready when it has nothing left to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.recipient.owner());
+        if self.aside.is_some()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_aside(cx)))
+        {
+            self.panicked(&*panic);
+        }
         for _ in 0..MESSAGES_PER_TURN {
             if self.running.is_none() && turn::is_spent() {
                 break;
@@ -129,6 +153,22 @@ impl<R: Recipient> Delivery<R> {
         }
         turn::give_up(cx);
         Poll::Pending
+    }
+
+    /// Deals with control messages, one after the other.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) {
+        while let Some(aside) = &mut self.aside {
+            if let Some(running) = &mut aside.running {
+                if Pin::new(running).poll(cx).is_pending() {
+                    return;
+                }
+                aside.running = None;
+            }
+            match aside.waiting.pop_front() {
+                Some((control, at)) => aside.running = self.recipient.control(control, at),
+                None => self.aside = None,
+            }
+        }
     }
 
     /// Goes on with the work at hand, or hands the next item over. `None` if there is neither.
@@ -162,10 +202,6 @@ impl<R: Recipient> Delivery<R> {
         }
         Some(match item {
             Parked::Connected(at) => recipient.connected(at),
-            Parked::Control(control, len, at) => {
-                *bytes -= len;
-                recipient.control(*control, at)
-            }
             Parked::Disconnected(end, at) => recipient.disconnected(end, at),
             Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
             Parked::Received(message, at) => {

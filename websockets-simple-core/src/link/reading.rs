@@ -167,7 +167,11 @@ impl<R: Recipient> Link<R> {
         match controls.read(&message) {
             None => return Some(message),
             Some(Ok(None)) => {}
-            Some(Ok(Some(control))) => self.delivery.control(control, message.len(), at),
+            Some(Ok(Some(control))) => {
+                if !self.delivery.control(control, at) {
+                    self.limit_exceeded("too many control messages", at);
+                }
+            }
             Some(Err(malformed)) => {
                 self.delivery.error(ErrorStage::Protocol, EventError::new(malformed), at);
                 self.close(EndedBy::Protocol, CloseCode::POLICY, "malformed control message");

@@ -90,3 +90,13 @@ async fn a_control_message_does_not_come_between_the_parts_of_a_message() {
     assert_eq!(message, b"one message");
     assert_eq!(rig.peer.hear_text().await, said(&hello, "\"type\":\"renewed\",\"expires_at\":null"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn control_messages_do_not_wait_for_a_busy_handler() {
+    let mut rig = Plan::server().busy(3600).run_after(Line::begin_controls);
+    let hello = rig.peer.hear_text().await;
+    rig.peer.text("keeps the handler busy").await;
+    rig.peer.text(&said(&hello, "\"type\":\"token\",\"token\":\"secret\"")).await;
+    rig.until(|calls| controls(calls) == 1).await;
+    assert!(rig.elapsed() < Duration::from_secs(3600));
+}
