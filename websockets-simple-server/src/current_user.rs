@@ -10,23 +10,20 @@ use crate::Authenticated;
 /// The user of a connection: who it is stays, what the credentials say may be renewed.
 #[derive(Debug)]
 pub(crate) struct CurrentUser<T> {
-    id: T,
+    first: Arc<Authenticated<T>>,
     said: Mutex<Arc<Authenticated<T>>>,
     /// Tokens that were shown to renew the credentials and not accepted.
     refused: AtomicU8,
 }
 
-impl<T: Clone> CurrentUser<T> {
+impl<T> CurrentUser<T> {
     pub(crate) fn new(authenticated: Authenticated<T>) -> Self {
-        Self {
-            id: authenticated.id().clone(),
-            said: Mutex::new(Arc::new(authenticated)),
-            refused: AtomicU8::new(0),
-        }
+        let first = Arc::new(authenticated);
+        Self { said: Mutex::new(Arc::clone(&first)), first, refused: AtomicU8::new(0) }
     }
 
     pub(crate) fn id(&self) -> &T {
-        &self.id
+        self.first.id()
     }
 
     /// What the user service said last.
