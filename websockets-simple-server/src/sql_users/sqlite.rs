@@ -47,12 +47,14 @@ impl SqliteStore {
     }
 
     pub(super) async fn in_memory() -> Result<Self, Error> {
-        // What is in memory is gone with its connection: there is one, and it stays.
+        // What is in memory is gone with its connection: there is one, and it stays. It is not tested before use,
+        // as a test that is given up drops the connection.
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .connect_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(true))
             .await?;
         Ok(Self { notes: pool.clone(), pool })

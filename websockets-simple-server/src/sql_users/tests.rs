@@ -1,7 +1,13 @@
-use std::{collections::HashSet, future::poll_fn, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    collections::HashSet,
+    future::{IntoFuture, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_core::Stream;
 use http::HeaderMap;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -235,20 +241,33 @@ async fn a_revocation_by_hand_is_told_too() {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_outlives_questions_that_are_given_up() {
+async fn what_is_in_memory_outlives_whatever_is_given_up() {
     let users = users::<i64>().await;
     let (token, _) = users.issue(&7).await.unwrap();
-    for polls in 0..50 {
-        let credentials = Credentials::of_token(token.clone());
-        let mut asking = pin!(ask(&users, &credentials));
-        let mut left = polls % 7;
-        poll_fn(|cx| {
-            left -= 1;
-            if left < 0 { std::task::Poll::Ready(()) } else { asking.as_mut().poll(cx).map(|_| ()) }
-        })
-        .await;
+    let credentials = Credentials::of_token(token.clone());
+    for polls in 0..10 {
+        given_up_after(polls, ask(&users, &credentials)).await;
+        given_up_after(polls, users.issue(&8).into_future()).await;
+        given_up_after(polls, users.first_invites(&[9])).await;
+        given_up_after(polls, users.revoke_user(&8)).await;
+        let mut revocations = users.revocations().unwrap();
+        users.issue(&8).await.unwrap();
+        users.revoke_user(&8).await.unwrap();
+        given_up_after(polls, next(&mut revocations)).await;
+        drop(revocations);
+        assert_eq!(whose(&users, &token).await, Some(7));
     }
-    assert_eq!(whose(&users, &token).await, Some(7));
+    assert!(users.list_of(&9).await.unwrap().is_empty());
+}
+
+async fn given_up_after(polls: u32, something: impl Future) {
+    let mut something = pin!(something);
+    let mut polled = 0;
+    poll_fn(|cx| {
+        polled += 1;
+        if polled > polls { Poll::Ready(()) } else { something.as_mut().poll(cx).map(|_| ()) }
+    })
+    .await;
 }
 
 #[tokio::test]
