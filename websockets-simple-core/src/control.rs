@@ -167,6 +167,8 @@ impl fmt::Debug for Controls {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(controls: &Controls, message: &Message) -> String {
@@ -232,6 +234,18 @@ mod tests {
         let long = format!("\"type\":\"token\",\"token\":\"{}\"}}", "x".repeat(LONGEST));
         assert_eq!(read(&controls, &text(&long)), "Some(Err(MalformedControl))");
         assert_eq!(read(&controls, &text("\"type\":\"of tomorrow\",\"more\":[1]}")), "Some(Ok(None))");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_said_is_read_or_refused(said: String, rest: String) {
+            let controls = Controls::new();
+            let of_hello = Controls::of_hello(&Message::text(said.as_str()));
+            prop_assert!(of_hello.is_none());
+            prop_assert!(controls.read(&Message::text(said)).is_none());
+            let behind_the_word = Message::text(format!("{}{rest}", controls.prefix));
+            prop_assert!(controls.read(&behind_the_word).is_some());
+        }
     }
 
     #[test]

@@ -80,7 +80,12 @@ pub use turn::spent;
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    use crate::{Side, engine::differential};
+    use crate::{Controls, Message, Side, engine::differential};
+
+    /// Reads what may be a control message.
+    pub fn control(controls: &Controls, message: &Message) {
+        let _ = controls.read(message);
+    }
 
     /// Holds the two ways of reading against each other. The first bytes say how the rest is cut.
     pub fn engine(data: &[u8]) {

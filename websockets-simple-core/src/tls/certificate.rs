@@ -136,3 +136,49 @@ impl fmt::Debug for PeerCertificate {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A self-signed certificate in DER.
+    fn certificate() -> Vec<u8> {
+        let mut params =
+            rcgen::CertificateParams::new(vec!["chat.example".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "chat");
+        params.serial_number = Some(rcgen::SerialNumber::from(0x1234_u64));
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn what_a_certificate_says_can_be_asked() {
+        let der = certificate();
+        let certificate = PeerCertificate::new(&der).unwrap();
+        assert_eq!(certificate.common_name(), Some("chat"));
+        assert_eq!(
+            certificate.alternative_names(),
+            [AlternativeName::Dns("chat.example".to_owned()), AlternativeName::Ip([127, 0, 0, 1].into())]
+        );
+        assert_eq!((certificate.serial(), certificate.der()), ("1234", &der[..]));
+        assert_eq!(certificate.subject(), certificate.issuer());
+        assert!(certificate.not_before() < Utc::now() && Utc::now() < certificate.not_after());
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_certificate_is_read_or_refused(at: prop::sample::Index, byte: u8, len: prop::sample::Index) {
+            let mut der = certificate();
+            let at = at.index(der.len());
+            der[at] = byte;
+            let _ = PeerCertificate::new(&der);
+            prop_assert!(PeerCertificate::new(&der[..len.index(der.len())]).is_none());
+        }
+
+        #[test]
+        fn what_is_no_certificate_is_refused(bytes: Vec<u8>) {
+            prop_assert!(PeerCertificate::new(&bytes).is_none());
+        }
+    }
+}
