@@ -35,14 +35,8 @@ impl Authority {
     /// A new one.
     #[must_use]
     pub fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // Two of the same name would be told apart by their signatures only.
         let key = KeyPair::generate().unwrap();
-        let number = u32::from_be_bytes(key.public_key_raw()[1..5].try_into().unwrap());
-        params.distinguished_name.push(DnType::CommonName, format!("an authority for tests, {number}"));
-        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
+        Self { issuer: CertifiedIssuer::self_signed(authority_named(&key), key).unwrap() }
     }
 
     /// Its own certificate.
@@ -60,6 +54,14 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// Another authority, which this one vouches for.
+    #[must_use]
+    pub fn intermediate(&self) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::signed_by(authority_named(&key), key, &self.issuer).unwrap();
+        Self { issuer }
     }
 
     /// A certificate of a client called that, with a serial number of its own.
@@ -108,6 +110,17 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// An authority that is named after its key: two of the same name would be told apart by their signatures only.
+#[expect(clippy::unwrap_used, reason = "for tests")]
+fn authority_named(key: &KeyPair) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let number = u32::from_be_bytes(key.public_key_raw()[1..5].try_into().unwrap());
+    params.distinguished_name.push(DnType::CommonName, format!("an authority for tests, {number}"));
+    params
 }
 
 /// Parameters of a server on a free port of this machine that speaks TLS.

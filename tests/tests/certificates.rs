@@ -141,6 +141,25 @@ async fn a_client_is_shown_the_certificate_of_the_name_it_asks_for() {
     }
 }
 
+#[tokio::test]
+async fn a_chain_leads_to_a_root_that_the_client_trusts_in_pem_and_in_an_archive() {
+    let root = Authority::new();
+    let between = root.intermediate();
+    let own = between.issue(&["localhost"], |_| ());
+    let alone = ServerTls::new(own.identity());
+    let (_server, addr) = echoing(alone).await;
+    let refused = WebsocketClient::new(root.trusted(addr.port())).unwrap().connect().await;
+    assert!(matches!(refused, Err(ConnectError::Tls(TlsFailure::UnknownIssuer))), "{refused:?}");
+
+    let chained = TlsIdentity::pem(format!("{}{}", own.chain, between.pem()), own.key.as_str());
+    // What openssl puts into an archive comes in any order.
+    let archive = openssl::pfx(&own, &format!("{}{}", root.pem(), between.pem()), Pfx::Aes, "password");
+    for identity in [chained, TlsIdentity::pkcs12(archive, "password")] {
+        let (_server, addr) = echoing(ServerTls::new(identity)).await;
+        connected(root.trusted(addr.port())).await;
+    }
+}
+
 async fn echoing(tls: ServerTls) -> (Server<Anonymous>, SocketAddr) {
     let server = WebsocketServer::new(secured(tls));
     server.on(|event| async move {
