@@ -63,7 +63,7 @@ async fn what_is_wrong_with_a_certificate_is_an_error_of_the_start_in_words() {
             TlsIdentity::pem(good.chain.replace('M', "*"), good.key.clone()),
             "the PEM of the certificate is damaged",
         ),
-        (TlsIdentity::pem_files("/nowhere/chain.pem", "/nowhere/key.pem"), "cannot read /nowhere/key.pem"),
+        (TlsIdentity::pem_files("/nowhere/chain.pem", "/nowhere/key.pem"), "cannot read /nowhere/chain.pem"),
         (TlsIdentity::pkcs12(b"no archive", "password"), "the PKCS#12 data cannot be read"),
         (TlsIdentity::pkcs12_file("/nowhere/chat.pfx", "password"), "cannot read /nowhere/chat.pfx"),
     ] {
@@ -333,7 +333,7 @@ async fn what_is_wrong_with_a_clients_own_certificate_is_an_error_of_its_paramet
     let error = WebsocketClient::new(root.trusted(1).identity(missing)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "TLS cannot be set up: cannot read /nowhere/key.pem: No such file or directory (os error 2)"
+        "TLS cannot be set up: cannot read /nowhere/chain.pem: No such file or directory (os error 2)"
     );
 }
 

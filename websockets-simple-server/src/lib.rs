@@ -45,6 +45,8 @@ mod event;
 mod expiry;
 mod handshake;
 mod head;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod limits;
 mod loan;
 mod memory_users;
@@ -71,6 +73,10 @@ pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
 pub use head::RequestHead;
+#[cfg(feature = "jwks")]
+pub use jwt::{Jwks, JwksError};
+#[cfg(feature = "jwt")]
+pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};

@@ -22,6 +22,22 @@ async fn of_four_clients_one_gets_in_and_the_others_are_told_why_not() {
 }
 
 #[tokio::test]
+async fn who_shows_a_json_web_token_chats_under_its_name_and_a_changed_one_is_refused() {
+    let mut server = Program::start(env!("CARGO_BIN_EXE_jwt-server"), &["--listen", "127.0.0.1:0"]);
+    let address = server.address().await;
+    server.shows(&["Tokens, good for an hour:", "  Ronald"]).await;
+    let command = server.line().await;
+    let token = command.split("--token=").nth(1).unwrap();
+    let client = |token: &str| {
+        let args = ["--url", &format!("ws://{address}"), &format!("--token={token}")];
+        Program::start(env!("CARGO_BIN_EXE_chat-client"), &args)
+    };
+    client(token).shows(&["Ronald joined.", "Welcome Ronald."]).await;
+    let refused = client(&token[..token.len() - 1]).end().await;
+    assert_eq!(refused.stderr.trim(), "chat-client: not authorized: Unauthorized");
+}
+
+#[tokio::test]
 async fn the_first_start_makes_certificates_and_the_next_one_keeps_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("certificates");

@@ -128,8 +128,8 @@ impl TlsIdentity {
                 Ok((pem::certificates(chain)?, pem::private_key(key.expose_secret())?))
             }
             Source::PemFiles { chain, key } => {
-                let key = SecretSlice::from(contents(key)?);
-                Ok((pem::certificates(&contents(chain)?)?, pem::private_key(key.expose_secret())?))
+                let (chain, key) = (contents(chain)?, SecretSlice::from(contents(key)?));
+                Ok((pem::certificates(&chain)?, pem::private_key(key.expose_secret())?))
             }
             #[cfg(feature = "pkcs12")]
             Source::Pkcs12 { archive, password } => super::pkcs12::read(archive, password.expose_secret()),

@@ -1,0 +1,88 @@
+//! cargo run --release --bin jwt-server
+//!
+//! The chat for users who show a JSON Web Token. With `--jwks URL` the tokens are those of an issuer; without, the server
+//! makes a secret and prints two tokens.
+#![expect(clippy::print_stdout, reason = "a program with an output")]
+
+use std::{error::Error, net::SocketAddr, process::ExitCode};
+
+use chrono::Utc;
+use clap::Parser;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::json;
+use websockets_simple_examples::{
+    chat::{self, Room},
+    in_one_line, stop_request,
+};
+use websockets_simple_server::{Endpoint, Jwks, JwtAlgorithm, JwtKey, JwtUsers, WebsocketServerAuth};
+
+/// What tokens are to be for, if nothing else is given.
+const AUDIENCE: &str = "chat";
+
+/// A chat for users with JSON Web Tokens.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the issuer publishes its keys: an https URL.
+    #[arg(long, value_name = "URL")]
+    jwks: Option<String>,
+    /// What the claim `iss` has to be.
+    #[arg(long)]
+    issuer: Option<String>,
+    /// What the claim `aud` has to name.
+    #[arg(long, default_value = AUDIENCE)]
+    audience: String,
+    /// The claim that is the name of the user.
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    name: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jwt-server: {}", in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let secret: [u8; 32] = rand::random();
+    let users = match &args.jwks {
+        Some(url) => JwtUsers::with_jwks(Jwks::new(url)?),
+        None => JwtUsers::new([JwtKey::from_secret(JwtAlgorithm::HS256, &secret)?]),
+    };
+    let users = users.audience(&args.audience).user_claim(&args.name);
+    let users = match &args.issuer {
+        Some(issuer) => users.issuer(issuer),
+        None => users,
+    };
+    let server = WebsocketServerAuth::<String>::new(chat::params(Endpoint::tcp(args.listen)), users);
+    Room::open_to_users(&server);
+    let stop = stop_request()?;
+    server.start().await?;
+    let addr = server.local_addr().ok_or("the server has stopped already")?;
+    println!("listening on {addr}");
+    if args.jwks.is_none() {
+        println!("Tokens, good for an hour:");
+        for name in ["Ronald", "John"] {
+            let claims = json!({
+                args.name.as_str(): name,
+                "aud": args.audience,
+                "iss": args.issuer,
+                "exp": Utc::now().timestamp() + 3600,
+            });
+            let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(&secret))?;
+            println!("  {name}");
+            println!("    cargo run --release --bin chat-client -- --url ws://{addr} --token={token}");
+        }
+    }
+    println!("Ctrl-C stops the server.");
+    stop.await;
+    server.stop().await;
+    Ok(())
+}
