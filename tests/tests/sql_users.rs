@@ -407,6 +407,8 @@ async fn a_writer_that_takes_its_time_keeps_nobody_out() {
         tokens.push(users.issue(&user).await.unwrap().0);
     }
     let mut writer = place.connection().await;
+    let mode = sqlx::query_scalar::<_, String>("PRAGMA journal_mode").fetch_one(&mut writer).await;
+    assert_eq!(mode.unwrap(), "wal", "readers go on while somebody writes");
     let writing = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let begun = Instant::now();
     for (user, token) in (0..).zip(&tokens) {
@@ -482,6 +484,39 @@ async fn while_postgres_is_away_nobody_is_admitted_or_turned_away() {
     assert_eq!(within(told).await.unwrap(), Some(info.credential));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_revoke_the_same_tokens_in_other_orders_do_not_wait_for_each_other() {
+    let place = Place::postgres().await;
+    let users = place.users().await;
+    let (_, first) = users.issue(&7).await.unwrap();
+    let (_, second) = users.issue(&7).await.unwrap();
+    let mut revocations = users.revocations().unwrap();
+    let mut connection = PgConnection::connect(&place.name()).await.unwrap();
+    let mut by_hand = connection.begin().await.unwrap();
+    let mut revoke_by_hand = async |credential: &str| {
+        let revoke = "UPDATE websockets_simple_tokens SET revoked_at = now() WHERE id = $1";
+        let id: i64 = credential.parse().unwrap();
+        within(sqlx::query(revoke).bind(id).execute(&mut *by_hand)).await.unwrap();
+    };
+    revoke_by_hand(&second.credential).await;
+    let all = tokio::spawn({
+        let users = users.clone();
+        async move { users.revoke_user(&7).await }
+    });
+    let mut watching = PgConnection::connect(&place.name()).await.unwrap();
+    within(async {
+        while !sqlx::query_scalar::<_, bool>(WAITS).fetch_one(&mut watching).await.unwrap() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    revoke_by_hand(&first.credential).await;
+    by_hand.commit().await.unwrap();
+    assert_eq!(within(all).await.unwrap().unwrap(), 0, "they were revoked before it came to them");
+    assert_eq!(next(&mut revocations).await, Some(second.credential), "in the order of revocation");
+    assert_eq!(next(&mut revocations).await, Some(first.credential));
+}
+
 #[tokio::test]
 async fn a_role_that_may_not_make_tables_can_use_them() {
     let place = Place::postgres().await;
@@ -524,3 +559,6 @@ const LISTENS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datna
 
 const CUT_OFF: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
      WHERE datname = current_database() AND query LIKE 'SELECT revocation%'";
+
+const WAITS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+     AND wait_event_type = 'Lock')";
