@@ -4,6 +4,7 @@ pub mod authority;
 pub mod dotnet_v6_server;
 pub mod issuer;
 pub mod openssl;
+pub mod postgres;
 pub mod raw;
 pub mod traces;
 pub mod way;

@@ -259,5 +259,6 @@ impl<T> fmt::Debug for SqlUsers<T> {
     }
 }
 
-#[cfg(all(test, feature = "sqlx-sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlx-sqlite")]
 mod tests;
