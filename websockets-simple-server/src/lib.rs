@@ -36,6 +36,9 @@
 mod accept;
 mod admission;
 mod audience;
+#[cfg(feature = "cache")]
+mod cached;
+mod chain;
 mod connection;
 mod credentials;
 mod current_user;
@@ -68,6 +71,9 @@ mod user_service;
 pub use admission::{Anonymous, Identity, User};
 pub use async_trait::async_trait;
 pub use audience::Audience;
+#[cfg(feature = "cache")]
+pub use cached::Cached;
+pub use chain::Chain;
 pub use connection::{Connection, ConnectionId};
 pub use endpoint::Endpoint;
 pub use error::StartError;

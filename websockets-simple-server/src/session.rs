@@ -5,7 +5,7 @@ use std::io;
 use std::{
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,26 +22,30 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, EndedBy,
-    ErrorEvent, ErrorStage, EventError, Handling, Line, Link, Message, MessageEvent, Moment, Narrator,
-    OutboxConfig, Recipient, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, EndedBy, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
-
 #[cfg(feature = "rustls")]
-use crate::ServerTls;
+use websockets_simple_core::{ErrorStage, EventError};
+
 use crate::{
-    Connection, Endpoint, Event, HandshakeRequest, Identity, Inbound, ServerParams,
-    admission::Admission,
+    Connection, Endpoint, HandshakeRequest, Identity, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
-    expiry::{self, Expiry},
-    handshake::{self, Ended, Front, Opened},
+    expiry::Expiry,
+    handshake::{self, Ended, Opened},
     limits::{Full, SlotPermit},
     peer::Peer,
-    refusal::Refusal,
-    registry::{Places, Registered, Seat},
+    registry::{Places, Seat},
     shared::{InSession, Shared},
 };
+#[cfg(feature = "rustls")]
+use crate::{ServerTls, handshake::Front};
+
+use desk::Desk;
+use recipient::{Member, Unknown};
+
+mod desk;
+mod recipient;
 
 /// How long a handshake may still take once the server stops: enough to say so.
 const PARTING: Duration = Duration::from_secs(1);
@@ -303,203 +307,5 @@ fn outbox(params: &ServerParams) -> OutboxConfig {
         policy: params.overflow,
         frame_pause: params.compatibility.frame_pause(),
         first_frame_pause: params.compatibility.first_frame_pause(),
-    }
-}
-
-/// The server as one handshake sees it.
-struct Desk<I: Identity> {
-    shared: Arc<Shared<I>>,
-    peer_addr: SocketAddr,
-    stop: CancellationToken,
-    surplus: Option<Full>,
-    /// What Connecting was told of, until it is Connected or Refused.
-    connecting: Mutex<Option<Attempt>>,
-}
-
-impl<I: Identity> Front<I> for Desk<I> {
-    type Seat = Seat<I>;
-
-    fn params(&self) -> &ServerParams {
-        &self.shared.params
-    }
-
-    fn admission(&self) -> &dyn Admission<I> {
-        &*self.shared.admission
-    }
-
-    fn overloaded(&self) -> Option<Refusal> {
-        if self.stop.is_cancelled() {
-            return Some(Refusal::stopping(&self.shared.params));
-        }
-        self.surplus.map(|full| Refusal::full(full, &self.shared.params))
-    }
-
-    async fn stopping(&self) {
-        self.stop.cancelled().await;
-    }
-
-    async fn connecting(&self, attempt: Attempt) {
-        *self.connecting.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
-        let event = ConnectionEvent::new(ConnectionEventKind::Connecting(attempt), Moment::now().utc);
-        self.tell(Event::Connection(event)).await;
-    }
-
-    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
-        let Some(user) = user else { return Ok(None) };
-        let limit = self.shared.params.limits.connections_per_user;
-        match self.shared.registry.seat(user, limit) {
-            Some(seat) => Ok(Some(seat)),
-            None => Err(Refusal::too_many_of_user(&self.shared.params)),
-        }
-    }
-
-    async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let event = ErrorEvent::new(stage, error, Some(self.peer_addr), None, Moment::now().utc);
-        self.tell(Event::Error(event)).await;
-    }
-}
-
-impl<I: Identity> Desk<I> {
-    async fn tell_refused(&self, attempt: Attempt, why: String) {
-        let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), Moment::now().utc);
-        self.tell(Event::Connection(event)).await;
-    }
-
-    /// The handshake was cut: an error, and the end of what Connecting began.
-    async fn ran_out_of_time(&self) {
-        const WHY: &str = "the handshake took too long";
-        self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
-        let begun = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(attempt) = begun {
-            self.tell_refused(attempt, WHY.to_owned()).await;
-        }
-    }
-
-    async fn tell(&self, event: Event<I>) {
-        if let Some(telling) = self.shared.subscriptions.tell(event) {
-            telling.await;
-        }
-    }
-}
-
-/// Tells the events of an admitted connection.
-struct Member<I: Identity> {
-    connection: Connection<I>,
-    narrator: Narrator<Event<I>>,
-    registered: Option<Registered<I>>,
-}
-
-impl<I: Identity> Recipient for Member<I> {
-    type Connection = Inner<I>;
-
-    fn owner(&self) -> u64 {
-        self.connection.0.shared.owner
-    }
-
-    fn connected(&mut self, at: Moment) -> Option<Handling> {
-        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
-    }
-
-    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
-        let message = match self.connection.0.shared.inbound.get() {
-            None => message,
-            Some(hook) => match hook(&self.connection, message) {
-                Inbound::Deliver(message) => message,
-                Inbound::Drop => return None,
-                Inbound::Refuse(code, reason) => {
-                    self.connection.close(code, &reason);
-                    return None;
-                }
-            },
-        };
-        let event = self.message(Direction::Received, message, 0, at);
-        self.narrator.tell(event)
-    }
-
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
-        let event = self.message(Direction::Sent, message, missed, at);
-        self.narrator.tell(event)
-    }
-
-    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
-        match control {
-            Control::Token(token) => Some(Handling::new(expiry::renew(self.connection.clone(), token))),
-            // What only a server says.
-            _ => None,
-        }
-    }
-
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
-        let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
-        self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
-    }
-
-    fn overdue(&mut self) -> Option<Handling> {
-        let connection = &self.connection;
-        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
-    }
-
-    fn released(&mut self) {
-        self.registered = None;
-    }
-
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
-        self.narrator
-            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
-    }
-}
-
-impl<I: Identity> Member<I> {
-    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
-        Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
-    }
-}
-
-fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -> Event<I> {
-    Event::Connection(ConnectionEvent::new(kind, at.utc))
-}
-
-/// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
-struct Unknown<I: Identity> {
-    shared: Arc<Shared<I>>,
-    refused: Option<(Attempt, String)>,
-}
-
-impl<I: Identity> Recipient for Unknown<I> {
-    type Connection = Inner<I>;
-
-    fn owner(&self) -> u64 {
-        self.shared.owner
-    }
-
-    fn connected(&mut self, at: Moment) -> Option<Handling> {
-        let (attempt, why) = self.refused.take()?;
-        self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
-    }
-
-    fn received(&mut self, _message: Message, _at: Moment) -> Option<Handling> {
-        None
-    }
-
-    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
-        None
-    }
-
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
-        None
-    }
-
-    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<Handling> {
-        None
-    }
-
-    fn overdue(&mut self) -> Option<Handling> {
-        None
-    }
-
-    fn released(&mut self) {}
-
-    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
-        None
     }
 }

@@ -131,6 +131,16 @@ impl Credentials {
         self.token.is_none()
     }
 
+    /// The token, if there is nothing else that could say who it is.
+    #[cfg(feature = "cache")]
+    pub(crate) fn only_token(&self) -> Option<&Token> {
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return None;
+        }
+        self.token()
+    }
+
     /// The token, whichever way it came.
     #[must_use]
     pub fn token(&self) -> Option<&Token> {

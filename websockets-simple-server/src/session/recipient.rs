@@ -1,0 +1,134 @@
+//! Who is told what happens on a connection: for an admitted one everybody who subscribed, for another nearly nobody.
+
+use std::sync::Arc;
+
+use websockets_simple_core::{
+    Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, ErrorEvent, ErrorStage,
+    EventError, Handling, Message, MessageEvent, Moment, Narrator, Recipient,
+};
+
+use crate::{
+    Connection, Event, Identity, Inbound, connection::Inner, expiry, registry::Registered, shared::Shared,
+};
+
+/// Tells the events of an admitted connection.
+pub(super) struct Member<I: Identity> {
+    pub(super) connection: Connection<I>,
+    pub(super) narrator: Narrator<Event<I>>,
+    pub(super) registered: Option<Registered<I>>,
+}
+
+impl<I: Identity> Recipient for Member<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.connection.0.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
+    }
+
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+        let message = match self.connection.0.shared.inbound.get() {
+            None => message,
+            Some(hook) => match hook(&self.connection, message) {
+                Inbound::Deliver(message) => message,
+                Inbound::Drop => return None,
+                Inbound::Refuse(code, reason) => {
+                    self.connection.close(code, &reason);
+                    return None;
+                }
+            },
+        };
+        let event = self.message(Direction::Received, message, 0, at);
+        self.narrator.tell(event)
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+        let event = self.message(Direction::Sent, message, missed, at);
+        self.narrator.tell(event)
+    }
+
+    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+        match control {
+            Control::Token(token) => Some(Handling::new(expiry::renew(self.connection.clone(), token))),
+            // What only a server says.
+            _ => None,
+        }
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+        let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
+        self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        let connection = &self.connection;
+        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+    }
+
+    fn released(&mut self) {
+        self.registered = None;
+    }
+
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+        self.narrator
+            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
+    }
+}
+
+impl<I: Identity> Member<I> {
+    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
+        Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -> Event<I> {
+    Event::Connection(ConnectionEvent::new(kind, at.utc))
+}
+
+/// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
+pub(super) struct Unknown<I: Identity> {
+    pub(super) shared: Arc<Shared<I>>,
+    pub(super) refused: Option<(Attempt, String)>,
+}
+
+impl<I: Identity> Recipient for Unknown<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        let (attempt, why) = self.refused.take()?;
+        self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
+    }
+
+    fn received(&mut self, _message: Message, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        None
+    }
+
+    fn released(&mut self) {}
+
+    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
+        None
+    }
+}
