@@ -39,6 +39,8 @@ mod audience;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
+#[cfg(feature = "fetch")]
+mod claims;
 mod connection;
 mod credentials;
 mod current_user;
@@ -46,8 +48,14 @@ mod endpoint;
 mod error;
 mod event;
 mod expiry;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod handshake;
 mod head;
+#[cfg(feature = "introspection")]
+mod introspection;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod limits;
 mod loan;
 mod memory_users;
@@ -73,7 +81,13 @@ pub use connection::{Connection, ConnectionId};
 pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
+#[cfg(feature = "fetch")]
+pub use fetch::IssuerUrlError;
 pub use head::RequestHead;
+#[cfg(feature = "introspection")]
+pub use introspection::{ClientAuthentication, IntrospectedUsers};
+#[cfg(feature = "jwt")]
+pub use jwt::{Jwks, JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
