@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod dotnet_v6_server;
+pub mod issuer;
 pub mod openssl;
 pub mod raw;
 pub mod traces;

@@ -25,6 +25,7 @@ pub enum IssuerUrlError {
 /// Why there is no answer that could be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
+    #[cfg(feature = "jwt")]
     #[error("the request was given up")]
     GivenUp,
     #[error("the answer makes no sense: {0}")]
@@ -77,6 +78,7 @@ impl Fetcher {
         self.url.host_str().unwrap_or_default()
     }
 
+    #[cfg(feature = "jwt")]
     pub(crate) fn get(&self) -> RequestBuilder {
         self.client.get(self.url.clone())
     }

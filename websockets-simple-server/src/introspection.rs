@@ -111,7 +111,7 @@ impl<T: UserId + DeserializeOwned> IntrospectedUsers<T> {
             authentication,
             id_claim: None,
             audiences: Vec::new(),
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
             id: PhantomData,
         }))
     }
@@ -130,7 +130,8 @@ impl<T: UserId + DeserializeOwned> IntrospectedUsers<T> {
         Self(self.0.with_service(|issuer| issuer.audiences.push(audience.into())))
     }
 
-    /// How long a request may take, 5 seconds by default. Keep it below the deadline of the authentication.
+    /// How long a request may take, 4 seconds by default. Keep it below the deadline of the authentication
+    /// ([`Limits`](crate::Limits)), which is 5 seconds.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self(self.0.with_service(|issuer| issuer.timeout = timeout))
@@ -277,7 +278,7 @@ mod tests {
             authentication: ClientAuthentication::basic("chat", "secret-7"),
             id_claim: None,
             audiences: Vec::new(),
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
             id: PhantomData,
         }
     }

@@ -39,7 +39,7 @@ mod audience;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
-#[cfg(feature = "fetch")]
+#[cfg(any(feature = "introspection", feature = "jwt"))]
 mod claims;
 mod connection;
 mod credentials;
@@ -48,7 +48,7 @@ mod endpoint;
 mod error;
 mod event;
 mod expiry;
-#[cfg(feature = "fetch")]
+#[cfg(any(feature = "introspection", feature = "jwt"))]
 mod fetch;
 mod handshake;
 mod head;
@@ -81,7 +81,7 @@ pub use connection::{Connection, ConnectionId};
 pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
-#[cfg(feature = "fetch")]
+#[cfg(any(feature = "introspection", feature = "jwt"))]
 pub use fetch::IssuerUrlError;
 pub use head::RequestHead;
 #[cfg(feature = "introspection")]

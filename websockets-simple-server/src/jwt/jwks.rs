@@ -91,7 +91,7 @@ impl Jwks {
             source: Arc::new(source),
             algorithms: JwtAlgorithm::ASYMMETRIC.to_vec(),
             refresh_after: Duration::from_secs(10 * 60),
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
             state: Arc::default(),
             fetching: Mutex::default(),
         }
@@ -113,7 +113,8 @@ impl Jwks {
         self
     }
 
-    /// How long a fetch may take, 5 seconds by default. Keep it below the deadline of the authentication.
+    /// How long a fetch may take, 4 seconds by default. Keep it below the deadline of the authentication
+    /// ([`Limits`](crate::Limits)), which is 5 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

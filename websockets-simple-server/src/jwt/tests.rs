@@ -20,7 +20,7 @@ fn good() -> Value {
     json!({"iss": "issuer", "aud": "chat", "sub": "7", "exp": 1_000_100})
 }
 
-fn changed(change: Value) -> Claims {
+fn changed(change: &Value) -> Claims {
     let mut claims = good().as_object().unwrap().clone();
     for (name, value) in change.as_object().unwrap() {
         match value {
@@ -231,19 +231,19 @@ fn claims_have_to_be_right() {
         (json!({"sub": "ronald"}), Flaw::NoUser),
         (json!({"sub": [7]}), Flaw::NoUser),
     ] {
-        let judged = users().judge(&changed(change.clone()), at(0));
+        let judged = users().judge(&changed(&change), at(0));
         assert_eq!(judged.unwrap_err(), flaw, "{change}");
     }
     for change in [json!({}), json!({"aud": ["mail", "chat"]}), json!({"sub": 7}), json!({"nbf": 0})] {
-        assert_eq!(*users().judge(&changed(change.clone()), at(0)).unwrap().id(), 7, "{change}");
+        assert_eq!(*users().judge(&changed(&change), at(0)).unwrap().id(), 7, "{change}");
     }
-    let claims = changed(json!({"aud": "mail"}));
+    let claims = changed(&json!({"aud": "mail"}));
     assert_eq!(*users().audience("mail").judge(&claims, at(0)).unwrap().id(), 7);
 }
 
 #[test]
 fn clocks_may_differ_by_the_leeway_and_no_more() {
-    let claims = changed(json!({"nbf": 1_000_000}));
+    let claims = changed(&json!({"nbf": 1_000_000}));
     let judged = |leeway: u64, now| {
         users().leeway(Duration::from_secs(leeway)).judge(&claims, now).map(|user| user.expiry())
     };
@@ -259,7 +259,7 @@ fn clocks_may_differ_by_the_leeway_and_no_more() {
 
 #[test]
 fn scopes_and_the_name_of_the_token_are_taken_over() {
-    let claims = changed(json!({"scope": "read write", "jti": "token-1"}));
+    let claims = changed(&json!({"scope": "read write", "jti": "token-1"}));
     let user = users().judge(&claims, at(0)).unwrap();
     assert!(user.has_scope("read") && user.has_scope("write") && !user.has_scope("admin"));
     assert_eq!(user.credential_id(), Some("token-1"));
@@ -267,7 +267,7 @@ fn scopes_and_the_name_of_the_token_are_taken_over() {
 
 #[test]
 fn the_user_may_be_in_another_claim_and_have_any_type() {
-    let claims = changed(json!({"name": "ronald", "uuid": "00000000-0000-0000-0000-000000000007"}));
+    let claims = changed(&json!({"name": "ronald", "uuid": "00000000-0000-0000-0000-000000000007"}));
     let named = JwtUsers::<String>::new("issuer", "chat").id_claim("name");
     assert_eq!(named.judge(&claims, at(0)).unwrap().id(), "ronald");
     let numbered = JwtUsers::<u8>::new("issuer", "chat");
