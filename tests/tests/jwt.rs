@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use websockets_simple_server::{
     ConnectionEventKind, Disconnect, EndedBy, Event, Events, IssuerUrlError, Jwks, JwtKey, JwtUsers,
-    ServerParams, User, WebsocketServerAuth,
+    ServerParams, User, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
+    authority::{Authority, secured},
     ended,
     issuer::{Answer, Issuer, SigningKey, base64url, message, now, published},
     next,
@@ -219,6 +220,26 @@ async fn an_issuer_that_is_not_there_is_a_503() {
     drop(issuer);
     let (_server, addr) = server(users().jwks(keys)).await;
     assert_eq!(status(addr, &SigningKey::ec("1").sign(&claims())).await, 503);
+}
+
+#[tokio::test]
+async fn an_issuer_whose_certificate_nobody_vouches_for_is_a_503() {
+    let impostor = WebsocketServer::new(secured(Authority::new().server()));
+    let url = format!("https://localhost:{}/keys", started(&impostor).await.port());
+    let (server, addr) = server(users().jwks(Jwks::new(&url).unwrap())).await;
+    let mut events = server.events();
+    assert_eq!(status(addr, &SigningKey::ec("1").sign(&claims())).await, 503);
+    let why = next(&mut events, |event| match event {
+        Event::Error(event) => Some(chain(&event.error)),
+        _ => None,
+    });
+    let why = why.await;
+    assert!(why.contains("certificate"), "{why}");
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", chain(cause)))
 }
 
 async fn connecting(events: &mut Events<Event<User<i64>>>, clients: usize) {
