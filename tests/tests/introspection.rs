@@ -18,7 +18,7 @@ use websockets_simple_server::{
 use websockets_simple_tests::{
     issuer::{Answer, Issuer, now},
     next,
-    raw::RawPeer,
+    raw::{RawPeer, status},
     started, within,
 };
 
@@ -43,13 +43,6 @@ async fn server(users: IntrospectedUsers<i64>) -> (WebsocketServerAuth<i64>, Soc
     let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
     let addr = started(&server).await;
     (server, addr)
-}
-
-/// The status that a client with this token gets.
-async fn status(addr: SocketAddr, token: &str) -> u16 {
-    let mut peer = RawPeer::connect(addr).await;
-    let head = peer.request("/", &format!("Authorization: Bearer {token}\r\n")).await;
-    head.get(9..12).unwrap_or_else(|| panic!("no answer: {head}")).parse().unwrap()
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use websockets_simple_tests::{
     ended,
     issuer::{Answer, Issuer, SigningKey, base64url, message, now, published},
     next,
-    raw::RawPeer,
+    raw::{RawPeer, status},
     started, within,
 };
 
@@ -49,14 +49,7 @@ async fn server(users: JwtUsers<i64>) -> (WebsocketServerAuth<i64>, SocketAddr) 
     (server, addr)
 }
 
-/// The status that a client with this token gets.
-async fn status(addr: SocketAddr, token: &str) -> u16 {
-    let mut peer = RawPeer::connect(addr).await;
-    let head = peer.request("/", &format!("Authorization: Bearer {token}\r\n")).await;
-    head.get(9..12).unwrap_or_else(|| panic!("no answer to {token}: {head}")).parse().unwrap()
-}
-
-/// The same for a token that fits no header.
+/// The status that a token gets that fits no header.
 async fn status_of_query(addr: SocketAddr, token: &str) -> u16 {
     let encoded = token.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let head = RawPeer::connect(addr).await.request(&format!("/?token={encoded}"), "").await;
