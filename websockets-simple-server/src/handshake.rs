@@ -43,6 +43,8 @@ const HUNG_UP: &str = "the peer hung up before the answer";
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     /// A place for the user, given back when it is dropped.
     type Seat: Send + 'static;
+    /// Where the connection belongs.
+    type Place: Send + 'static;
 
     fn params(&self) -> &ServerParams;
     fn admission(&self) -> &dyn Admission<I>;
@@ -54,12 +56,19 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     fn connecting(&self, attempt: Attempt) -> impl Future<Output = ()> + Send;
     /// Takes a place for the user.
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
+    /// Takes the connection's place and tells the client of it.
+    fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        response: &mut HeaderMap,
+    ) -> Result<Self::Place, Refusal>;
     /// Tells a failure.
     fn failed(&self, stage: ErrorStage, error: EventError) -> impl Future<Output = ()> + Send;
 }
 
 /// A connection that was admitted.
-pub(crate) struct Opened<S, I: Identity, Seat> {
+pub(crate) struct Opened<S, I: Identity, Seat, Place> {
     pub(crate) stream: S,
     /// Bytes that came behind the request.
     pub(crate) leftover: Bytes,
@@ -67,6 +76,8 @@ pub(crate) struct Opened<S, I: Identity, Seat> {
     pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) seat: Option<Seat>,
+    /// Only for those who are authorized.
+    pub(crate) place: Option<Place>,
     /// The peer is not authorized: it is told this and closed.
     pub(crate) farewell: Option<String>,
 }
@@ -81,29 +92,30 @@ pub(crate) enum Ended {
 }
 
 /// What was decided about a request.
-struct Accepted<I: Identity, Seat> {
+struct Accepted<I: Identity, Seat, Place> {
     head: RequestHead,
     subprotocol: Option<Arc<str>>,
     user: Option<Authenticated<I::Id>>,
     seat: Option<Seat>,
+    place: Option<Place>,
     farewell: Option<String>,
     upgrade: OnUpgrade,
 }
 
-type Verdict<I, Seat> = Arc<Mutex<Option<Result<Accepted<I, Seat>, Ended>>>>;
+type Verdict<I, Seat, Place> = Arc<Mutex<Option<Result<Accepted<I, Seat, Place>, Ended>>>>;
 
 /// Shakes hands over `stream`. The caller sets the deadline.
 pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
     peer: &Peer,
-) -> Result<Opened<S, I, F::Seat>, Ended>
+) -> Result<Opened<S, I, F::Seat, F::Place>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
     F: Front<I>,
 {
-    let verdict: Verdict<I, F::Seat> = Arc::default();
+    let verdict: Verdict<I, F::Seat, F::Place> = Arc::default();
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
@@ -140,15 +152,15 @@ where
     let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
     let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
     let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
-    let Accepted { head, subprotocol, user, seat, farewell, .. } = accepted;
-    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, farewell })
+    let Accepted { head, subprotocol, user, seat, place, farewell, .. } = accepted;
+    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, place, farewell })
 }
 
 /// Decides on a request and words the answer.
 async fn answer<I: Identity, F: Front<I>>(
     request: Request<Incoming>,
     front: &F,
-    verdict: &Verdict<I, F::Seat>,
+    verdict: &Verdict<I, F::Seat, F::Place>,
     peer: &Peer,
 ) -> Response<Full<Bytes>> {
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
@@ -182,7 +194,7 @@ async fn judge<I: Identity, F: Front<I>>(
     body: Incoming,
     front: &F,
     peer: &Peer,
-) -> Result<(Accepted<I, F::Seat>, Response<Full<Bytes>>), Refusal> {
+) -> Result<(Accepted<I, F::Seat, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
@@ -221,6 +233,10 @@ async fn judge<I: Identity, F: Front<I>>(
     };
     overloaded()?;
     let seat = front.seat(user.as_ref().map(Authenticated::id))?;
+    let place = match farewell {
+        None => Some(front.place(&question, user.as_ref(), response.headers_mut())?),
+        Some(_) => None,
+    };
     if let Some(chosen) = &subprotocol
         && let Ok(chosen) = HeaderValue::from_str(chosen)
     {
@@ -230,7 +246,7 @@ async fn judge<I: Identity, F: Front<I>>(
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
     let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
-    Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))
+    Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, upgrade }, response))
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.

@@ -36,11 +36,13 @@
 mod accept;
 mod admission;
 mod audience;
+mod broadcast_level;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
 #[cfg(any(feature = "introspection", feature = "jwt"))]
 mod claims;
+mod client_id;
 mod connection;
 mod credentials;
 mod current_user;
@@ -61,6 +63,7 @@ mod loan;
 mod memory_users;
 mod params;
 mod peer;
+mod placement;
 mod refusal;
 mod registry;
 mod revocation;
@@ -77,10 +80,12 @@ mod user_service;
 pub use admission::{Anonymous, Identity, User};
 pub use async_trait::async_trait;
 pub use audience::Audience;
+pub use broadcast_level::{BroadcastError, BroadcastLevel};
 #[cfg(feature = "cache")]
 pub use cached::Cached;
 pub use chain::Chain;
-pub use connection::{Connection, ConnectionId};
+pub use client_id::{ClientId, IdSigning, InvalidClientId, InvalidSignature};
+pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
@@ -96,6 +101,7 @@ pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use placement::Placement;
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;

@@ -4,7 +4,11 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, HandshakeRequest, Limits};
+use crate::{
+    Endpoint, HandshakeRequest, IdSigning, Limits, broadcast_level::Levels, placement::PlaceHeaders,
+};
+
+mod addressing;
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -40,6 +44,9 @@ pub struct ServerParams {
     pub(crate) retry_after: Duration,
     pub(crate) expiry_notice: Duration,
     pub(crate) expiry_grace: Duration,
+    pub(crate) levels: Levels,
+    pub(crate) id_signing: Option<IdSigning>,
+    pub(crate) place_headers: Option<PlaceHeaders>,
 }
 
 /// A choice of the application's own.
@@ -131,6 +138,9 @@ impl ServerParams {
             retry_after: Duration::from_secs(5),
             expiry_notice: Duration::from_secs(60),
             expiry_grace: Duration::from_secs(30),
+            levels: Levels::default(),
+            id_signing: None,
+            place_headers: None,
         }
     }
 

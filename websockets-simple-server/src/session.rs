@@ -35,6 +35,7 @@ use crate::{
     handshake::{self, Ended, Opened},
     limits::{Full, SlotPermit},
     peer::Peer,
+    placement::Placed,
     registry::{Places, Seat},
     shared::{InSession, Shared},
 };
@@ -116,7 +117,7 @@ async fn begin<I: Identity>(
     Some(converse(shared, opened, transport, peer, began, stop, slot))
 }
 
-type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
+type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
 
 /// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
 async fn open<I: Identity>(
@@ -191,9 +192,13 @@ where
 {
     match handshake::handshake(stream, Arc::clone(front), &peer).await {
         Ok(opened) => {
-            let Opened { stream, leftover, head, subprotocol, user, seat, farewell } = opened;
+            let Opened { stream, leftover, head, subprotocol, user, seat, place, farewell } = opened;
             let stream = transport(stream);
-            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream, peer))
+            Some((
+                Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell },
+                stream,
+                peer,
+            ))
         }
         Err(Ended::Refused(attempt, why)) => {
             tracing::debug!(peer = %front.peer_addr, %why, "refused");
@@ -207,20 +212,24 @@ where
 /// From the 101 to the end.
 fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
-    opened: Opened<(), I, Seat<I>>,
+    opened: Opened<(), I, Seat<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
     began: Instant,
     stop: CancellationToken,
     slot: Option<SlotPermit>,
 ) -> Boxed<()> {
-    let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
+    let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
+    let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
     let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
         shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer.addr, peer.endpoint))
     });
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
-        id: shared.next_id(),
+        id,
+        serial: shared.next_serial(),
+        channel,
+        groups: Mutex::new(groups),
         shared: Arc::clone(&shared),
         head,
         subprotocol,
@@ -252,6 +261,7 @@ fn converse<I: Identity>(
         let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let registered = shared.registry.register(&connection);
+    drop(reserved);
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");

@@ -5,14 +5,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
     Attempt, ConnectionEvent, ConnectionEventKind, ErrorEvent, ErrorStage, EventError, Moment,
 };
 
 use crate::{
-    Event, Identity, ServerParams, admission::Admission, handshake::Front, limits::Full, refusal::Refusal,
-    registry::Seat, shared::Shared,
+    Authenticated, Event, HandshakeRequest, Identity, ServerParams, admission::Admission, handshake::Front,
+    limits::Full, placement::Placed, refusal::Refusal, registry::Seat, shared::Shared,
 };
 
 /// The server as one handshake sees it.
@@ -27,6 +28,7 @@ pub(super) struct Desk<I: Identity> {
 
 impl<I: Identity> Front<I> for Desk<I> {
     type Seat = Seat<I>;
+    type Place = Placed<I>;
 
     fn params(&self) -> &ServerParams {
         &self.shared.params
@@ -60,6 +62,28 @@ impl<I: Identity> Front<I> for Desk<I> {
             Some(seat) => Ok(Some(seat)),
             None => Err(Refusal::too_many_of_user(&self.shared.params)),
         }
+    }
+
+    fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        response: &mut HeaderMap,
+    ) -> Result<Placed<I>, Refusal> {
+        let placed = self.shared.place(request, user).ok_or_else(Refusal::id_is_taken)?;
+        let params = &self.shared.params;
+        if let Some(headers) = &params.place_headers {
+            let head = request.head();
+            let id = match &params.id_signing {
+                Some(signing) => {
+                    signing.sign(&placed.id, request.peer_addr().ip(), head.header("user-agent"))
+                }
+                None => placed.id.to_string(),
+            };
+            let channel = placed.channel.as_deref().unwrap_or_else(|| head.channel());
+            headers.tell(response, &id, channel, &placed.groups);
+        }
+        Ok(placed)
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
