@@ -151,7 +151,9 @@ async fn accept<I: Identity>(
             }
         };
         pause = Duration::ZERO;
-        let arrival = match shared.slots.take(peer_addr.ip()) {
+        // Behind a proxy are many, of which none is known yet.
+        let ip = Some(peer_addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
+        let arrival = match shared.slots.take(ip) {
             Ok(slot) => Arrival::Welcome(slot),
             Err(full) => match Arc::clone(&refusers).try_acquire_owned() {
                 Ok(permit) => Arrival::Surplus(full, permit),

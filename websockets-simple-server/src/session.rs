@@ -110,10 +110,11 @@ async fn begin<I: Identity>(
         peer_addr,
         stop: stop.clone(),
         connecting: Mutex::default(),
+        slot: Mutex::new(slot),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
-    Some(converse(shared, opened, transport, peer, began, stop, slot))
+    Some(converse(shared, opened, transport, peer, began, stop, front.take_slot()))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
@@ -183,7 +184,7 @@ async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
 async fn greet<I: Identity, S>(
     front: &Arc<Desk<I>>,
     stream: S,
-    peer: Peer,
+    mut peer: Peer,
     transport: impl FnOnce(S) -> Transport,
 ) -> Option<Arrived<I>>
 where
@@ -191,9 +192,14 @@ where
 {
     match handshake::handshake(stream, Arc::clone(front), &peer).await {
         Ok(opened) => {
-            let Opened { stream, leftover, head, subprotocol, user, seat, farewell } = opened;
+            let Opened { stream, leftover, head, subprotocol, user, seat, farewell, client } = opened;
+            peer.client = client;
             let stream = transport(stream);
-            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream, peer))
+            Some((
+                Opened { stream: (), leftover, head, subprotocol, user, seat, farewell, client },
+                stream,
+                peer,
+            ))
         }
         Err(Ended::Refused(attempt, why)) => {
             tracing::debug!(peer = %front.peer_addr, %why, "refused");
@@ -216,7 +222,8 @@ fn converse<I: Identity>(
 ) -> Boxed<()> {
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
     let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
-        shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer.addr, peer.endpoint))
+        let request = HandshakeRequest::new(&head, peer.addr, peer.endpoint).of_client(peer.client);
+        shared.params.heartbeat_for(&request)
     });
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
@@ -240,7 +247,8 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel());
+        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel())
+            .of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {

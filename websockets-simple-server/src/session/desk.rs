@@ -1,7 +1,7 @@
 //! The server as one handshake sees it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,8 +11,13 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Event, Identity, ServerParams, admission::Admission, handshake::Front, limits::Full, refusal::Refusal,
-    registry::Seat, shared::Shared,
+    Event, Identity, ServerParams,
+    admission::Admission,
+    handshake::Front,
+    limits::{Full, SlotPermit},
+    refusal::Refusal,
+    registry::Seat,
+    shared::Shared,
 };
 
 /// The server as one handshake sees it.
@@ -20,6 +25,8 @@ pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
     pub(super) peer_addr: SocketAddr,
     pub(super) stop: CancellationToken,
+    /// The place of the connection, unless there is none.
+    pub(super) slot: Mutex<Option<SlotPermit>>,
     pub(super) surplus: Option<Full>,
     /// What Connecting was told of, until it is Connected or Refused.
     pub(super) connecting: Mutex<Option<Attempt>>,
@@ -53,6 +60,12 @@ impl<I: Identity> Front<I> for Desk<I> {
         self.tell(Event::Connection(event)).await;
     }
 
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(slot), Some(client)) = (&mut *slot, client) else { return Ok(()) };
+        slot.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
+    }
+
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
         let Some(user) = user else { return Ok(None) };
         let limit = self.shared.params.limits.connections_per_user;
@@ -69,6 +82,11 @@ impl<I: Identity> Front<I> for Desk<I> {
 }
 
 impl<I: Identity> Desk<I> {
+    /// The place of the connection, which it keeps from now on.
+    pub(super) fn take_slot(&self) -> Option<SlotPermit> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(super) async fn tell_refused(&self, attempt: Attempt, why: String) {
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), Moment::now().utc);
         self.tell(Event::Connection(event)).await;
