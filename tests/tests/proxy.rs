@@ -7,13 +7,26 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use websockets_simple_server::{
-    Authenticated, ConnectionEventKind, Credentials, Event, HandshakeRequest, Limits, ServerParams,
-    TrustedProxies, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
 };
-use websockets_simple_tests::{next, opened, raw::RawPeer, started, within};
+use websockets_simple_server::{
+    Authenticated, ConnectionEventKind, Credentials, Endpoint, ErrorStage, Event, HandshakeRequest, Limits,
+    ProxyProtocol, ServerParams, TrustedProxies, UserService, UserServiceError, WebsocketServer,
+    WebsocketServerAuth, async_trait,
+};
+use websockets_simple_tests::{
+    failed, next, opened,
+    raw::{RawPeer, request},
+    started,
+    way::{Tls, Way},
+    within,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -140,4 +153,142 @@ async fn all_clients_of_a_proxy_together_are_no_more_than_the_total() {
     let _second = RawPeer::open(addr, "/", "X-Forwarded-For: 198.51.100.2\r\n").await;
     let (_third, head) = asked(addr, "X-Forwarded-For: 198.51.100.3\r\n").await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+}
+
+/// A header of version 2 of the PROXY protocol, for a client over IPv4.
+fn version_2(client: [u8; 4]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    header.extend(client);
+    header.extend([127, 0, 0, 1, 0x12, 0x67, 0, 80]);
+    header
+}
+
+fn proxied() -> Endpoint {
+    Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).proxy_protocol(ProxyProtocol::Required)
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_tells_who_the_client_is() {
+    let server = WebsocketServer::new(trusting().endpoint(proxied()));
+    let addr = started(&server).await;
+    for (header, more, told) in [
+        (&b"PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"[..], "", "198.51.100.1"),
+        (b"PROXY TCP6 2001:db8::1 ::1 4711 80\r\n", "", "2001:db8::1"),
+        (&version_2([198, 51, 100, 1]), "", "198.51.100.1"),
+        // A header of a client that is no proxy is not believed, whoever brings it.
+        (&version_2([198, 51, 100, 1]), "X-Forwarded-For: 203.0.113.9\r\n", "198.51.100.1"),
+        (b"PROXY UNKNOWN\r\n", "X-Forwarded-For: 203.0.113.9\r\n", "127.0.0.1"),
+        // That of a proxy behind the proxy is.
+        (&version_2([10, 0, 0, 2]), "X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9"),
+    ] {
+        let mut events = server.events();
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(header).await;
+        let head = peer.request("/", more).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let connection = opened(&mut events).await;
+        assert_eq!((connection.client_addr(), connection.peer_addr().ip()), (Some(ip(told)), addr.ip()));
+    }
+}
+
+#[tokio::test]
+async fn the_header_of_the_proxy_protocol_may_come_byte_by_byte() {
+    let server = WebsocketServer::new(trusting().endpoint(proxied()));
+    let addr = started(&server).await;
+    let mut peer = RawPeer::connect(addr).await;
+    for byte in version_2([198, 51, 100, 1]) {
+        peer.write(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    let head = peer.request("/", "").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_comes_before_tls() {
+    let way = Tls::default();
+    let server = WebsocketServer::new(trusting().endpoint(proxied().tls(way.server_tls())));
+    let addr = started(&server).await;
+    let mut events = server.events();
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(&version_2([198, 51, 100, 1])).await.unwrap();
+    let mut peer = RawPeer::new(way.over(stream).await);
+    let head = peer.request("/", "").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(opened(&mut events).await.client_addr(), Some(ip("198.51.100.1")));
+}
+
+#[tokio::test]
+async fn who_is_no_trusted_proxy_is_hung_up_on_whatever_it_sends() {
+    let server = WebsocketServer::new(ServerParams::local().endpoint(proxied()));
+    let addr = started(&server).await;
+    for header in [&b"PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"[..], b""] {
+        let mut events = server.events();
+        let mut peer = RawPeer::connect(addr).await;
+        let _ = peer.stream.write_all(&[header, request("/", "").as_bytes()].concat()).await;
+        assert_eq!(failed(&mut events).await, ErrorStage::Handshake);
+        assert_eq!(peer.all().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_the_header_is_not_taken_for_http() {
+    let server = WebsocketServer::new(trusting().endpoint(proxied()));
+    let addr = started(&server).await;
+    for wrong in ["", "PROXY TCP4 198.51.100.1 nowhere 4711 80\r\n", "PROXY NONSENSE\r\n"] {
+        let mut events = server.events();
+        let mut peer = RawPeer::connect(addr).await;
+        let _ = peer.stream.write_all(format!("{wrong}{}", request("/", "")).as_bytes()).await;
+        assert_eq!(failed(&mut events).await, ErrorStage::Handshake);
+        assert_eq!(peer.all().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_nobody_asked_for_is_not_believed() {
+    let server = WebsocketServer::new(trusting());
+    let addr = started(&server).await;
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(b"PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n").await;
+    let head = peer.request("/", "").await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_has_until_the_deadline_of_the_handshake() {
+    let limits = Limits::default().handshake(Duration::from_millis(50));
+    let server = WebsocketServer::new(trusting().endpoint(proxied()).limits(limits));
+    let addr = started(&server).await;
+    let mut events = server.events();
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(b"PROXY TCP4 198.51.100.1 ").await;
+    assert_eq!(failed(&mut events).await, ErrorStage::Handshake);
+    assert_eq!(peer.all().await, b"");
+}
+
+#[tokio::test]
+async fn a_client_of_the_proxy_protocol_is_counted_before_its_request_comes() {
+    // Nobody is cut for being slow here.
+    let limits = Limits::default().connections_per_ip(1).handshake(Duration::from_secs(600));
+    let server = WebsocketServer::new(trusting().endpoint(proxied()).limits(limits));
+    let addr = started(&server).await;
+    let begun = |client| async move {
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(&version_2(client)).await;
+        peer
+    };
+    let mut first = begun([198, 51, 100, 1]).await;
+    assert!(first.request("/", "").await.starts_with("HTTP/1.1 101 "));
+    let mut second = begun([198, 51, 100, 1]).await;
+    let head = second.request("/", "").await;
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    let mut other = begun([198, 51, 100, 2]).await;
+    assert!(other.request("/", "").await.starts_with("HTTP/1.1 101 "));
+    // Of those who have no place, some are told so when they ask, and the others hung up on.
+    let mut silent = JoinSet::new();
+    for _ in 0..33 {
+        let mut peer = begun([198, 51, 100, 1]).await;
+        silent.spawn(async move { peer.stream.read_u8().await });
+    }
+    assert!(within(silent.join_next()).await.unwrap().unwrap().is_err());
 }

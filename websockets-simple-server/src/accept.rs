@@ -16,9 +16,6 @@ use crate::{
     shared::{Run, Shared, StopReport},
 };
 
-/// Refusals beyond the limit that are answered at the same time; more are hung up on.
-const REFUSERS: usize = 32;
-
 /// Longest pause after an error of `accept`, such as too many open files.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -127,7 +124,6 @@ async fn accept<I: Identity>(
 ) {
     // Where there is but one address, no connection needs to be asked which one it came to.
     let bound = listener.local_addr().ok().filter(|addr| !addr.ip().is_unspecified());
-    let refusers = Arc::new(tokio::sync::Semaphore::new(REFUSERS));
     let mut pause = Duration::ZERO;
     loop {
         let accepted = tokio::select! {
@@ -155,9 +151,9 @@ async fn accept<I: Identity>(
         let ip = Some(peer_addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
         let arrival = match shared.slots.take(ip) {
             Ok(slot) => Arrival::Welcome(slot),
-            Err(full) => match Arc::clone(&refusers).try_acquire_owned() {
-                Ok(permit) => Arrival::Surplus(full, permit),
-                Err(_) => continue,
+            Err(full) => match shared.slots.surplus(full) {
+                Some(surplus) => Arrival::Surplus(surplus),
+                None => continue,
             },
         };
         let session = session::session(

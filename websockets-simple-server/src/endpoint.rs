@@ -11,6 +11,7 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::ProxyProtocol;
 #[cfg(feature = "rustls")]
 use crate::ServerTls;
 
@@ -22,6 +23,7 @@ const BACKLOG: i32 = 1024;
 pub struct Endpoint {
     addr: SocketAddr,
     all: bool,
+    pub(crate) proxy_protocol: ProxyProtocol,
     #[cfg(feature = "rustls")]
     tls: Option<Arc<ServerTls>>,
 }
@@ -33,6 +35,7 @@ impl Endpoint {
         Self {
             addr,
             all: false,
+            proxy_protocol: ProxyProtocol::Off,
             #[cfg(feature = "rustls")]
             tls: None,
         }
@@ -49,6 +52,25 @@ impl Endpoint {
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// Says whether connections begin with a header of the PROXY protocol. Default: [`ProxyProtocol::Off`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Endpoint, ProxyProtocol, ServerParams, TrustedProxies};
+    ///
+    /// # fn main() -> Result<(), websockets_simple_server::InvalidNetwork> {
+    /// let params = ServerParams::new(8080)
+    ///     .endpoint(Endpoint::all(8080).proxy_protocol(ProxyProtocol::Required))
+    ///     .trusted_proxies(TrustedProxies::new(["10.0.0.1"])?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = proxy_protocol;
         self
     }
 

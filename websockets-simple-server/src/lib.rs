@@ -56,6 +56,7 @@ mod loan;
 mod memory_users;
 mod params;
 mod peer;
+mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
@@ -69,6 +70,27 @@ mod tickets;
 mod tls;
 mod trusted_proxies;
 mod user_service;
+
+/// For the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::proxy_protocol::{self, Next};
+
+    /// Reads what may be a header of the PROXY protocol, giving as many bytes as are asked for and there are.
+    pub fn proxy_protocol(bytes: &[u8]) {
+        let mut held = 0;
+        while let Some(Next::More(more)) = proxy_protocol::next(&bytes[..held]) {
+            assert!(
+                more > 0 && held + more <= proxy_protocol::LONGEST,
+                "it asks for what cannot belong to a header"
+            );
+            held += more;
+            if held > bytes.len() {
+                return;
+            }
+        }
+    }
+}
 
 pub use admission::{Anonymous, Identity, User};
 pub use async_trait::async_trait;
@@ -88,6 +110,7 @@ pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;

@@ -14,6 +14,8 @@ pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
     /// Who is behind it, as far as that is known: the peer itself, until a proxy tells of somebody else.
     pub(crate) client: Option<IpAddr>,
+    /// Whether that is all that is ever known, whatever a request says.
+    pub(crate) hides_client: bool,
     /// The address of ours that it connected to.
     pub(crate) endpoint: SocketAddr,
     /// What it showed in the TLS handshake, verified.
@@ -26,14 +28,23 @@ impl Peer {
         Self {
             addr,
             client: Some(addr.ip().to_canonical()),
+            hides_client: false,
             endpoint,
             #[cfg(feature = "rustls")]
             certificate: None,
         }
     }
 
+    /// Whether it may speak for others.
+    pub(crate) fn is_trusted(&self, proxies: &TrustedProxies) -> bool {
+        proxies.contains(self.addr.ip())
+    }
+
     /// The client whose request this is.
     pub(crate) fn client_of(&self, proxies: &TrustedProxies, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.hides_client {
+            return self.client;
+        }
         self.client.map(|nearest| proxies.client(nearest, headers))
     }
 }

@@ -13,7 +13,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::Instant,
 };
 #[cfg(feature = "rustls")]
@@ -28,12 +27,12 @@ use websockets_simple_core::{
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
-    Connection, Endpoint, HandshakeRequest, Identity, ServerParams,
+    Connection, Endpoint, HandshakeRequest, Identity, ProxyProtocol, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
     expiry::Expiry,
     handshake::{self, Ended, Opened},
-    limits::{Full, SlotPermit},
+    limits::{SlotPermit, Surplus},
     peer::Peer,
     registry::{Places, Seat},
     shared::{InSession, Shared},
@@ -53,8 +52,7 @@ const PARTING: Duration = Duration::from_secs(1);
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
     Welcome(SlotPermit),
-    /// There is none; while this permit can be had the peer is told so.
-    Surplus(Full, OwnedSemaphorePermit),
+    Surplus(Surplus),
 }
 
 /// A future that owns what it works with, so that whoever holds it holds one pointer.
@@ -101,17 +99,12 @@ async fn begin<I: Identity>(
     // Linux hands the listener's setting down to its connections.
     #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
-    let (slot, surplus) = match arrival {
-        Arrival::Welcome(slot) => (Some(slot), None),
-        Arrival::Surplus(full, permit) => (None, Some((full, permit))),
-    };
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
         connecting: Mutex::default(),
-        slot: Mutex::new(slot),
-        surplus: surplus.as_ref().map(|(full, _)| *full),
+        arrival: Mutex::new(Some(arrival)),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
     Some(converse(shared, opened, transport, peer, began, stop, front.take_slot()))
@@ -119,17 +112,20 @@ async fn begin<I: Identity>(
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
 
-/// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
+/// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
 async fn open<I: Identity>(
     front: &Arc<Desk<I>>,
-    stream: TcpStream,
-    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "TLS tells more of the peer"))] mut peer: Peer,
+    mut stream: TcpStream,
+    mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
     let deadline = front.shared.params.limits.handshake;
-    #[cfg(not(feature = "rustls"))]
-    let _ = endpoint;
     let opening = async {
+        if endpoint.proxy_protocol == ProxyProtocol::Required
+            && !Box::pin(front.introduce(&mut stream, &mut peer)).await
+        {
+            return None;
+        }
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
             // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
