@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 
 use crate::{
-    Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
+    Authenticated, Credentials, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
     admission::{Admission, Denied},
     credentials::Asked,
     loan::{self, Loan},
@@ -140,7 +140,7 @@ where
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = || Attempt::new(Some(peer.addr), accepted.head.channel()).of_client(accepted.client);
+    let attempt = || Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
     let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
     let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
     let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
@@ -162,7 +162,7 @@ async fn answer<I: Identity, F: Front<I>>(
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
     let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
-    let attempt = Attempt::new(Some(peer.addr), path).of_client(client);
+    let attempt = Attempt::new(peer.addr, path).of_client(client);
     // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
@@ -210,7 +210,7 @@ async fn judge<I: Identity, F: Front<I>>(
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint).of_client(client);
+    let question = peer.question(&asked.head, client);
     let admitted = tokio::select! {
         biased;
         admitted = front.admission().admit(&credentials, &question, params) => admitted,

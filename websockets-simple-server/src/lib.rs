@@ -52,6 +52,7 @@ mod head;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod limits;
+mod listener;
 mod loan;
 mod memory_users;
 mod params;
@@ -69,6 +70,8 @@ mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
 mod trusted_proxies;
+#[cfg(unix)]
+mod unix_socket;
 mod user_service;
 
 /// For the fuzz targets alone.
@@ -120,6 +123,8 @@ pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};

@@ -114,7 +114,8 @@ impl Limits {
     }
 
     /// Connections of one IP address, handshakes included. Those of a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has.
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has;
+    /// those over a Unix domain socket are not counted, unless one names their client.
     #[must_use]
     pub fn connections_per_ip(mut self, count: usize) -> Self {
         self.connections_per_ip = count;

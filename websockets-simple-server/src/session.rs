@@ -12,7 +12,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::Instant,
 };
 #[cfg(feature = "rustls")]
@@ -27,13 +26,14 @@ use websockets_simple_core::{
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
-    Connection, Endpoint, HandshakeRequest, Identity, ProxyProtocol, ServerParams,
+    Connection, Endpoint, Identity, ProxyProtocol, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
     expiry::Expiry,
     handshake::{self, Ended, Opened},
     limits::{SlotPermit, Surplus},
-    peer::Peer,
+    listener::Socket,
+    peer::{Local, Peer},
     registry::{Places, Seat},
     shared::{InSession, Shared},
 };
@@ -62,12 +62,12 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
 /// connection.
-pub(crate) fn session<I: Identity>(
+pub(crate) fn session<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
@@ -82,23 +82,20 @@ pub(crate) fn session<I: Identity>(
 }
 
 /// From the first byte to the 101.
-async fn begin<I: Identity>(
+async fn begin<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let local_addr = match bound {
+    let local = match bound {
         Some(bound) => bound,
-        None => stream.local_addr().ok()?,
+        None => stream.local().ok()?,
     };
-    // Linux hands the listener's setting down to its connections.
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer_addr,
@@ -106,16 +103,16 @@ async fn begin<I: Identity>(
         connecting: Mutex::default(),
         arrival: Mutex::new(Some(arrival)),
     });
-    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
+    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
     Some(converse(shared, opened, transport, peer, began, stop, front.take_slot()))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
 
 /// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
-async fn open<I: Identity>(
+async fn open<I: Identity, S: Socket>(
     front: &Arc<Desk<I>>,
-    mut stream: TcpStream,
+    mut stream: S,
     mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
@@ -142,7 +139,7 @@ async fn open<I: Identity>(
                 }
             };
         }
-        greet(front, stream, peer, Transport::tcp).await
+        greet(front, stream, peer, S::into_transport).await
     };
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
@@ -159,10 +156,10 @@ async fn open<I: Identity>(
 
 /// What a TLS handshake comes to: a stream and the certificate of the client, or an error and the socket.
 #[cfg(feature = "rustls")]
-type Secured = Result<(TlsStream<TcpStream>, Option<PeerCertificate>), (io::Error, TcpStream)>;
+type Secured<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (io::Error, S)>;
 
 #[cfg(feature = "rustls")]
-async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
+async fn secure<S: Socket>(tls: &ServerTls, stream: S) -> Secured<S> {
     let Some(acceptor) = tls.acceptor() else {
         return Err((io::Error::other("there is no certificate yet"), stream));
     };
@@ -198,7 +195,7 @@ where
             ))
         }
         Err(Ended::Refused(attempt, why)) => {
-            tracing::debug!(peer = %front.peer_addr, %why, "refused");
+            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
             front.tell_refused(attempt, why).await;
             None
         }
@@ -217,10 +214,10 @@ fn converse<I: Identity>(
     slot: Option<SlotPermit>,
 ) -> Boxed<()> {
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
-    let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
-        let request = HandshakeRequest::new(&head, peer.addr, peer.endpoint).of_client(peer.client);
-        shared.params.heartbeat_for(&request)
-    });
+    let heartbeat = user
+        .as_ref()
+        .and_then(crate::Authenticated::heartbeat_override)
+        .unwrap_or_else(|| shared.params.heartbeat_for(&peer.question(&head, peer.client)));
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
         id: shared.next_id(),
@@ -243,8 +240,8 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel())
-            .of_client(connection.client_addr());
+        let attempt =
+            Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {

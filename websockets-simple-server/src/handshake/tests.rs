@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Anonymous, User, UserService, UserServiceError,
+    Anonymous, HandshakeRequest, User, UserService, UserServiceError,
     admission::{Everyone, KnownUsers},
     limits,
+    peer::Local,
 };
 
 mod agreed;
@@ -223,7 +224,7 @@ fn switching(more: &str) -> String {
 type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer = Peer::new(([192, 0, 2, 1], 1234).into(), ([192, 0, 2, 2], 80).into());
+    let peer = Peer::new(Some(([192, 0, 2, 1], 1234).into()), Local::Tcp(([192, 0, 2, 2], 80).into()));
     handshake(stream, Arc::clone(front), &peer).await
 }
 

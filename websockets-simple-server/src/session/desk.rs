@@ -28,7 +28,7 @@ use super::Arrival;
 /// The server as one handshake sees it.
 pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
-    pub(super) peer_addr: SocketAddr,
+    pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
     /// The place of the connection, until it is open.
     pub(super) arrival: Mutex<Option<Arrival>>,
@@ -83,7 +83,7 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let event = ErrorEvent::new(stage, error, Some(self.peer_addr), None, Moment::now().utc);
+        let event = ErrorEvent::new(stage, error, self.peer_addr, None, Moment::now().utc);
         self.tell(Event::Error(event)).await;
     }
 }
