@@ -47,10 +47,13 @@ async fn asked(addr: SocketAddr, headers: &str) -> (RawPeer, String) {
     (peer, head)
 }
 
+/// Client and peer of a request.
+type Origin = (Option<IpAddr>, IpAddr);
+
 /// Knows everybody, and remembers from where they were said to come.
 #[derive(Clone, Default)]
 struct Guests {
-    from: Arc<Mutex<Vec<(Option<IpAddr>, IpAddr)>>>,
+    from: Arc<Mutex<Vec<Origin>>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -432,6 +435,7 @@ async fn the_proxy_protocol_is_spoken_over_a_unix_domain_socket_as_well() {
             assert_eq!(failed(&mut events).await, ErrorStage::Handshake);
             assert_eq!(peer.all().await, b"");
         }
+        drop(peer);
         server.stop().await;
     }
 }
