@@ -39,6 +39,8 @@ mod audience;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
+#[cfg(any(feature = "introspection", feature = "jwt"))]
+mod claims;
 mod connection;
 mod credentials;
 mod current_user;
@@ -46,9 +48,13 @@ mod endpoint;
 mod error;
 mod event;
 mod expiry;
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+mod fetch;
 mod forwarded;
 mod handshake;
 mod head;
+#[cfg(feature = "introspection")]
+mod introspection;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod limits;
@@ -105,9 +111,13 @@ pub use connection::{Connection, ConnectionId};
 pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+pub use fetch::IssuerUrlError;
 pub use head::RequestHead;
+#[cfg(feature = "introspection")]
+pub use introspection::{ClientAuthentication, IntrospectedUsers};
 #[cfg(feature = "jwks")]
-pub use jwt::{Jwks, JwksError};
+pub use jwt::Jwks;
 #[cfg(feature = "jwt")]
 pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
