@@ -288,8 +288,8 @@ async fn clients_are_told_their_place_in_headers_and_ids_are_signed() {
         assert_eq!(header("X-PODE-SIGNAL-GROUP").len(), connection.groups().len());
         let signed = header("X-PODE-SIGNAL-CLIENT-ID")[0].to_owned();
         assert_eq!(signed, connection.signed_id());
-        assert_eq!(signing.verify(&signed, addr.ip(), Some("test")).as_ref(), Ok(connection.id()));
-        assert!(signing.verify(&signed, addr.ip(), Some("other")).is_err());
+        assert_eq!(signing.verify(&signed, Some(addr.ip()), Some("test")).as_ref(), Ok(connection.id()));
+        assert!(signing.verify(&signed, Some(addr.ip()), Some("other")).is_err());
         assert!(!format!("{connection:?}").contains("s:"), "applications see it unsigned");
     }
 }

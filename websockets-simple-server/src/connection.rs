@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -58,7 +59,7 @@ impl<I: Identity> Connection<I> {
     #[must_use]
     pub fn signed_id(&self) -> String {
         match &self.0.shared.params.id_signing {
-            Some(signing) => signing.sign(self.id(), self.peer_addr().ip(), self.header("user-agent")),
+            Some(signing) => signing.sign(self.id(), self.client_addr(), self.header("user-agent")),
             None => self.id().to_string(),
         }
     }
@@ -116,15 +117,30 @@ impl<I: Identity> Connection<I> {
         self.0.subprotocol.as_deref()
     }
 
-    /// The address of ours that the peer connected to.
+    /// The address of ours that the peer connected to. `None` over a Unix domain socket.
     #[must_use]
-    pub fn endpoint(&self) -> SocketAddr {
-        self.0.peer.endpoint
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.0.peer.endpoint.tcp()
     }
 
-    /// The address of the peer.
+    /// The Unix domain socket of ours that the peer connected to.
     #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn unix_endpoint(&self) -> Option<&Path> {
+        self.0.peer.endpoint.unix()
+    }
+
+    /// The address of the client: that of the peer, or what a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    /// `None` over a Unix domain socket, unless a proxy names the client there.
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        self.0.peer.client
+    }
+
+    /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
+    /// domain socket.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer.addr
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -54,6 +55,8 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     fn stopping(&self) -> impl Future<Output = ()> + Send;
     /// Tells Connecting; waits for room for it.
     fn connecting(&self, attempt: Attempt) -> impl Future<Output = ()> + Send;
+    /// Counts the connection for this client, the real one where the peer is a proxy.
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal>;
     /// Takes a place for the user.
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
     /// Takes the connection's place and tells the client of it.
@@ -80,6 +83,7 @@ pub(crate) struct Opened<S, I: Identity, Seat, Place> {
     pub(crate) place: Option<Place>,
     /// The peer is not authorized: it is told this and closed.
     pub(crate) farewell: Option<String>,
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// A handshake that came to nothing.
@@ -99,6 +103,7 @@ struct Accepted<I: Identity, Seat, Place> {
     seat: Option<Seat>,
     place: Option<Place>,
     farewell: Option<String>,
+    client: Option<IpAddr>,
     upgrade: OnUpgrade,
 }
 
@@ -147,13 +152,13 @@ where
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = || Attempt::new(Some(peer.addr), accepted.head.channel());
+    let attempt = || Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
     let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
     let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
     let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
     let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
-    let Accepted { head, subprotocol, user, seat, place, farewell, .. } = accepted;
-    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, place, farewell })
+    let Accepted { head, subprotocol, user, seat, place, farewell, client, .. } = accepted;
+    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, place, farewell, client })
 }
 
 /// Decides on a request and words the answer.
@@ -168,12 +173,13 @@ async fn answer<I: Identity, F: Front<I>>(
     let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
-    let attempt = Attempt::new(Some(peer.addr), path);
+    let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
+    let attempt = Attempt::new(peer.addr, path).of_client(client);
     // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, body, front, peer).await,
+        Ok(asked) => judge(parts, asked, body, front, peer, client).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
@@ -194,10 +200,12 @@ async fn judge<I: Identity, F: Front<I>>(
     body: Incoming,
     front: &F,
     peer: &Peer,
+    client: Option<IpAddr>,
 ) -> Result<(Accepted<I, F::Seat, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
+    front.count(client)?;
     let mut response = switching_protocols(&parts)?;
     let headers = &parts.headers;
     if headers.get_all(HOST).iter().count() != 1 {
@@ -214,7 +222,7 @@ async fn judge<I: Identity, F: Front<I>>(
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint);
+    let question = peer.question(&asked.head, client);
     let admitted = tokio::select! {
         biased;
         admitted = front.admission().admit(&credentials, &question, params) => admitted,
@@ -246,7 +254,7 @@ async fn judge<I: Identity, F: Front<I>>(
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
     let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
-    Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, upgrade }, response))
+    Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, client, upgrade }, response))
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.

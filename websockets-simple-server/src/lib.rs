@@ -52,6 +52,7 @@ mod event;
 mod expiry;
 #[cfg(any(feature = "introspection", feature = "jwks"))]
 mod fetch;
+mod forwarded;
 mod handshake;
 mod head;
 #[cfg(feature = "introspection")]
@@ -59,11 +60,13 @@ mod introspection;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod limits;
+mod listener;
 mod loan;
 mod memory_users;
 mod params;
 mod peer;
 mod placement;
+mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
@@ -75,7 +78,31 @@ mod sql_users;
 mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
+mod trusted_proxies;
+#[cfg(unix)]
+mod unix_socket;
 mod user_service;
+
+/// For the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::proxy_protocol::{self, Next};
+
+    /// Reads what may be a header of the PROXY protocol, giving as many bytes as are asked for and there are.
+    pub fn proxy_protocol(bytes: &[u8]) {
+        let mut held = 0;
+        while let Some(Next::More(more)) = proxy_protocol::next(&bytes[..held]) {
+            assert!(
+                more > 0 && held + more <= proxy_protocol::LONGEST,
+                "it asks for what cannot belong to a header"
+            );
+            held += more;
+            if held > bytes.len() {
+                return;
+            }
+        }
+    }
+}
 
 pub use admission::{Anonymous, Identity, User};
 pub use async_trait::async_trait;
@@ -102,6 +129,7 @@ pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use placement::Placement;
+pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
@@ -110,6 +138,9 @@ pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
+pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};

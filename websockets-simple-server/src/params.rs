@@ -5,7 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
 use crate::{
-    Endpoint, HandshakeRequest, IdSigning, Limits, broadcast_level::Levels, placement::PlaceHeaders,
+    Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
+    placement::PlaceHeaders,
 };
 
 mod addressing;
@@ -37,6 +38,7 @@ pub struct ServerParams {
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
     pub(crate) close_timeout: Duration,
@@ -131,6 +133,7 @@ impl ServerParams {
             overflow: OverflowPolicy::default(),
             compatibility: Compatibility::default(),
             origins: None,
+            trusted_proxies: TrustedProxies::default(),
             token_placements: TokenPlacements::default(),
             ask_without_credentials: false,
             close_timeout: Duration::from_secs(5),
@@ -248,6 +251,13 @@ impl ServerParams {
     #[must_use]
     pub fn origins(mut self, allowed: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Some(allowed.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The proxies that are believed when they tell the address of a client. Default: none.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
         self
     }
 

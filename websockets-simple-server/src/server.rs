@@ -309,13 +309,14 @@ impl<I: Identity> Server<I> {
         self.shared.run().is_some_and(|run| !run.stop.is_cancelled())
     }
 
-    /// The address of the first endpoint, while the server runs.
+    /// The address of the first endpoint that has one, while the server runs.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addrs().first().copied()
     }
 
-    /// The addresses of all endpoints, while the server runs.
+    /// The addresses of all endpoints, while the server runs. Unix domain sockets are not among them: they are where
+    /// the parameters say.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.shared.run().map(|run| run.addrs).unwrap_or_default()

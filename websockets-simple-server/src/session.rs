@@ -12,8 +12,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::Instant,
 };
 #[cfg(feature = "rustls")]
@@ -28,13 +26,14 @@ use websockets_simple_core::{
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
-    Connection, Endpoint, HandshakeRequest, Identity, ServerParams,
+    Connection, Endpoint, Identity, ProxyProtocol, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
     expiry::Expiry,
     handshake::{self, Ended, Opened},
-    limits::{Full, SlotPermit},
-    peer::Peer,
+    limits::{SlotPermit, Surplus},
+    listener::Socket,
+    peer::{Local, Peer},
     placement::Placed,
     registry::{Places, Seat},
     shared::{InSession, Shared},
@@ -54,8 +53,7 @@ const PARTING: Duration = Duration::from_secs(1);
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
     Welcome(SlotPermit),
-    /// There is none; while this permit can be had the peer is told so.
-    Surplus(Full, OwnedSemaphorePermit),
+    Surplus(Surplus),
 }
 
 /// A future that owns what it works with, so that whoever holds it holds one pointer.
@@ -65,12 +63,12 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
 /// connection.
-pub(crate) fn session<I: Identity>(
+pub(crate) fn session<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
@@ -85,51 +83,47 @@ pub(crate) fn session<I: Identity>(
 }
 
 /// From the first byte to the 101.
-async fn begin<I: Identity>(
+async fn begin<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let local_addr = match bound {
+    let local = match bound {
         Some(bound) => bound,
-        None => stream.local_addr().ok()?,
-    };
-    // Linux hands the listener's setting down to its connections.
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
-    let (slot, surplus) = match arrival {
-        Arrival::Welcome(slot) => (Some(slot), None),
-        Arrival::Surplus(full, permit) => (None, Some((full, permit))),
+        None => stream.local().ok()?,
     };
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
         connecting: Mutex::default(),
-        surplus: surplus.as_ref().map(|(full, _)| *full),
+        arrival: Mutex::new(Some(arrival)),
     });
-    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
-    Some(converse(shared, opened, transport, peer, began, stop, slot))
+    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
+    Some(converse(shared, opened, transport, peer, began, stop, front.take_slot()))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
 
-/// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
-async fn open<I: Identity>(
+/// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
+async fn open<I: Identity, S: Socket>(
     front: &Arc<Desk<I>>,
-    stream: TcpStream,
-    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "TLS tells more of the peer"))] mut peer: Peer,
+    mut stream: S,
+    mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
     let deadline = front.shared.params.limits.handshake;
-    #[cfg(not(feature = "rustls"))]
-    let _ = endpoint;
     let opening = async {
+        if endpoint.proxy_protocol == ProxyProtocol::Required
+            && !Box::pin(front.introduce(&mut stream, &mut peer)).await
+        {
+            return None;
+        }
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
             // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
@@ -146,7 +140,7 @@ async fn open<I: Identity>(
                 }
             };
         }
-        greet(front, stream, peer, Transport::tcp).await
+        greet(front, stream, peer, S::into_transport).await
     };
     let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
     let opened = tokio::select! {
@@ -163,10 +157,10 @@ async fn open<I: Identity>(
 
 /// What a TLS handshake comes to: a stream and the certificate of the client, or an error and the socket.
 #[cfg(feature = "rustls")]
-type Secured = Result<(TlsStream<TcpStream>, Option<PeerCertificate>), (io::Error, TcpStream)>;
+type Secured<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (io::Error, S)>;
 
 #[cfg(feature = "rustls")]
-async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
+async fn secure<S: Socket>(tls: &ServerTls, stream: S) -> Secured<S> {
     let Some(acceptor) = tls.acceptor() else {
         return Err((io::Error::other("there is no certificate yet"), stream));
     };
@@ -184,7 +178,7 @@ async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
 async fn greet<I: Identity, S>(
     front: &Arc<Desk<I>>,
     stream: S,
-    peer: Peer,
+    mut peer: Peer,
     transport: impl FnOnce(S) -> Transport,
 ) -> Option<Arrived<I>>
 where
@@ -192,16 +186,17 @@ where
 {
     match handshake::handshake(stream, Arc::clone(front), &peer).await {
         Ok(opened) => {
-            let Opened { stream, leftover, head, subprotocol, user, seat, place, farewell } = opened;
+            let Opened { stream, leftover, head, subprotocol, user, seat, place, farewell, client } = opened;
+            peer.client = client;
             let stream = transport(stream);
             Some((
-                Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell },
+                Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell, client },
                 stream,
                 peer,
             ))
         }
         Err(Ended::Refused(attempt, why)) => {
-            tracing::debug!(peer = %front.peer_addr, %why, "refused");
+            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
             front.tell_refused(attempt, why).await;
             None
         }
@@ -221,9 +216,10 @@ fn converse<I: Identity>(
 ) -> Boxed<()> {
     let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
     let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
-    let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
-        shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer.addr, peer.endpoint))
-    });
+    let heartbeat = user
+        .as_ref()
+        .and_then(crate::Authenticated::heartbeat_override)
+        .unwrap_or_else(|| shared.params.heartbeat_for(&peer.question(&head, peer.client)));
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
         id,
@@ -249,7 +245,8 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel());
+        let attempt =
+            Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {

@@ -57,8 +57,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) life: Mutex<Life>,
-    /// Ports that endpoints with port 0 were given.
-    bound: Mutex<Vec<SocketAddr>>,
+    /// Addresses that endpoints have, with the ports that those with port 0 were given.
+    bound: Mutex<Vec<Option<SocketAddr>>>,
 }
 
 /// Counts that a stop waits for and reports.
@@ -143,7 +143,7 @@ impl<I: Identity> Shared<I> {
         *self.life() = Life::Stopped;
     }
 
-    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<Option<SocketAddr>>> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

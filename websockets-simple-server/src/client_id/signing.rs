@@ -57,7 +57,7 @@ impl IdSigning {
         self
     }
 
-    /// Whether the address of the client and its `User-Agent` are part of the secret, so that an id is of no use to
+    /// Whether the address of the client, the real one behind a trusted proxy, and its `User-Agent` are part of the secret, so that an id is of no use to
     /// anybody else. Off by default: clients that change their address lose their id.
     #[must_use]
     pub fn strict(mut self, is_strict: bool) -> Self {
@@ -67,7 +67,7 @@ impl IdSigning {
 
     /// The id with its signature.
     #[must_use]
-    pub fn sign(&self, id: &ClientId, client: IpAddr, user_agent: Option<&str>) -> String {
+    pub fn sign(&self, id: &ClientId, client: Option<IpAddr>, user_agent: Option<&str>) -> String {
         let id = id.to_string();
         let signature = self.mac(&self.secret, &id, client, user_agent).finalize().into_bytes();
         format!("s:{id}.{}", BASE64_STANDARD.encode(signature))
@@ -81,7 +81,7 @@ impl IdSigning {
     pub fn verify(
         &self,
         signed: &str,
-        client: IpAddr,
+        client: Option<IpAddr>,
         user_agent: Option<&str>,
     ) -> Result<ClientId, InvalidSignature> {
         let (id, signature) =
@@ -99,12 +99,13 @@ impl IdSigning {
         &self,
         secret: &SecretSlice<u8>,
         id: &str,
-        client: IpAddr,
+        client: Option<IpAddr>,
         user_agent: Option<&str>,
     ) -> Hmac<Sha256> {
         let mut key = secret.expose_secret().to_vec();
         if self.is_strict {
-            let (agent, client) = (user_agent.unwrap_or_default(), client.to_canonical());
+            let agent = user_agent.unwrap_or_default();
+            let client = client.map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
             key.extend_from_slice(format!(";{agent};{client}").as_bytes());
         }
         // RFC 2104 section 2: a key of any length.
@@ -131,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
     fn id() -> ClientId {
         ClientId::new("5d12f974-7b1a-4524-ab93-6afbf42c4ffa").unwrap()
@@ -164,10 +165,11 @@ mod tests {
         let signing = IdSigning::new("super-secret").strict(true);
         let signed = signing.sign(&id(), HERE, Some("Mozilla/5.0"));
         assert_eq!(signing.verify(&signed, HERE, Some("Mozilla/5.0")), Ok(id()));
-        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let mapped = "::ffff:127.0.0.1".parse().ok();
         assert_eq!(signing.verify(&signed, mapped, Some("Mozilla/5.0")), Ok(id()));
-        let elsewhere = "127.0.0.2".parse().unwrap();
-        assert_eq!(signing.verify(&signed, elsewhere, Some("Mozilla/5.0")), Err(InvalidSignature));
+        for elsewhere in ["127.0.0.2".parse().ok(), None] {
+            assert_eq!(signing.verify(&signed, elsewhere, Some("Mozilla/5.0")), Err(InvalidSignature));
+        }
         for agent in [None, Some("curl"), Some("")] {
             assert_eq!(signing.verify(&signed, HERE, agent), Err(InvalidSignature));
         }

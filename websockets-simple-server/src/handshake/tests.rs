@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Anonymous, User, UserService, UserServiceError,
+    Anonymous, HandshakeRequest, User, UserService, UserServiceError,
     admission::{Everyone, KnownUsers},
     limits,
+    peer::Local,
 };
 
 mod agreed;
@@ -86,6 +87,11 @@ impl<I: Identity> Front<I> for FakeFront<I> {
 
     async fn connecting(&self, attempt: Attempt) {
         note(&self.diary, format!("connecting {}", attempt.path));
+    }
+
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        assert!(client.is_some(), "over TCP it is known");
+        Ok(())
     }
 
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Arc<()>>, Refusal> {
@@ -238,7 +244,7 @@ fn switching(more: &str) -> String {
 type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>, ()>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer = Peer::new(([192, 0, 2, 1], 1234).into(), ([192, 0, 2, 2], 80).into());
+    let peer = Peer::new(Some(([192, 0, 2, 1], 1234).into()), Local::Tcp(([192, 0, 2, 2], 80).into()));
     handshake(stream, Arc::clone(front), &peer).await
 }
 
