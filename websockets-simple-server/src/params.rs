@@ -6,7 +6,7 @@ use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPo
 
 use crate::{
     Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
-    placement::PlaceHeaders,
+    placement::PlaceHeaders, signals::Defaults,
 };
 
 mod addressing;
@@ -47,6 +47,7 @@ pub struct ServerParams {
     pub(crate) expiry_notice: Duration,
     pub(crate) expiry_grace: Duration,
     pub(crate) levels: Levels,
+    pub(crate) signals: Defaults,
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) place_headers: Option<PlaceHeaders>,
 }
@@ -142,6 +143,7 @@ impl ServerParams {
             expiry_notice: Duration::from_secs(60),
             expiry_grace: Duration::from_secs(30),
             levels: Levels::default(),
+            signals: Defaults::default(),
             id_signing: None,
             place_headers: None,
         }

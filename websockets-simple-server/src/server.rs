@@ -20,6 +20,8 @@ use crate::{
     shared::{Life, Shared, StopReport, WaitingInside},
 };
 
+mod signals;
+
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
 ///
 /// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
