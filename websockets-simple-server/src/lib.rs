@@ -68,6 +68,7 @@ mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
 mod trusted_proxies;
+mod upgrade;
 mod user_service;
 
 pub use admission::{Anonymous, Identity, User};
@@ -97,6 +98,7 @@ pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+pub use upgrade::Upgrade;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};

@@ -1,6 +1,6 @@
 //! Where a connection comes from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
 #[cfg(feature = "rustls")]
@@ -21,6 +21,9 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<PeerCertificate>,
 }
 
+/// Stands for an address that nobody told.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 impl Peer {
     pub(crate) fn new(addr: SocketAddr, endpoint: SocketAddr) -> Self {
         Self {
@@ -30,6 +33,17 @@ impl Peer {
             #[cfg(feature = "rustls")]
             certificate: None,
         }
+    }
+
+    /// What somebody else's HTTP server tells of it.
+    pub(crate) fn told(addr: Option<SocketAddr>, endpoint: Option<SocketAddr>) -> Self {
+        let known = Self::new(addr.unwrap_or(UNKNOWN), endpoint.unwrap_or(UNKNOWN));
+        Self { client: known.client.filter(|_| addr.is_some()), ..known }
+    }
+
+    /// Where it is, if that is known.
+    pub(crate) fn known_addr(&self) -> Option<SocketAddr> {
+        (self.addr != UNKNOWN).then_some(self.addr)
     }
 
     /// The client whose request this is.

@@ -23,7 +23,8 @@ use crate::{
 /// The server as one handshake sees it.
 pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
-    pub(super) peer_addr: SocketAddr,
+    /// As far as it is known.
+    pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
     /// The place of the connection, unless there is none.
     pub(super) slot: Mutex<Option<SlotPermit>>,
@@ -76,7 +77,7 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let event = ErrorEvent::new(stage, error, Some(self.peer_addr), None, Moment::now().utc);
+        let event = ErrorEvent::new(stage, error, self.peer_addr, None, Moment::now().utc);
         self.tell(Event::Error(event)).await;
     }
 }
@@ -96,9 +97,14 @@ impl<I: Identity> Desk<I> {
     pub(super) async fn ran_out_of_time(&self) {
         const WHY: &str = "the handshake took too long";
         self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
+        self.give_up(WHY).await;
+    }
+
+    /// The end of what Connecting began.
+    pub(super) async fn give_up(&self, why: &str) {
         let begun = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(attempt) = begun {
-            self.tell_refused(attempt, WHY.to_owned()).await;
+            self.tell_refused(attempt, why.to_owned()).await;
         }
     }
 
