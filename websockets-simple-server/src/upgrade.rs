@@ -23,6 +23,9 @@ use crate::{
 /// 101 and handed over its stream, for which it has as long as the handshake may take. A server that does not run
 /// answers 503.
 ///
+/// Whatever may refuse the request has to do so before this is awaited: a 101 that is replaced by another response has
+/// admitted the client all the same, and only the HTTP server keeps it from its connection.
+///
 /// The path of the request is its channel, unless [`channel`](Self::channel) says otherwise, and never a token: it was
 /// for the application's router.
 ///
