@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,7 +19,7 @@ use http::{
     },
     request::Parts,
 };
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -34,6 +35,7 @@ use crate::{
     Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
     admission::{Admission, Denied},
     credentials::Asked,
+    deadline::{Deadline, Waiting},
     loan::{self, Loan},
     peer::Peer,
     refusal::Refusal,
@@ -144,35 +146,58 @@ pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
     peer: &Peer,
+    deadline: &Arc<Deadline>,
 ) -> Result<Opened<S, I, F::Seat>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
     F: Front<I>,
 {
+    let fallback = front.params().fallback.as_ref();
     let verdict: Verdict<I, F::Seat> = Arc::default();
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
         async move {
+            if let Some(fallback) = fallback {
+                if !asks_for_websocket(request.headers()) {
+                    let response = fallback.answer(request, &*front, peer, deadline).await;
+                    return Ok::<_, Infallible>(response.map(Either::Right));
+                }
+                // It may come after others, which had their time.
+                deadline.handshaking();
+            }
             // The body, empty as it should be, stays until the answer: hyper looks whether anybody wants it.
             let (parts, _body) = request.into_parts();
             let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
             let response = answer(parts, &*front, peer, Terms::default(), decide).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
+            Ok(response.unwrap_or_else(Refusal::into_response).map(Either::Left))
         }
     });
     let limits = &front.params().limits;
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         // The caller's deadline is the only one: two would tell the same failure twice.
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
-        .auto_date_header(false)
+        .auto_date_header(fallback.is_some())
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut served = None;
+    if fallback.is_some() {
+        tokio::select! {
+            biased;
+            done = &mut connection => served = Some(done),
+            // A connection without a request ends at once, another one with its answer.
+            () = front.stopping() => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    let served = match served {
+        Some(served) => served,
+        None => connection.await,
+    };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {
         Some(Ok(accepted)) => accepted,
@@ -181,7 +206,9 @@ where
             return Err(ended);
         }
         None => {
-            if let Err(error) = served {
+            if let Err(error) = served
+                && deadline.waiting() != Waiting::Request
+            {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
             Box::pin(lender.linger()).await;
@@ -300,7 +327,7 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     if parts.method != Method::GET {
         return Err(Refusal::wrong_method());
     }
-    if !names(&parts.headers, CONNECTION, "upgrade") || !names(&parts.headers, UPGRADE, "websocket") {
+    if !asks_for_websocket(&parts.headers) {
         return Err(Refusal::no_upgrade());
     }
     if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -320,6 +347,10 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket")
 }
 
 /// Whether a list of tokens, which may be spread over several lines (RFC 9110 section 5.3), has this one.

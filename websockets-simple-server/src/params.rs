@@ -2,9 +2,12 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, HandshakeRequest, Limits, TrustedProxies};
+use crate::{Endpoint, HandshakeRequest, Limits, TrustedProxies, fallback::Fallback};
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -34,6 +37,7 @@ pub struct ServerParams {
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
@@ -131,6 +135,7 @@ impl ServerParams {
             unauthorized_delivery: UnauthorizedDelivery::default(),
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
+            fallback: None,
             heartbeat_is_default: true,
             heartbeat_of: None,
             limits: Limits::default(),
@@ -214,6 +219,38 @@ impl ServerParams {
         choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
     ) -> Self {
         self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
+        self
+    }
+
+    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
+    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
+    ///
+    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
+    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`]), and each answer
+    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
+    /// [`SocketAddr`] among the extensions of the request. A panic is answered with 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use websockets_simple_server::ServerParams;
+    ///
+    /// let params = ServerParams::new(8080).fallback(|request: Request<Incoming>| async move {
+    ///     Response::new(Full::new(Bytes::from(format!("this is {}", request.uri().path()))))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn fallback<F, Fut, B>(mut self, service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.fallback = Some(Fallback::new(service));
         self
     }
 

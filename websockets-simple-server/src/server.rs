@@ -319,17 +319,19 @@ impl<I: Identity> Server<I> {
     /// # let addr = listener.local_addr()?;
     /// let web = async {
     ///     let (stream, peer) = listener.accept().await?;
-    ///     let service = service_fn(|request: Request<Incoming>| async move {
-    ///         Ok::<_, std::convert::Infallible>(match request.uri().path() {
-    ///             "/ws" => server.upgrade(request).peer_addr(peer).await,
-    ///             _ => Response::new(Full::new(Bytes::from("a page"))),
-    ///         })
+    ///     let service = service_fn(|request: Request<Incoming>| {
+    ///         let server = &server;
+    ///         async move {
+    ///             Ok::<_, std::convert::Infallible>(match request.uri().path() {
+    ///                 "/ws" => server.upgrade(request).peer_addr(peer).await,
+    ///                 _ => Response::new(Full::new(Bytes::from("a page"))),
+    ///             })
+    ///         }
     ///     });
     ///     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     ///     connection.with_upgrades().await?;
     ///     Ok::<_, Box<dyn std::error::Error>>(())
     /// };
-    /// # let server = server.clone();
     /// # let client = async {
     /// #     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     /// #     let mut stream = tokio::net::TcpStream::connect(addr).await?;

@@ -22,25 +22,24 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, EndedBy, Heartbeat, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side,
-    Transport,
+    Attempt, CloseCode, EndedBy, ErrorStage, EventError, Heartbeat, Line, Link, Message, Narrator,
+    OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
-#[cfg(feature = "rustls")]
-use websockets_simple_core::{ErrorStage, EventError};
 
+#[cfg(feature = "rustls")]
+use crate::ServerTls;
 use crate::{
     Connection, Endpoint, HandshakeRequest, Identity, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
+    deadline::{Deadline, Waiting},
     expiry::Expiry,
-    handshake::{self, Ended, Opened},
+    handshake::{self, Ended, Front, Opened},
     limits::{Full, SlotPermit},
     peer::Peer,
     registry::{Places, Seat},
     shared::{InSession, Shared},
 };
-#[cfg(feature = "rustls")]
-use crate::{ServerTls, handshake::Front};
 
 use desk::Desk;
 use recipient::{Member, Unknown};
@@ -53,6 +52,9 @@ mod recipient;
 
 /// How long a handshake may still take once the server stops: enough to say so.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// Why a request that asked for no WebSocket got no answer.
+const NO_ANSWER: &str = "the fallback service took too long";
 
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
@@ -113,6 +115,7 @@ async fn begin<I: Identity>(
         shared: Arc::clone(&shared),
         peer_addr: Some(peer_addr),
         stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
         slot: Mutex::new(slot),
         surplus: surplus.as_ref().map(|(full, _)| *full),
@@ -131,7 +134,6 @@ async fn open<I: Identity>(
     #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "TLS tells more of the peer"))] mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
-    let deadline = front.shared.params.limits.handshake;
     #[cfg(not(feature = "rustls"))]
     let _ = endpoint;
     let opening = async {
@@ -153,14 +155,19 @@ async fn open<I: Identity>(
         }
         greet(front, stream, peer, Transport::tcp).await
     };
-    let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
+    let mut opening = std::pin::pin!(opening);
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => opened.ok(),
-        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
     };
     let Some(opened) = opened else {
-        front.ran_out_of_time().await;
+        match front.deadline.waiting() {
+            Waiting::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
+            Waiting::Handshake => front.ran_out_of_time().await,
+            Waiting::Request => {}
+        }
         return None;
     };
     opened
@@ -195,7 +202,7 @@ async fn greet<I: Identity, S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    match handshake::handshake(stream, Arc::clone(front), &peer).await {
+    match handshake::handshake(stream, Arc::clone(front), &peer, &front.deadline).await {
         Ok(opened) => {
             let (stream, opened) = opened.split();
             peer.client = opened.client;

@@ -224,7 +224,8 @@ type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
     let peer = Peer::new(([192, 0, 2, 1], 1234).into(), ([192, 0, 2, 2], 80).into());
-    handshake(stream, Arc::clone(front), &peer).await
+    let deadline = Deadline::new(Duration::from_secs(60));
+    handshake(stream, Arc::clone(front), &peer, &deadline).await
 }
 
 /// Sends all of `request`, shakes hands, and reads what was answered by then.

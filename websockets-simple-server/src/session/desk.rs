@@ -13,6 +13,7 @@ use websockets_simple_core::{
 use crate::{
     Event, Identity, ServerParams,
     admission::Admission,
+    deadline::Deadline,
     handshake::Front,
     limits::{Full, SlotPermit},
     refusal::Refusal,
@@ -26,6 +27,7 @@ pub(super) struct Desk<I: Identity> {
     /// As far as it is known.
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
+    pub(super) deadline: Arc<Deadline>,
     /// The place of the connection, unless there is none.
     pub(super) slot: Mutex<Option<SlotPermit>>,
     pub(super) surplus: Option<Full>,

@@ -13,6 +13,7 @@ use websockets_simple_core::Transport;
 
 use crate::{
     Identity,
+    deadline::Deadline,
     handshake::{self, Accepted, Ended, Front, HUNG_UP, Terms},
     limits::{Full, SlotPermit},
     peer::Peer,
@@ -56,7 +57,6 @@ async fn begin<I: Identity>(
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let deadline = began + shared.params.limits.handshake;
     let Mounted { parts, mut peer, terms } = request;
     let (slot, surplus) = match place {
         Ok(slot) => (Some(slot), None),
@@ -66,16 +66,18 @@ async fn begin<I: Identity>(
         shared: Arc::clone(&shared),
         peer_addr: peer.known_addr(),
         stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
         slot: Mutex::new(slot),
         surplus,
     };
-    let accepted = answer(&front, parts, &peer, terms, deadline, reply).await?;
-    let mut opening = std::pin::pin!(tokio::time::timeout_at(deadline, accepted.open(take)));
+    let accepted = answer(&front, parts, &peer, terms, reply).await?;
+    let mut opening = std::pin::pin!(accepted.open(take));
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => opened.ok(),
-        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
     };
     match opened {
         Some(Ok(opened)) => {
@@ -102,7 +104,6 @@ async fn answer<I: Identity>(
     parts: Parts,
     peer: &Peer,
     terms: Terms<I>,
-    deadline: Instant,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Accepted<I, Seat<I>>> {
     let verdict = Mutex::new(None);
@@ -110,17 +111,17 @@ async fn answer<I: Identity>(
     let answering = handshake::answer(parts, front, peer, terms, decide);
     let answered = tokio::select! {
         biased;
-        answered = tokio::time::timeout_at(deadline, answering) => Some(answered),
+        answered = answering => Some(answered),
         () = reply.closed() => None,
-    };
-    let heard = match answered {
-        Some(Ok(Ok(response))) => reply.send(response).is_ok(),
-        Some(Ok(Err(refusal))) => reply.send(refusal.into_guest_response()).is_ok(),
-        Some(Err(_)) => {
+        () = front.deadline.passed() => {
             let _ = reply.send(Refusal::too_slow(front.params()).into_guest_response());
             front.ran_out_of_time().await;
             return None;
         }
+    };
+    let heard = match answered {
+        Some(Ok(response)) => reply.send(response).is_ok(),
+        Some(Err(refusal)) => reply.send(refusal.into_guest_response()).is_ok(),
         None => false,
     };
     match verdict.into_inner().unwrap_or_else(PoisonError::into_inner) {
