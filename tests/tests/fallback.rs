@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response,
-    body::{Body, Frame, Incoming},
+    body::{Body, Bytes, Frame, Incoming},
 };
 use tokio::sync::Notify;
 use websockets_simple_server::{
@@ -95,7 +94,7 @@ async fn pages_and_then_a_socket_on_one_connection() {
     assert_eq!(fetch(&mut peer, "POST /echo", "what was sent").await.1, "what was sent");
     assert!(peer.request("/room", "").await.starts_with("HTTP/1.1 101 "));
     let connection = opened(&mut events).await;
-    assert_eq!((connection.channel(), connection.peer_addr()), ("/room", from));
+    assert_eq!((connection.channel(), connection.peer_addr()), ("/room", Some(from)));
     peer.text("hello").await;
     assert_eq!(received(&mut events).await.as_text(), Some("hello"));
     connection.send(Message::text("bye")).await.unwrap();

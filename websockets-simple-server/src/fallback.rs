@@ -62,7 +62,7 @@ impl Fallback {
             tracing::debug!(peer = ?peer.addr, why = refusal.why(), "refused");
             return timed(refusal.into_response().map(own));
         }
-        if let Some(addr) = peer.known_addr() {
+        if let Some(addr) = peer.addr {
             request.extensions_mut().insert(addr);
         }
         // Called within, as a service may panic before it has a future.

@@ -7,7 +7,12 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, HandshakeRequest, Limits, TrustedProxies, fallback::Fallback};
+use crate::{
+    Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
+    fallback::Fallback, placement::PlaceHeaders,
+};
+
+mod addressing;
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -46,6 +51,9 @@ pub struct ServerParams {
     pub(crate) retry_after: Duration,
     pub(crate) expiry_notice: Duration,
     pub(crate) expiry_grace: Duration,
+    pub(crate) levels: Levels,
+    pub(crate) id_signing: Option<IdSigning>,
+    pub(crate) place_headers: Option<PlaceHeaders>,
 }
 
 /// A choice of the application's own.
@@ -151,6 +159,9 @@ impl ServerParams {
             retry_after: Duration::from_secs(5),
             expiry_notice: Duration::from_secs(60),
             expiry_grace: Duration::from_secs(30),
+            levels: Levels::default(),
+            id_signing: None,
+            place_headers: None,
         }
     }
 

@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use websockets_simple_server::{Connection, ConnectionId, Identity, Message};
+use websockets_simple_server::{ClientId, Connection, Identity, Message};
 
 use super::{ChatPacket, SUBPROTOCOL};
 
 /// The people in the room. Whatever is told through one roster reaches all its devices in the same order.
 pub(crate) struct Roster<I: Identity> {
-    devices: HashMap<ConnectionId, Device<I>>,
-    people: BTreeMap<Arc<str>, Vec<ConnectionId>>,
+    devices: HashMap<ClientId, Device<I>>,
+    people: BTreeMap<Arc<str>, Vec<ClientId>>,
     guests: u64,
 }
 
@@ -37,17 +37,17 @@ impl<I: Identity> Roster<I> {
     pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> bool {
         let name: Arc<str> = name.into();
         let devices = self.people.entry(Arc::clone(&name)).or_default();
-        devices.push(connection.id());
+        devices.push(connection.id().clone());
         let first = devices.len() == 1;
-        self.devices.insert(connection.id(), Device { connection: connection.clone(), name });
+        self.devices.insert(connection.id().clone(), Device { connection: connection.clone(), name });
         first
     }
 
     /// Lets a device go. Its name, if it was the last of this person.
-    pub(crate) fn leave(&mut self, connection: ConnectionId) -> Option<Arc<str>> {
-        let name = self.devices.remove(&connection)?.name;
+    pub(crate) fn leave(&mut self, connection: &ClientId) -> Option<Arc<str>> {
+        let name = self.devices.remove(connection)?.name;
         let devices = self.people.get_mut(&name)?;
-        devices.retain(|device| *device != connection);
+        devices.retain(|device| device != connection);
         if !devices.is_empty() {
             return None;
         }
@@ -56,8 +56,8 @@ impl<I: Identity> Roster<I> {
     }
 
     /// The name under which a device is here.
-    pub(crate) fn name_of(&self, connection: ConnectionId) -> Option<Arc<str>> {
-        self.devices.get(&connection).map(|device| Arc::clone(&device.name))
+    pub(crate) fn name_of(&self, connection: &ClientId) -> Option<Arc<str>> {
+        self.devices.get(connection).map(|device| Arc::clone(&device.name))
     }
 
     pub(crate) fn is_here(&self, name: &str) -> bool {

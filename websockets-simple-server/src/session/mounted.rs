@@ -15,11 +15,11 @@ use crate::{
     Identity,
     deadline::Deadline,
     handshake::{self, Accepted, Ended, Front, HUNG_UP, Terms},
-    limits::{Full, SlotPermit},
     peer::Peer,
+    placement::Placed,
     refusal::Refusal,
     registry::Seat,
-    session::{Boxed, PARTING, Stay, converse, desk::Desk},
+    session::{Arrival, Boxed, PARTING, Stay, converse, desk::Desk},
     shared::{InSession, Shared},
 };
 
@@ -35,11 +35,11 @@ pub(crate) fn mounted<I: Identity>(
     shared: Arc<Shared<I>>,
     in_session: InSession<I>,
     request: Mounted<I>,
-    place: Result<SlotPermit, Full>,
+    arrival: Arrival,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(begin(shared, request, place, stop, reply));
+    let opening = Box::pin(begin(shared, request, arrival, stop, reply));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
@@ -52,24 +52,19 @@ pub(crate) fn mounted<I: Identity>(
 async fn begin<I: Identity>(
     shared: Arc<Shared<I>>,
     request: Mounted<I>,
-    place: Result<SlotPermit, Full>,
+    arrival: Arrival,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
     let Mounted { parts, mut peer, terms } = request;
-    let (slot, surplus) = match place {
-        Ok(slot) => (Some(slot), None),
-        Err(full) => (None, Some(full)),
-    };
     let front = Desk {
         shared: Arc::clone(&shared),
-        peer_addr: peer.known_addr(),
+        peer_addr: peer.addr,
         stop: stop.clone(),
         deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
-        slot: Mutex::new(slot),
-        surplus,
+        arrival: Mutex::new(Some(arrival)),
     };
     let accepted = answer(&front, parts, &peer, terms, reply).await?;
     let mut opening = std::pin::pin!(accepted.open(take));
@@ -105,7 +100,7 @@ async fn answer<I: Identity>(
     peer: &Peer,
     terms: Terms<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Accepted<I, Seat<I>>> {
+) -> Option<Accepted<I, Seat<I>, Placed<I>>> {
     let verdict = Mutex::new(None);
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let answering = handshake::answer(parts, front, peer, terms, decide);
