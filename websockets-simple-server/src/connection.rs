@@ -117,7 +117,8 @@ impl<I: Identity> Connection<I> {
         self.0.subprotocol.as_deref()
     }
 
-    /// The address of ours that the peer connected to. `None` over a Unix domain socket.
+    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
+    /// the application has not [told](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.0.peer.endpoint.tcp()
@@ -138,7 +139,7 @@ impl<I: Identity> Connection<I> {
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
-    /// domain socket.
+    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer.addr

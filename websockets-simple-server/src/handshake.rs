@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,17 +19,24 @@ use http::{
     },
     request::Parts,
 };
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
+use http_body_util::{Either, Full};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 
 use crate::{
-    Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
+    Authenticated, Credentials, HandshakeRequest, Identity, Placement, RequestHead, ServerParams,
+    UnauthorizedDelivery,
     admission::{Admission, Denied},
     credentials::Asked,
+    deadline::{Deadline, Waiting},
     loan::{self, Loan},
     peer::Peer,
     refusal::Refusal,
@@ -38,7 +46,23 @@ use crate::{
 const VERDICT: &str = "websockets-simple-verdict";
 
 /// Why a request that was read got no answer.
-const HUNG_UP: &str = "the peer hung up before the answer";
+pub(crate) const HUNG_UP: &str = "the peer hung up before the answer";
+
+/// What is known of a request before it is judged, where somebody else has looked at it.
+pub(crate) struct Terms<I: Identity> {
+    /// The path was for a router, and is no token.
+    pub(crate) routed: bool,
+    /// Whose request it is; nobody else is asked then.
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    /// Where it belongs; nobody else is asked then.
+    pub(crate) placement: Option<Placement>,
+}
+
+impl<I: Identity> Default for Terms<I> {
+    fn default() -> Self {
+        Self { routed: false, user: None, placement: None }
+    }
+}
 
 /// What a handshake needs of the server around it.
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
@@ -64,6 +88,7 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
         response: &mut HeaderMap,
     ) -> Result<Self::Place, Refusal>;
     /// Tells a failure.
@@ -86,6 +111,14 @@ pub(crate) struct Opened<S, I: Identity, Seat, Place> {
     pub(crate) client: Option<IpAddr>,
 }
 
+impl<S, I: Identity, Seat, Place> Opened<S, I, Seat, Place> {
+    /// The stream, and the rest.
+    pub(crate) fn split(self) -> (S, Opened<(), I, Seat, Place>) {
+        let Self { stream, leftover, head, subprotocol, user, seat, place, farewell, client } = self;
+        (stream, Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell, client })
+    }
+}
+
 /// A handshake that came to nothing.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -96,7 +129,7 @@ pub(crate) enum Ended {
 }
 
 /// What was decided about a request.
-struct Accepted<I: Identity, Seat, Place> {
+pub(crate) struct Accepted<I: Identity, Seat, Place> {
     head: RequestHead,
     subprotocol: Option<Arc<str>>,
     user: Option<Authenticated<I::Id>>,
@@ -107,6 +140,19 @@ struct Accepted<I: Identity, Seat, Place> {
     upgrade: OnUpgrade,
 }
 
+impl<I: Identity, Seat, Place> Accepted<I, Seat, Place> {
+    /// Waits until the HTTP library has sent the 101 and lets go of its stream, from which `take` gets ours.
+    pub(crate) async fn open<S>(
+        self,
+        take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
+    ) -> Result<Opened<S, I, Seat, Place>, &'static str> {
+        let Self { head, subprotocol, user, seat, place, farewell, client, upgrade } = self;
+        let upgraded = upgrade.await.map_err(|_| HUNG_UP)?;
+        let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
+        Ok(Opened { stream, leftover, head, subprotocol, user, seat, place, farewell, client })
+    }
+}
+
 type Verdict<I, Seat, Place> = Arc<Mutex<Option<Result<Accepted<I, Seat, Place>, Ended>>>>;
 
 /// Shakes hands over `stream`. The caller sets the deadline.
@@ -114,29 +160,58 @@ pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
     peer: &Peer,
+    deadline: &Arc<Deadline>,
 ) -> Result<Opened<S, I, F::Seat, F::Place>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
     F: Front<I>,
 {
+    let fallback = front.params().fallback.as_ref();
     let verdict: Verdict<I, F::Seat, F::Place> = Arc::default();
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
-        async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer).await) }
+        async move {
+            if let Some(fallback) = fallback {
+                if !asks_for_websocket(request.headers()) {
+                    let response = fallback.answer(request, &*front, peer, deadline).await;
+                    return Ok::<_, Infallible>(response.map(Either::Right));
+                }
+                // It may come after others, which had their time.
+                deadline.handshaking();
+            }
+            // The body, empty as it should be, stays until the answer: hyper looks whether anybody wants it.
+            let (parts, _body) = request.into_parts();
+            let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
+            let response = answer(parts, &*front, peer, Terms::default(), decide).await;
+            Ok(response.unwrap_or_else(Refusal::into_response).map(Either::Left))
+        }
     });
     let limits = &front.params().limits;
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         // The caller's deadline is the only one: two would tell the same failure twice.
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
-        .auto_date_header(false)
+        .auto_date_header(fallback.is_some())
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut served = None;
+    if fallback.is_some() {
+        tokio::select! {
+            biased;
+            done = &mut connection => served = Some(done),
+            // A connection without a request ends at once, another one with its answer.
+            () = front.stopping() => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    let served = match served {
+        Some(served) => served,
+        None => connection.await,
+    };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {
         Some(Ok(accepted)) => accepted,
@@ -145,68 +220,68 @@ where
             return Err(ended);
         }
         None => {
-            if let Err(error) = served {
+            if let Err(error) = served
+                && deadline.waiting() != Waiting::Request
+            {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
             Box::pin(lender.linger()).await;
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = || Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
-    let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
-    let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
-    let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
-    let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
-    let Accepted { head, subprotocol, user, seat, place, farewell, client, .. } = accepted;
-    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, place, farewell, client })
+    let attempt = Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
+    let keep = |upgraded: Upgraded| {
+        let parts = upgraded.downcast::<TokioIo<Loan<S>>>().ok()?;
+        Some((parts.io.into_inner().keep()?, parts.read_buf))
+    };
+    accepted.open(keep).await.map_err(|why| Ended::Refused(attempt, why.to_owned()))
 }
 
-/// Decides on a request and words the answer.
-async fn answer<I: Identity, F: Front<I>>(
-    request: Request<Incoming>,
+/// Decides on a request and words the answer. `decide` is told first what stands if nobody waits for it any longer.
+pub(crate) async fn answer<I: Identity, F: Front<I>>(
+    mut parts: Parts,
     front: &F,
-    verdict: &Verdict<I, F::Seat, F::Place>,
     peer: &Peer,
-) -> Response<Full<Bytes>> {
-    let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-    let (mut parts, body) = request.into_parts();
-    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
+    terms: Terms<I>,
+    decide: impl Fn(Result<Accepted<I, F::Seat, F::Place>, Ended>),
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
     let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
     let attempt = Attempt::new(peer.addr, path).of_client(client);
-    // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, body, front, peer, client).await,
+        Ok(asked) => judge(parts, asked, front, peer, client, terms).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
         Ok((accepted, response)) => {
             decide(Ok(accepted));
-            response
+            Ok(response)
         }
         Err(refusal) => {
             decide(Err(Ended::Refused(attempt, refusal.why())));
-            refusal.into_response()
+            Err(refusal)
         }
     }
 }
 
 async fn judge<I: Identity, F: Front<I>>(
-    parts: Parts,
+    mut parts: Parts,
     asked: Asked,
-    body: Incoming,
     front: &F,
     peer: &Peer,
     client: Option<IpAddr>,
+    terms: Terms<I>,
 ) -> Result<(Accepted<I, F::Seat, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
     front.count(client)?;
     let mut response = switching_protocols(&parts)?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
     let headers = &parts.headers;
     if headers.get_all(HOST).iter().count() != 1 {
         return Err(Refusal::bad_request("one Host header is needed"));
@@ -223,10 +298,13 @@ async fn judge<I: Identity, F: Front<I>>(
         certificate: peer.certificate.clone(),
     };
     let question = peer.question(&asked.head, client);
-    let admitted = tokio::select! {
-        biased;
-        admitted = front.admission().admit(&credentials, &question, params) => admitted,
-        () = front.stopping() => return Err(Refusal::stopping(params)),
+    let admitted = match terms.user {
+        Some(user) => Ok(Some(user)),
+        None => tokio::select! {
+            biased;
+            admitted = front.admission().admit(&credentials, &question, params) => admitted,
+            () = front.stopping() => return Err(Refusal::stopping(params)),
+        },
     };
     let (user, farewell) = match admitted {
         Ok(user) => (user, None),
@@ -242,7 +320,7 @@ async fn judge<I: Identity, F: Front<I>>(
     overloaded()?;
     let seat = front.seat(user.as_ref().map(Authenticated::id))?;
     let place = match farewell {
-        None => Some(front.place(&question, user.as_ref(), response.headers_mut())?),
+        None => Some(front.place(&question, user.as_ref(), terms.placement, response.headers_mut())?),
         Some(_) => None,
     };
     if let Some(chosen) = &subprotocol
@@ -253,7 +331,6 @@ async fn judge<I: Identity, F: Front<I>>(
     if farewell.is_some() {
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
-    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, client, upgrade }, response))
 }
 
@@ -265,7 +342,7 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     if parts.method != Method::GET {
         return Err(Refusal::wrong_method());
     }
-    if !names(&parts.headers, CONNECTION, "upgrade") || !names(&parts.headers, UPGRADE, "websocket") {
+    if !asks_for_websocket(&parts.headers) {
         return Err(Refusal::no_upgrade());
     }
     if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -285,6 +362,10 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket")
 }
 
 /// Whether a list of tokens, which may be spread over several lines (RFC 9110 section 5.3), has this one.

@@ -47,10 +47,12 @@ mod client_id;
 mod connection;
 mod credentials;
 mod current_user;
+mod deadline;
 mod endpoint;
 mod error;
 mod event;
 mod expiry;
+mod fallback;
 #[cfg(any(feature = "introspection", feature = "jwks"))]
 mod fetch;
 mod forwarded;
@@ -83,6 +85,7 @@ mod tls;
 mod trusted_proxies;
 #[cfg(unix)]
 mod unix_socket;
+mod upgrade;
 mod user_service;
 
 /// For the fuzz targets alone.
@@ -145,6 +148,7 @@ pub use tls::{ClientCertificates, ServerTls};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;
+pub use upgrade::Upgrade;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};

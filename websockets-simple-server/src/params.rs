@@ -2,11 +2,14 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
 use crate::{
     Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
-    placement::PlaceHeaders, signals::Defaults,
+    fallback::Fallback, placement::PlaceHeaders, signals::Defaults,
 };
 
 mod addressing;
@@ -32,12 +35,14 @@ pub struct ServerParams {
     pub(crate) unauthorized_delivery: UnauthorizedDelivery,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) heartbeat: Heartbeat,
+    heartbeat_is_default: bool,
     heartbeat_of: Option<HeartbeatOf>,
     pub(crate) limits: Limits,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
@@ -119,15 +124,28 @@ impl ServerParams {
         Self::with_endpoint(Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
+    /// Listens nowhere: all connections come by an HTTP server of the application, through
+    /// [`upgrade`](crate::Server::upgrade).
+    #[must_use]
+    pub fn mounted() -> Self {
+        Self::with_endpoints(Vec::new())
+    }
+
     fn with_endpoint(endpoint: Endpoint) -> Self {
+        Self::with_endpoints(vec![endpoint])
+    }
+
+    fn with_endpoints(endpoints: Vec<Endpoint>) -> Self {
         Self {
-            endpoints: vec![endpoint],
+            endpoints,
             endpoints_are_default: true,
             success_text: None,
             unauthorized_text: "Unauthorized".to_owned(),
             unauthorized_delivery: UnauthorizedDelivery::default(),
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
+            fallback: None,
+            heartbeat_is_default: true,
             heartbeat_of: None,
             limits: Limits::default(),
             outbox: 1024 * 1024,
@@ -188,10 +206,12 @@ impl ServerParams {
         self
     }
 
-    /// How peers are kept honest. Default: the text `ping` every 120 s.
+    /// How peers are kept honest. Default: the text `ping` every 120 s; a ping frame as often for connections that
+    /// come by an HTTP server of the application ([`upgrade`](crate::Server::upgrade)).
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
+        self.heartbeat_is_default = false;
         self
     }
 
@@ -212,6 +232,38 @@ impl ServerParams {
         choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
     ) -> Self {
         self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
+        self
+    }
+
+    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
+    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
+    ///
+    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
+    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`]), and each answer
+    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
+    /// [`SocketAddr`] among the extensions of the request. A panic is answered with 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use websockets_simple_server::ServerParams;
+    ///
+    /// let params = ServerParams::new(8080).fallback(|request: Request<Incoming>| async move {
+    ///     Response::new(Full::new(Bytes::from(format!("this is {}", request.uri().path()))))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn fallback<F, Fut, B>(mut self, service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.fallback = Some(Fallback::new(service));
         self
     }
 
@@ -244,6 +296,7 @@ impl ServerParams {
             // Its clients answer ping frames and would take a text for a message.
             let interval = Duration::from_secs(30);
             self.heartbeat = Heartbeat::new(interval, HeartbeatMode::Ping);
+            self.heartbeat_is_default = false;
         }
         self
     }
@@ -309,11 +362,37 @@ impl ServerParams {
         self
     }
 
-    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Heartbeat {
-        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request)).unwrap_or(self.heartbeat)
+    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Option<Heartbeat> {
+        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
+    }
+
+    /// What connections get that come by an HTTP server of the application.
+    pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
+        match self.heartbeat_is_default {
+            true => Heartbeat::new(self.heartbeat.interval(), HeartbeatMode::Ping),
+            false => self.heartbeat,
+        }
     }
 
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {
+        let usual = ServerParams::mounted();
+        assert_eq!(
+            usual.heartbeat_over_http(),
+            Heartbeat::new(usual.heartbeat.interval(), HeartbeatMode::Ping)
+        );
+        let chosen = Heartbeat::new(Duration::from_secs(120), HeartbeatMode::Text);
+        assert_eq!(ServerParams::mounted().heartbeat(chosen).heartbeat_over_http(), chosen);
+        let v7 = ServerParams::mounted().compatibility(Compatibility::DotNetV7);
+        assert_eq!(v7.heartbeat_over_http(), v7.heartbeat);
     }
 }

@@ -15,7 +15,7 @@ use crate::{HandshakeRequest, RequestHead, TrustedProxies};
 /// The other end of a connection, as far as the network and TLS tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// None over a Unix domain socket.
+    /// None over a Unix domain socket, and where an HTTP server of the application does not tell it.
     pub(crate) addr: Option<SocketAddr>,
     /// Who is behind it, as far as that is known: the peer itself, until a proxy tells of somebody else.
     pub(crate) client: Option<IpAddr>,
@@ -32,6 +32,8 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Local {
     Tcp(SocketAddr),
+    /// An HTTP server of the application has not told it.
+    Unknown,
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are none here"))]
     Unix(Arc<Path>),
 }
@@ -78,13 +80,13 @@ impl Local {
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(addr) => Some(*addr),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Unknown => None,
         }
     }
 
     pub(crate) fn unix(&self) -> Option<&Path> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Unknown => None,
             Self::Unix(path) => Some(path),
         }
     }

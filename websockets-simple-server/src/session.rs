@@ -20,17 +20,19 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, EndedBy, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, EndedBy, ErrorStage, EventError, Heartbeat, Line, Link, Message, Narrator,
+    OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
-#[cfg(feature = "rustls")]
-use websockets_simple_core::{ErrorStage, EventError};
 
+#[cfg(feature = "rustls")]
+use crate::ServerTls;
 use crate::{
     Connection, Endpoint, Identity, ProxyProtocol, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
+    deadline::{Deadline, Waiting},
     expiry::Expiry,
-    handshake::{self, Ended, Opened},
+    handshake::{self, Ended, Front, Opened},
     limits::{SlotPermit, Surplus},
     listener::Socket,
     peer::{Local, Peer},
@@ -38,17 +40,21 @@ use crate::{
     registry::{Places, Seat},
     shared::{InSession, Shared},
 };
-#[cfg(feature = "rustls")]
-use crate::{ServerTls, handshake::Front};
 
 use desk::Desk;
 use recipient::{Member, Unknown};
 
+pub(crate) use mounted::{Mounted, mounted};
+
 mod desk;
+mod mounted;
 mod recipient;
 
 /// How long a handshake may still take once the server stops: enough to say so.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// Why a request that asked for no WebSocket got no answer.
+const NO_ANSWER: &str = "the fallback service took too long";
 
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
@@ -101,11 +107,13 @@ async fn begin<I: Identity, S: Socket>(
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
         arrival: Mutex::new(Some(arrival)),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
-    Some(converse(shared, opened, transport, peer, began, stop, front.take_slot()))
+    let heartbeat = shared.params.heartbeat;
+    Some(converse(shared, opened, transport, peer, Stay { began, heartbeat, slot: front.take_slot(), stop }))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
@@ -117,7 +125,6 @@ async fn open<I: Identity, S: Socket>(
     mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
-    let deadline = front.shared.params.limits.handshake;
     let opening = async {
         if endpoint.proxy_protocol == ProxyProtocol::Required
             && !Box::pin(front.introduce(&mut stream, &mut peer)).await
@@ -142,14 +149,19 @@ async fn open<I: Identity, S: Socket>(
         }
         greet(front, stream, peer, S::into_transport).await
     };
-    let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
+    let mut opening = std::pin::pin!(opening);
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => opened.ok(),
-        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
     };
     let Some(opened) = opened else {
-        front.ran_out_of_time().await;
+        match front.deadline.waiting() {
+            Waiting::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
+            Waiting::Handshake => front.ran_out_of_time().await,
+            Waiting::Request => {}
+        }
         return None;
     };
     opened
@@ -184,16 +196,11 @@ async fn greet<I: Identity, S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    match handshake::handshake(stream, Arc::clone(front), &peer).await {
+    match handshake::handshake(stream, Arc::clone(front), &peer, &front.deadline).await {
         Ok(opened) => {
-            let Opened { stream, leftover, head, subprotocol, user, seat, place, farewell, client } = opened;
-            peer.client = client;
-            let stream = transport(stream);
-            Some((
-                Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell, client },
-                stream,
-                peer,
-            ))
+            let (stream, opened) = opened.split();
+            peer.client = opened.client;
+            Some((opened, transport(stream), peer))
         }
         Err(Ended::Refused(attempt, why)) => {
             tracing::debug!(peer = ?front.peer_addr, %why, "refused");
@@ -204,22 +211,29 @@ where
     }
 }
 
+/// What the server gives a connection to live with.
+struct Stay {
+    began: Instant,
+    /// Unless somebody chooses another.
+    heartbeat: Heartbeat,
+    slot: Option<SlotPermit>,
+    stop: CancellationToken,
+}
+
 /// From the 101 to the end.
 fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
     opened: Opened<(), I, Seat<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
-    began: Instant,
-    stop: CancellationToken,
-    slot: Option<SlotPermit>,
+    stay: Stay,
 ) -> Boxed<()> {
+    let Stay { began, heartbeat, slot, stop } = stay;
     let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
     let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
-    let heartbeat = user
-        .as_ref()
-        .and_then(crate::Authenticated::heartbeat_override)
-        .unwrap_or_else(|| shared.params.heartbeat_for(&peer.question(&head, peer.client)));
+    let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
+    let heartbeat =
+        user.as_ref().and_then(crate::Authenticated::heartbeat_override).or_else(chosen).unwrap_or(heartbeat);
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
         id,

@@ -9,10 +9,11 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{
     CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
 };
@@ -20,8 +21,8 @@ use websockets_simple_core::{
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
     ServerParams, admission::Admission, channel_events::ChannelEvents, connection::Inner,
-    current_user::CurrentUser, limits::Slots, placement::Placed, registry::Registry, revocation::Recent,
-    signals::Routes,
+    current_user::CurrentUser, limits::Slots, placement::Placed, refusal::Refusal, registry::Registry,
+    revocation::Recent, signals::Routes,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -90,6 +91,10 @@ pub(crate) struct Run {
     pub(crate) stop: CancellationToken,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) report: watch::Receiver<Option<StopReport>>,
+    /// The tasks of connections.
+    pub(crate) sessions: TaskTracker,
+    /// Where they run.
+    pub(crate) runtime: Handle,
 }
 
 impl<I: Identity> Shared<I> {
@@ -104,8 +109,7 @@ impl<I: Identity> Shared<I> {
         link.bytes_per_second = limits.bytes_per_second;
         link.idle = limits.idle;
         link.close_timeout = params.close_timeout;
-        let workers =
-            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
             revoked: Recent::new(limits.handshake + limits.authentication),
@@ -144,6 +148,20 @@ impl<I: Identity> Shared<I> {
         }
     }
 
+    /// Enters a run that is not stopping. Its stop waits for whoever is in.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, InSession<I>), Refusal> {
+        match &*self.life() {
+            Life::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
+            Life::Running(run) => Ok((run.clone(), InSession::new(self))),
+            Life::Stopped | Life::Starting => Err(Refusal::at_rest(&self.params)),
+        }
+    }
+
+    /// Once a run is cancelled: whoever was about to enter it is in when this returns.
+    pub(crate) fn nobody_enters(&self) {
+        drop(self.life());
+    }
+
     pub(crate) fn has_stopped(&self) {
         *self.life() = Life::Stopped;
     }
@@ -157,9 +175,10 @@ impl<I: Identity> Shared<I> {
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
     ) -> Option<Placed<I>> {
-        let said = self.placement.get().map(|place| place(request, user)).unwrap_or_default();
-        let Placement { channel, groups, client_id } = said;
+        let asked = || self.placement.get().map(|place| place(request, user));
+        let Placement { channel, groups, client_id } = said.or_else(asked).unwrap_or_default();
         Some(match client_id {
             Some(id) => Placed { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
             None => Placed { channel, groups, ..Placed::anywhere() },

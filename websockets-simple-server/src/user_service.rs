@@ -199,13 +199,14 @@ impl<'a> HandshakeRequest<'a> {
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
-    /// domain socket.
+    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
 
-    /// The address of ours that the peer connected to. `None` over a Unix domain socket.
+    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
+    /// the application has not [told](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.endpoint

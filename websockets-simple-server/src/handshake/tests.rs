@@ -105,6 +105,7 @@ impl<I: Identity> Front<I> for FakeFront<I> {
         &self,
         _request: &HandshakeRequest<'_>,
         _user: Option<&Authenticated<I::Id>>,
+        _said: Option<Placement>,
         _response: &mut HeaderMap,
     ) -> Result<(), Refusal> {
         if self.id_is_taken { Err(Refusal::id_is_taken()) } else { Ok(()) }
@@ -245,7 +246,8 @@ type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>, ()>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
     let peer = Peer::new(Some(([192, 0, 2, 1], 1234).into()), Local::Tcp(([192, 0, 2, 2], 80).into()));
-    handshake(stream, Arc::clone(front), &peer).await
+    let deadline = Deadline::new(Duration::from_secs(60));
+    handshake(stream, Arc::clone(front), &peer, &deadline).await
 }
 
 /// Sends all of `request`, shakes hands, and reads what was answered by then.

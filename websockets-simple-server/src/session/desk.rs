@@ -13,8 +13,9 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Authenticated, Event, HandshakeRequest, Identity, ServerParams,
+    Authenticated, Event, HandshakeRequest, Identity, Placement, ServerParams,
     admission::Admission,
+    deadline::Deadline,
     handshake::Front,
     limits::SlotPermit,
     peer::Peer,
@@ -32,6 +33,7 @@ pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
+    pub(super) deadline: Arc<Deadline>,
     /// The place of the connection, until it is open.
     pub(super) arrival: Mutex<Option<Arrival>>,
     /// What Connecting was told of, until it is Connected or Refused.
@@ -89,9 +91,10 @@ impl<I: Identity> Front<I> for Desk<I> {
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
         response: &mut HeaderMap,
     ) -> Result<Placed<I>, Refusal> {
-        let placed = self.shared.place(request, user).ok_or_else(Refusal::id_is_taken)?;
+        let placed = self.shared.place(request, user, said).ok_or_else(Refusal::id_is_taken)?;
         let params = &self.shared.params;
         if let Some(headers) = &params.place_headers {
             let head = request.head();
@@ -171,9 +174,14 @@ impl<I: Identity> Desk<I> {
     pub(super) async fn ran_out_of_time(&self) {
         const WHY: &str = "the handshake took too long";
         self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
+        self.give_up(WHY).await;
+    }
+
+    /// The end of what Connecting began.
+    pub(super) async fn give_up(&self, why: &str) {
         let begun = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(attempt) = begun {
-            self.tell_refused(attempt, WHY.to_owned()).await;
+            self.tell_refused(attempt, why.to_owned()).await;
         }
     }
 
