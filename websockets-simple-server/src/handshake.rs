@@ -198,19 +198,24 @@ where
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut served = None;
-    if fallback.is_some() {
+    // In a block of its own: what is lent comes back when the connection is dropped.
+    let served = {
+        let mut connection = pin!(connection);
+        let stopping = async {
+            match fallback {
+                Some(_) => front.stopping().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            done = &mut connection => served = Some(done),
-            // A connection without a request ends at once, another one with its answer.
-            () = front.stopping() => connection.as_mut().graceful_shutdown(),
+            served = &mut connection => served,
+            // Without a request it ends at once, otherwise with the answer.
+            () = stopping => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
-    }
-    let served = match served {
-        Some(served) => served,
-        None => connection.await,
     };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {

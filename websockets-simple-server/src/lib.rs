@@ -72,6 +72,8 @@ mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
+#[cfg(feature = "axum")]
+mod router;
 mod server;
 mod session;
 mod shared;
