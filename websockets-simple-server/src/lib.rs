@@ -73,6 +73,8 @@ mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
+#[cfg(feature = "axum")]
+mod router;
 mod server;
 mod session;
 mod shared;

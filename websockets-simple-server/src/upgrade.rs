@@ -45,12 +45,15 @@ pub struct Upgrade<I: Identity> {
 impl<I: Identity> Upgrade<I> {
     pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
         let peer_addr = parts.extensions.get::<SocketAddr>().copied();
+        #[cfg(feature = "axum")]
+        let peer_addr = peer_addr.or_else(|| crate::router::peer_addr(&parts.extensions));
         let terms = Terms { routed: true, ..Terms::default() };
         Self { shared, parts, peer_addr, endpoint: None, terms }
     }
 
     /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
-    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request; without one
+    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request, or axum's
+    /// `ConnectInfo` of one if the feature `axum` is on; without one
     /// the connection counts in total only.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
