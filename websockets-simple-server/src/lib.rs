@@ -53,6 +53,7 @@ mod expiry;
 #[cfg(any(feature = "introspection", feature = "jwks"))]
 mod fetch;
 mod forwarded;
+mod group_rule;
 mod handshake;
 mod head;
 #[cfg(feature = "introspection")]

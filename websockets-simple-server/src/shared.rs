@@ -19,8 +19,8 @@ use websockets_simple_core::{
 
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
-    ServerParams, admission::Admission, connection::Inner, current_user::CurrentUser, limits::Slots,
-    placement::Placed, registry::Registry, revocation::Recent,
+    ServerParams, admission::Admission, connection::Inner, current_user::CurrentUser, group_rule::GroupRule,
+    limits::Slots, placement::Placed, registry::Registry, revocation::Recent,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -52,6 +52,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
+    pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
     pub(crate) next_serial: AtomicU64,
@@ -115,6 +116,7 @@ impl<I: Identity> Shared<I> {
             link: Arc::new(link),
             inbound: OnceLock::new(),
             placement: OnceLock::new(),
+            group_rule: OnceLock::new(),
             owner: new_owner(),
             tally: Tally::default(),
             next_serial: AtomicU64::new(1),
