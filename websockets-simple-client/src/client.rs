@@ -8,7 +8,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    ClientConnection, ClientEvent, ClientParams, ConnectError, ParamsError,
+    ClientConnection, ClientEvent, ClientParams, ConnectError, GroupError, ParamsError,
     session::{Connecting, Shared, Unused},
 };
 
@@ -232,6 +232,57 @@ impl WebsocketClient {
         let mut parts = connection.send_parts().await?;
         produce(&mut parts).await?;
         parts.finish().await
+    }
+
+    /// Joins a group of the channel of this connection, and waits until the server has let us in: from then on we
+    /// get what is sent to that group. The server must have a rule that lets us, and the client has to have offered
+    /// the subprotocol `websockets-simple` ([`ClientParams::subprotocol`]), in which this is asked.
+    ///
+    /// Joining a group twice does nothing. A group is left when the connection ends: after the next
+    /// [`connect`](Self::connect) it has to be joined again.
+    ///
+    /// Answers pass messages that are on their way, so that a message to the group can still come after it was left.
+    /// Several requests can be under way at once. They are answered in order, each within the connect timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`]: we are in the group no more and no less than before, except after [`GroupError::Timeout`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the server may or may not let us in.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use websockets_simple_client::{ClientParams, GroupError, WebsocketClient};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let params = ClientParams::new("localhost", 8080).subprotocol("websockets-simple");
+    /// let client = WebsocketClient::new(params)?;
+    /// client.connect().await?;
+    /// match client.join("red").await {
+    ///     Err(GroupError::Refused { reason }) => println!("not for us: {reason}"),
+    ///     joined => joined?,
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn join(&self, group: &str) -> Result<(), GroupError> {
+        self.connection().ok_or(GroupError::NotConnected)?.join(group).await
+    }
+
+    /// Leaves a group of the channel of this connection, as [`join`](Self::join) joins it: the server lets us out of
+    /// those groups that it would let us into. Leaving a group that we are not in does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the server may or may not let us out.
+    pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
+        self.connection().ok_or(GroupError::NotConnected)?.leave(group).await
     }
 
     /// Whether messages can be sent.

@@ -4,13 +4,14 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Sending,
-    Statistics, Subscriptions,
+    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SUBPROTOCOL, SendError, SendStatus,
+    Sending, Statistics, Subscriptions,
 };
 
 use crate::{
-    ClientEvent,
+    ClientEvent, GroupError,
     dial::{ConnectionFacts, TlsFacts},
+    group_requests::GroupRequests,
 };
 
 /// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the
@@ -21,6 +22,7 @@ pub struct ClientConnection(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) line: Line,
     pub(crate) facts: ConnectionFacts,
+    pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) since: DateTime<Utc>,
 }
@@ -108,6 +110,40 @@ impl ClientConnection {
     /// Dropped before it resolves, nothing has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
         self.0.line.send_parts().await
+    }
+
+    /// Joins a group of its channel, as [`WebsocketClient::join`](crate::WebsocketClient::join) does. May be called
+    /// from a handler.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the server may or may not let it in.
+    pub async fn join(&self, group: &str) -> Result<(), GroupError> {
+        self.check_subprotocol()?;
+        self.0.group_requests.join(&self.0.line, group).await
+    }
+
+    /// Leaves a group of its channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does. May be called
+    /// from a handler.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the server may or may not let it out.
+    pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
+        self.check_subprotocol()?;
+        self.0.group_requests.leave(&self.0.line, group).await
+    }
+
+    fn check_subprotocol(&self) -> Result<(), GroupError> {
+        if self.subprotocol() == Some(SUBPROTOCOL) { Ok(()) } else { Err(GroupError::Subprotocol) }
     }
 
     /// Asks for the end of the connection, with a code and reason (cut to 123 bytes), without waiting for it.

@@ -1,4 +1,4 @@
-//! What can go wrong before a client is connected.
+//! What can go wrong before a client is connected, and with what it asks its server afterwards.
 
 use std::{io, time::Duration};
 
@@ -107,6 +107,36 @@ pub enum ConnectError {
         /// What the server says.
         message: String,
     },
+}
+
+/// Why a client did not get into a group, or out of it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The connection ended before the server answered, and all of its groups with it.
+    #[error("the connection ended before the server answered")]
+    Ended,
+    /// No group that a client may ask for is called so. Nothing was asked.
+    #[error("the name of a group has 1 to 128 bytes and no control characters")]
+    Name,
+    /// There is no connection. Connect first.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The server does not let the client in or out.
+    #[error("the server refused: {reason}")]
+    Refused {
+        /// What it says about it: `not allowed here`, or `too many groups`.
+        reason: String,
+    },
+    /// Client and server have not agreed on the subprotocol in which this is asked. Offer it with
+    /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
+    #[error(
+        "client and server have not agreed on the subprotocol `websockets-simple`, which the client has to offer"
+    )]
+    Subprotocol,
+    /// No answer came within the connect timeout. The server may have done it all the same.
+    #[error("the server did not answer in time")]
+    Timeout,
 }
 
 /// Why a TLS handshake failed.

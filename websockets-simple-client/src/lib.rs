@@ -27,6 +27,7 @@ mod connection;
 mod dial;
 mod error;
 mod event;
+mod group_requests;
 mod params;
 mod session;
 #[cfg(feature = "rustls")]
@@ -37,7 +38,7 @@ pub use async_trait::async_trait;
 pub use client::WebsocketClient;
 pub use connection::ClientConnection;
 pub use dial::TlsFacts;
-pub use error::{ConnectError, ParamsError, TlsFailure};
+pub use error::{ConnectError, GroupError, ParamsError, TlsFailure};
 pub use event::ClientEvent;
 pub use params::{ClientParams, TokenPlacement};
 pub use token_provider::TokenProvider;

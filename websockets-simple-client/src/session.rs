@@ -13,6 +13,7 @@ use crate::{
     ClientConnection, ClientEvent, ConnectError, ParamsError,
     connection::Inner,
     dial::{Dialed, Dialer},
+    group_requests::GroupRequests,
     params::Plan,
 };
 
@@ -74,6 +75,7 @@ impl Connecting {
         let connection = ClientConnection(Arc::new(Inner {
             line,
             facts,
+            group_requests: GroupRequests::new(plan.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
             since: chrono::Utc::now(),
         }));
@@ -180,6 +182,14 @@ impl Recipient for Told {
                 let error = EventError::new(format!("the server refused the new token: {reason}"));
                 self.failed(ErrorStage::TokenProvider, error, at)
             }
+            Control::Hello => {
+                self.connection.0.group_requests.hello(&self.connection.0.line);
+                None
+            }
+            Control::Joined(_) | Control::Left(_) | Control::GroupRefused { .. } => {
+                self.connection.0.group_requests.answered(&control);
+                None
+            }
             // What only a client says, and what needs nothing more.
             _ => None,
         }
@@ -199,6 +209,7 @@ impl Recipient for Told {
         self.ready = None;
         // From here on the client may connect again, also from the handler that is told of this end.
         *self.shared.life() = Life::Idle;
+        self.connection.0.group_requests.end();
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {

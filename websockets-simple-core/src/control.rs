@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Message, Token};
+use crate::{GroupName, Message, Token};
 
 /// The subprotocol by which a peer says that it understands control messages.
 pub const SUBPROTOCOL: &str = "websockets-simple";
@@ -36,6 +36,23 @@ pub enum Control {
         /// How much longer the connection stays.
         grace: Duration,
     },
+    /// The server: the client is not let into the group, or has to stay in it.
+    GroupRefused {
+        /// Which one it asked for.
+        group: GroupName,
+        /// Why not.
+        reason: String,
+    },
+    /// The server, before all others: from here on both ends may say something.
+    Hello,
+    /// The client: it wants to be in this group of its channel.
+    Join(GroupName),
+    /// The server: it is in that group.
+    Joined(GroupName),
+    /// The client: it wants to be in this group no longer.
+    Leave(GroupName),
+    /// The server: it is not in that group.
+    Left(GroupName),
     /// The server: the token was not accepted. The text says why; the old credentials are good as long as they were.
     Refused(String),
     /// The server: the token was accepted.
@@ -66,7 +83,24 @@ enum Wire {
         expires_at: DateTime<Utc>,
         grace_seconds: u64,
     },
+    #[serde(rename = "group_refused")]
+    GroupRefused {
+        group: GroupName,
+        reason: String,
+    },
     Hello,
+    Join {
+        group: GroupName,
+    },
+    Joined {
+        group: GroupName,
+    },
+    Leave {
+        group: GroupName,
+    },
+    Left {
+        group: GroupName,
+    },
     Refused {
         reason: String,
     },
@@ -91,7 +125,7 @@ impl Controls {
     /// The first message of the connection.
     #[must_use]
     pub fn hello(&self) -> Message {
-        self.encode(&Wire::Hello)
+        self.message(&Control::Hello)
     }
 
     /// Those of the connection that begins with this message, if it is a `hello`.
@@ -114,6 +148,14 @@ impl Controls {
             Control::Expiring { at, grace } => {
                 Wire::Expiring { expires_at: *at, grace_seconds: grace.as_secs() }
             }
+            Control::GroupRefused { group, reason } => {
+                Wire::GroupRefused { group: group.clone(), reason: reason.clone() }
+            }
+            Control::Hello => Wire::Hello,
+            Control::Join(group) => Wire::Join { group: group.clone() },
+            Control::Joined(group) => Wire::Joined { group: group.clone() },
+            Control::Leave(group) => Wire::Leave { group: group.clone() },
+            Control::Left(group) => Wire::Left { group: group.clone() },
             Control::Refused(reason) => Wire::Refused { reason: reason.clone() },
             Control::Renewed { at } => Wire::Renewed { expires_at: *at },
             Control::Token(token) => Wire::Token { token: token.expose().to_owned() },
@@ -130,9 +172,15 @@ impl Controls {
             Wire::Expiring { expires_at, grace_seconds } => {
                 Some(Control::Expiring { at: expires_at, grace: Duration::from_secs(grace_seconds) })
             }
+            Wire::GroupRefused { group, reason } => Some(Control::GroupRefused { group, reason }),
+            Wire::Join { group } => Some(Control::Join(group)),
+            Wire::Joined { group } => Some(Control::Joined(group)),
+            Wire::Leave { group } => Some(Control::Leave(group)),
+            Wire::Left { group } => Some(Control::Left(group)),
             Wire::Refused { reason } => Some(Control::Refused(reason)),
             Wire::Renewed { expires_at } => Some(Control::Renewed { at: expires_at }),
             Wire::Token { token } => Some(Control::Token(Token::new(token))),
+            // A second hello says nothing new.
             Wire::Hello | Wire::Unknown => None,
         }))
     }
@@ -181,8 +229,14 @@ mod tests {
         let client = Controls::of_hello(&server.hello()).unwrap();
         let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let grace = Duration::from_secs(30);
+        let group = || GroupName::new("\"red\" & grün").unwrap();
         for control in [
             Control::Expiring { at, grace },
+            Control::GroupRefused { group: group(), reason: "not\there".to_owned() },
+            Control::Join(group()),
+            Control::Joined(group()),
+            Control::Leave(group()),
+            Control::Left(group()),
             Control::Refused("of \"another\" user".to_owned()),
             Control::Renewed { at: None },
             Control::Renewed { at: Some(at) },
@@ -203,10 +257,17 @@ mod tests {
         let controls = Controls { prefix: format!("{BEGIN}AAAAAAAAAAAAAAAAAAAAAA\",") };
         let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let expiring = controls.message(&Control::Expiring { at, grace: Duration::from_secs(30) });
+        let red = || GroupName::new("red").unwrap();
+        let refused = Control::GroupRefused { group: red(), reason: "no".to_owned() };
         for (message, json) in [
             (controls.hello(), r#""type":"hello"}"#),
             (expiring, r#""type":"expiring","expires_at":"2027-01-15T08:00:00Z","grace_seconds":30}"#),
             (controls.message(&Control::Token(Token::new("abc"))), r#""type":"token","token":"abc"}"#),
+            (controls.message(&Control::Join(red())), r#""type":"join","group":"red"}"#),
+            (controls.message(&Control::Joined(red())), r#""type":"joined","group":"red"}"#),
+            (controls.message(&Control::Leave(red())), r#""type":"leave","group":"red"}"#),
+            (controls.message(&Control::Left(red())), r#""type":"left","group":"red"}"#),
+            (controls.message(&refused), r#""type":"group_refused","group":"red","reason":"no"}"#),
         ] {
             let expected = format!(r#"{{"websockets-simple":"AAAAAAAAAAAAAAAAAAAAAA",{json}"#);
             assert_eq!(message.as_text(), Some(expected.as_str()));
@@ -231,12 +292,37 @@ mod tests {
         for rest in ["", "}", "\"type\":\"token\"}", "\"type\":\"token\",\"token\":7}", "\"type\":7}"] {
             assert_eq!(read(&controls, &text(rest)), "Some(Err(MalformedControl))", "{rest}");
         }
+        for name in ["", "a\\u0007", &"x".repeat(129)] {
+            for kind in ["join", "joined", "leave", "left", "group_refused"] {
+                let rest = format!("\"type\":\"{kind}\",\"group\":\"{name}\",\"reason\":\"\"}}");
+                assert_eq!(read(&controls, &text(&rest)), "Some(Err(MalformedControl))", "{rest}");
+            }
+        }
         let long = format!("\"type\":\"token\",\"token\":\"{}\"}}", "x".repeat(LONGEST));
         assert_eq!(read(&controls, &text(&long)), "Some(Err(MalformedControl))");
         assert_eq!(read(&controls, &text("\"type\":\"of tomorrow\",\"more\":[1]}")), "Some(Ok(None))");
     }
 
     proptest! {
+        #[test]
+        fn every_name_of_a_group_gets_across(name in "\\PC{0,140}", reason: String) {
+            let controls = Controls::new();
+            let json = serde_json::to_string(&name).unwrap();
+            let said = Message::text(format!("{}\"type\":\"join\",\"group\":{json}}}", controls.prefix));
+            match GroupName::new(&name) {
+                Ok(group) => {
+                    let refused = Control::GroupRefused { group: group.clone(), reason };
+                    let refusal = controls.message(&refused);
+                    prop_assume!(refusal.len() <= LONGEST);
+                    prop_assert_eq!(read(&controls, &refusal), format!("Some(Ok(Some({refused:?})))"));
+                    let join = Control::Join(group);
+                    prop_assert_eq!(&controls.message(&join), &said);
+                    prop_assert_eq!(read(&controls, &said), format!("Some(Ok(Some({join:?})))"));
+                }
+                Err(_) => prop_assert_eq!(read(&controls, &said), "Some(Err(MalformedControl))"),
+            }
+        }
+
         #[test]
         fn whatever_is_said_is_read_or_refused(said: String, rest: String) {
             let controls = Controls::new();

@@ -59,12 +59,23 @@ pub(crate) struct Delivery<R: Recipient> {
 /// Control messages, which do not wait for the handlers of the user.
 #[derive(Default)]
 struct Aside {
-    waiting: VecDeque<(Control, Moment)>,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the messages in `waiting`, as they were received.
+    bytes: usize,
     running: Option<Handling>,
 }
 
-/// Control messages that may wait for the one at work.
-const CONTROLS: usize = 4;
+struct Waiting {
+    control: Control,
+    size: usize,
+    at: Moment,
+}
+
+/// Control messages that may wait for the one at work, twice as many as a client of this library asks at once.
+const CONTROLS: usize = 128;
+
+/// Bytes of these.
+const CONTROL_BYTES: usize = 128 * 1024;
 
 enum Parked {
     Connected(Moment),
@@ -92,13 +103,14 @@ impl<R: Recipient> Delivery<R> {
         self.parked.push_back(Parked::Received(message, at));
     }
 
-    /// False if there are too many already.
-    pub(crate) fn control(&mut self, control: Control, at: Moment) -> bool {
-        let waiting = &mut self.aside.get_or_insert_default().waiting;
-        if waiting.len() == CONTROLS {
+    /// Takes a control message of `size` bytes in. False if there are too many already.
+    pub(crate) fn control(&mut self, control: Control, size: usize, at: Moment) -> bool {
+        let aside = self.aside.get_or_insert_default();
+        if aside.waiting.len() == CONTROLS || aside.bytes + size > CONTROL_BYTES {
             return false;
         }
-        waiting.push_back((control, at));
+        aside.bytes += size;
+        aside.waiting.push_back(Waiting { control, size, at });
         true
     }
 
@@ -165,7 +177,10 @@ impl<R: Recipient> Delivery<R> {
                 aside.running = None;
             }
             match aside.waiting.pop_front() {
-                Some((control, at)) => aside.running = self.recipient.control(control, at),
+                Some(Waiting { control, size, at }) => {
+                    aside.bytes -= size;
+                    aside.running = self.recipient.control(control, at);
+                }
                 None => self.aside = None,
             }
         }

@@ -22,6 +22,7 @@ mod engine;
 mod event;
 mod flusher;
 mod frame;
+mod group_name;
 mod handling;
 mod heartbeat;
 mod line;
@@ -55,6 +56,7 @@ pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
+pub use group_name::{GroupName, InvalidGroupName};
 pub use handling::Handling;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use line::{Delivery, Statistics};

@@ -109,7 +109,7 @@ pub(crate) enum Rest {
     Refused,
 }
 
-/// A frame of the connection itself, exempt from the bound: at most one of each kind waits.
+/// A frame of the connection itself, exempt from the bound: at most one of each kind waits, of control messages a few.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Own {
     Close,

@@ -56,6 +56,7 @@ mod fallback;
 #[cfg(any(feature = "introspection", feature = "jwks"))]
 mod fetch;
 mod forwarded;
+mod group_rule;
 mod handshake;
 mod head;
 #[cfg(feature = "introspection")]

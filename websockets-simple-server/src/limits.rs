@@ -24,6 +24,7 @@ const REFUSERS: usize = 32;
 /// | connections in total | file descriptors less a reserve | 503 |
 /// | connections per IP address | 1,024 | 429 |
 /// | connections per user | 64 | 429 |
+/// | groups that a client may join | 64 per connection | it is told so |
 /// | messages per second | 1,000 | close 1008 |
 /// | bytes per second | 8 MiB | close 1008 |
 /// | idle | none | close 4002 |
@@ -46,6 +47,7 @@ pub struct Limits {
     connections: Option<usize>,
     connections_per_ip: usize,
     pub(crate) connections_per_user: usize,
+    pub(crate) groups_per_connection: usize,
     pub(crate) messages_per_second: Option<u32>,
     pub(crate) bytes_per_second: Option<u64>,
     pub(crate) idle: Option<Duration>,
@@ -62,6 +64,7 @@ impl Default for Limits {
             connections: None,
             connections_per_ip: 1024,
             connections_per_user: 64,
+            groups_per_connection: 64,
             messages_per_second: Some(1000),
             bytes_per_second: Some(8 * 1024 * 1024),
             idle: None,
@@ -126,6 +129,14 @@ impl Limits {
     #[must_use]
     pub fn connections_per_user(mut self, count: usize) -> Self {
         self.connections_per_user = count;
+        self
+    }
+
+    /// Groups in which a connection may be for its client to [join](crate::Server::with_group_rule) another. The
+    /// application itself may put it into any number.
+    #[must_use]
+    pub fn groups_per_connection(mut self, count: usize) -> Self {
+        self.groups_per_connection = count;
         self
     }
 

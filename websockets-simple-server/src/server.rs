@@ -193,6 +193,34 @@ impl<I: Identity> Server<I> {
         self
     }
 
+    /// Lets clients join and leave those groups of their channel by themselves for which this says true: with
+    /// `WebsocketClient::join`, or with a control message. Without it they cannot. Names are 1 to 128
+    /// bytes of text without control characters; [`Limits::groups_per_connection`] says how many.
+    ///
+    /// Runs in the connection's task and must not block. It does not wait for handlers: that of the `Connected` event
+    /// may still be at work. The first hook counts.
+    ///
+    /// [`Limits::groups_per_connection`]: crate::Limits::groups_per_connection
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Message, ServerParams, WebsocketServer};
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local())
+    ///     .with_group_rule(|connection, group| connection.channel() == "/news" && group.starts_with("topic:"));
+    /// server.to_group("/news", "topic:rust").send(Message::text("for those who have joined it"))?;
+    /// # Ok::<(), websockets_simple_server::BroadcastError>(())
+    /// ```
+    #[must_use]
+    pub fn with_group_rule(
+        self,
+        rule: impl Fn(&Connection<I>, &str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let _ = self.shared.group_rule.set(Box::new(rule));
+        self
+    }
+
     /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
     pub fn on<F, Fut>(&self, handler: F) -> Subscription<Event<I>>
     where

@@ -21,8 +21,8 @@ use websockets_simple_core::{
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
     ServerParams, admission::Admission, channel_events::ChannelEvents, connection::Inner,
-    current_user::CurrentUser, limits::Slots, placement::Placed, refusal::Refusal, registry::Registry,
-    revocation::Recent, signals::Routes,
+    current_user::CurrentUser, group_rule::GroupRule, limits::Slots, placement::Placed, refusal::Refusal,
+    registry::Registry, revocation::Recent, signals::Routes,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -56,6 +56,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) placement: OnceLock<Box<Place<I>>>,
     pub(crate) routes: Routes<I>,
     pub(crate) channel_events: ChannelEvents<I>,
+    pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
     pub(crate) next_serial: AtomicU64,
@@ -124,6 +125,7 @@ impl<I: Identity> Shared<I> {
             link: Arc::new(link),
             inbound: OnceLock::new(),
             placement: OnceLock::new(),
+            group_rule: OnceLock::new(),
             owner: new_owner(),
             tally: Tally::default(),
             next_serial: AtomicU64::new(1),

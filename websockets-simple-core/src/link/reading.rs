@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CloseCode, Controls, EndedBy, ErrorStage, EventError, Message, Moment,
+    CloseCode, Control, Controls, EndedBy, ErrorStage, EventError, Message, Moment,
     delivery::Recipient,
     engine::Step,
     heartbeat::Heard,
@@ -161,6 +161,7 @@ impl<R: Recipient> Link<R> {
             && let Some(controls) = Controls::of_hello(&message)
         {
             self.shared().join_controls(controls);
+            self.delivery.control(Control::Hello, message.len(), at);
             return None;
         }
         let Some(controls) = self.shared().controls() else { return Some(message) };
@@ -168,7 +169,7 @@ impl<R: Recipient> Link<R> {
             None => return Some(message),
             Some(Ok(None)) => {}
             Some(Ok(Some(control))) => {
-                if !self.delivery.control(control, at) {
+                if !self.delivery.control(control, message.len(), at) {
                     self.limit_exceeded("too many control messages", at);
                 }
             }

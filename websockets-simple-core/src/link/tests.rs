@@ -63,6 +63,7 @@ struct Recorder {
     line: Arc<Shared>,
     calls: watch::Sender<Vec<Call>>,
     on_message: OnMessage,
+    on_control: Option<Handling>,
     on_end: Option<Handling>,
 }
 
@@ -96,7 +97,7 @@ impl Recipient for Recorder {
 
     fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
         self.record(Call::Control(format!("{control:?}")));
-        None
+        self.on_control.take()
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, _at: Moment) -> Option<Handling> {
@@ -129,6 +130,8 @@ struct Plan {
     leftover: Vec<u8>,
     hello: bool,
     on_message: OnMessage,
+    /// The work that the first control message makes.
+    on_control: Option<Handling>,
     on_end: Option<Handling>,
 }
 
@@ -148,6 +151,7 @@ impl Plan {
             leftover: Vec::new(),
             hello: false,
             on_message: Box::new(|_, _| None),
+            on_control: None,
             on_end: None,
         }
     }
@@ -203,8 +207,13 @@ impl Plan {
         let line = Arc::new(Shared(Line::new(side, self.outbox)));
         before(&line);
         let (calls, seen) = watch::channel(Vec::new());
-        let recorder =
-            Recorder { line: Arc::clone(&line), calls, on_message: self.on_message, on_end: self.on_end };
+        let recorder = Recorder {
+            line: Arc::clone(&line),
+            calls,
+            on_message: self.on_message,
+            on_control: self.on_control,
+            on_end: self.on_end,
+        };
         let (near, far) = tokio::io::duplex(self.pipe);
         let transport = self.over.unwrap_or_else(|| Transport::shared(near));
         let link = Link::new(

@@ -7,14 +7,17 @@ use std::{
 };
 
 use crate::{
-    Message, Moment,
+    CloseCode, EndedBy, Message, Moment,
     frame::Frame,
     outbox::{
-        Orders, Outbox, Own, Rest,
+        CloseRequest, Orders, Outbox, Own, Rest,
         state::{Entry, Stage},
     },
     transport::WriteNow,
 };
+
+/// Control messages that wait for a peer which asks more than it reads.
+const CONTROLS: usize = 128;
 
 impl Outbox {
     /// The link's round begins: what is sent from here on leaves at its end.
@@ -43,7 +46,7 @@ impl Outbox {
     /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
     pub(crate) fn push_own(&self, frame: Frame, own: Own) {
         let mut state = self.lock();
-        if state.stage == Stage::Closed {
+        if state.stage == Stage::Closed || (own == Own::Control && state.stage != Stage::Open) {
             return;
         }
         let entry = Entry { frame, own: Some(own), part: false };
@@ -54,27 +57,42 @@ impl Outbox {
             state.wake_waiting();
             return;
         }
+        if own == Own::Control && state.waiting(own) >= CONTROLS {
+            state.flush(true);
+            if state.waiting(own) >= CONTROLS {
+                state.request_close(CloseRequest {
+                    code: CloseCode::OVERFLOW,
+                    reason: "the peer does not read the answers to its control messages".to_owned(),
+                    by: EndedBy::Overflow,
+                    discard: true,
+                });
+                return;
+            }
+        }
         let is_data = matches!(own, Own::Control | Own::Text);
         if is_data && let Some(parts) = state.parts() {
             // A data frame may not come between the parts of a message.
             parts.behind.push_back(entry);
             return;
         }
-        if state.queue.iter().any(|queued| queued.own == Some(own)) {
+        if own != Own::Control && state.waiting(own) > 0 {
             state.flush(true);
         }
         let first = usize::from(state.written > 0);
-        match state.queue.iter().skip(first).position(|queued| queued.own == Some(own)) {
-            Some(same) => state.queue[first + same] = entry,
-            None => {
-                // A text may not come between the parts of a message whose first part has left.
-                let passes = |queued: &Entry| {
-                    queued.own.is_some() || (is_data && queued.part && queued.frame.continues())
-                };
-                let ahead = state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
-                state.queue.insert(first + ahead, entry);
-            }
+        let is_same = |queued: &Entry| queued.own == Some(own);
+        if own != Own::Control
+            && let Some(same) = state.queue.iter().skip(first).position(is_same)
+        {
+            state.queue[first + same] = entry;
+            return;
         }
+        // A text may not come between the parts of a message whose first part has left.
+        let passes =
+            |queued: &Entry| queued.own.is_some() || (is_data && queued.part && queued.frame.continues());
+        let ahead = first + state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
+        // One that waited for a message in parts is further back, and was said before.
+        let behind = state.queue.iter().rposition(is_same).map_or(0, |last| last + 1);
+        state.queue.insert(ahead.max(behind), entry);
     }
 
     /// Gives up what is queued, but for the rest of a frame that has begun to leave.

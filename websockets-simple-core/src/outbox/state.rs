@@ -139,6 +139,13 @@ impl State {
         self.rare.as_ref().and_then(|rare| rare.parts.as_ref()).map_or(0, |parts| parts.bytes)
     }
 
+    /// Frames of the connection itself that are queued, also behind a message in parts.
+    pub(super) fn waiting(&self, own: Own) -> usize {
+        let parts = self.rare.as_ref().and_then(|rare| rare.parts.as_ref());
+        let behind = parts.into_iter().flat_map(|parts| &parts.behind);
+        self.queue.iter().chain(behind).filter(|queued| queued.own == Some(own)).count()
+    }
+
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
     pub(super) fn fits(&self, len: usize, capacity: usize) -> bool {
         let queued = self.bytes + self.behind_bytes();

@@ -8,8 +8,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    ChannelEventKind, Connection, Event, Identity, Inbound, connection::Inner, expiry, registry::Registered,
-    shared::Shared,
+    ChannelEventKind, Connection, Event, Identity, Inbound, connection::Inner, expiry, group_rule,
+    registry::Registered, shared::Shared,
 };
 
 /// Tells the events of an admitted connection.
@@ -57,10 +57,15 @@ impl<I: Identity> Recipient for Member<I> {
 
     fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
         match control {
-            Control::Token(token) => Some(Handling::new(expiry::renew(self.connection.clone(), token))),
+            Control::Join(group) => group_rule::join(&self.connection, group),
+            Control::Leave(group) => group_rule::leave(&self.connection, group),
+            Control::Token(token) => {
+                return Some(Handling::new(expiry::renew(self.connection.clone(), token)));
+            }
             // What only a server says.
-            _ => None,
+            _ => {}
         }
+        None
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {

@@ -57,7 +57,9 @@ async fn a_client_joins_with_the_first_message_or_never() {
     let mut rig = Plan { hello: true, ..Plan::client() }.run();
     rig.peer.text(&hello).await;
     rig.peer.text(&expiring).await;
-    rig.until(|calls| controls(calls) == 1).await;
+    rig.until(|calls| controls(calls) == 2).await;
+    let first = rig.seen.borrow()[1].clone();
+    assert!(matches!(&first, Call::Control(shown) if shown == "Hello"), "{first:?}");
     assert!(rig.line.send_control(&Control::Token(crate::Token::new("fresh"))));
     assert_eq!(rig.peer.hear_text().await, said(&hello, "\"type\":\"token\",\"token\":\"fresh\""));
     assert!(rig.received().is_empty());
@@ -99,4 +101,33 @@ async fn control_messages_do_not_wait_for_a_busy_handler() {
     rig.peer.text(&said(&hello, "\"type\":\"token\",\"token\":\"secret\"")).await;
     rig.until(|calls| controls(calls) == 1).await;
     assert!(rig.elapsed() < Duration::from_secs(3600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_control_messages_wait_for_one_at_work_and_no_more() {
+    let long_token = format!("\"type\":\"token\",\"token\":\"{}\"", "x".repeat(15 * 1024));
+    for (waiting, rest) in [(128, "\"type\":\"join\",\"group\":\"red\""), (8, &long_token)] {
+        for surplus in [0, 1] {
+            let done = Arc::new(tokio::sync::Notify::new());
+            let work = Arc::clone(&done);
+            let on_control = Some(Handling::new(async move { work.notified().await }));
+            let mut rig = Plan { on_control, ..Plan::server() }.run_after(Line::begin_controls);
+            let hello = rig.peer.hear_text().await;
+            let said = frame(TEXT, said(&hello, rest).as_bytes(), true);
+            rig.peer.raw(&said).await;
+            rig.until(|calls| controls(calls) == 1).await;
+            rig.peer.raw(&said.repeat(waiting + surplus)).await;
+            if surplus > 0 {
+                assert_eq!(rig.peer.hear_close().await, (1008, "too many control messages".to_owned()));
+                assert_eq!(rig.errors(), [ErrorStage::Limit]);
+                continue;
+            }
+            rig.peer.text("behind them all").await;
+            rig.until_received(1).await;
+            assert_eq!(controls(&rig.seen.borrow()), 1);
+            done.notify_one();
+            rig.until(|calls| controls(calls) == 1 + waiting).await;
+            assert!(rig.line.is_open());
+        }
+    }
 }

@@ -144,3 +144,51 @@ fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
         ]
     );
 }
+
+#[test]
+fn every_control_message_leaves_once_and_in_order() {
+    let (outbox, wire) = full();
+    for text in ["a", "b", "c"] {
+        outbox.push_own(frame(text), Own::Control);
+    }
+    wire.allow(1000);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["a", "b", "c", "1"]);
+    outbox.push_own(Frame::close(1000, Side::Server), Own::Close);
+    outbox.push_own(frame("late"), Own::Control);
+    round(&outbox);
+    assert_eq!(frames(&wire.bytes()).last().unwrap().0, 0x88, "nothing follows a Close");
+}
+
+#[test]
+fn a_control_message_does_not_overtake_one_that_waited_for_a_message_in_parts() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    assert!(outbox.begin_parts().unwrap());
+    assert!(outbox.poll_part(&mut part("p", true, false), Waker::noop()).is_ready());
+    now(&outbox, "1");
+    outbox.push_own(frame("a"), Own::Control);
+    assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
+    outbox.end_parts(true);
+    now(&outbox, "2");
+    outbox.push_own(frame("b"), Own::Control);
+    wire.allow(1000);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["p", "", "1", "a", "b", "2"]);
+}
+
+#[test]
+fn who_asks_and_never_reads_the_answers_is_closed() {
+    for in_parts in [false, true] {
+        let (outbox, _wire) = opened(config(100, OverflowPolicy::DropNewest));
+        if in_parts {
+            assert!(outbox.begin_parts().unwrap());
+        }
+        for _ in 0..128 {
+            outbox.push_own(frame("answer"), Own::Control);
+        }
+        assert!(outbox.is_open());
+        outbox.push_own(frame("answer"), Own::Control);
+        let close = outbox.begin_round(Waker::noop()).close.unwrap();
+        assert_eq!((close.code, close.by, close.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
+    }
+}

@@ -1,0 +1,127 @@
+//! What a connection has asked about groups and was not answered yet.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use websockets_simple_core::{Control, GroupName, Line};
+
+use crate::GroupError;
+
+/// Requests that may wait for their answers at a time; further ones wait for their turn.
+const AT_ONCE: usize = 64;
+
+/// The server answers in the order in which it was asked.
+pub(crate) struct GroupRequests {
+    places: Arc<Semaphore>,
+    patience: Duration,
+    waiting: Mutex<VecDeque<Request>>,
+}
+
+/// One request. It stays until it is answered, even if nobody wants to know any more.
+struct Request {
+    ask: Control,
+    asked: bool,
+    answer: oneshot::Sender<Result<(), GroupError>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl GroupRequests {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), patience, waiting: Mutex::default() }
+    }
+
+    /// Asks the server to let us into a group, and waits for the answer.
+    pub(crate) async fn join(&self, line: &Line, group: &str) -> Result<(), GroupError> {
+        self.ask(line, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    }
+
+    /// Asks the server to let us out of a group, and waits for the answer.
+    pub(crate) async fn leave(&self, line: &Line, group: &str) -> Result<(), GroupError> {
+        self.ask(line, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    }
+
+    async fn ask(&self, line: &Line, ask: Control) -> Result<(), GroupError> {
+        let answered = async {
+            let places = Arc::clone(&self.places);
+            let place = places.acquire_owned().await.map_err(|_| GroupError::Ended)?;
+            let answer = self.begin(line, ask, place)?;
+            answer.await.unwrap_or(Err(GroupError::Ended))
+        };
+        tokio::time::timeout(self.patience, answered).await.unwrap_or(Err(GroupError::Timeout))
+    }
+
+    fn begin(
+        &self,
+        line: &Line,
+        ask: Control,
+        place: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<(), GroupError>>, GroupError> {
+        let mut waiting = self.lock();
+        if self.places.is_closed() {
+            return Err(GroupError::Ended);
+        }
+        let (answer, answered) = oneshot::channel();
+        waiting.push_back(Request { ask, asked: false, answer, _place: place });
+        say(&mut waiting, line);
+        Ok(answered)
+    }
+
+    /// Says what could not be said before the server's hello.
+    pub(crate) fn hello(&self, line: &Line) {
+        say(&mut self.lock(), line);
+    }
+
+    /// Gives an answer of the server to whoever waits for it.
+    pub(crate) fn answered(&self, answer: &Control) {
+        let (group, result) = match answer {
+            Control::Joined(group) | Control::Left(group) => (group, Ok(())),
+            Control::GroupRefused { group, reason } => {
+                (group, Err(GroupError::Refused { reason: reason.clone() }))
+            }
+            _ => return,
+        };
+        let is_of = |request: &Request| match (&request.ask, answer) {
+            (Control::Join(asked), Control::Joined(_) | Control::GroupRefused { .. })
+            | (Control::Leave(asked), Control::Left(_) | Control::GroupRefused { .. }) => asked == group,
+            _ => false,
+        };
+        let mut waiting = self.lock();
+        if let Some(place) = waiting.iter().position(|request| request.asked && is_of(request))
+            && let Some(request) = waiting.remove(place)
+        {
+            let _ = request.answer.send(result);
+        }
+    }
+
+    /// The connection has ended, and nothing will be answered any more.
+    pub(crate) fn end(&self) {
+        let mut waiting = self.lock();
+        self.places.close();
+        waiting.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Request>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks what was not asked yet, in order, once the server can be asked. Who has given up by then is forgotten.
+fn say(waiting: &mut VecDeque<Request>, line: &Line) {
+    if line.has_controls() {
+        waiting.retain(|request| request.asked || !request.answer.is_closed());
+        for request in waiting.iter_mut().filter(|request| !request.asked) {
+            request.asked = line.send_control(&request.ask);
+        }
+    }
+}
+
+impl fmt::Debug for GroupRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupRequests").field("waiting", &self.lock().len()).finish_non_exhaustive()
+    }
+}
