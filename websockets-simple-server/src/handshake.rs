@@ -89,6 +89,7 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
         said: Option<Placement>,
+        routed: bool,
         response: &mut HeaderMap,
     ) -> Result<Self::Place, Refusal>;
     /// Tells a failure.
@@ -325,7 +326,13 @@ async fn judge<I: Identity, F: Front<I>>(
     overloaded()?;
     let seat = front.seat(user.as_ref().map(Authenticated::id))?;
     let place = match farewell {
-        None => Some(front.place(&question, user.as_ref(), terms.placement, response.headers_mut())?),
+        None => Some(front.place(
+            &question,
+            user.as_ref(),
+            terms.placement,
+            terms.routed,
+            response.headers_mut(),
+        )?),
         Some(_) => None,
     };
     if let Some(chosen) = &subprotocol

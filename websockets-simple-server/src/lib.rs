@@ -140,6 +140,8 @@ pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use placement::Placement;
 pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
+#[cfg(feature = "axum")]
+pub use router::Caller;
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
 pub use signals::{RouteError, Signal, SignalData, SignalDefault, SignalError, SignalReach};

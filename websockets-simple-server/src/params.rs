@@ -54,7 +54,9 @@ pub struct ServerParams {
     pub(crate) levels: Levels,
     pub(crate) signals: Defaults,
     pub(crate) id_signing: Option<IdSigning>,
-    pub(crate) place_headers: Option<PlaceHeaders>,
+    pub(crate) place_headers: PlaceHeaders,
+    /// Whether they are sent by our own endpoints, too.
+    pub(crate) tells_place: bool,
 }
 
 /// A choice of the application's own.
@@ -163,7 +165,8 @@ impl ServerParams {
             levels: Levels::default(),
             signals: Defaults::default(),
             id_signing: None,
-            place_headers: None,
+            place_headers: PlaceHeaders::default(),
+            tells_place: false,
         }
     }
 

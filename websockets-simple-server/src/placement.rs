@@ -83,6 +83,16 @@ pub(crate) struct PlaceHeaders {
     pub(crate) group: HeaderName,
 }
 
+impl Default for PlaceHeaders {
+    fn default() -> Self {
+        Self {
+            client_id: HeaderName::from_static("x-pode-signal-client-id"),
+            name: HeaderName::from_static("x-pode-signal-name"),
+            group: HeaderName::from_static("x-pode-signal-group"),
+        }
+    }
+}
+
 impl PlaceHeaders {
     /// `None` if the prefix cannot be part of a header's name.
     pub(crate) fn new(prefix: &str) -> Option<Self> {

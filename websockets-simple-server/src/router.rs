@@ -1,13 +1,16 @@
 //! An axum application around the server, or behind it.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
-use axum::{Router, extract::ConnectInfo};
-use http::Extensions;
+use axum::{
+    Router,
+    extract::{ConnectInfo, FromRef, FromRequestParts, OptionalFromRequestParts},
+};
+use http::{Extensions, StatusCode, request::Parts};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 
-use crate::ServerParams;
+use crate::{Connection, Identity, Server, ServerParams};
 
 impl ServerParams {
     /// As [`fallback`](Self::fallback), with a router of axum. Its handlers can extract `ConnectInfo<SocketAddr>`.
@@ -36,6 +39,56 @@ impl ServerParams {
                 }
             }
         })
+    }
+}
+
+/// The open connection of who sends an ordinary request to an axum application, by the headers that told it its place; see
+/// [`Server::caller`].
+///
+/// Extracted as an `Option` it is `None` for everybody else, who otherwise get 404. The state of the application is the
+/// [`Server`], or one that it can be taken from ([`FromRef`]).
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use websockets_simple_server::{Anonymous, Caller, Message, ServerParams, WebsocketServer};
+///
+/// async fn work(Caller(connection): Caller<Anonymous>) -> &'static str {
+///     let _ = connection.send(Message::text("the answer comes over the WebSocket")).await;
+///     "begun"
+/// }
+///
+/// let server = WebsocketServer::new(ServerParams::mounted());
+/// let app: Router = Router::new().route("/work", post(work)).with_state(server);
+/// ```
+#[derive(Debug)]
+pub struct Caller<I: Identity>(pub Connection<I>);
+
+impl<S, I> FromRequestParts<S> for Caller<I>
+where
+    S: Send + Sync,
+    I: Identity,
+    Server<I>: FromRef<S>,
+{
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let connection = Server::from_ref(state).caller(parts).await;
+        connection.map(Self).ok_or((StatusCode::NOT_FOUND, "there is no such connection"))
+    }
+}
+
+impl<S, I> OptionalFromRequestParts<S> for Caller<I>
+where
+    S: Send + Sync,
+    I: Identity,
+    Server<I>: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Server::from_ref(state).caller(parts).await.map(Self))
     }
 }
 

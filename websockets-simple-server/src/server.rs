@@ -22,6 +22,9 @@ use crate::{
     upgrade::Upgrade,
 };
 
+pub(crate) use caller::peer_addr;
+
+mod caller;
 mod signals;
 
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.

@@ -12,6 +12,7 @@ use crate::{
     handshake::Terms,
     peer::{Local, Peer},
     refusal::Refusal,
+    server::peer_addr,
     session::{self, Arrival, Mounted},
     shared::Shared,
 };
@@ -44,9 +45,7 @@ pub struct Upgrade<I: Identity> {
 
 impl<I: Identity> Upgrade<I> {
     pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
-        let peer_addr = parts.extensions.get::<SocketAddr>().copied();
-        #[cfg(feature = "axum")]
-        let peer_addr = peer_addr.or_else(|| crate::router::peer_addr(&parts.extensions));
+        let peer_addr = peer_addr(&parts.extensions);
         let terms = Terms { routed: true, ..Terms::default() };
         Self { shared, parts, peer_addr, endpoint: None, terms }
     }

@@ -106,6 +106,7 @@ impl<I: Identity> Front<I> for FakeFront<I> {
         _request: &HandshakeRequest<'_>,
         _user: Option<&Authenticated<I::Id>>,
         _said: Option<Placement>,
+        _routed: bool,
         _response: &mut HeaderMap,
     ) -> Result<(), Refusal> {
         if self.id_is_taken { Err(Refusal::id_is_taken()) } else { Ok(()) }

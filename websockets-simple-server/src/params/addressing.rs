@@ -59,7 +59,9 @@ impl ServerParams {
     }
 
     /// Tells clients their place in headers of the answer to the handshake: `PREFIX-CLIENT-ID`, `PREFIX-NAME` (the
-    /// channel) and `PREFIX-GROUP`, one for each group. Pode has the prefix `X-PODE-SIGNAL`. Default: they are not told.
+    /// channel) and `PREFIX-GROUP`, one for each group; [`Server::caller`](crate::Server::caller) reads them in ordinary
+    /// requests. Default: those who come by [`Server::upgrade`](crate::Server::upgrade) are told, with the prefix
+    /// `X-PODE-SIGNAL` that Pode has, and those who come to our own endpoints are not.
     ///
     /// # Panics
     ///
@@ -67,7 +69,8 @@ impl ServerParams {
     #[must_use]
     pub fn place_headers(mut self, prefix: &str) -> Self {
         let headers = PlaceHeaders::new(prefix);
-        self.place_headers = Some(headers.expect("the name of a header can begin with the prefix"));
+        self.place_headers = headers.expect("the name of a header can begin with the prefix");
+        self.tells_place = true;
         self
     }
 }

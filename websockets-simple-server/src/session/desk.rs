@@ -92,18 +92,19 @@ impl<I: Identity> Front<I> for Desk<I> {
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
         said: Option<Placement>,
+        routed: bool,
         response: &mut HeaderMap,
     ) -> Result<Placed<I>, Refusal> {
         let placed = self.shared.place(request, user, said).ok_or_else(Refusal::id_is_taken)?;
         let params = &self.shared.params;
-        if let Some(headers) = &params.place_headers {
+        if params.tells_place || routed {
             let head = request.head();
             let id = match &params.id_signing {
                 Some(signing) => signing.sign(&placed.id, request.client_addr(), head.header("user-agent")),
                 None => placed.id.to_string(),
             };
             let channel = placed.channel.as_deref().unwrap_or_else(|| head.channel());
-            headers.tell(response, &id, channel, &placed.groups);
+            params.place_headers.tell(response, &id, channel, &placed.groups);
         }
         Ok(placed)
     }

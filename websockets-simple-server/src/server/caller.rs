@@ -1,0 +1,75 @@
+//! Whose connection an ordinary HTTP request belongs to.
+
+use std::net::SocketAddr;
+
+use http::{Extensions, HeaderMap, HeaderName, request::Parts};
+use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
+
+use super::Server;
+use crate::{
+    ClientId, Connection, Event, Identity, InvalidSignature,
+    peer::{Local, Peer},
+};
+
+impl<I: Identity> Server<I> {
+    /// The open connection of the client that sends an ordinary HTTP request, by the headers that it was told its
+    /// [place](crate::ServerParams::place_headers) in: `X-PODE-SIGNAL-CLIENT-ID` has to be there, and where
+    /// `X-PODE-SIGNAL-NAME` or `X-PODE-SIGNAL-GROUP` are, the connection has to be in that channel and those groups. With the
+    /// feature `axum`, [`Caller`](crate::Caller) extracts it.
+    ///
+    /// An id with a wrong signature matches nothing, and is an error event of the stage `Signal`. Without
+    /// [`id_signing`](crate::ServerParams::id_signing), whoever knows the id of a connection can pass for its client.
+    ///
+    /// The address of the client, which a strict signature is bound to, is read from the extensions of the request as
+    /// for [`upgrade`](Self::upgrade).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, an event may not have been told.
+    pub async fn caller(&self, request: &Parts) -> Option<Connection<I>> {
+        let (shared, headers) = (&self.shared, &request.headers);
+        let (params, names) = (&shared.params, &shared.params.place_headers);
+        let id = text(headers, &names.client_id)?;
+        let peer_addr = peer_addr(&request.extensions);
+        let id = match &params.id_signing {
+            None => ClientId::new(id).ok()?,
+            Some(signing) => {
+                let peer = Peer::new(peer_addr, Local::Unknown);
+                let client = peer.client_of(&params.trusted_proxies, headers);
+                match signing.verify(id, client, text(headers, &http::header::USER_AGENT)) {
+                    Ok(id) => id,
+                    Err(wrong) => {
+                        self.tell_of(wrong, peer_addr).await;
+                        return None;
+                    }
+                }
+            }
+        };
+        let connection = shared.registry.client(&id)?;
+        let is_in_group =
+            |group: &http::HeaderValue| group.to_str().is_ok_and(|group| connection.is_in(group));
+        let is_there = headers.get(&names.name).is_none_or(|name| *name == *connection.channel())
+            && headers.get_all(&names.group).iter().all(is_in_group);
+        is_there.then_some(connection)
+    }
+
+    async fn tell_of(&self, wrong: InvalidSignature, peer_addr: Option<SocketAddr>) {
+        let error = EventError::new(wrong);
+        let event = ErrorEvent::new(ErrorStage::Signal, error, peer_addr, None, Moment::now().utc);
+        if let Some(telling) = self.shared.subscriptions.tell(Event::Error(event)) {
+            telling.await;
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The peer of a request to the application's HTTP server, as far as that has told.
+pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
+    let told = extensions.get::<SocketAddr>().copied();
+    #[cfg(feature = "axum")]
+    let told = told.or_else(|| crate::router::peer_addr(extensions));
+    told
+}
