@@ -19,7 +19,7 @@ use crate::{
     placement::Placed,
     refusal::Refusal,
     registry::Seat,
-    session::{Arrival, Boxed, PARTING, Stay, converse, desk::Desk},
+    session::{Arrival, Boxed, PARTING, Stay, Work, converse, desk::Desk},
     shared::{InSession, Shared},
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Mounted<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) peer: Peer,
     pub(crate) terms: Terms<I>,
+    pub(crate) local: Option<Work<I>>,
 }
 
 /// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
@@ -57,7 +58,7 @@ async fn begin<I: Identity>(
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let Mounted { parts, mut peer, terms } = request;
+    let Mounted { parts, mut peer, terms, local } = request;
     let front = Desk {
         shared: Arc::clone(&shared),
         peer_addr: peer.addr,
@@ -79,7 +80,7 @@ async fn begin<I: Identity>(
             let (transport, opened) = opened.split();
             peer.client = opened.client;
             let heartbeat = shared.params.heartbeat_over_http();
-            let stay = Stay { began, heartbeat, slot: front.take_slot(), stop };
+            let stay = Stay { began, heartbeat, local, slot: front.take_slot(), stop };
             Some(converse(shared, opened, transport, peer, stay))
         }
         Some(Err(why)) => {
