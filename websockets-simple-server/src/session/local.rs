@@ -30,7 +30,7 @@ impl<I: Identity> Work<I> {
     /// The connection and the work, each as long as the other.
     pub(super) fn run(self, conversation: Conversation<I>, kept: Kept<I>) -> LocalConversation<I> {
         let work = Some((self.0)(conversation.connection.clone()));
-        LocalConversation { conversation, work, telling: None, _kept: kept }
+        LocalConversation { conversation, work, telling: None, ended: false, _kept: kept }
     }
 }
 
@@ -39,6 +39,7 @@ pub(super) struct LocalConversation<I: Identity> {
     /// Until it is done.
     work: Option<Boxed<()>>,
     telling: Option<Handling>,
+    ended: bool,
     _kept: Kept<I>,
 }
 
@@ -49,9 +50,9 @@ impl<I: Identity> Future for LocalConversation<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { conversation, work, telling, .. } = &mut *self;
-        let ended = Pin::new(&mut *conversation).poll(cx);
-        if ended.is_ready() {
+        let Self { conversation, work, telling, ended, .. } = &mut *self;
+        if !*ended && Pin::new(&mut *conversation).poll(cx).is_ready() {
+            *ended = true;
             // Whatever it still waits for will not come.
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
         }
@@ -74,7 +75,7 @@ impl<I: Identity> Future for LocalConversation<I> {
             }
             *telling = None;
         }
-        ended
+        if *ended { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
