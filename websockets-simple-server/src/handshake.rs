@@ -198,24 +198,22 @@ where
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
         .with_upgrades();
-    // In a block of its own: what is lent comes back when the connection is dropped.
     let served = {
         let mut connection = pin!(connection);
-        let stopping = async {
-            match fallback {
-                Some(_) => front.stopping().await,
-                None => std::future::pending().await,
+        let done = tokio::select! {
+            biased;
+            done = &mut connection => Some(done),
+            // A connection without a request ends at once, another one with its answer.
+            () = front.stopping(), if fallback.is_some() => {
+                connection.as_mut().graceful_shutdown();
+                None
             }
         };
-        tokio::select! {
-            biased;
-            served = &mut connection => served,
-            // Without a request it ends at once, otherwise with the answer.
-            () = stopping => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        match done {
+            Some(done) => done,
+            None => connection.await,
         }
+        // It lets go of the stream here.
     };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {

@@ -22,6 +22,8 @@ use crate::{
     upgrade::Upgrade,
 };
 
+mod signals;
+
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
 ///
 /// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the

@@ -20,8 +20,9 @@ use websockets_simple_core::{
 
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
-    ServerParams, admission::Admission, connection::Inner, current_user::CurrentUser, limits::Slots,
-    locals::Locals, placement::Placed, refusal::Refusal, registry::Registry, revocation::Recent,
+    ServerParams, admission::Admission, channel_events::ChannelEvents, connection::Inner,
+    current_user::CurrentUser, limits::Slots, locals::Locals, placement::Placed, refusal::Refusal,
+    registry::Registry, revocation::Recent, signals::Routes,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -54,6 +55,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
+    pub(crate) routes: Routes<I>,
+    pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
     pub(crate) next_serial: AtomicU64,
@@ -112,6 +115,8 @@ impl<I: Identity> Shared<I> {
             // An answer of the user service is a connection by then, or the handshake has failed.
             revoked: Recent::new(limits.handshake + limits.authentication),
             slots: Slots::new(limits),
+            routes: Routes::new(params.signals.are_any()),
+            channel_events: ChannelEvents::new(),
             params,
             admission,
             registry: Arc::new(Registry::new()),
