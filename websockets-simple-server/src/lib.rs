@@ -66,6 +66,7 @@ mod jwt;
 mod limits;
 mod listener;
 mod loan;
+mod locals;
 mod memory_users;
 mod params;
 mod peer;

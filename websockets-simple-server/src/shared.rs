@@ -21,8 +21,8 @@ use websockets_simple_core::{
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
     ServerParams, admission::Admission, channel_events::ChannelEvents, connection::Inner,
-    current_user::CurrentUser, group_rule::GroupRule, limits::Slots, placement::Placed, refusal::Refusal,
-    registry::Registry, revocation::Recent, signals::Routes,
+    current_user::CurrentUser, group_rule::GroupRule, limits::Slots, locals::Locals, placement::Placed,
+    refusal::Refusal, registry::Registry, revocation::Recent, signals::Routes,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -47,6 +47,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) params: ServerParams,
     pub(crate) admission: Box<dyn Admission<I>>,
     pub(crate) registry: Arc<Registry<I>>,
+    pub(crate) locals: Arc<Locals<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
     pub(crate) link: Arc<LinkConfig>,
@@ -120,6 +121,7 @@ impl<I: Identity> Shared<I> {
             params,
             admission,
             registry: Arc::new(Registry::new()),
+            locals: Locals::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
             link: Arc::new(link),
@@ -189,7 +191,7 @@ impl<I: Identity> Shared<I> {
 
     /// Closes everybody: the server stops.
     pub(crate) fn close_all(&self) {
-        for connection in self.registry.all().iter() {
+        for connection in self.registry.all().iter().chain(&self.locals.all()) {
             connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
         }
     }
@@ -205,7 +207,12 @@ impl<I: Identity> Shared<I> {
         let concerned = |connection: &&Connection<I>| {
             connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.said()))
         };
-        candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
+        candidates
+            .iter()
+            .chain(&self.locals.all())
+            .filter(concerned)
+            .filter(|connection| connection.0.close_as_revoked())
+            .count()
     }
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
@@ -216,7 +223,8 @@ impl<I: Identity> Shared<I> {
 
     /// Drops the handlers of everybody who is left.
     pub(crate) fn kill_all(&self) {
-        for connection in self.registry.all().iter().chain(self.registry.draining().iter()) {
+        let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.locals.all());
+        for connection in open.iter().chain(&*draining).chain(&local) {
             connection.0.line.kill();
         }
     }
