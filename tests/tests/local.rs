@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use websockets_simple_client::WebsocketClient;
 use websockets_simple_server::{
     Authenticated, ClientId, Connection, EndedBy, ErrorStage, Heartbeat, HeartbeatMode, Limits, MemoryUsers,
-    Message, Placement, Revocation, ServerParams, Upgrade, User, WebsocketServerAuth,
+    Message, Placement, Revocation, Scope, ServerParams, Upgrade, User, WebsocketServerAuth,
 };
 use websockets_simple_tests::{ended, failed, message, opened, params, raw::RawPeer, received, within};
 
@@ -216,4 +216,26 @@ async fn limits_and_the_heartbeat_hold_for_it() {
         peer.text("much").await;
     }
     assert_eq!(ended(&mut events).await.by, EndedBy::Limit);
+}
+
+#[tokio::test]
+async fn the_default_scope_is_the_applications_to_choose_and_an_upgrade_may_choose_another() {
+    let local = || ServerParams::mounted().default_scope(Scope::Local).success_text("welcome");
+    let (server, addr) = with(local(), |upgrade| upgrade).await;
+    let mut events = server.events();
+    let mut peer = RawPeer::connect(addr).await;
+    assert!(peer.request("/response-times", "").await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(opened(&mut events).await.scope(), Scope::Local);
+    assert_eq!(peer.next().await.unwrap().as_text(), "welcome");
+    assert_eq!(peer.next().await.unwrap().close_code(), Some(1000), "nothing keeps it open");
+
+    let (server, addr) = with(local(), Upgrade::global).await;
+    let mut events = server.events();
+    let mut peer = RawPeer::connect(addr).await;
+    assert!(peer.request("/response-times", "").await.starts_with("HTTP/1.1 101 "));
+    let connection = opened(&mut events).await;
+    assert_eq!((connection.scope(), server.connection_count()), (Scope::Global, 1));
+    assert_eq!(peer.next().await.unwrap().as_text(), "welcome");
+    server.to_user(&7).send(Message::text("hello")).unwrap();
+    assert_eq!(peer.next().await.unwrap().as_text(), "hello");
 }

@@ -15,7 +15,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Authenticated, ClientId, Identity, RequestHead, Server, User, UserId, current_user::CurrentUser,
+    Authenticated, ClientId, Identity, RequestHead, Scope, Server, User, UserId, current_user::CurrentUser,
     peer::Peer, registry::Places, shared::Shared,
 };
 #[cfg(feature = "rustls")]
@@ -44,6 +44,7 @@ pub(crate) struct Inner<I: Identity> {
     pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
     pub(crate) peer: Peer,
     pub(crate) since: DateTime<Utc>,
+    pub(crate) scope: Scope,
     pub(crate) state: Mutex<http::Extensions>,
     pub(crate) places: Places,
 }
@@ -150,6 +151,12 @@ impl<I: Identity> Connection<I> {
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
         self.0.peer.certificate.as_ref()
+    }
+
+    /// Whether others can reach it.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.0.scope
     }
 
     /// When the handshake was complete.

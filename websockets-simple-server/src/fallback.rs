@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
-    Identity,
+    Identity, ServerParams,
     deadline::{Answering, Deadline},
     handshake::Front,
     peer::Peer,
@@ -127,5 +127,39 @@ impl Body for Timed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl ServerParams {
+    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
+    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
+    ///
+    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
+    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`](crate::Limits::handshake)), and each answer
+    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
+    /// [`SocketAddr`](std::net::SocketAddr) among the extensions of the request. A panic is answered with 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use websockets_simple_server::ServerParams;
+    ///
+    /// let params = ServerParams::new(8080).fallback(|request: Request<Incoming>| async move {
+    ///     Response::new(Full::new(Bytes::from(format!("this is {}", request.uri().path()))))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn fallback<F, Fut, B>(mut self, service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Failure>,
+    {
+        self.fallback = Some(Fallback::new(service));
+        self
     }
 }

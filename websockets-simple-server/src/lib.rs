@@ -77,6 +77,7 @@ mod registry;
 mod revocation;
 #[cfg(feature = "axum")]
 mod router;
+mod scope;
 mod server;
 mod session;
 mod shared;
@@ -143,6 +144,7 @@ pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
 #[cfg(feature = "axum")]
 pub use router::Caller;
+pub use scope::Scope;
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
 pub use signals::{RouteError, Signal, SignalData, SignalDefault, SignalError, SignalReach};

@@ -1,18 +1,16 @@
 //! How a server is set up.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
 use crate::{
-    Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
-    fallback::Fallback, placement::PlaceHeaders, signals::Defaults,
+    Endpoint, IdSigning, Limits, Scope, TrustedProxies, broadcast_level::Levels, fallback::Fallback,
+    placement::PlaceHeaders, signals::Defaults,
 };
 
 mod addressing;
+mod heartbeats;
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -36,7 +34,7 @@ pub struct ServerParams {
     pub(crate) subprotocols: Vec<String>,
     pub(crate) heartbeat: Heartbeat,
     heartbeat_is_default: bool,
-    heartbeat_of: Option<HeartbeatOf>,
+    heartbeat_of: Option<heartbeats::HeartbeatOf>,
     pub(crate) limits: Limits,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
@@ -54,21 +52,10 @@ pub struct ServerParams {
     pub(crate) levels: Levels,
     pub(crate) signals: Defaults,
     pub(crate) id_signing: Option<IdSigning>,
+    pub(crate) scope: Scope,
     pub(crate) place_headers: PlaceHeaders,
     /// Whether they are sent by our own endpoints, too.
     pub(crate) tells_place: bool,
-}
-
-/// A choice of the application's own.
-#[derive(Clone)]
-struct HeartbeatOf(Arc<ChooseHeartbeat>);
-
-type ChooseHeartbeat = dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync;
-
-impl fmt::Debug for HeartbeatOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HeartbeatOf")
-    }
 }
 
 /// How a client learns that it is not authorized.
@@ -165,6 +152,7 @@ impl ServerParams {
             levels: Levels::default(),
             signals: Defaults::default(),
             id_signing: None,
+            scope: Scope::default(),
             place_headers: PlaceHeaders::default(),
             tells_place: false,
         }
@@ -206,67 +194,6 @@ impl ServerParams {
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// How peers are kept honest. Default: the text `ping` every 120 s; a ping frame as often for connections that
-    /// come by an HTTP server of the application ([`upgrade`](crate::Server::upgrade)).
-    #[must_use]
-    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
-        self.heartbeat = heartbeat;
-        self.heartbeat_is_default = false;
-        self
-    }
-
-    /// Chooses another heartbeat for some requests; `None` keeps the one of [`heartbeat`](Self::heartbeat). A
-    /// [`UserService`](crate::UserService) may choose too, for its user, and is asked last.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use websockets_simple_server::{Heartbeat, ServerParams};
-    ///
-    /// let params = ServerParams::new(8080)
-    ///     .heartbeat_of(|request| (request.head().channel() == "/quiet").then(Heartbeat::off));
-    /// ```
-    #[must_use]
-    pub fn heartbeat_of(
-        mut self,
-        choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
-    ) -> Self {
-        self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
-        self
-    }
-
-    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
-    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
-    ///
-    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
-    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`]), and each answer
-    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
-    /// [`SocketAddr`] among the extensions of the request. A panic is answered with 500.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use http::{Request, Response};
-    /// use http_body_util::Full;
-    /// use hyper::body::{Bytes, Incoming};
-    /// use websockets_simple_server::ServerParams;
-    ///
-    /// let params = ServerParams::new(8080).fallback(|request: Request<Incoming>| async move {
-    ///     Response::new(Full::new(Bytes::from(format!("this is {}", request.uri().path()))))
-    /// });
-    /// ```
-    #[must_use]
-    pub fn fallback<F, Fut, B>(mut self, service: F) -> Self
-    where
-        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        self.fallback = Some(Fallback::new(service));
         self
     }
 
@@ -365,37 +292,7 @@ impl ServerParams {
         self
     }
 
-    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Option<Heartbeat> {
-        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
-    }
-
-    /// What connections get that come by an HTTP server of the application.
-    pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
-        match self.heartbeat_is_default {
-            true => Heartbeat::new(self.heartbeat.interval(), HeartbeatMode::Ping),
-            false => self.heartbeat,
-        }
-    }
-
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {
-        let usual = ServerParams::mounted();
-        assert_eq!(
-            usual.heartbeat_over_http(),
-            Heartbeat::new(usual.heartbeat.interval(), HeartbeatMode::Ping)
-        );
-        let chosen = Heartbeat::new(Duration::from_secs(120), HeartbeatMode::Text);
-        assert_eq!(ServerParams::mounted().heartbeat(chosen).heartbeat_over_http(), chosen);
-        let v7 = ServerParams::mounted().compatibility(Compatibility::DotNetV7);
-        assert_eq!(v7.heartbeat_over_http(), v7.heartbeat);
     }
 }

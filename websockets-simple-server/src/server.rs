@@ -8,14 +8,13 @@ use std::{
 
 use http::Request;
 use websockets_simple_core::{
-    CloseCode, Delivery, Events, Handler, IntoMessage, Message, SubscribeOptions, Subscription, current_owner,
+    CloseCode, Events, Handler, Message, SubscribeOptions, Subscription, current_owner,
 };
 
 use crate::{
-    Anonymous, Authenticated, BroadcastError, ClientId, Connection, Event, HandshakeRequest, Identity,
-    Placement, Revocation, ServerParams, User, UserId, UserService, accept,
+    Anonymous, Authenticated, Connection, Event, HandshakeRequest, Identity, Placement, ServerParams, User,
+    UserId, UserService, accept,
     admission::{Admission, Everyone, KnownUsers},
-    audience::{Audience, Part},
     error::StartError,
     event::ServerEventKind,
     shared::{Life, Shared, StopReport, WaitingInside},
@@ -23,9 +22,12 @@ use crate::{
 };
 
 pub(crate) use caller::peer_addr;
+pub use users::ConnectedUser;
 
+mod addressing;
 mod caller;
 mod signals;
+mod users;
 
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
 ///
@@ -105,63 +107,6 @@ impl<T: UserId> WebsocketServerAuth<T> {
     pub fn new(params: ServerParams, users: impl UserService<Id = T>) -> Self {
         Self::with_admission(params, Box::new(KnownUsers::new(users)))
     }
-
-    /// All connections of one user.
-    pub fn to_user(&self, user: &T) -> Audience<User<T>> {
-        Audience::all(&self.shared).only(Part::User(user.clone()))
-    }
-
-    /// The users that are connected, each once, in no particular order.
-    #[must_use]
-    pub fn identities(&self) -> Vec<ConnectedUser<T>> {
-        self.shared.registry.users().into_iter().filter_map(|id| self.identity(&id)).collect()
-    }
-
-    /// One user and their connections, while there are any.
-    #[must_use]
-    pub fn identity(&self, user: &T) -> Option<ConnectedUser<T>> {
-        let connections = self.shared.registry.user(user);
-        (!connections.is_empty())
-            .then(|| ConnectedUser { id: user.clone(), connections: connections.to_vec() })
-    }
-
-    /// Whether a user has a connection. False as soon as the last one has ended.
-    #[must_use]
-    pub fn is_user_connected(&self, user: &T) -> bool {
-        self.shared.registry.has_user(user)
-    }
-
-    /// Closes the connections that were opened with these credentials, or by this user, with
-    /// [`CloseCode::REVOKED`], and those that are on their way; answers how many were open. Whether they can come back
-    /// is up to the user service. A service that tells its revocations itself
-    /// ([`UserService::revocations`]) needs no call of this.
-    pub fn revoke(&self, revocation: &Revocation<T>) -> usize {
-        self.shared.revoke(revocation)
-    }
-
-    /// Closes all connections of a user; answers how many. Resolves when their transports are let go of.
-    ///
-    /// # Cancel safety
-    ///
-    /// They close even if this is dropped before it resolves, once it was polled.
-    pub async fn disconnect_user(&self, user: &T, code: CloseCode, reason: &str) -> usize {
-        let connections = self.shared.registry.user(user);
-        let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();
-        for connection in connections.iter() {
-            connection.0.line.ended().await;
-        }
-        closed
-    }
-}
-
-/// A user with at least one connection.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ConnectedUser<T: UserId> {
-    /// Who it is.
-    pub id: T,
-    /// Their connections.
-    pub connections: Vec<Connection<User<T>>>,
 }
 
 impl<I: Identity> Server<I> {
@@ -408,84 +353,6 @@ impl<I: Identity> Server<I> {
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.shared.run().map(|run| run.addrs).unwrap_or_default()
-    }
-
-    /// All open connections, in no particular order.
-    #[must_use]
-    pub fn connections(&self) -> Vec<Connection<I>> {
-        self.shared.registry.all().to_vec()
-    }
-
-    /// One open connection.
-    #[must_use]
-    pub fn connection(&self, id: &ClientId) -> Option<Connection<I>> {
-        self.shared.registry.client(id)
-    }
-
-    /// The channels that somebody is in, in no particular order.
-    #[must_use]
-    pub fn channels(&self) -> Vec<String> {
-        self.shared.registry.channels()
-    }
-
-    /// Whether anybody is in this channel.
-    #[must_use]
-    pub fn has_channel(&self, channel: &str) -> bool {
-        !self.shared.registry.channel(channel).is_empty()
-    }
-
-    /// The groups of a channel that somebody is in, in no particular order.
-    #[must_use]
-    pub fn groups(&self, channel: &str) -> Vec<String> {
-        self.shared.registry.groups(channel)
-    }
-
-    /// Whether anybody is in this group of a channel.
-    #[must_use]
-    pub fn has_group(&self, channel: &str, group: &str) -> bool {
-        !self.shared.registry.group(channel, group).is_empty()
-    }
-
-    /// Whether a connection with this id is open.
-    #[must_use]
-    pub fn has_client(&self, id: &ClientId) -> bool {
-        self.shared.registry.client(id).is_some()
-    }
-
-    /// How many connections are open.
-    #[must_use]
-    pub fn connection_count(&self) -> usize {
-        self.shared.registry.count()
-    }
-
-    /// All connections.
-    pub fn to_all(&self) -> Audience<I> {
-        Audience::all(&self.shared)
-    }
-
-    /// All connections of a channel: those whose request had this path, percent-decoded, leading slash included,
-    /// case-sensitive, unless their [`Placement`] said otherwise.
-    pub fn to_channel(&self, channel: &str) -> Audience<I> {
-        self.to_all().channel(channel)
-    }
-
-    /// All connections that are in a group of a channel.
-    pub fn to_group(&self, channel: &str, group: &str) -> Audience<I> {
-        self.to_channel(channel).group(group)
-    }
-
-    /// The connection with this id.
-    pub fn to_client(&self, id: &ClientId) -> Audience<I> {
-        self.to_all().client(id)
-    }
-
-    /// Sends a message to all connections; short for [`to_all`](Self::to_all).
-    ///
-    /// # Errors
-    ///
-    /// When the value has no form on the wire, or a [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
-    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, BroadcastError> {
-        self.to_all().send(message)
     }
 }
 

@@ -27,7 +27,7 @@ use websockets_simple_core::{
 #[cfg(feature = "rustls")]
 use crate::ServerTls;
 use crate::{
-    Connection, Endpoint, Identity, ProxyProtocol, ServerParams,
+    Connection, Endpoint, Identity, ProxyProtocol, Scope, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
     deadline::{Deadline, Waiting},
@@ -256,6 +256,7 @@ fn converse<I: Identity>(
         user: user.map(|user| Box::new(CurrentUser::new(user))),
         peer,
         since: chrono::Utc::now(),
+        scope: if local.is_some() { Scope::Local } else { Scope::Global },
         state: Mutex::default(),
         places: Places::default(),
     }));

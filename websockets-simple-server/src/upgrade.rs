@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use crate::{
-    Authenticated, Connection, Identity, Placement, User, UserId,
+    Authenticated, Connection, Identity, Placement, Scope, User, UserId,
     handshake::Terms,
     peer::{Local, Peer},
     refusal::Refusal,
@@ -41,6 +41,7 @@ pub struct Upgrade<I: Identity> {
     peer_addr: Option<SocketAddr>,
     endpoint: Option<SocketAddr>,
     terms: Terms<I>,
+    scope: Scope,
     local: Option<session::Work<I>>,
 }
 
@@ -48,7 +49,8 @@ impl<I: Identity> Upgrade<I> {
     pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
         let peer_addr = peer_addr(&parts.extensions);
         let terms = Terms { routed: true, ..Terms::default() };
-        Self { shared, parts, peer_addr, endpoint: None, terms, local: None }
+        let scope = shared.params.scope;
+        Self { shared, parts, peer_addr, endpoint: None, terms, scope, local: None }
     }
 
     /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
@@ -103,12 +105,23 @@ impl<I: Identity> Upgrade<I> {
         F: FnOnce(Connection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.local = Some(session::Work::new(work));
+        (self.scope, self.local) = (Scope::Local, Some(session::Work::new(work)));
+        self
+    }
+
+    /// Makes the connection one that stays until one end closes it, and that can be reached, whatever
+    /// [`ServerParams::default_scope`](crate::ServerParams::default_scope) says.
+    pub fn global(mut self) -> Self {
+        (self.scope, self.local) = (Scope::Global, None);
         self
     }
 
     async fn answer(self) -> Response<Full<Bytes>> {
-        let Self { shared, parts, peer_addr, endpoint, terms, local } = self;
+        let Self { shared, parts, peer_addr, endpoint, terms, scope, local } = self;
+        let local = match scope {
+            Scope::Global => None,
+            Scope::Local => Some(local.unwrap_or_else(|| session::Work::new(|_| async {}))),
+        };
         let (run, in_session) = match shared.enter() {
             Ok(entered) => entered,
             Err(refusal) => return refusal.into_guest_response(),

@@ -1,6 +1,8 @@
 //! How connections are named and addressed.
 
-use crate::{BroadcastLevel, IdSigning, ServerParams, SignalDefault, SignalReach, placement::PlaceHeaders};
+use crate::{
+    BroadcastLevel, IdSigning, Scope, ServerParams, SignalDefault, SignalReach, placement::PlaceHeaders,
+};
 
 impl ServerParams {
     /// What a send must name at least, in channels without a level of their own. Default: [`BroadcastLevel::Name`].
@@ -47,6 +49,15 @@ impl ServerParams {
     #[must_use]
     pub fn signal_reach(mut self, reach: SignalReach) -> Self {
         self.signals.reach = reach;
+        self
+    }
+
+    /// The scope of connections that come by [`Server::upgrade`](crate::Server::upgrade), where that does not say it. With
+    /// [`Scope::Local`], one that is given no future by [`Upgrade::local`](crate::Upgrade::local) ends as soon as it has
+    /// begun, so that none stays open by mistake. Default: [`Scope::Global`].
+    #[must_use]
+    pub fn default_scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
         self
     }
 

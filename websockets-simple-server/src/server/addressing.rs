@@ -1,0 +1,86 @@
+//! Who is connected, and whom a message goes to.
+
+use websockets_simple_core::{Delivery, IntoMessage};
+
+use super::Server;
+use crate::{Audience, BroadcastError, ClientId, Connection, Identity};
+
+impl<I: Identity> Server<I> {
+    /// All open connections, in no particular order.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection<I>> {
+        self.shared.registry.all().to_vec()
+    }
+
+    /// One open connection.
+    #[must_use]
+    pub fn connection(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.shared.registry.client(id)
+    }
+
+    /// The channels that somebody is in, in no particular order.
+    #[must_use]
+    pub fn channels(&self) -> Vec<String> {
+        self.shared.registry.channels()
+    }
+
+    /// Whether anybody is in this channel.
+    #[must_use]
+    pub fn has_channel(&self, channel: &str) -> bool {
+        !self.shared.registry.channel(channel).is_empty()
+    }
+
+    /// The groups of a channel that somebody is in, in no particular order.
+    #[must_use]
+    pub fn groups(&self, channel: &str) -> Vec<String> {
+        self.shared.registry.groups(channel)
+    }
+
+    /// Whether anybody is in this group of a channel.
+    #[must_use]
+    pub fn has_group(&self, channel: &str, group: &str) -> bool {
+        !self.shared.registry.group(channel, group).is_empty()
+    }
+
+    /// Whether a connection with this id is open.
+    #[must_use]
+    pub fn has_client(&self, id: &ClientId) -> bool {
+        self.shared.registry.client(id).is_some()
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.shared.registry.count()
+    }
+
+    /// All connections.
+    pub fn to_all(&self) -> Audience<I> {
+        Audience::all(&self.shared)
+    }
+
+    /// All connections of a channel: those whose request had this path, percent-decoded, leading slash included,
+    /// case-sensitive, unless their [`Placement`](crate::Placement) said otherwise.
+    pub fn to_channel(&self, channel: &str) -> Audience<I> {
+        self.to_all().channel(channel)
+    }
+
+    /// All connections that are in a group of a channel.
+    pub fn to_group(&self, channel: &str, group: &str) -> Audience<I> {
+        self.to_channel(channel).group(group)
+    }
+
+    /// The connection with this id.
+    pub fn to_client(&self, id: &ClientId) -> Audience<I> {
+        self.to_all().client(id)
+    }
+
+    /// Sends a message to all connections; short for [`to_all`](Self::to_all).
+    ///
+    /// # Errors
+    ///
+    /// When the value has no form on the wire, or a [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
+    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, BroadcastError> {
+        self.to_all().send(message)
+    }
+}
