@@ -4,11 +4,11 @@ use tokio::process::Command;
 
 use crate::program::Program;
 
-const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
-const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
+pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 
 /// The arguments of the printed invites, by name.
-async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
+pub(crate) async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
     assert_eq!(server.line().await, "Invites, which are shown this once:");
     let mut invites = Vec::new();
     for _ in 0..3 {

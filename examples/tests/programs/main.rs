@@ -5,6 +5,7 @@ mod autobahn;
 mod chat;
 mod echo;
 mod extended;
+mod other_clients;
 mod program;
 mod secured;
 #[cfg(unix)]
