@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod autobahn;
+mod browser_module;
 mod chat;
 mod echo;
 mod extended;
+mod installed;
 mod other_clients;
 mod program;
 mod secured;
