@@ -99,6 +99,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
         }
     }
 
+    /// Reads that many bytes, or up to the end.
+    pub async fn take(&mut self, bytes: usize) -> Vec<u8> {
+        while self.read.len() < bytes && self.more().await {}
+        self.read.drain(..bytes.min(self.read.len())).collect()
+    }
+
     /// Reads a frame; `None` at the end.
     pub async fn next(&mut self) -> Option<RawFrame> {
         loop {

@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -117,6 +117,8 @@ pub enum ConnectionEventKind<C> {
 pub struct Attempt {
     /// Address of the peer, as far as it is known.
     pub peer_addr: Option<SocketAddr>,
+    /// Address of the client, as far as it is known: that of the peer, unless the peer is a proxy.
+    pub client_addr: Option<IpAddr>,
     /// The path asked for, `/` if the path was the token.
     pub path: String,
 }
@@ -125,7 +127,15 @@ impl Attempt {
     /// Describes an attempt.
     #[must_use]
     pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
-        Self { peer_addr, path: path.into() }
+        let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
+        Self { peer_addr, client_addr, path: path.into() }
+    }
+
+    /// Says whose attempt it is, where the peer is a proxy.
+    #[must_use]
+    pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
+        self.client_addr = client;
+        self
     }
 }
 

@@ -29,9 +29,6 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
     let endpoints = &shared.params.endpoints;
-    if endpoints.is_empty() {
-        return Err(StartError::NoEndpoint);
-    }
     // Before anything is bound: whoever has no certificate opens no port.
     #[cfg(feature = "rustls")]
     for endpoint in endpoints {
@@ -56,18 +53,19 @@ pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, 
     let stop = CancellationToken::new();
     let (reporter, report) = watch::channel(None);
     shared.subscriptions.lift_bounds(false);
-    runtime.spawn(run(Arc::clone(shared), listeners, stop.clone(), reporter));
-    Ok(Run { stop, addrs, report })
+    let sessions = TaskTracker::new();
+    runtime.spawn(run(Arc::clone(shared), listeners, sessions.clone(), stop.clone(), reporter));
+    Ok(Run { stop, addrs, report, sessions, runtime })
 }
 
 /// The task that owns all others of a server.
 async fn run<I: Identity>(
     shared: Arc<Shared<I>>,
     listeners: Vec<(TcpListener, Endpoint)>,
+    sessions: TaskTracker,
     stop: CancellationToken,
     reporter: watch::Sender<Option<StopReport>>,
 ) {
-    let sessions = TaskTracker::new();
     let mut flushers = JoinSet::new();
     for n in 0..shared.flushers.len() {
         let shared = Arc::clone(&shared);
@@ -91,6 +89,7 @@ async fn run<I: Identity>(
 
     // 1. Nobody new.
     while acceptors.join_next().await.is_some() {}
+    shared.nobody_enters();
     // 2. Everybody is told, what is queued leaves, handlers finish.
     shared.subscriptions.lift_bounds(true);
     shared.close_all();
@@ -151,7 +150,9 @@ async fn accept<I: Identity>(
             }
         };
         pause = Duration::ZERO;
-        let arrival = match shared.slots.take(peer_addr.ip()) {
+        // Behind a proxy are many, of which none is known yet.
+        let ip = Some(peer_addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
+        let arrival = match shared.slots.take(ip) {
             Ok(slot) => Arrival::Welcome(slot),
             Err(full) => match Arc::clone(&refusers).try_acquire_owned() {
                 Ok(permit) => Arrival::Surplus(full, permit),

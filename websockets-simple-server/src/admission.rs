@@ -54,8 +54,14 @@ mod sealed {
 /// Decides on one request.
 #[async_trait]
 pub(crate) trait Admission<I: Identity>: Send + Sync {
-    /// Takes the request apart. Refuses what is contradictory.
-    fn read(&self, uri: &Uri, headers: &mut HeaderMap, params: &ServerParams) -> Result<Asked, Refusal>;
+    /// Takes the request apart. Refuses what is contradictory. A path by which it was routed is no token.
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        params: &ServerParams,
+        routed: bool,
+    ) -> Result<Asked, Refusal>;
 
     /// Says whose request it is; `Ok(None)` on a server without users.
     async fn admit(
@@ -83,7 +89,13 @@ pub(crate) struct Everyone;
 
 #[async_trait]
 impl Admission<Anonymous> for Everyone {
-    fn read(&self, uri: &Uri, headers: &mut HeaderMap, _params: &ServerParams) -> Result<Asked, Refusal> {
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        _params: &ServerParams,
+        _routed: bool,
+    ) -> Result<Asked, Refusal> {
         Asked::anonymous(uri, headers)
     }
 
@@ -112,8 +124,14 @@ impl<U: UserService> KnownUsers<U> {
 
 #[async_trait]
 impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
-    fn read(&self, uri: &Uri, headers: &mut HeaderMap, params: &ServerParams) -> Result<Asked, Refusal> {
-        Asked::with_token(uri, headers, params)
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        params: &ServerParams,
+        routed: bool,
+    ) -> Result<Asked, Refusal> {
+        Asked::with_token(uri, headers, params, routed)
     }
 
     async fn admit(

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -102,7 +102,14 @@ impl<I: Identity> Connection<I> {
         self.0.peer.endpoint
     }
 
-    /// The address of the peer.
+    /// The address of the client: that of the peer, or what a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        self.0.peer.client
+    }
+
+    /// The address of the peer: of the other end of the socket, which may be a proxy.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.0.peer.addr

@@ -41,11 +41,12 @@ impl Asked {
         Ok(Self { token: None, head, offered })
     }
 
-    /// Takes a request apart and whatever carried the token out of it.
+    /// Takes a request apart and whatever carried the token out of it. A path by which the request was routed is none.
     pub(crate) fn with_token(
         uri: &Uri,
         headers: &mut HeaderMap,
         params: &ServerParams,
+        routed: bool,
     ) -> Result<Self, Refusal> {
         let TokenPlacements { header, subprotocol, query: in_query, path: in_path } = params.token_placements;
         let mut tokens = Vec::new();
@@ -70,7 +71,7 @@ impl Asked {
                 }
                 Some(first.clone())
             }
-            None if in_path && path.len() > 1 => {
+            None if in_path && !routed && path.len() > 1 => {
                 let mut token = path.trim_start_matches('/').to_owned();
                 if params.compatibility == Compatibility::DotNetV6 && uri.query().is_some() {
                     // Its token was everything between the first slash and the next blank.

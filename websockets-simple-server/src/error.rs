@@ -30,9 +30,6 @@ pub enum StartError {
         #[source]
         source: websockets_simple_core::tls::TlsError,
     },
-    /// There is no endpoint to listen on.
-    #[error("the parameters name no endpoint")]
-    NoEndpoint,
     /// `start` was called outside a tokio runtime.
     #[error("a server can only start inside a tokio runtime")]
     NoRuntime,

@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,7 +19,12 @@ use http::{
     request::Parts,
 };
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -37,7 +43,23 @@ use crate::{
 const VERDICT: &str = "websockets-simple-verdict";
 
 /// Why a request that was read got no answer.
-const HUNG_UP: &str = "the peer hung up before the answer";
+pub(crate) const HUNG_UP: &str = "the peer hung up before the answer";
+
+/// What is known of a request before it is judged, where somebody else has looked at it.
+pub(crate) struct Terms<I: Identity> {
+    /// The path was for a router, and is no token.
+    pub(crate) routed: bool,
+    /// Whose request it is; nobody else is asked then.
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    /// In place of the path.
+    pub(crate) channel: Option<Box<str>>,
+}
+
+impl<I: Identity> Default for Terms<I> {
+    fn default() -> Self {
+        Self { routed: false, user: None, channel: None }
+    }
+}
 
 /// What a handshake needs of the server around it.
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
@@ -52,6 +74,8 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     fn stopping(&self) -> impl Future<Output = ()> + Send;
     /// Tells Connecting; waits for room for it.
     fn connecting(&self, attempt: Attempt) -> impl Future<Output = ()> + Send;
+    /// Counts the connection for this client, the real one where the peer is a proxy.
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal>;
     /// Takes a place for the user.
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
     /// Tells a failure.
@@ -69,6 +93,15 @@ pub(crate) struct Opened<S, I: Identity, Seat> {
     pub(crate) seat: Option<Seat>,
     /// The peer is not authorized: it is told this and closed.
     pub(crate) farewell: Option<String>,
+    pub(crate) client: Option<IpAddr>,
+}
+
+impl<S, I: Identity, Seat> Opened<S, I, Seat> {
+    /// The stream, and the rest.
+    pub(crate) fn split(self) -> (S, Opened<(), I, Seat>) {
+        let Self { stream, leftover, head, subprotocol, user, seat, farewell, client } = self;
+        (stream, Opened { stream: (), leftover, head, subprotocol, user, seat, farewell, client })
+    }
 }
 
 /// A handshake that came to nothing.
@@ -81,13 +114,27 @@ pub(crate) enum Ended {
 }
 
 /// What was decided about a request.
-struct Accepted<I: Identity, Seat> {
+pub(crate) struct Accepted<I: Identity, Seat> {
     head: RequestHead,
     subprotocol: Option<Arc<str>>,
     user: Option<Authenticated<I::Id>>,
     seat: Option<Seat>,
     farewell: Option<String>,
+    client: Option<IpAddr>,
     upgrade: OnUpgrade,
+}
+
+impl<I: Identity, Seat> Accepted<I, Seat> {
+    /// Waits until the HTTP library has sent the 101 and lets go of its stream, from which `take` gets ours.
+    pub(crate) async fn open<S>(
+        self,
+        take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
+    ) -> Result<Opened<S, I, Seat>, &'static str> {
+        let Self { head, subprotocol, user, seat, farewell, client, upgrade } = self;
+        let upgraded = upgrade.await.map_err(|_| HUNG_UP)?;
+        let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
+        Ok(Opened { stream, leftover, head, subprotocol, user, seat, farewell, client })
+    }
 }
 
 type Verdict<I, Seat> = Arc<Mutex<Option<Result<Accepted<I, Seat>, Ended>>>>;
@@ -107,7 +154,13 @@ where
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
-        async move { Ok::<_, Infallible>(answer(request, &*front, &verdict, peer).await) }
+        async move {
+            // The body, empty as it should be, stays until the answer: hyper looks whether anybody wants it.
+            let (parts, _body) = request.into_parts();
+            let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
+            let response = answer(parts, &*front, peer, Terms::default(), decide).await;
+            Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
+        }
     });
     let limits = &front.params().limits;
     let served = http1::Builder::new()
@@ -135,58 +188,62 @@ where
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = || Attempt::new(Some(peer.addr), accepted.head.channel());
-    let gone = |why: &str| Ended::Refused(attempt(), why.to_owned());
-    let upgraded = accepted.upgrade.await.map_err(|_| gone(HUNG_UP))?;
-    let parts = upgraded.downcast::<TokioIo<Loan<S>>>().map_err(|_| gone("the stream was lost"))?;
-    let stream = parts.io.into_inner().keep().ok_or_else(|| gone("the stream was lost"))?;
-    let Accepted { head, subprotocol, user, seat, farewell, .. } = accepted;
-    Ok(Opened { stream, leftover: parts.read_buf, head, subprotocol, user, seat, farewell })
+    let attempt = Attempt::new(peer.known_addr(), accepted.head.channel()).of_client(accepted.client);
+    let keep = |upgraded: Upgraded| {
+        let parts = upgraded.downcast::<TokioIo<Loan<S>>>().ok()?;
+        Some((parts.io.into_inner().keep()?, parts.read_buf))
+    };
+    accepted.open(keep).await.map_err(|why| Ended::Refused(attempt, why.to_owned()))
 }
 
-/// Decides on a request and words the answer.
-async fn answer<I: Identity, F: Front<I>>(
-    request: Request<Incoming>,
+/// Decides on a request and words the answer. `decide` is told first what stands if nobody waits for it any longer.
+pub(crate) async fn answer<I: Identity, F: Front<I>>(
+    mut parts: Parts,
     front: &F,
-    verdict: &Verdict<I, F::Seat>,
     peer: &Peer,
-) -> Response<Full<Bytes>> {
-    let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-    let (mut parts, body) = request.into_parts();
-    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params());
+    terms: Terms<I>,
+    decide: impl Fn(Result<Accepted<I, F::Seat>, Ended>),
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    let mut read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
+    if let (Ok(asked), Some(channel)) = (&mut read, &terms.channel) {
+        asked.head = asked.head.in_channel(channel);
+    }
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
-    let attempt = Attempt::new(Some(peer.addr), path);
-    // What stands if the peer hangs up meanwhile, as the HTTP library then drops this future.
+    let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
+    let attempt = Attempt::new(peer.known_addr(), path).of_client(client);
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, body, front, peer).await,
+        Ok(asked) => judge(parts, asked, front, peer, client, terms.user).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
         Ok((accepted, response)) => {
             decide(Ok(accepted));
-            response
+            Ok(response)
         }
         Err(refusal) => {
             decide(Err(Ended::Refused(attempt, refusal.why())));
-            refusal.into_response()
+            Err(refusal)
         }
     }
 }
 
 async fn judge<I: Identity, F: Front<I>>(
-    parts: Parts,
+    mut parts: Parts,
     asked: Asked,
-    body: Incoming,
     front: &F,
     peer: &Peer,
+    client: Option<IpAddr>,
+    known: Option<Authenticated<I::Id>>,
 ) -> Result<(Accepted<I, F::Seat>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
+    front.count(client)?;
     let mut response = switching_protocols(&parts)?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
     let headers = &parts.headers;
     if headers.get_all(HOST).iter().count() != 1 {
         return Err(Refusal::bad_request("one Host header is needed"));
@@ -202,11 +259,14 @@ async fn judge<I: Identity, F: Front<I>>(
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint);
-    let admitted = tokio::select! {
-        biased;
-        admitted = front.admission().admit(&credentials, &question, params) => admitted,
-        () = front.stopping() => return Err(Refusal::stopping(params)),
+    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint).of_client(client);
+    let admitted = match known {
+        Some(user) => Ok(Some(user)),
+        None => tokio::select! {
+            biased;
+            admitted = front.admission().admit(&credentials, &question, params) => admitted,
+            () = front.stopping() => return Err(Refusal::stopping(params)),
+        },
     };
     let (user, farewell) = match admitted {
         Ok(user) => (user, None),
@@ -229,8 +289,7 @@ async fn judge<I: Identity, F: Front<I>>(
     if farewell.is_some() {
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
-    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
-    Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, upgrade }, response))
+    Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, client, upgrade }, response))
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.

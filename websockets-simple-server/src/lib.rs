@@ -46,6 +46,7 @@ mod endpoint;
 mod error;
 mod event;
 mod expiry;
+mod forwarded;
 mod handshake;
 mod head;
 #[cfg(feature = "jwt")]
@@ -66,6 +67,8 @@ mod sql_users;
 mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
+mod trusted_proxies;
+mod upgrade;
 mod user_service;
 
 pub use admission::{Anonymous, Identity, User};
@@ -94,6 +97,8 @@ pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
+pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+pub use upgrade::Upgrade;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};

@@ -108,7 +108,8 @@ impl Limits {
         self
     }
 
-    /// Connections of one IP address, handshakes included.
+    /// Connections of one IP address, handshakes included. Those of a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has.
     #[must_use]
     pub fn connections_per_ip(mut self, count: usize) -> Self {
         self.connections_per_ip = count;
@@ -177,7 +178,8 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct SlotPermit {
     slots: Arc<Slots>,
-    ip: IpAddr,
+    /// Whom it is counted for, once that is known.
+    ip: Option<IpAddr>,
 }
 
 impl Slots {
@@ -189,18 +191,13 @@ impl Slots {
         })
     }
 
-    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Result<SlotPermit, Full> {
-        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
-        let ip = ip.to_canonical();
+    /// Takes a place, for this address if there is one to count it for.
+    pub(crate) fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<SlotPermit, Full> {
         let mut taken = self.lock();
         if taken.total >= self.total {
             return Err(Full::Total);
         }
-        let of_ip = taken.per_ip.entry(ip).or_insert(0);
-        if *of_ip >= self.per_ip {
-            return Err(Full::Address);
-        }
-        *of_ip += 1;
+        let ip = ip.map(|ip| taken.count(ip, self.per_ip)).transpose()?;
         taken.total += 1;
         Ok(SlotPermit { slots: Arc::clone(self), ip })
     }
@@ -210,15 +207,54 @@ impl Slots {
     }
 }
 
+impl Taken {
+    /// Counts one more of this address, which it answers in the form that it is counted in.
+    fn count(&mut self, ip: IpAddr, most: usize) -> Result<IpAddr, Full> {
+        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
+        let ip = ip.to_canonical();
+        let of_ip = self.per_ip.entry(ip).or_insert(0);
+        if *of_ip >= most {
+            // Nothing is kept of an address that may have no connection at all.
+            if *of_ip == 0 {
+                self.per_ip.remove(&ip);
+            }
+            return Err(Full::Address);
+        }
+        *of_ip += 1;
+        Ok(ip)
+    }
+
+    fn uncount(&mut self, ip: IpAddr) {
+        if let Some(of_ip) = self.per_ip.get_mut(&ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                self.per_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+impl SlotPermit {
+    /// Counts the place for this address, and no longer for another one.
+    pub(crate) fn count_for(&mut self, ip: IpAddr) -> Result<(), Full> {
+        if self.ip == Some(ip.to_canonical()) {
+            return Ok(());
+        }
+        let mut taken = self.slots.lock();
+        let counted = taken.count(ip, self.slots.per_ip)?;
+        if let Some(before) = self.ip.replace(counted) {
+            taken.uncount(before);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for SlotPermit {
     fn drop(&mut self) {
         let mut taken = self.slots.lock();
         taken.total -= 1;
-        if let Some(of_ip) = taken.per_ip.get_mut(&self.ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                taken.per_ip.remove(&self.ip);
-            }
+        if let Some(ip) = self.ip {
+            taken.uncount(ip);
         }
     }
 }
@@ -227,8 +263,8 @@ impl Drop for SlotPermit {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
     }
 
     #[test]
@@ -255,6 +291,25 @@ mod tests {
         let slots = Slots::new(&Limits::default());
         drop(slots.take(ip("10.0.0.1")).unwrap());
         assert!(slots.lock().per_ip.is_empty());
+        let nobody = Slots::new(&Limits::default().connections_per_ip(0));
+        assert_eq!(nobody.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
+        assert!(nobody.lock().per_ip.is_empty());
+    }
+
+    #[test]
+    fn a_place_that_was_taken_for_nobody_is_counted_once_it_is_known_for_whom() {
+        let slots = Slots::new(&Limits::default().connections(3).connections_per_ip(1));
+        let (mut one, mut two) = (slots.take(None).unwrap(), slots.take(None).unwrap());
+        let client = ip("10.0.0.1").unwrap();
+        one.count_for(client).unwrap();
+        // Once is enough, however often it is said.
+        one.count_for(client).unwrap();
+        assert_eq!(two.count_for(client).unwrap_err(), Full::Address);
+        one.count_for(ip("10.0.0.2").unwrap()).unwrap();
+        two.count_for(client).unwrap();
+        drop((one, two));
+        let taken = slots.lock();
+        assert!(taken.per_ip.is_empty() && taken.total == 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, HandshakeRequest, Limits};
+use crate::{Endpoint, HandshakeRequest, Limits, TrustedProxies};
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -27,12 +27,14 @@ pub struct ServerParams {
     pub(crate) unauthorized_delivery: UnauthorizedDelivery,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) heartbeat: Heartbeat,
+    heartbeat_is_default: bool,
     heartbeat_of: Option<HeartbeatOf>,
     pub(crate) limits: Limits,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
     pub(crate) close_timeout: Duration,
@@ -109,21 +111,34 @@ impl ServerParams {
         Self::with_endpoint(Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
+    /// Listens nowhere: all connections come by an HTTP server of the application, through
+    /// [`upgrade`](crate::Server::upgrade).
+    #[must_use]
+    pub fn mounted() -> Self {
+        Self::with_endpoints(Vec::new())
+    }
+
     fn with_endpoint(endpoint: Endpoint) -> Self {
+        Self::with_endpoints(vec![endpoint])
+    }
+
+    fn with_endpoints(endpoints: Vec<Endpoint>) -> Self {
         Self {
-            endpoints: vec![endpoint],
+            endpoints,
             endpoints_are_default: true,
             success_text: None,
             unauthorized_text: "Unauthorized".to_owned(),
             unauthorized_delivery: UnauthorizedDelivery::default(),
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
+            heartbeat_is_default: true,
             heartbeat_of: None,
             limits: Limits::default(),
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::default(),
             compatibility: Compatibility::default(),
             origins: None,
+            trusted_proxies: TrustedProxies::default(),
             token_placements: TokenPlacements::default(),
             ask_without_credentials: false,
             close_timeout: Duration::from_secs(5),
@@ -173,10 +188,12 @@ impl ServerParams {
         self
     }
 
-    /// How peers are kept honest. Default: the text `ping` every 120 s.
+    /// How peers are kept honest. Default: the text `ping` every 120 s; a ping frame as often for connections that
+    /// come by an HTTP server of the application ([`upgrade`](crate::Server::upgrade)).
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
+        self.heartbeat_is_default = false;
         self
     }
 
@@ -229,6 +246,7 @@ impl ServerParams {
             // Its clients answer ping frames and would take a text for a message.
             let interval = Duration::from_secs(30);
             self.heartbeat = Heartbeat::new(interval, HeartbeatMode::Ping);
+            self.heartbeat_is_default = false;
         }
         self
     }
@@ -238,6 +256,13 @@ impl ServerParams {
     #[must_use]
     pub fn origins(mut self, allowed: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Some(allowed.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The proxies that are believed when they tell the address of a client. Default: none.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
         self
     }
 
@@ -287,11 +312,37 @@ impl ServerParams {
         self
     }
 
-    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Heartbeat {
-        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request)).unwrap_or(self.heartbeat)
+    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Option<Heartbeat> {
+        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
+    }
+
+    /// What connections get that come by an HTTP server of the application.
+    pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
+        match self.heartbeat_is_default {
+            true => Heartbeat::new(self.heartbeat.interval(), HeartbeatMode::Ping),
+            false => self.heartbeat,
+        }
     }
 
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {
+        let usual = ServerParams::mounted();
+        assert_eq!(
+            usual.heartbeat_over_http(),
+            Heartbeat::new(usual.heartbeat.interval(), HeartbeatMode::Ping)
+        );
+        let chosen = Heartbeat::new(Duration::from_secs(120), HeartbeatMode::Text);
+        assert_eq!(ServerParams::mounted().heartbeat(chosen).heartbeat_over_http(), chosen);
+        let v7 = ServerParams::mounted().compatibility(Compatibility::DotNetV7);
+        assert_eq!(v7.heartbeat_over_http(), v7.heartbeat);
     }
 }

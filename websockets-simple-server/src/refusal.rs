@@ -72,6 +72,18 @@ impl Refusal {
             .later(params.retry_after)
     }
 
+    pub(crate) fn at_rest(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server does not run").later(params.retry_after)
+    }
+
+    pub(crate) fn too_slow(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the handshake took too long").later(params.retry_after)
+    }
+
+    pub(crate) fn no_stream() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the HTTP server does not let go of its connections")
+    }
+
     pub(crate) fn stopping(params: &ServerParams) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after)
     }
@@ -94,6 +106,13 @@ impl Refusal {
     /// For the event.
     pub(crate) fn why(&self) -> String {
         format!("{}: {}", self.status.as_u16(), self.body)
+    }
+
+    /// The answer on a connection that is somebody else's, and whose end is theirs to decide.
+    pub(crate) fn into_guest_response(self) -> Response<Full<Bytes>> {
+        let mut response = self.into_response();
+        response.headers_mut().remove(CONNECTION);
+        response
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use http::Request;
 use websockets_simple_core::{
     CloseCode, Delivery, EncodeError, Events, Handler, IntoMessage, Message, SubscribeOptions, Subscription,
     current_owner,
@@ -19,6 +20,7 @@ use crate::{
     error::StartError,
     event::ServerEventKind,
     shared::{Life, Shared, StopReport, WaitingInside},
+    upgrade::Upgrade,
 };
 
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
@@ -291,6 +293,57 @@ impl<I: Identity> Server<I> {
             // The runtime is shutting down, and the server with it.
             Err(_) => StopReport::default(),
         }
+    }
+
+    /// Makes a connection of this server out of a request to an HTTP server of the application: hyper, axum, or
+    /// another that is built on hyper and keeps its `OnUpgrade` among the request's extensions. What this answers is
+    /// awaited and gives the response.
+    ///
+    /// Such connections live under the same limits, events, heartbeat and stop as those of the server's own
+    /// endpoints. The server has to be running, for which it needs no endpoint ([`ServerParams::mounted`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::{body::{Bytes, Incoming}, server::conn::http1, service::service_fn};
+    /// use hyper_util::rt::TokioIo;
+    /// use tokio::net::TcpListener;
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = WebsocketServer::new(ServerParams::mounted());
+    /// server.start().await?;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let addr = listener.local_addr()?;
+    /// let web = async {
+    ///     let (stream, peer) = listener.accept().await?;
+    ///     let service = service_fn(|request: Request<Incoming>| async move {
+    ///         Ok::<_, std::convert::Infallible>(match request.uri().path() {
+    ///             "/ws" => server.upgrade(request).peer_addr(peer).await,
+    ///             _ => Response::new(Full::new(Bytes::from("a page"))),
+    ///         })
+    ///     });
+    ///     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    ///     connection.with_upgrades().await?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(())
+    /// };
+    /// # let server = server.clone();
+    /// # let client = async {
+    /// #     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// #     let mut stream = tokio::net::TcpStream::connect(addr).await?;
+    /// #     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+    /// #     let mut page = String::new();
+    /// #     stream.read_to_string(&mut page).await?;
+    /// #     assert!(page.ends_with("a page"), "{page}");
+    /// #     Ok(())
+    /// # };
+    /// # tokio::try_join!(web, client)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn upgrade<B>(&self, request: Request<B>) -> Upgrade<I> {
+        Upgrade::new(Arc::clone(&self.shared), request.into_parts().0)
     }
 
     /// Whether it accepts connections.

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, EndedBy, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, EndedBy, Heartbeat, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side,
+    Transport,
 };
 #[cfg(feature = "rustls")]
 use websockets_simple_core::{ErrorStage, EventError};
@@ -44,7 +45,10 @@ use crate::{ServerTls, handshake::Front};
 use desk::Desk;
 use recipient::{Member, Unknown};
 
+pub(crate) use mounted::{Mounted, mounted};
+
 mod desk;
+mod mounted;
 mod recipient;
 
 /// How long a handshake may still take once the server stops: enough to say so.
@@ -107,13 +111,15 @@ async fn begin<I: Identity>(
     };
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
-        peer_addr,
+        peer_addr: Some(peer_addr),
         stop: stop.clone(),
         connecting: Mutex::default(),
+        slot: Mutex::new(slot),
         surplus: surplus.as_ref().map(|(full, _)| *full),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
-    Some(converse(shared, opened, transport, peer, began, stop, slot))
+    let heartbeat = shared.params.heartbeat;
+    Some(converse(shared, opened, transport, peer, Stay { began, heartbeat, slot: front.take_slot(), stop }))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
@@ -183,7 +189,7 @@ async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
 async fn greet<I: Identity, S>(
     front: &Arc<Desk<I>>,
     stream: S,
-    peer: Peer,
+    mut peer: Peer,
     transport: impl FnOnce(S) -> Transport,
 ) -> Option<Arrived<I>>
 where
@@ -191,17 +197,26 @@ where
 {
     match handshake::handshake(stream, Arc::clone(front), &peer).await {
         Ok(opened) => {
-            let Opened { stream, leftover, head, subprotocol, user, seat, farewell } = opened;
-            let stream = transport(stream);
-            Some((Opened { stream: (), leftover, head, subprotocol, user, seat, farewell }, stream, peer))
+            let (stream, opened) = opened.split();
+            peer.client = opened.client;
+            Some((opened, transport(stream), peer))
         }
         Err(Ended::Refused(attempt, why)) => {
-            tracing::debug!(peer = %front.peer_addr, %why, "refused");
+            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
             front.tell_refused(attempt, why).await;
             None
         }
         Err(Ended::NoRequest) => None,
     }
+}
+
+/// What the server gives a connection to live with.
+struct Stay {
+    began: Instant,
+    /// Unless somebody chooses another.
+    heartbeat: Heartbeat,
+    slot: Option<SlotPermit>,
+    stop: CancellationToken,
 }
 
 /// From the 101 to the end.
@@ -210,13 +225,13 @@ fn converse<I: Identity>(
     opened: Opened<(), I, Seat<I>>,
     transport: Transport,
     peer: Peer,
-    began: Instant,
-    stop: CancellationToken,
-    slot: Option<SlotPermit>,
+    stay: Stay,
 ) -> Boxed<()> {
+    let Stay { began, heartbeat, slot, stop } = stay;
     let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
     let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
-        shared.params.heartbeat_for(&HandshakeRequest::new(&head, peer.addr, peer.endpoint))
+        let request = HandshakeRequest::new(&head, peer.addr, peer.endpoint).of_client(peer.client);
+        shared.params.heartbeat_for(&request).unwrap_or(heartbeat)
     });
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
@@ -240,7 +255,8 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(Some(connection.peer_addr()), connection.channel());
+        let attempt = Attempt::new(connection.0.peer.known_addr(), connection.channel())
+            .of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {

@@ -9,17 +9,19 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{
     CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
 };
 
 use crate::{
     Connection, ConnectionId, Event, Identity, Inbound, Revocation, ServerParams, admission::Admission,
-    connection::Inner, current_user::CurrentUser, limits::Slots, registry::Registry, revocation::Recent,
+    connection::Inner, current_user::CurrentUser, limits::Slots, refusal::Refusal, registry::Registry,
+    revocation::Recent,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -82,6 +84,10 @@ pub(crate) struct Run {
     pub(crate) stop: CancellationToken,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) report: watch::Receiver<Option<StopReport>>,
+    /// The tasks of connections.
+    pub(crate) sessions: TaskTracker,
+    /// Where they run.
+    pub(crate) runtime: Handle,
 }
 
 impl<I: Identity> Shared<I> {
@@ -96,8 +102,7 @@ impl<I: Identity> Shared<I> {
         link.bytes_per_second = limits.bytes_per_second;
         link.idle = limits.idle;
         link.close_timeout = params.close_timeout;
-        let workers =
-            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
             revoked: Recent::new(limits.handshake + limits.authentication),
@@ -131,6 +136,20 @@ impl<I: Identity> Shared<I> {
             Life::Running(run) => Some(run.clone()),
             Life::Stopped | Life::Starting => None,
         }
+    }
+
+    /// Enters a run that is not stopping. Its stop waits for whoever is in.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, InSession<I>), Refusal> {
+        match &*self.life() {
+            Life::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
+            Life::Running(run) => Ok((run.clone(), InSession::new(self))),
+            Life::Stopped | Life::Starting => Err(Refusal::at_rest(&self.params)),
+        }
+    }
+
+    /// Once a run is cancelled: whoever was about to enter it is in when this returns.
+    pub(crate) fn nobody_enters(&self) {
+        drop(self.life());
     }
 
     pub(crate) fn has_stopped(&self) {

@@ -1,6 +1,11 @@
 //! Who is who: the question a server asks before it admits a connection.
 
-use std::{fmt, hash::Hash, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -153,6 +158,7 @@ impl Credentials {
 pub struct HandshakeRequest<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) peer_addr: SocketAddr,
+    pub(crate) client_addr: Option<IpAddr>,
     pub(crate) endpoint: SocketAddr,
 }
 
@@ -160,7 +166,14 @@ impl<'a> HandshakeRequest<'a> {
     /// Puts a request together, for tests of a user service.
     #[must_use]
     pub fn new(head: &'a RequestHead, peer_addr: SocketAddr, endpoint: SocketAddr) -> Self {
-        Self { head, peer_addr, endpoint }
+        Self { head, peer_addr, client_addr: Some(peer_addr.ip().to_canonical()), endpoint }
+    }
+
+    /// Says who the client is, where the peer is a proxy.
+    #[must_use]
+    pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
+        self.client_addr = client;
+        self
     }
 
     /// Path, query and headers.
@@ -169,7 +182,14 @@ impl<'a> HandshakeRequest<'a> {
         self.head
     }
 
-    /// The address of the peer.
+    /// The address of the client: that of the peer, or what a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        self.client_addr
+    }
+
+    /// The address of the peer: of the other end of the socket, which may be a proxy.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer_addr

@@ -5,7 +5,7 @@ fn asked(target: &str, headers: &[(&'static str, &str)], params: &ServerParams) 
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_str(value).unwrap());
     }
-    Asked::with_token(&target.parse().unwrap(), &mut map, params)
+    Asked::with_token(&target.parse().unwrap(), &mut map, params, false)
 }
 
 fn token(target: &str, headers: &[(&'static str, &str)]) -> Option<String> {
@@ -113,7 +113,7 @@ proptest::proptest! {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&authorization).unwrap());
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(&protocols).unwrap());
-            let _ = Asked::with_token(&uri, &mut headers, &ServerParams::local());
+            let _ = Asked::with_token(&uri, &mut headers, &ServerParams::local(), false);
         }
     }
 }

@@ -86,6 +86,11 @@ impl<I: Identity> Front<I> for FakeFront<I> {
         note(&self.diary, format!("connecting {}", attempt.path));
     }
 
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        assert!(client.is_some(), "over TCP it is known");
+        Ok(())
+    }
+
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Arc<()>>, Refusal> {
         if self.user_is_full {
             return Err(Refusal::too_many_of_user(&self.params));

@@ -1,7 +1,7 @@
 //! The server as one handshake sees it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,15 +11,23 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Event, Identity, ServerParams, admission::Admission, handshake::Front, limits::Full, refusal::Refusal,
-    registry::Seat, shared::Shared,
+    Event, Identity, ServerParams,
+    admission::Admission,
+    handshake::Front,
+    limits::{Full, SlotPermit},
+    refusal::Refusal,
+    registry::Seat,
+    shared::Shared,
 };
 
 /// The server as one handshake sees it.
 pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
-    pub(super) peer_addr: SocketAddr,
+    /// As far as it is known.
+    pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
+    /// The place of the connection, unless there is none.
+    pub(super) slot: Mutex<Option<SlotPermit>>,
     pub(super) surplus: Option<Full>,
     /// What Connecting was told of, until it is Connected or Refused.
     pub(super) connecting: Mutex<Option<Attempt>>,
@@ -53,6 +61,12 @@ impl<I: Identity> Front<I> for Desk<I> {
         self.tell(Event::Connection(event)).await;
     }
 
+    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(slot), Some(client)) = (&mut *slot, client) else { return Ok(()) };
+        slot.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
+    }
+
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
         let Some(user) = user else { return Ok(None) };
         let limit = self.shared.params.limits.connections_per_user;
@@ -63,12 +77,17 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let event = ErrorEvent::new(stage, error, Some(self.peer_addr), None, Moment::now().utc);
+        let event = ErrorEvent::new(stage, error, self.peer_addr, None, Moment::now().utc);
         self.tell(Event::Error(event)).await;
     }
 }
 
 impl<I: Identity> Desk<I> {
+    /// The place of the connection, which it keeps from now on.
+    pub(super) fn take_slot(&self) -> Option<SlotPermit> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(super) async fn tell_refused(&self, attempt: Attempt, why: String) {
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), Moment::now().utc);
         self.tell(Event::Connection(event)).await;
@@ -78,9 +97,14 @@ impl<I: Identity> Desk<I> {
     pub(super) async fn ran_out_of_time(&self) {
         const WHY: &str = "the handshake took too long";
         self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
+        self.give_up(WHY).await;
+    }
+
+    /// The end of what Connecting began.
+    pub(super) async fn give_up(&self, why: &str) {
         let begun = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(attempt) = begun {
-            self.tell_refused(attempt, WHY.to_owned()).await;
+            self.tell_refused(attempt, why.to_owned()).await;
         }
     }
 

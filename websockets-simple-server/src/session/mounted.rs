@@ -1,0 +1,155 @@
+//! A connection that came as a request to somebody else's HTTP server.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use http_body_util::Full as Body;
+use hyper::upgrade::Upgraded;
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use tokio::{net::TcpStream, sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
+use websockets_simple_core::Transport;
+
+use crate::{
+    Identity,
+    handshake::{self, Accepted, Ended, Front, HUNG_UP, Terms},
+    limits::{Full, SlotPermit},
+    peer::Peer,
+    refusal::Refusal,
+    registry::Seat,
+    session::{Boxed, PARTING, Stay, converse, desk::Desk},
+    shared::{InSession, Shared},
+};
+
+/// A request, and what the application says of it.
+pub(crate) struct Mounted<I: Identity> {
+    pub(crate) parts: Parts,
+    pub(crate) peer: Peer,
+    pub(crate) terms: Terms<I>,
+}
+
+/// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
+pub(crate) fn mounted<I: Identity>(
+    shared: Arc<Shared<I>>,
+    in_session: InSession<I>,
+    request: Mounted<I>,
+    place: Result<SlotPermit, Full>,
+    stop: CancellationToken,
+    reply: oneshot::Sender<Response<Body<Bytes>>>,
+) -> impl Future<Output = ()> + Send {
+    let opening = Box::pin(begin(shared, request, place, stop, reply));
+    async move {
+        if let Some(conversation) = opening.await {
+            conversation.await;
+        }
+        drop(in_session);
+    }
+}
+
+/// From the request to the upgraded stream.
+async fn begin<I: Identity>(
+    shared: Arc<Shared<I>>,
+    request: Mounted<I>,
+    place: Result<SlotPermit, Full>,
+    stop: CancellationToken,
+    reply: oneshot::Sender<Response<Body<Bytes>>>,
+) -> Option<Boxed<()>> {
+    let began = Instant::now();
+    let deadline = began + shared.params.limits.handshake;
+    let Mounted { parts, mut peer, terms } = request;
+    let (slot, surplus) = match place {
+        Ok(slot) => (Some(slot), None),
+        Err(full) => (None, Some(full)),
+    };
+    let front = Desk {
+        shared: Arc::clone(&shared),
+        peer_addr: peer.known_addr(),
+        stop: stop.clone(),
+        connecting: Mutex::default(),
+        slot: Mutex::new(slot),
+        surplus,
+    };
+    let accepted = answer(&front, parts, &peer, terms, deadline, reply).await?;
+    let mut opening = std::pin::pin!(tokio::time::timeout_at(deadline, accepted.open(take)));
+    let opened = tokio::select! {
+        biased;
+        opened = &mut opening => opened.ok(),
+        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+    };
+    match opened {
+        Some(Ok(opened)) => {
+            let (transport, opened) = opened.split();
+            peer.client = opened.client;
+            let heartbeat = shared.params.heartbeat_over_http();
+            let stay = Stay { began, heartbeat, slot: front.take_slot(), stop };
+            Some(converse(shared, opened, transport, peer, stay))
+        }
+        Some(Err(why)) => {
+            front.give_up(why).await;
+            None
+        }
+        None => {
+            front.ran_out_of_time().await;
+            None
+        }
+    }
+}
+
+/// Answers the request; gives what was admitted.
+async fn answer<I: Identity>(
+    front: &Desk<I>,
+    parts: Parts,
+    peer: &Peer,
+    terms: Terms<I>,
+    deadline: Instant,
+    mut reply: oneshot::Sender<Response<Body<Bytes>>>,
+) -> Option<Accepted<I, Seat<I>>> {
+    let verdict = Mutex::new(None);
+    let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
+    let answering = handshake::answer(parts, front, peer, terms, decide);
+    let answered = tokio::select! {
+        biased;
+        answered = tokio::time::timeout_at(deadline, answering) => Some(answered),
+        () = reply.closed() => None,
+    };
+    let heard = match answered {
+        Some(Ok(Ok(response))) => reply.send(response).is_ok(),
+        Some(Ok(Err(refusal))) => reply.send(refusal.into_guest_response()).is_ok(),
+        Some(Err(_)) => {
+            let _ = reply.send(Refusal::too_slow(front.params()).into_guest_response());
+            front.ran_out_of_time().await;
+            return None;
+        }
+        None => false,
+    };
+    match verdict.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(Ok(accepted)) if heard => return Some(accepted),
+        Some(Err(Ended::Refused(attempt, why))) => {
+            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
+            front.tell_refused(attempt, why).await;
+        }
+        _ => front.give_up(HUNG_UP).await,
+    }
+    None
+}
+
+/// Takes the stream out of the hands of the HTTP library: the socket itself where there is one, so that nothing stands
+/// between it and the connection.
+fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Some((tcp(parts.io), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    Some(match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (tcp(parts.io), parts.read_buf),
+        Err(upgraded) => (Transport::shared(TokioIo::new(upgraded)), Bytes::new()),
+    })
+}
+
+fn tcp(io: TokioIo<TcpStream>) -> Transport {
+    let stream = io.into_inner();
+    // As on our own endpoints. Failing to set it only means a delay.
+    let _ = stream.set_nodelay(true);
+    Transport::tcp(stream)
+}

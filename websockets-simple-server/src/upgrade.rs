@@ -1,0 +1,116 @@
+//! A request to the application's own HTTP server that is to become a connection.
+
+use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use http_body_util::Full;
+use tokio::sync::oneshot;
+
+use crate::{
+    Authenticated, Identity, User, UserId,
+    handshake::Terms,
+    peer::Peer,
+    refusal::Refusal,
+    session::{self, Mounted},
+    shared::Shared,
+};
+
+/// A request that is to become a connection; made by [`Server::upgrade`](crate::Server::upgrade).
+///
+/// Awaited, it gives the response that the application's HTTP server has to send as it is: 101 where the connection is
+/// admitted, otherwise what the server's own endpoints would answer. The connection begins when the HTTP server has sent the
+/// 101 and handed over its stream, for which it has as long as the handshake may take. A server that does not run
+/// answers 503.
+///
+/// Whatever may refuse the request has to do so before this is awaited: a 101 that is replaced by another response has
+/// admitted the client all the same, and only the HTTP server keeps it from its connection.
+///
+/// The path of the request is its channel, unless [`channel`](Self::channel) says otherwise, and never a token: it was
+/// for the application's router.
+///
+/// # Cancel safety
+///
+/// Dropped before it is awaited, nothing has happened. Dropped while it is awaited, the request is given up, as when
+/// the client hangs up.
+#[must_use = "the request is not answered before this is awaited"]
+pub struct Upgrade<I: Identity> {
+    shared: Arc<Shared<I>>,
+    parts: Parts,
+    peer_addr: Option<SocketAddr>,
+    endpoint: Option<SocketAddr>,
+    terms: Terms<I>,
+}
+
+impl<I: Identity> Upgrade<I> {
+    pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
+        let peer_addr = parts.extensions.get::<SocketAddr>().copied();
+        let terms = Terms { routed: true, ..Terms::default() };
+        Self { shared, parts, peer_addr, endpoint: None, terms }
+    }
+
+    /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
+    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request; without one
+    /// the address is `0.0.0.0:0`, and the connection counts in total only.
+    pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
+        self.peer_addr = Some(addr);
+        self
+    }
+
+    /// Says which address of the HTTP server it came to: [`Connection::endpoint`](crate::Connection::endpoint). Default:
+    /// `0.0.0.0:0`.
+    pub fn endpoint(mut self, addr: SocketAddr) -> Self {
+        self.endpoint = Some(addr);
+        self
+    }
+
+    /// Puts the connection into this channel, in place of the path of the request.
+    pub fn channel(mut self, name: impl Into<String>) -> Self {
+        self.terms.channel = Some(name.into().into());
+        self
+    }
+
+    async fn answer(self) -> Response<Full<Bytes>> {
+        let Self { shared, parts, peer_addr, endpoint, terms } = self;
+        let (run, in_session) = match shared.enter() {
+            Ok(entered) => entered,
+            Err(refusal) => return refusal.into_guest_response(),
+        };
+        // Behind a proxy are many, of which none is known yet.
+        let ip = peer_addr.map(|addr| addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
+        let place = shared.slots.take(ip);
+        let request = Mounted { parts, peer: Peer::told(peer_addr, endpoint), terms };
+        let (reply, answered) = oneshot::channel();
+        let session = session::mounted(Arc::clone(&shared), in_session, request, place, run.stop, reply);
+        run.sessions.spawn_on(session, &run.runtime);
+        match answered.await {
+            Ok(response) => response,
+            // The runtime is shutting down, and the server with it.
+            Err(_) => Refusal::at_rest(&shared.params).into_guest_response(),
+        }
+    }
+}
+
+impl<T: UserId> Upgrade<User<T>> {
+    /// Says whose connection it is: the application knows, and the user service is not asked.
+    pub fn identified(mut self, user: Authenticated<T>) -> Self {
+        self.terms.user = Some(user);
+        self
+    }
+}
+
+impl<I: Identity> IntoFuture for Upgrade<I> {
+    type Output = Response<Full<Bytes>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.answer())
+    }
+}
+
+impl<I: Identity> fmt::Debug for Upgrade<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The request may hold a token.
+        f.debug_struct("Upgrade").field("peer_addr", &self.peer_addr).finish_non_exhaustive()
+    }
+}
