@@ -160,6 +160,7 @@ pub async fn text(events: &mut Events<ClientEvent>) -> String {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/authentication.md")]
+#[doc = include_str!("../../docs/proxies.md")]
 #[doc = include_str!("../../docs/tls.md")]
 #[doc = include_str!("../../websockets-simple-client/README.md")]
 #[doc = include_str!("../../websockets-simple-server/README.md")]

@@ -54,6 +54,18 @@ impl RawPeer {
     }
 }
 
+/// The status that a handshake with this token gets.
+///
+/// # Panics
+///
+/// When there is no answer.
+pub async fn status(addr: SocketAddr, token: &str) -> u16 {
+    let mut peer = RawPeer::connect(addr).await;
+    let head = peer.request("/", &format!("Authorization: Bearer {token}\r\n")).await;
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("no answer: {head}"))
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     /// Over a connection that is there already.
     #[must_use]

@@ -16,7 +16,7 @@ use tokio_rustls::{
     },
 };
 use websockets_simple_client::ClientParams;
-use websockets_simple_server::ServerParams;
+use websockets_simple_server::{ServerParams, ServerTls};
 
 use crate::{
     authority::{Authority, secured},
@@ -69,6 +69,14 @@ pub struct Plain;
 #[derive(Debug, Default)]
 pub struct Tls(Authority);
 
+impl Tls {
+    /// What the server shows.
+    #[must_use]
+    pub fn server_tls(&self) -> ServerTls {
+        self.0.server()
+    }
+}
+
 impl Way for Plain {
     type Stream = TcpStream;
 
@@ -89,7 +97,7 @@ impl Way for Tls {
     type Stream = TlsStream<TcpStream>;
 
     fn server(&self) -> ServerParams {
-        secured(self.0.server())
+        secured(self.server_tls())
     }
 
     fn client(&self, addr: SocketAddr) -> ClientParams {

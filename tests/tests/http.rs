@@ -12,16 +12,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{io::duplex, net::TcpListener, sync::Notify};
 use websockets_simple_client::{ConnectError, WebsocketClient};
 use websockets_simple_server::{
     Authenticated, ConnectionEventKind, Credentials, EndedBy, ErrorStage, Event, HandshakeRequest, Limits,
-    Message, Revocation, ServerParams, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth,
-    async_trait,
+    Message, Placement, Revocation, ServerParams, UserService, UserServiceError, WebsocketServer,
+    WebsocketServerAuth, async_trait,
 };
 use websockets_simple_tests::{
     connected, ended, failed, message, next, opened, params,
@@ -106,7 +110,7 @@ async fn a_request_becomes_a_connection_that_is_like_any_other() {
     let mut events = server.events();
     let own = started(&server).await;
     let http = web_of(&server).await;
-    for (addr, endpoint) in [(own, own), (http, "0.0.0.0:0".parse().unwrap())] {
+    for (addr, endpoint) in [(own, Some(own)), (http, None)] {
         let client = connected(params(addr).path("/room")).await;
         let mut told = client.events();
         let attempt = next(&mut events, |event| match event {
@@ -119,8 +123,8 @@ async fn a_request_becomes_a_connection_that_is_like_any_other() {
         .await;
         let connection = opened(&mut events).await;
         assert_eq!(attempt.path, "/room");
-        assert_eq!(attempt.peer_addr, Some(connection.peer_addr()));
-        assert_eq!(connection.peer_addr().ip(), addr.ip());
+        assert_eq!(attempt.peer_addr, connection.peer_addr());
+        assert_eq!(connection.client_addr(), Some(addr.ip()));
         assert_eq!(connection.endpoint(), endpoint);
         assert_eq!(connection.channel(), "/room");
         assert_eq!(server.to_channel("/room").connections(), [connection.clone()]);
@@ -157,7 +161,7 @@ async fn a_stream_that_is_no_socket_is_upgraded_too() {
     let head = peer.request("/pipe", "").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     let connection = opened(&mut events).await;
-    assert_eq!(connection.peer_addr(), "0.0.0.0:0".parse().unwrap());
+    assert_eq!(connection.peer_addr(), None);
     assert_eq!(connection.client_addr(), None);
     connection.send(Message::text("x".repeat(10_000))).await.unwrap();
     assert_eq!(within(peer.next()).await.unwrap().payload.len(), 10_000);
@@ -179,23 +183,24 @@ async fn what_comes_right_behind_the_request_is_not_lost() {
 }
 
 #[tokio::test]
-async fn the_application_names_the_channel_and_the_user_without_the_user_service() {
+async fn the_application_names_the_place_and_the_user_without_the_user_service() {
     let users = Users::default();
     let server = WebsocketServerAuth::<i64>::new(ServerParams::mounted(), users.clone());
     let mut events = server.events();
     server.start().await.unwrap();
     let application = server.clone();
-    let addr =
-        web(move |request, peer| {
-            let upgrade = application.upgrade(request).peer_addr(peer);
-            async move {
-                upgrade.channel("ResponseTimes").identified(Authenticated::new(9).credential("c1")).await
-            }
-        })
-        .await;
+    let addr = web(move |request, peer| {
+        let upgrade = application.upgrade(request).peer_addr(peer);
+        async move {
+            let place = Placement::new().channel("ResponseTimes").group("team");
+            upgrade.placement(place).identified(Authenticated::new(9).credential("c1")).await
+        }
+    })
+    .await;
     let client = connected(params(addr).path("/response-times")).await;
     let connection = opened(&mut events).await;
     assert_eq!((connection.channel(), *connection.user_id()), ("ResponseTimes", 9));
+    assert!(connection.is_in("team"));
     assert_eq!(server.to_channel("ResponseTimes").connections().len(), 1);
     assert!(server.to_channel("/response-times").connections().is_empty());
     assert_eq!(users.0.load(Ordering::Relaxed), 0);

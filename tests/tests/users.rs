@@ -150,7 +150,7 @@ async fn connections_of_the_authenticated_server_carry_what_the_request_said() {
     assert_eq!(connection.header("x-colour"), Some("blue"));
     assert_eq!(connection.header("authorization"), None);
     assert_eq!((connection.subprotocol(), *connection.user_id()), (Some("chat"), 7));
-    assert_eq!((connection.endpoint(), connection.peer_addr().ip()), (addr, addr.ip()));
+    assert_eq!((connection.endpoint(), connection.client_addr()), (Some(addr), Some(addr.ip())));
     assert!(connection.insert(41_u32).is_none());
     assert_eq!(
         (connection.insert(42_u32), connection.get::<u32>(), connection.get::<u64>()),

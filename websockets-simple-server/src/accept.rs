@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 
@@ -12,12 +12,10 @@ use crate::{
     Endpoint, Event, Identity, Revocations,
     error::StartError,
     event::ServerEventKind,
+    listener::{Bound, Listener},
     session::{self, Arrival},
     shared::{Run, Shared, StopReport},
 };
-
-/// Refusals beyond the limit that are answered at the same time; more are hung up on.
-const REFUSERS: usize = 32;
 
 /// Longest pause after an error of `accept`, such as too many open files.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,15 +39,14 @@ pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, 
         let mut bound = shared.bound();
         for (n, endpoint) in endpoints.iter().enumerate() {
             let listener = endpoint
-                .bind(bound.get(n).copied())
+                .bind(bound.get(n).copied().flatten())
                 .map_err(|source| StartError::Bind { endpoint: endpoint.clone(), source })?;
             listeners.push((listener, endpoint.clone()));
         }
-        let addrs: io::Result<Vec<SocketAddr>> =
-            listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
+        let addrs: io::Result<Vec<_>> = listeners.iter().map(|(listener, _)| listener.tcp_addr()).collect();
         *bound = addrs.map_err(|source| StartError::Bind { endpoint: endpoints[0].clone(), source })?;
     }
-    let addrs = shared.bound().clone();
+    let addrs = shared.bound().iter().flatten().copied().collect();
     let stop = CancellationToken::new();
     let (reporter, report) = watch::channel(None);
     shared.subscriptions.lift_bounds(false);
@@ -61,7 +58,7 @@ pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, 
 /// The task that owns all others of a server.
 async fn run<I: Identity>(
     shared: Arc<Shared<I>>,
-    listeners: Vec<(TcpListener, Endpoint)>,
+    listeners: Vec<(Bound, Endpoint)>,
     sessions: TaskTracker,
     stop: CancellationToken,
     reporter: watch::Sender<Option<StopReport>>,
@@ -82,7 +79,12 @@ async fn run<I: Identity>(
         {
             acceptors.spawn(watch(Arc::clone(&shared), tls.clone(), every, stop.clone(), sessions.clone()));
         }
-        acceptors.spawn(accept(Arc::clone(&shared), listener, endpoint, stop.clone(), sessions.clone()));
+        let (shared, stop, sessions) = (Arc::clone(&shared), stop.clone(), sessions.clone());
+        match listener {
+            Bound::Tcp(listener) => acceptors.spawn(accept(shared, listener, endpoint, stop, sessions)),
+            #[cfg(unix)]
+            Bound::Unix(listener) => acceptors.spawn(accept(shared, listener, endpoint, stop, sessions)),
+        };
     }
 
     stop.cancelled().await;
@@ -119,14 +121,13 @@ async fn run<I: Identity>(
 /// Accepts on one listener. Awaits nothing but the listener, a pause after an error, and the stop.
 async fn accept<I: Identity>(
     shared: Arc<Shared<I>>,
-    listener: TcpListener,
+    listener: impl Listener,
     endpoint: Endpoint,
     stop: CancellationToken,
     sessions: TaskTracker,
 ) {
     // Where there is but one address, no connection needs to be asked which one it came to.
-    let bound = listener.local_addr().ok().filter(|addr| !addr.ip().is_unspecified());
-    let refusers = Arc::new(tokio::sync::Semaphore::new(REFUSERS));
+    let bound = listener.local();
     let mut pause = Duration::ZERO;
     loop {
         let accepted = tokio::select! {
@@ -151,12 +152,12 @@ async fn accept<I: Identity>(
         };
         pause = Duration::ZERO;
         // Behind a proxy are many, of which none is known yet.
-        let ip = Some(peer_addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
+        let ip = peer_addr.map(|peer| peer.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
         let arrival = match shared.slots.take(ip) {
             Ok(slot) => Arrival::Welcome(slot),
-            Err(full) => match Arc::clone(&refusers).try_acquire_owned() {
-                Ok(permit) => Arrival::Surplus(full, permit),
-                Err(_) => continue,
+            Err(full) => match shared.slots.surplus(full) {
+                Some(surplus) => Arrival::Surplus(surplus),
+                None => continue,
             },
         };
         let session = session::session(
@@ -164,7 +165,7 @@ async fn accept<I: Identity>(
             stream,
             peer_addr,
             endpoint.clone(),
-            bound,
+            bound.clone(),
             arrival,
             stop.clone(),
         );

@@ -91,6 +91,13 @@ impl<S: UserService> Cached<S> {
         self
     }
 
+    /// Changes the service before it is asked.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn with_service(mut self, change: impl FnOnce(&mut S)) -> Self {
+        change(&mut self.service);
+        self
+    }
+
     async fn ask(&self, credentials: &Credentials, request: &HandshakeRequest<'_>) -> Answer<S::Id> {
         let asked_at = Instant::now();
         let answer = self.service.authenticate(credentials, request).await;

@@ -4,7 +4,8 @@ use std::{
     borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -14,29 +15,11 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Authenticated, Identity, RequestHead, Server, User, UserId, current_user::CurrentUser, peer::Peer,
-    registry::Places, shared::Shared,
+    Authenticated, ClientId, Identity, RequestHead, Server, User, UserId, current_user::CurrentUser,
+    peer::Peer, registry::Places, shared::Shared,
 };
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
-
-/// Identifies a connection of this process.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConnectionId(pub(crate) u64);
-
-impl ConnectionId {
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A handle of one open connection; cloning it gives another handle of the same.
 ///
@@ -47,7 +30,13 @@ pub struct Connection<I: Identity>(pub(crate) Arc<Inner<I>>);
 /// What all handles of a connection share.
 pub(crate) struct Inner<I: Identity> {
     pub(crate) line: Line,
-    pub(crate) id: ConnectionId,
+    pub(crate) id: ClientId,
+    /// Told apart within the server; ascending.
+    pub(crate) serial: u64,
+    /// Instead of the path.
+    pub(crate) channel: Option<Box<str>>,
+    /// Changed only by the registry, under its lock.
+    pub(crate) groups: Mutex<Vec<Arc<str>>>,
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
@@ -60,16 +49,48 @@ pub(crate) struct Inner<I: Identity> {
 }
 
 impl<I: Identity> Connection<I> {
-    /// Identifies the connection as long as the process lives.
+    /// Identifies the connection. Never signed.
     #[must_use]
-    pub fn id(&self) -> ConnectionId {
-        self.0.id
+    pub fn id(&self) -> &ClientId {
+        &self.0.id
     }
 
-    /// The channel: the path of the request, percent-decoded, or `/` if the path was the token.
+    /// The id as clients get it: signed, if [`ServerParams::id_signing`](crate::ServerParams::id_signing) is set.
+    #[must_use]
+    pub fn signed_id(&self) -> String {
+        match &self.0.shared.params.id_signing {
+            Some(signing) => signing.sign(self.id(), self.client_addr(), self.header("user-agent")),
+            None => self.id().to_string(),
+        }
+    }
+
+    /// The channel: what [`Placement::channel`](crate::Placement::channel) says, or else the path of the request,
+    /// percent-decoded, or `/` if the path was the token.
     #[must_use]
     pub fn channel(&self) -> &str {
-        self.0.head.channel()
+        self.0.channel.as_deref().unwrap_or_else(|| self.0.head.channel())
+    }
+
+    /// The groups of its channel that it is in, in no particular order.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Arc<str>> {
+        self.0.groups().clone()
+    }
+
+    /// Whether it is in this group of its channel.
+    #[must_use]
+    pub fn is_in(&self, group: &str) -> bool {
+        self.0.groups().iter().any(|joined| **joined == *group)
+    }
+
+    /// Joins a group of its channel, which need not exist before. False if it is in it already, or has ended.
+    pub fn join(&self, group: &str) -> bool {
+        self.0.shared.registry.join(self, group)
+    }
+
+    /// Leaves a group of its channel. False if it is not in it, or has ended.
+    pub fn leave(&self, group: &str) -> bool {
+        self.0.shared.registry.leave(self, group)
     }
 
     /// The first query parameter of that name, decoded.
@@ -96,22 +117,31 @@ impl<I: Identity> Connection<I> {
         self.0.subprotocol.as_deref()
     }
 
-    /// The address of ours that the peer connected to.
+    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
+    /// the application has not [told](crate::Upgrade::endpoint) it.
     #[must_use]
-    pub fn endpoint(&self) -> SocketAddr {
-        self.0.peer.endpoint
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.0.peer.endpoint.tcp()
+    }
+
+    /// The Unix domain socket of ours that the peer connected to.
+    #[must_use]
+    pub fn unix_endpoint(&self) -> Option<&Path> {
+        self.0.peer.endpoint.unix()
     }
 
     /// The address of the client: that of the peer, or what a
     /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    /// `None` over a Unix domain socket, unless a proxy names the client there.
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
         self.0.peer.client
     }
 
-    /// The address of the peer: of the other end of the socket, which may be a proxy.
+    /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
+    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
     #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer.addr
     }
 
@@ -253,6 +283,10 @@ impl<T: UserId> Connection<User<T>> {
 }
 
 impl<I: Identity> Inner<I> {
+    pub(crate) fn groups(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// False if it was ending already.
     pub(crate) fn close_as_revoked(&self) -> bool {
         self.line.close(EndedBy::Revoked, CloseCode::REVOKED, "the credentials were revoked")
@@ -273,7 +307,7 @@ impl<I: Identity> Clone for Connection<I> {
 
 impl<I: Identity> PartialEq for Connection<I> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -282,7 +316,7 @@ impl<I: Identity> Eq for Connection<I> {}
 impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("id", &self.0.id.0)
+            .field("id", &self.0.id)
             .field("peer_addr", &self.0.peer.addr)
             .field("channel", &self.channel())
             .field("user", &self.0.user)

@@ -42,7 +42,7 @@ pub struct ServerEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerEventKind {
-    /// It listens on these addresses.
+    /// It listens on these addresses, and on its Unix domain sockets.
     Started(Vec<SocketAddr>),
     /// It has stopped.
     Stopped(StopReport),

@@ -12,10 +12,7 @@ use websockets_simple_core::{
     CloseCode, Control, EndedBy, ErrorEvent, ErrorStage, EventError, Moment, Token,
 };
 
-use crate::{
-    Connection, Credentials, Event, HandshakeRequest, Identity, ServerParams, admission::Denied,
-    connection::Inner,
-};
+use crate::{Connection, Credentials, Event, Identity, ServerParams, admission::Denied, connection::Inner};
 
 /// Tokens in a row that may be wrong before the connection is closed for it.
 const TRIES: u8 = 3;
@@ -90,7 +87,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = HandshakeRequest::new(head, peer.addr, peer.endpoint);
+    let question = peer.question(head, peer.client);
     let refusal = match shared.admission.admit(&credentials, &question, &shared.params).await {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             let at = renewed.expiry();
@@ -121,7 +118,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
 }
 
 async fn tell<I: Identity>(connection: &Connection<I>, error: EventError) {
-    let (peer, known) = (Some(connection.peer_addr()), Some(connection.clone()));
+    let (peer, known) = (connection.peer_addr(), Some(connection.clone()));
     let event = ErrorEvent::new(ErrorStage::UserService, error, peer, known, Moment::now().utc);
     if let Some(telling) = connection.0.shared.subscriptions.tell(Event::Error(event)) {
         telling.await;

@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,7 +19,7 @@ use http::{
     },
     request::Parts,
 };
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -31,9 +32,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 
 use crate::{
-    Authenticated, Credentials, HandshakeRequest, Identity, RequestHead, ServerParams, UnauthorizedDelivery,
+    Authenticated, Credentials, HandshakeRequest, Identity, Placement, RequestHead, ServerParams,
+    UnauthorizedDelivery,
     admission::{Admission, Denied},
     credentials::Asked,
+    deadline::{Deadline, Waiting},
     loan::{self, Loan},
     peer::Peer,
     refusal::Refusal,
@@ -51,13 +54,13 @@ pub(crate) struct Terms<I: Identity> {
     pub(crate) routed: bool,
     /// Whose request it is; nobody else is asked then.
     pub(crate) user: Option<Authenticated<I::Id>>,
-    /// In place of the path.
-    pub(crate) channel: Option<Box<str>>,
+    /// Where it belongs; nobody else is asked then.
+    pub(crate) placement: Option<Placement>,
 }
 
 impl<I: Identity> Default for Terms<I> {
     fn default() -> Self {
-        Self { routed: false, user: None, channel: None }
+        Self { routed: false, user: None, placement: None }
     }
 }
 
@@ -65,6 +68,8 @@ impl<I: Identity> Default for Terms<I> {
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     /// A place for the user, given back when it is dropped.
     type Seat: Send + 'static;
+    /// Where the connection belongs.
+    type Place: Send + 'static;
 
     fn params(&self) -> &ServerParams;
     fn admission(&self) -> &dyn Admission<I>;
@@ -78,12 +83,20 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal>;
     /// Takes a place for the user.
     fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
+    /// Takes the connection's place and tells the client of it.
+    fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
+        response: &mut HeaderMap,
+    ) -> Result<Self::Place, Refusal>;
     /// Tells a failure.
     fn failed(&self, stage: ErrorStage, error: EventError) -> impl Future<Output = ()> + Send;
 }
 
 /// A connection that was admitted.
-pub(crate) struct Opened<S, I: Identity, Seat> {
+pub(crate) struct Opened<S, I: Identity, Seat, Place> {
     pub(crate) stream: S,
     /// Bytes that came behind the request.
     pub(crate) leftover: Bytes,
@@ -91,16 +104,18 @@ pub(crate) struct Opened<S, I: Identity, Seat> {
     pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) seat: Option<Seat>,
+    /// Only for those who are authorized.
+    pub(crate) place: Option<Place>,
     /// The peer is not authorized: it is told this and closed.
     pub(crate) farewell: Option<String>,
     pub(crate) client: Option<IpAddr>,
 }
 
-impl<S, I: Identity, Seat> Opened<S, I, Seat> {
+impl<S, I: Identity, Seat, Place> Opened<S, I, Seat, Place> {
     /// The stream, and the rest.
-    pub(crate) fn split(self) -> (S, Opened<(), I, Seat>) {
-        let Self { stream, leftover, head, subprotocol, user, seat, farewell, client } = self;
-        (stream, Opened { stream: (), leftover, head, subprotocol, user, seat, farewell, client })
+    pub(crate) fn split(self) -> (S, Opened<(), I, Seat, Place>) {
+        let Self { stream, leftover, head, subprotocol, user, seat, place, farewell, client } = self;
+        (stream, Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell, client })
     }
 }
 
@@ -114,65 +129,89 @@ pub(crate) enum Ended {
 }
 
 /// What was decided about a request.
-pub(crate) struct Accepted<I: Identity, Seat> {
+pub(crate) struct Accepted<I: Identity, Seat, Place> {
     head: RequestHead,
     subprotocol: Option<Arc<str>>,
     user: Option<Authenticated<I::Id>>,
     seat: Option<Seat>,
+    place: Option<Place>,
     farewell: Option<String>,
     client: Option<IpAddr>,
     upgrade: OnUpgrade,
 }
 
-impl<I: Identity, Seat> Accepted<I, Seat> {
+impl<I: Identity, Seat, Place> Accepted<I, Seat, Place> {
     /// Waits until the HTTP library has sent the 101 and lets go of its stream, from which `take` gets ours.
     pub(crate) async fn open<S>(
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
-    ) -> Result<Opened<S, I, Seat>, &'static str> {
-        let Self { head, subprotocol, user, seat, farewell, client, upgrade } = self;
+    ) -> Result<Opened<S, I, Seat, Place>, &'static str> {
+        let Self { head, subprotocol, user, seat, place, farewell, client, upgrade } = self;
         let upgraded = upgrade.await.map_err(|_| HUNG_UP)?;
         let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
-        Ok(Opened { stream, leftover, head, subprotocol, user, seat, farewell, client })
+        Ok(Opened { stream, leftover, head, subprotocol, user, seat, place, farewell, client })
     }
 }
 
-type Verdict<I, Seat> = Arc<Mutex<Option<Result<Accepted<I, Seat>, Ended>>>>;
+type Verdict<I, Seat, Place> = Arc<Mutex<Option<Result<Accepted<I, Seat, Place>, Ended>>>>;
 
 /// Shakes hands over `stream`. The caller sets the deadline.
 pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
     peer: &Peer,
-) -> Result<Opened<S, I, F::Seat>, Ended>
+    deadline: &Arc<Deadline>,
+) -> Result<Opened<S, I, F::Seat, F::Place>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
     F: Front<I>,
 {
-    let verdict: Verdict<I, F::Seat> = Arc::default();
+    let fallback = front.params().fallback.as_ref();
+    let verdict: Verdict<I, F::Seat, F::Place> = Arc::default();
     let (lent, lender) = loan::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
         async move {
+            if let Some(fallback) = fallback {
+                if !asks_for_websocket(request.headers()) {
+                    let response = fallback.answer(request, &*front, peer, deadline).await;
+                    return Ok::<_, Infallible>(response.map(Either::Right));
+                }
+                // It may come after others, which had their time.
+                deadline.handshaking();
+            }
             // The body, empty as it should be, stays until the answer: hyper looks whether anybody wants it.
             let (parts, _body) = request.into_parts();
             let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
             let response = answer(parts, &*front, peer, Terms::default(), decide).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
+            Ok(response.unwrap_or_else(Refusal::into_response).map(Either::Left))
         }
     });
     let limits = &front.params().limits;
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         // The caller's deadline is the only one: two would tell the same failure twice.
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
-        .auto_date_header(false)
+        .auto_date_header(fallback.is_some())
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut served = None;
+    if fallback.is_some() {
+        tokio::select! {
+            biased;
+            done = &mut connection => served = Some(done),
+            // A connection without a request ends at once, another one with its answer.
+            () = front.stopping() => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    let served = match served {
+        Some(served) => served,
+        None => connection.await,
+    };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {
         Some(Ok(accepted)) => accepted,
@@ -181,14 +220,16 @@ where
             return Err(ended);
         }
         None => {
-            if let Err(error) = served {
+            if let Err(error) = served
+                && deadline.waiting() != Waiting::Request
+            {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
             Box::pin(lender.linger()).await;
             return Err(Ended::NoRequest);
         }
     };
-    let attempt = Attempt::new(peer.known_addr(), accepted.head.channel()).of_client(accepted.client);
+    let attempt = Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
     let keep = |upgraded: Upgraded| {
         let parts = upgraded.downcast::<TokioIo<Loan<S>>>().ok()?;
         Some((parts.io.into_inner().keep()?, parts.read_buf))
@@ -202,20 +243,17 @@ pub(crate) async fn answer<I: Identity, F: Front<I>>(
     front: &F,
     peer: &Peer,
     terms: Terms<I>,
-    decide: impl Fn(Result<Accepted<I, F::Seat>, Ended>),
+    decide: impl Fn(Result<Accepted<I, F::Seat, F::Place>, Ended>),
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    let mut read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
-    if let (Ok(asked), Some(channel)) = (&mut read, &terms.channel) {
-        asked.head = asked.head.in_channel(channel);
-    }
+    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
     // The path of a request that could not be taken apart may be a token.
     let path = read.as_ref().map_or("/", |asked| asked.head.channel());
     let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
-    let attempt = Attempt::new(peer.known_addr(), path).of_client(client);
+    let attempt = Attempt::new(peer.addr, path).of_client(client);
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, front, peer, client, terms.user).await,
+        Ok(asked) => judge(parts, asked, front, peer, client, terms).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
@@ -236,8 +274,8 @@ async fn judge<I: Identity, F: Front<I>>(
     front: &F,
     peer: &Peer,
     client: Option<IpAddr>,
-    known: Option<Authenticated<I::Id>>,
-) -> Result<(Accepted<I, F::Seat>, Response<Full<Bytes>>), Refusal> {
+    terms: Terms<I>,
+) -> Result<(Accepted<I, F::Seat, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
@@ -259,8 +297,8 @@ async fn judge<I: Identity, F: Front<I>>(
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = HandshakeRequest::new(&asked.head, peer.addr, peer.endpoint).of_client(client);
-    let admitted = match known {
+    let question = peer.question(&asked.head, client);
+    let admitted = match terms.user {
         Some(user) => Ok(Some(user)),
         None => tokio::select! {
             biased;
@@ -281,6 +319,10 @@ async fn judge<I: Identity, F: Front<I>>(
     };
     overloaded()?;
     let seat = front.seat(user.as_ref().map(Authenticated::id))?;
+    let place = match farewell {
+        None => Some(front.place(&question, user.as_ref(), terms.placement, response.headers_mut())?),
+        Some(_) => None,
+    };
     if let Some(chosen) = &subprotocol
         && let Ok(chosen) = HeaderValue::from_str(chosen)
     {
@@ -289,7 +331,7 @@ async fn judge<I: Identity, F: Front<I>>(
     if farewell.is_some() {
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
-    Ok((Accepted { head: asked.head, subprotocol, user, seat, farewell, client, upgrade }, response))
+    Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, client, upgrade }, response))
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
@@ -300,7 +342,7 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     if parts.method != Method::GET {
         return Err(Refusal::wrong_method());
     }
-    if !names(&parts.headers, CONNECTION, "upgrade") || !names(&parts.headers, UPGRADE, "websocket") {
+    if !asks_for_websocket(&parts.headers) {
         return Err(Refusal::no_upgrade());
     }
     if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -320,6 +362,10 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket")
 }
 
 /// Whether a list of tokens, which may be spread over several lines (RFC 9110 section 5.3), has this one.

@@ -47,12 +47,6 @@ impl RequestHead {
         Self { channel: length(channel), query: length(query), text: text.into() }
     }
 
-    /// The same head with another channel.
-    pub(crate) fn in_channel(&self, channel: &str) -> Self {
-        let text = [channel, &self.text[self.channel as usize..]].concat();
-        Self { channel: u32::try_from(channel.len()).unwrap_or(0), query: self.query, text: text.into() }
-    }
-
     /// The path, percent-decoded, leading slash included; `/` if the path was the token.
     #[must_use]
     pub fn channel(&self) -> &str {
@@ -135,15 +129,6 @@ mod tests {
         assert_eq!(head.header("X-NAME"), Some("value"));
         assert_eq!(head.header("x-empty"), Some(""));
         assert_eq!(head.header("x-latin1"), None);
-        assert_eq!(head.headers().count(), 3);
-    }
-
-    #[test]
-    fn another_channel_changes_nothing_else() {
-        let head = head().in_channel("ResponseTimes");
-        assert_eq!(head.channel(), "ResponseTimes");
-        assert_eq!(head.query("name").unwrap(), "Jörg B");
-        assert_eq!(head.header("x-name"), Some("value"));
         assert_eq!(head.headers().count(), 3);
     }
 

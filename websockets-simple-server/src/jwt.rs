@@ -1,187 +1,146 @@
 //! A user service of JSON Web Tokens.
 
-use std::{collections::HashSet, fmt, marker::PhantomData, time::Duration};
-
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use jsonwebtoken::{Validation, decode, decode_header, errors::ErrorKind};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-use websockets_simple_core::Token;
-
-use crate::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
-
-#[cfg(feature = "jwks")]
-pub use jwks::{Jwks, JwksError};
-pub use key::{JwtAlgorithm, JwtKey, JwtKeyError};
-
 #[cfg(feature = "jwks")]
 mod jwks;
 mod key;
 
-/// Bytes of the longest token that is looked at: longer ones do not fit into the head of a request anyway, but may come
-/// over an open connection.
-const LONGEST: usize = 8 * 1024;
+use std::{fmt, marker::PhantomData, time::Duration};
 
-/// Admits who shows a JSON Web Token (RFC 7519) that is signed by one of these keys, for us, and good now.
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use websockets_simple_core::Token;
+
+#[cfg(feature = "jwks")]
+pub use self::jwks::Jwks;
+pub use self::key::{JwtAlgorithm, JwtKey, JwtKeyError};
+use crate::{
+    Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError,
+    claims::{self, Claims, LONGEST_TOKEN},
+};
+
+/// Knows users by signed JSON Web Tokens (RFC 7519), with keys that are given, that the issuer publishes, or both.
 ///
-/// A key is used with its own algorithm and no other: what the token says of itself decides nothing. `exp` has to be
-/// there, `nbf` is heeded where it is. The user is the claim `sub`, or another; `scope` (words) or `scp` (a list) become
-/// the scopes, `jti` names the credentials, and with `exp` they expire: the server asks for new ones in time, see
-/// [`ServerParams::expiry`](crate::ServerParams::expiry).
+/// A token is good if one of the keys has signed it with an algorithm that the key is for, it is of this issuer
+/// (`iss`), for this audience (`aud`), has an expiry (`exp`) that is not over, and no `nbf` that is to come. It says
+/// who the user is in the claim [`id_claim`](Self::id_claim), a number or a text; what it allows in `scope` or `scp`;
+/// and what it is called in `jti`. Any other token is nobody's; `tracing` tells why at the level `debug`, without the
+/// token. Tokens of more than 8 KiB are nobody's without a look.
+///
+/// Tokens cannot be taken back before they expire, so let them be short-lived. For several issuers, put one service
+/// for each into a [`Chain`](crate::Chain).
 ///
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_server::{JwtAlgorithm, JwtKey, JwtUsers, ServerParams, WebsocketServerAuth};
+/// use websockets_simple_server::{JwtKey, JwtUsers, Jwks, ServerParams, WebsocketServerAuth};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let key = JwtKey::from_secret(JwtAlgorithm::HS256, b"a secret of at least 32 random bytes")?;
-/// let users = JwtUsers::<i64>::new([key]).issuer("https://login.example").audience("chat");
-/// let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// // Users with numbers, of an issuer that publishes its keys.
+/// let users = JwtUsers::new("https://issuer.example", "chat")
+///     .jwks(Jwks::new("https://issuer.example/.well-known/jwks.json")?);
+/// let server = WebsocketServerAuth::<i64>::new(ServerParams::new(8080), users);
+///
+/// // Users with names, of an issuer that shares a secret.
+/// let users = JwtUsers::new("https://issuer.example", "chat").key(JwtKey::hmac([7; 32])?).id_claim("name");
+/// let server = WebsocketServerAuth::<String>::new(ServerParams::new(8080), users);
 /// # Ok(()) }
+/// # example().unwrap();
 /// ```
 pub struct JwtUsers<T> {
-    keys: Keys,
-    issuers: HashSet<String>,
-    audiences: HashSet<String>,
-    leeway: Duration,
-    user_claim: String,
+    issuer: String,
+    audiences: Vec<String>,
+    keys: Vec<JwtKey>,
+    #[cfg(feature = "jwks")]
+    jwks: Option<Jwks>,
+    id_claim: String,
+    leeway: TimeDelta,
     id: PhantomData<fn() -> T>,
 }
 
-enum Keys {
-    Given(Vec<JwtKey>),
-    #[cfg(feature = "jwks")]
-    Fetched(Jwks),
-}
-
-type Claims = Map<String, Value>;
-
 impl<T: UserId + DeserializeOwned> JwtUsers<T> {
-    /// Tokens that are signed by one of these keys.
+    /// Users of this issuer, by tokens for this audience. Nobody, as long as there are no keys.
     #[must_use]
-    pub fn new(keys: impl IntoIterator<Item = JwtKey>) -> Self {
-        Self::with(Keys::Given(keys.into_iter().collect()))
-    }
-
-    /// Tokens that are signed by one of the keys that an issuer publishes.
-    #[cfg(feature = "jwks")]
-    #[must_use]
-    pub fn with_jwks(jwks: Jwks) -> Self {
-        Self::with(Keys::Fetched(jwks))
-    }
-
-    fn with(keys: Keys) -> Self {
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
-            keys,
-            issuers: HashSet::new(),
-            audiences: HashSet::new(),
-            leeway: Duration::from_secs(60),
-            user_claim: "sub".to_owned(),
+            issuer: issuer.into(),
+            audiences: vec![audience.into()],
+            keys: Vec::new(),
+            #[cfg(feature = "jwks")]
+            jwks: None,
+            id_claim: "sub".to_owned(),
+            leeway: TimeDelta::seconds(60),
             id: PhantomData,
         }
     }
 
-    /// Wants the claim `iss` to be this, or another that was given. Default: it is not looked at.
-    #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuers.insert(issuer.into());
-        self
-    }
-
-    /// Wants the claim `aud` to name this, or another that was given. Default: a token that is meant for somebody is
-    /// not meant for us.
+    /// Accepts tokens for this audience, too.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.insert(audience.into());
+        self.audiences.push(audience.into());
         self
     }
 
-    /// How much the clocks may differ. Default: 60 s.
+    /// Adds a key. There may be several, so that the issuer can change from one to the next.
+    #[must_use]
+    pub fn key(mut self, key: JwtKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Uses the keys that the issuer publishes, after those that were given.
+    #[cfg(feature = "jwks")]
+    #[must_use]
+    pub fn jwks(mut self, keys: Jwks) -> Self {
+        self.jwks = Some(keys);
+        self
+    }
+
+    /// Which claim is the id of the user, `sub` by default. It has to be one that only the issuer can set, and that
+    /// no two users share: not an e-mail address that was never verified.
+    #[must_use]
+    pub fn id_claim(mut self, claim: impl Into<String>) -> Self {
+        self.id_claim = claim.into();
+        self
+    }
+
+    /// How far the clock of the issuer may be off, 60 seconds by default. A token is good from so much before its
+    /// `nbf` until so much after its `exp`, and a connection that it opened expires then.
     #[must_use]
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway;
+        self.leeway = TimeDelta::from_std(leeway).unwrap_or(TimeDelta::MAX);
         self
     }
 
-    /// The claim that is the id of the user. Default: `sub`. A number in a string is a number where `T` is one.
-    #[must_use]
-    pub fn user_claim(mut self, claim: impl Into<String>) -> Self {
-        self.user_claim = claim.into();
-        self
+    /// Whether one of the published keys has signed it.
+    #[cfg(feature = "jwks")]
+    async fn is_by_a_published_key(&self, signed: &Signed<'_>) -> Result<bool, UserServiceError> {
+        let Some(jwks) = &self.jwks else { return Ok(false) };
+        let keys = jwks.keys(signed.key.as_deref()).await.map_err(UserServiceError::new)?;
+        Ok(signed.is_by_one_of(&keys))
     }
 
-    fn validation(&self, key: &JwtKey) -> Validation {
-        let mut validation = Validation::new(key.algorithm.into());
-        validation.leeway = self.leeway.as_secs();
-        validation.validate_nbf = true;
-        if !self.issuers.is_empty() {
-            validation.iss = Some(self.issuers.clone());
-            validation.required_spec_claims.insert("iss".to_owned());
+    /// Whose claims these are at that time.
+    fn judge(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Authenticated<T>, Flaw> {
+        if !claims.get("iss").is_some_and(|issuer| issuer == &self.issuer) {
+            return Err(Flaw::Issuer);
         }
-        if !self.audiences.is_empty() {
-            validation.aud = Some(self.audiences.clone());
-            validation.required_spec_claims.insert("aud".to_owned());
+        if !claims.get("aud").is_some_and(|audience| claims::is_one_of(audience, &self.audiences)) {
+            return Err(Flaw::Audience);
         }
-        validation
-    }
-
-    /// What a token says that one of the keys has signed.
-    fn claims(&self, token: &Token, keys: &[JwtKey], kid: Option<&str>) -> Option<Claims> {
-        let mut reason = "no key is known by that name and algorithm";
-        for key in keys.iter().filter(|key| key.may_be(kid)) {
-            match decode::<Claims>(token.expose(), &key.key, &self.validation(key)) {
-                Ok(decoded) => return Some(decoded.claims),
-                Err(error) => reason = in_words(error.kind()),
-            }
+        let later =
+            |time: DateTime<Utc>| time.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let expiry = later(claims.get("exp").and_then(claims::time).ok_or(Flaw::NoExpiry)?);
+        if expiry <= now {
+            return Err(Flaw::Expired);
         }
-        tracing::debug!(reason, "a JSON Web Token is not accepted");
-        None
-    }
-
-    /// The user of a token that was found good.
-    fn user(&self, claims: &Claims) -> Option<Authenticated<T>> {
-        let said = claims.get(&self.user_claim)?;
-        let id = T::deserialize(said).ok().or_else(|| serde_json::from_str(said.as_str()?).ok());
-        let Some(id) = id else {
-            tracing::debug!(claim = self.user_claim, "a JSON Web Token names no user of the right kind");
-            return None;
-        };
-        let mut user = Authenticated::new(id).scopes(scopes(claims));
-        if let Some(expires) = claims.get("exp").and_then(Value::as_f64) {
-            // Further away than a date can be is as good as never.
-            user = user
-                .expires_at(DateTime::from_timestamp(expires as i64, 0).unwrap_or(DateTime::<Utc>::MAX_UTC));
+        if let Some(claim) = claims.get("nbf")
+            && claims::time(claim).is_none_or(|begin| begin > later(now))
+        {
+            return Err(Flaw::NotYet);
         }
-        if let Some(id) = claims.get("jti").and_then(Value::as_str) {
-            user = user.credential(id);
-        }
-        Some(user)
-    }
-}
-
-/// `scope` of RFC 8693 section 4.2, or `scp` as some issuers have it.
-fn scopes(claims: &Claims) -> Vec<String> {
-    let words = |value: &Value| match value {
-        Value::String(words) => words.split_ascii_whitespace().map(str::to_owned).collect(),
-        Value::Array(words) => words.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
-    claims.get("scope").or_else(|| claims.get("scp")).map(words).unwrap_or_default()
-}
-
-/// Why a token is not accepted, without anything of the token.
-fn in_words(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "its signature is wrong",
-        ErrorKind::MissingRequiredClaim(_) => "it lacks a claim",
-        ErrorKind::ExpiredSignature => "it has expired",
-        ErrorKind::InvalidIssuer => "it is of another issuer",
-        ErrorKind::InvalidAudience => "it is for another audience",
-        ErrorKind::ImmatureSignature => "it is not valid yet",
-        ErrorKind::InvalidAlgorithm => "it is signed with another algorithm than that of the key",
-        _ => "it is malformed",
+        Ok(claims::user::<T>(claims, &self.id_claim).ok_or(Flaw::NoUser)?.expires_at(expiry))
     }
 }
 
@@ -194,36 +153,95 @@ impl<T: UserId + DeserializeOwned> UserService for JwtUsers<T> {
         credentials: &Credentials,
         _request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
-        let Some(token) = credentials.token().filter(|token| token.expose().len() <= LONGEST) else {
-            return Ok(None);
-        };
-        // Also where no key is needed to see that it is none: nobody is asked for keys because of it.
-        let Ok(header) = decode_header(token.expose()) else {
-            tracing::debug!("a token is no JSON Web Token");
-            return Ok(None);
-        };
-        let kid = header.kid.as_deref();
-        let claims = match &self.keys {
-            Keys::Given(keys) => self.claims(token, keys, kid),
+        let Some(token) = credentials.token() else { return Ok(None) };
+        let claims = match Signed::parse(token) {
+            Ok(signed) if signed.is_by_one_of(&self.keys) => signed.claims(),
             #[cfg(feature = "jwks")]
-            Keys::Fetched(jwks) => {
-                let keys = jwks.keys(kid).await.map_err(UserServiceError::new)?;
-                self.claims(token, &keys, kid)
-            }
+            Ok(signed) if self.is_by_a_published_key(&signed).await? => signed.claims(),
+            Ok(_) => Err(Flaw::Signature),
+            Err(flaw) => Err(flaw),
         };
-        Ok(claims.and_then(|claims| self.user(&claims)))
+        let user = claims.and_then(|claims| self.judge(&claims, Utc::now()));
+        Ok(user.inspect_err(|reason| tracing::debug!(%reason, "a token is nobody's")).ok())
     }
 }
 
 impl<T> fmt::Debug for JwtUsers<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("JwtUsers");
-        match &self.keys {
-            Keys::Given(keys) => shown.field("keys", keys),
-            #[cfg(feature = "jwks")]
-            Keys::Fetched(jwks) => shown.field("keys", jwks),
-        };
-        shown.field("issuers", &self.issuers).field("audiences", &self.audiences).finish_non_exhaustive()
+        shown
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .field("keys", &self.keys)
+            .field("id_claim", &self.id_claim)
+            .field("leeway", &self.leeway);
+        #[cfg(feature = "jwks")]
+        shown.field("jwks", &self.jwks);
+        shown.finish()
+    }
+}
+
+/// Why a token is nobody's. Says nothing of what is in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+enum Flaw {
+    #[error("it is for another audience")]
+    Audience,
+    #[error("it wants something understood that is not")]
+    Critical,
+    #[error("it has expired")]
+    Expired,
+    #[error("it is of another issuer")]
+    Issuer,
+    #[error("it is no JSON Web Token, or of an unknown algorithm")]
+    Malformed,
+    #[error("it does not say when it expires")]
+    NoExpiry,
+    #[error("the claim that is the user id is missing or of another type")]
+    NoUser,
+    #[error("it is not good yet")]
+    NotYet,
+    #[error("no key has signed it with an algorithm that the key is for")]
+    Signature,
+    #[error("it is too long")]
+    TooLong,
+}
+
+/// A token in its parts (RFC 7515 section 7.1), not verified.
+struct Signed<'a> {
+    algorithm: JwtAlgorithm,
+    /// Which key it claims to be signed with.
+    key: Option<String>,
+    /// Header and payload, as they are signed.
+    message: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Signed<'a> {
+    fn parse(token: &'a Token) -> Result<Self, Flaw> {
+        let token = token.expose();
+        if token.len() > LONGEST_TOKEN {
+            return Err(Flaw::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(Flaw::Malformed)?;
+        let (_, payload) = message.split_once('.').ok_or(Flaw::Malformed)?;
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| Flaw::Malformed)?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Flaw::Malformed)?;
+        if header.crit.is_some() {
+            return Err(Flaw::Critical);
+        }
+        let algorithm = JwtAlgorithm::of(header.alg).ok_or(Flaw::Malformed)?;
+        Ok(Self { algorithm, key: header.kid, message, payload, signature })
+    }
+
+    fn is_by_one_of(&self, keys: &[JwtKey]) -> bool {
+        let mut called = keys.iter().filter(|key| key.is_called(self.key.as_deref()));
+        called.any(|key| key.verifies(self.algorithm, self.message.as_bytes(), &self.signature))
+    }
+
+    fn claims(&self) -> Result<Claims, Flaw> {
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| Flaw::Malformed)?;
+        serde_json::from_slice(&payload).map_err(|_| Flaw::Malformed)
     }
 }
 

@@ -36,26 +36,39 @@
 mod accept;
 mod admission;
 mod audience;
+mod broadcast_level;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
+#[cfg(any(feature = "introspection", feature = "jwt"))]
+mod claims;
+mod client_id;
 mod connection;
 mod credentials;
 mod current_user;
+mod deadline;
 mod endpoint;
 mod error;
 mod event;
 mod expiry;
+mod fallback;
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+mod fetch;
 mod forwarded;
 mod handshake;
 mod head;
+#[cfg(feature = "introspection")]
+mod introspection;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod limits;
+mod listener;
 mod loan;
 mod memory_users;
 mod params;
 mod peer;
+mod placement;
+mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
@@ -68,27 +81,58 @@ mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
 mod trusted_proxies;
+#[cfg(unix)]
+mod unix_socket;
 mod upgrade;
 mod user_service;
+
+/// For the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::proxy_protocol::{self, Next};
+
+    /// Reads what may be a header of the PROXY protocol, giving as many bytes as are asked for and there are.
+    pub fn proxy_protocol(bytes: &[u8]) {
+        let mut held = 0;
+        while let Some(Next::More(more)) = proxy_protocol::next(&bytes[..held]) {
+            assert!(
+                more > 0 && held + more <= proxy_protocol::LONGEST,
+                "it asks for what cannot belong to a header"
+            );
+            held += more;
+            if held > bytes.len() {
+                return;
+            }
+        }
+    }
+}
 
 pub use admission::{Anonymous, Identity, User};
 pub use async_trait::async_trait;
 pub use audience::Audience;
+pub use broadcast_level::{BroadcastError, BroadcastLevel};
 #[cfg(feature = "cache")]
 pub use cached::Cached;
 pub use chain::Chain;
-pub use connection::{Connection, ConnectionId};
+pub use client_id::{ClientId, IdSigning, InvalidClientId, InvalidSignature};
+pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::StartError;
 pub use event::{Event, ServerEvent, ServerEventKind};
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+pub use fetch::IssuerUrlError;
 pub use head::RequestHead;
+#[cfg(feature = "introspection")]
+pub use introspection::{ClientAuthentication, IntrospectedUsers};
 #[cfg(feature = "jwks")]
-pub use jwt::{Jwks, JwksError};
+pub use jwt::Jwks;
 #[cfg(feature = "jwt")]
 pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use limits::Limits;
 pub use memory_users::MemoryUsers;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use placement::Placement;
+pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
@@ -98,6 +142,8 @@ pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
 pub use upgrade::Upgrade;
 pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
 #[cfg(feature = "rustls")]

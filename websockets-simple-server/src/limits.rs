@@ -7,6 +7,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Refusals beyond the limit that are answered at the same time; more are hung up on.
+const REFUSERS: usize = 32;
+
 /// Limits of a server, all checked before the cost is paid. Every default survives an attacker.
 ///
 /// | limit | default | beyond it |
@@ -109,7 +114,8 @@ impl Limits {
     }
 
     /// Connections of one IP address, handshakes included. Those of a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has.
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has;
+    /// those over a Unix domain socket are not counted, unless one names their client.
     #[must_use]
     pub fn connections_per_ip(mut self, count: usize) -> Self {
         self.connections_per_ip = count;
@@ -159,6 +165,7 @@ pub(crate) struct Slots {
     total: usize,
     per_ip: usize,
     taken: Mutex<Taken>,
+    refusers: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +179,13 @@ struct Taken {
 pub(crate) enum Full {
     Address,
     Total,
+}
+
+/// A connection for which there is no place, but somebody to tell it so.
+#[derive(Debug)]
+pub(crate) struct Surplus {
+    pub(crate) full: Full,
+    _refuser: OwnedSemaphorePermit,
 }
 
 /// A place, given back when it is dropped.
@@ -188,6 +202,7 @@ impl Slots {
             total: limits.connections_in_total(),
             per_ip: limits.connections_per_ip,
             taken: Mutex::default(),
+            refusers: Arc::new(Semaphore::new(REFUSERS)),
         })
     }
 
@@ -200,6 +215,12 @@ impl Slots {
         let ip = ip.map(|ip| taken.count(ip, self.per_ip)).transpose()?;
         taken.total += 1;
         Ok(SlotPermit { slots: Arc::clone(self), ip })
+    }
+
+    /// Whoever has no place is told so, unless too many are just being told.
+    pub(crate) fn surplus(&self, full: Full) -> Option<Surplus> {
+        let refuser = Arc::clone(&self.refusers).try_acquire_owned().ok()?;
+        Some(Surplus { full, _refuser: refuser })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

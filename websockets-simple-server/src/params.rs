@@ -2,9 +2,17 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
-use crate::{Endpoint, HandshakeRequest, Limits, TrustedProxies};
+use crate::{
+    Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
+    fallback::Fallback, placement::PlaceHeaders,
+};
+
+mod addressing;
 
 /// Parameters of a server. Each has a default that is safe on the open internet.
 ///
@@ -34,6 +42,7 @@ pub struct ServerParams {
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
@@ -42,6 +51,9 @@ pub struct ServerParams {
     pub(crate) retry_after: Duration,
     pub(crate) expiry_notice: Duration,
     pub(crate) expiry_grace: Duration,
+    pub(crate) levels: Levels,
+    pub(crate) id_signing: Option<IdSigning>,
+    pub(crate) place_headers: Option<PlaceHeaders>,
 }
 
 /// A choice of the application's own.
@@ -131,6 +143,7 @@ impl ServerParams {
             unauthorized_delivery: UnauthorizedDelivery::default(),
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
+            fallback: None,
             heartbeat_is_default: true,
             heartbeat_of: None,
             limits: Limits::default(),
@@ -146,6 +159,9 @@ impl ServerParams {
             retry_after: Duration::from_secs(5),
             expiry_notice: Duration::from_secs(60),
             expiry_grace: Duration::from_secs(30),
+            levels: Levels::default(),
+            id_signing: None,
+            place_headers: None,
         }
     }
 
@@ -214,6 +230,38 @@ impl ServerParams {
         choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
     ) -> Self {
         self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
+        self
+    }
+
+    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
+    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
+    ///
+    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
+    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`]), and each answer
+    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
+    /// [`SocketAddr`] among the extensions of the request. A panic is answered with 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use websockets_simple_server::ServerParams;
+    ///
+    /// let params = ServerParams::new(8080).fallback(|request: Request<Incoming>| async move {
+    ///     Response::new(Full::new(Bytes::from(format!("this is {}", request.uri().path()))))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn fallback<F, Fut, B>(mut self, service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.fallback = Some(Fallback::new(service));
         self
     }
 

@@ -103,6 +103,10 @@ impl Refusal {
             .later(params.retry_after)
     }
 
+    pub(crate) fn id_is_taken() -> Self {
+        Self::new(StatusCode::CONFLICT, "another connection has this id")
+    }
+
     /// For the event.
     pub(crate) fn why(&self) -> String {
         format!("{}: {}", self.status.as_u16(), self.body)

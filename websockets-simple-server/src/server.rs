@@ -8,15 +8,14 @@ use std::{
 
 use http::Request;
 use websockets_simple_core::{
-    CloseCode, Delivery, EncodeError, Events, Handler, IntoMessage, Message, SubscribeOptions, Subscription,
-    current_owner,
+    CloseCode, Delivery, Events, Handler, IntoMessage, Message, SubscribeOptions, Subscription, current_owner,
 };
 
 use crate::{
-    Anonymous, Connection, ConnectionId, Event, Identity, Revocation, ServerParams, User, UserId,
-    UserService, accept,
+    Anonymous, Authenticated, BroadcastError, ClientId, Connection, Event, HandshakeRequest, Identity,
+    Placement, Revocation, ServerParams, User, UserId, UserService, accept,
     admission::{Admission, Everyone, KnownUsers},
-    audience::{Audience, Whom},
+    audience::{Audience, Part},
     error::StartError,
     event::ServerEventKind,
     shared::{Life, Shared, StopReport, WaitingInside},
@@ -104,7 +103,7 @@ impl<T: UserId> WebsocketServerAuth<T> {
 
     /// All connections of one user.
     pub fn to_user(&self, user: &T) -> Audience<User<T>> {
-        Audience::new(&self.shared, Whom::User(user.clone()))
+        Audience::all(&self.shared).only(Part::User(user.clone()))
     }
 
     /// The users that are connected, each once, in no particular order.
@@ -178,6 +177,17 @@ impl<I: Identity> Server<I> {
         hook: impl Fn(&Connection<I>, Message) -> Inbound + Send + Sync + 'static,
     ) -> Self {
         let _ = self.shared.inbound.set(Box::new(hook));
+        self
+    }
+
+    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. Asked
+    /// once the user is known. Runs in the connection's task and must not block. The first hook counts.
+    #[must_use]
+    pub fn with_placement(
+        self,
+        hook: impl Fn(&HandshakeRequest<'_>, Option<&Authenticated<I::Id>>) -> Placement + Send + Sync + 'static,
+    ) -> Self {
+        let _ = self.shared.placement.set(Box::new(hook));
         self
     }
 
@@ -319,17 +329,19 @@ impl<I: Identity> Server<I> {
     /// # let addr = listener.local_addr()?;
     /// let web = async {
     ///     let (stream, peer) = listener.accept().await?;
-    ///     let service = service_fn(|request: Request<Incoming>| async move {
-    ///         Ok::<_, std::convert::Infallible>(match request.uri().path() {
-    ///             "/ws" => server.upgrade(request).peer_addr(peer).await,
-    ///             _ => Response::new(Full::new(Bytes::from("a page"))),
-    ///         })
+    ///     let service = service_fn(|request: Request<Incoming>| {
+    ///         let server = &server;
+    ///         async move {
+    ///             Ok::<_, std::convert::Infallible>(match request.uri().path() {
+    ///                 "/ws" => server.upgrade(request).peer_addr(peer).await,
+    ///                 _ => Response::new(Full::new(Bytes::from("a page"))),
+    ///             })
+    ///         }
     ///     });
     ///     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     ///     connection.with_upgrades().await?;
     ///     Ok::<_, Box<dyn std::error::Error>>(())
     /// };
-    /// # let server = server.clone();
     /// # let client = async {
     /// #     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     /// #     let mut stream = tokio::net::TcpStream::connect(addr).await?;
@@ -352,13 +364,14 @@ impl<I: Identity> Server<I> {
         self.shared.run().is_some_and(|run| !run.stop.is_cancelled())
     }
 
-    /// The address of the first endpoint, while the server runs.
+    /// The address of the first endpoint that has one, while the server runs.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addrs().first().copied()
     }
 
-    /// The addresses of all endpoints, while the server runs.
+    /// The addresses of all endpoints, while the server runs. Unix domain sockets are not among them: they are where
+    /// the parameters say.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.shared.run().map(|run| run.addrs).unwrap_or_default()
@@ -372,8 +385,38 @@ impl<I: Identity> Server<I> {
 
     /// One open connection.
     #[must_use]
-    pub fn connection(&self, id: ConnectionId) -> Option<Connection<I>> {
-        self.shared.registry.get(id)
+    pub fn connection(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.shared.registry.client(id)
+    }
+
+    /// The channels that somebody is in, in no particular order.
+    #[must_use]
+    pub fn channels(&self) -> Vec<String> {
+        self.shared.registry.channels()
+    }
+
+    /// Whether anybody is in this channel.
+    #[must_use]
+    pub fn has_channel(&self, channel: &str) -> bool {
+        !self.shared.registry.channel(channel).is_empty()
+    }
+
+    /// The groups of a channel that somebody is in, in no particular order.
+    #[must_use]
+    pub fn groups(&self, channel: &str) -> Vec<String> {
+        self.shared.registry.groups(channel)
+    }
+
+    /// Whether anybody is in this group of a channel.
+    #[must_use]
+    pub fn has_group(&self, channel: &str, group: &str) -> bool {
+        !self.shared.registry.group(channel, group).is_empty()
+    }
+
+    /// Whether a connection with this id is open.
+    #[must_use]
+    pub fn has_client(&self, id: &ClientId) -> bool {
+        self.shared.registry.client(id).is_some()
     }
 
     /// How many connections are open.
@@ -384,21 +427,31 @@ impl<I: Identity> Server<I> {
 
     /// All connections.
     pub fn to_all(&self) -> Audience<I> {
-        Audience::new(&self.shared, Whom::All)
+        Audience::all(&self.shared)
     }
 
     /// All connections of a channel: those whose request had this path, percent-decoded, leading slash included,
-    /// case-sensitive.
+    /// case-sensitive, unless their [`Placement`] said otherwise.
     pub fn to_channel(&self, channel: &str) -> Audience<I> {
-        Audience::new(&self.shared, Whom::Channel(channel.into()))
+        self.to_all().channel(channel)
+    }
+
+    /// All connections that are in a group of a channel.
+    pub fn to_group(&self, channel: &str, group: &str) -> Audience<I> {
+        self.to_channel(channel).group(group)
+    }
+
+    /// The connection with this id.
+    pub fn to_client(&self, id: &ClientId) -> Audience<I> {
+        self.to_all().client(id)
     }
 
     /// Sends a message to all connections; short for [`to_all`](Self::to_all).
     ///
     /// # Errors
     ///
-    /// When the value has no form on the wire.
-    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, EncodeError> {
+    /// When the value has no form on the wire, or a [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
+    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, BroadcastError> {
         self.to_all().send(message)
     }
 }

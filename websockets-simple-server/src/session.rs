@@ -12,8 +12,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::Instant,
 };
 #[cfg(feature = "rustls")]
@@ -22,25 +20,26 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, EndedBy, Heartbeat, Line, Link, Message, Narrator, OutboxConfig, SUBPROTOCOL, Side,
-    Transport,
+    Attempt, CloseCode, EndedBy, ErrorStage, EventError, Heartbeat, Line, Link, Message, Narrator,
+    OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
-#[cfg(feature = "rustls")]
-use websockets_simple_core::{ErrorStage, EventError};
 
+#[cfg(feature = "rustls")]
+use crate::ServerTls;
 use crate::{
-    Connection, Endpoint, HandshakeRequest, Identity, ServerParams,
+    Connection, Endpoint, Identity, ProxyProtocol, ServerParams,
     connection::Inner,
     current_user::CurrentUser,
+    deadline::{Deadline, Waiting},
     expiry::Expiry,
-    handshake::{self, Ended, Opened},
-    limits::{Full, SlotPermit},
-    peer::Peer,
+    handshake::{self, Ended, Front, Opened},
+    limits::{SlotPermit, Surplus},
+    listener::Socket,
+    peer::{Local, Peer},
+    placement::Placed,
     registry::{Places, Seat},
     shared::{InSession, Shared},
 };
-#[cfg(feature = "rustls")]
-use crate::{ServerTls, handshake::Front};
 
 use desk::Desk;
 use recipient::{Member, Unknown};
@@ -54,11 +53,13 @@ mod recipient;
 /// How long a handshake may still take once the server stops: enough to say so.
 const PARTING: Duration = Duration::from_secs(1);
 
+/// Why a request that asked for no WebSocket got no answer.
+const NO_ANSWER: &str = "the fallback service took too long";
+
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
     Welcome(SlotPermit),
-    /// There is none; while this permit can be had the peer is told so.
-    Surplus(Full, OwnedSemaphorePermit),
+    Surplus(Surplus),
 }
 
 /// A future that owns what it works with, so that whoever holds it holds one pointer.
@@ -68,12 +69,12 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
 /// connection.
-pub(crate) fn session<I: Identity>(
+pub(crate) fn session<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
@@ -88,53 +89,48 @@ pub(crate) fn session<I: Identity>(
 }
 
 /// From the first byte to the 101.
-async fn begin<I: Identity>(
+async fn begin<I: Identity, S: Socket>(
     shared: Arc<Shared<I>>,
-    stream: TcpStream,
-    peer_addr: SocketAddr,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<SocketAddr>,
+    bound: Option<Local>,
     arrival: Arrival,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let local_addr = match bound {
+    let local = match bound {
         Some(bound) => bound,
-        None => stream.local_addr().ok()?,
-    };
-    // Linux hands the listener's setting down to its connections.
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
-    let (slot, surplus) = match arrival {
-        Arrival::Welcome(slot) => (Some(slot), None),
-        Arrival::Surplus(full, permit) => (None, Some((full, permit))),
+        None => stream.local().ok()?,
     };
     let front = Arc::new(Desk {
         shared: Arc::clone(&shared),
-        peer_addr: Some(peer_addr),
+        peer_addr,
         stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
-        slot: Mutex::new(slot),
-        surplus: surplus.as_ref().map(|(full, _)| *full),
+        arrival: Mutex::new(Some(arrival)),
     });
-    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local_addr), &endpoint).await?;
+    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
     let heartbeat = shared.params.heartbeat;
     Some(converse(shared, opened, transport, peer, Stay { began, heartbeat, slot: front.take_slot(), stop }))
 }
 
-type Arrived<I> = (Opened<(), I, Seat<I>>, Transport, Peer);
+type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
 
-/// TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
-async fn open<I: Identity>(
+/// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
+async fn open<I: Identity, S: Socket>(
     front: &Arc<Desk<I>>,
-    stream: TcpStream,
-    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "TLS tells more of the peer"))] mut peer: Peer,
+    mut stream: S,
+    mut peer: Peer,
     endpoint: &Endpoint,
 ) -> Option<Arrived<I>> {
-    let deadline = front.shared.params.limits.handshake;
-    #[cfg(not(feature = "rustls"))]
-    let _ = endpoint;
     let opening = async {
+        if endpoint.proxy_protocol == ProxyProtocol::Required
+            && !Box::pin(front.introduce(&mut stream, &mut peer)).await
+        {
+            return None;
+        }
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
             // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
@@ -151,16 +147,21 @@ async fn open<I: Identity>(
                 }
             };
         }
-        greet(front, stream, peer, Transport::tcp).await
+        greet(front, stream, peer, S::into_transport).await
     };
-    let mut opening = std::pin::pin!(tokio::time::timeout(deadline, opening));
+    let mut opening = std::pin::pin!(opening);
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => opened.ok(),
-        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
     };
     let Some(opened) = opened else {
-        front.ran_out_of_time().await;
+        match front.deadline.waiting() {
+            Waiting::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
+            Waiting::Handshake => front.ran_out_of_time().await,
+            Waiting::Request => {}
+        }
         return None;
     };
     opened
@@ -168,10 +169,10 @@ async fn open<I: Identity>(
 
 /// What a TLS handshake comes to: a stream and the certificate of the client, or an error and the socket.
 #[cfg(feature = "rustls")]
-type Secured = Result<(TlsStream<TcpStream>, Option<PeerCertificate>), (io::Error, TcpStream)>;
+type Secured<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (io::Error, S)>;
 
 #[cfg(feature = "rustls")]
-async fn secure(tls: &ServerTls, stream: TcpStream) -> Secured {
+async fn secure<S: Socket>(tls: &ServerTls, stream: S) -> Secured<S> {
     let Some(acceptor) = tls.acceptor() else {
         return Err((io::Error::other("there is no certificate yet"), stream));
     };
@@ -195,7 +196,7 @@ async fn greet<I: Identity, S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    match handshake::handshake(stream, Arc::clone(front), &peer).await {
+    match handshake::handshake(stream, Arc::clone(front), &peer, &front.deadline).await {
         Ok(opened) => {
             let (stream, opened) = opened.split();
             peer.client = opened.client;
@@ -222,20 +223,23 @@ struct Stay {
 /// From the 101 to the end.
 fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
-    opened: Opened<(), I, Seat<I>>,
+    opened: Opened<(), I, Seat<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
     stay: Stay,
 ) -> Boxed<()> {
     let Stay { began, heartbeat, slot, stop } = stay;
-    let Opened { leftover, head, subprotocol, user, seat, farewell, .. } = opened;
-    let heartbeat = user.as_ref().and_then(crate::Authenticated::heartbeat_override).unwrap_or_else(|| {
-        let request = HandshakeRequest::new(&head, peer.addr, peer.endpoint).of_client(peer.client);
-        shared.params.heartbeat_for(&request).unwrap_or(heartbeat)
-    });
+    let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
+    let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
+    let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
+    let heartbeat =
+        user.as_ref().and_then(crate::Authenticated::heartbeat_override).or_else(chosen).unwrap_or(heartbeat);
     let connection = Connection(Arc::new(Inner {
         line: Line::new(Side::Server, outbox(&shared.params)),
-        id: shared.next_id(),
+        id,
+        serial: shared.next_serial(),
+        channel,
+        groups: Mutex::new(groups),
         shared: Arc::clone(&shared),
         head,
         subprotocol,
@@ -255,8 +259,8 @@ fn converse<I: Identity>(
         let why = "not authorized".to_owned();
         let _ = line.try_send(Message::text(text), false);
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
-        let attempt = Attempt::new(connection.0.peer.known_addr(), connection.channel())
-            .of_client(connection.client_addr());
+        let attempt =
+            Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
         let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {
@@ -268,6 +272,7 @@ fn converse<I: Identity>(
         let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let registered = shared.registry.register(&connection);
+    drop(reserved);
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");

@@ -19,12 +19,15 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Connection, ConnectionId, Event, Identity, Inbound, Revocation, ServerParams, admission::Admission,
-    connection::Inner, current_user::CurrentUser, limits::Slots, refusal::Refusal, registry::Registry,
-    revocation::Recent,
+    Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
+    ServerParams, admission::Admission, connection::Inner, current_user::CurrentUser, limits::Slots,
+    placement::Placed, refusal::Refusal, registry::Registry, revocation::Recent,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
+
+type Place<I> =
+    dyn Fn(&HandshakeRequest<'_>, Option<&Authenticated<<I as Identity>::Id>>) -> Placement + Send + Sync;
 
 /// How a stop went: how many connections ended which way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -49,13 +52,14 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) slots: Arc<Slots>,
     pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
+    pub(crate) placement: OnceLock<Box<Place<I>>>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
-    pub(crate) next_id: AtomicU64,
+    pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) life: Mutex<Life>,
-    /// Ports that endpoints with port 0 were given.
-    bound: Mutex<Vec<SocketAddr>>,
+    /// Addresses that endpoints have, with the ports that those with port 0 were given.
+    bound: Mutex<Vec<Option<SocketAddr>>>,
 }
 
 /// Counts that a stop waits for and reports.
@@ -114,17 +118,18 @@ impl<I: Identity> Shared<I> {
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
             link: Arc::new(link),
             inbound: OnceLock::new(),
+            placement: OnceLock::new(),
             owner: new_owner(),
             tally: Tally::default(),
-            next_id: AtomicU64::new(1),
+            next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),
             life: Mutex::new(Life::Stopped),
             bound: Mutex::new(Vec::new()),
         }
     }
 
-    pub(crate) fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
@@ -156,8 +161,23 @@ impl<I: Identity> Shared<I> {
         *self.life() = Life::Stopped;
     }
 
-    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<Option<SocketAddr>>> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection's place, as the application says it. `None` when its id is taken.
+    pub(crate) fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
+    ) -> Option<Placed<I>> {
+        let asked = || self.placement.get().map(|place| place(request, user));
+        let Placement { channel, groups, client_id } = said.or_else(asked).unwrap_or_default();
+        Some(match client_id {
+            Some(id) => Placed { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
+            None => Placed { channel, groups, ..Placed::anywhere() },
+        })
     }
 
     /// Closes everybody: the server stops.

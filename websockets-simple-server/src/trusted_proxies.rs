@@ -36,6 +36,7 @@ use crate::forwarded;
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     header: ForwardedHeader,
+    unix_sockets: bool,
 }
 
 /// In which header a trusted proxy tells the address of its client.
@@ -78,6 +79,13 @@ impl TrustedProxies {
         self
     }
 
+    /// Trusts everybody who connects over a Unix domain socket as well: the permissions of its file say who may.
+    #[must_use]
+    pub fn and_unix_sockets(mut self) -> Self {
+        self.unix_sockets = true;
+        self
+    }
+
     /// Whether this is the address of a trusted proxy.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -85,10 +93,15 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
+    /// Whether a peer may speak for others; over a Unix domain socket it has no address.
+    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        peer.map_or(self.unix_sockets, |ip| self.contains(ip))
+    }
+
     /// The client of a request that came from `nearest`, as far as that can be believed.
-    pub(crate) fn client(&self, nearest: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let nearest = nearest.to_canonical();
-        if !self.contains(nearest) {
+    pub(crate) fn client(&self, nearest: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let nearest = nearest.map(|ip| ip.to_canonical());
+        if !self.trusts(nearest) {
             return nearest;
         }
         let forwarded = || self.first_untrusted(nearest, forwarded::forwarded(headers));
@@ -104,13 +117,17 @@ impl TrustedProxies {
         }
     }
 
-    /// Follows the hops that a header tells of, the nearest first; `None` if it tells of none.
-    fn first_untrusted(&self, nearest: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
+    /// Follows the hops that a header tells of, the nearest first; `None` if there is no such header.
+    fn first_untrusted(
+        &self,
+        nearest: Option<IpAddr>,
+        hops: impl Iterator<Item = Option<IpAddr>>,
+    ) -> Option<Option<IpAddr>> {
         let mut hops = hops.peekable();
         hops.peek()?;
         let mut believed = nearest;
         while let Some(Some(hop)) = hops.next() {
-            believed = hop;
+            believed = Some(hop);
             if !self.contains(hop) {
                 break;
             }
@@ -139,7 +156,11 @@ impl fmt::Display for TrustedProxies {
             f.write_str(if n == 0 { "" } else { ", " })?;
             network.fmt(f)?;
         }
-        Ok(())
+        match (self.networks.is_empty(), self.unix_sockets) {
+            (true, true) => f.write_str("Unix domain sockets"),
+            (false, true) => f.write_str(", Unix domain sockets"),
+            (_, false) => Ok(()),
+        }
     }
 }
 
@@ -163,7 +184,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        proxies.client(ip(peer), &headers)
+        proxies.client(Some(ip(peer)), &headers).unwrap()
     }
 
     #[test]
@@ -258,6 +279,18 @@ mod tests {
         ] {
             assert_eq!(client(&proxies().header(header), "10.0.0.1", &lines), ip(told), "{header:?}");
         }
+    }
+
+    #[test]
+    fn over_a_unix_domain_socket_a_client_is_believed_in_only_where_that_is_said() {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-forwarded-for"),
+            HeaderValue::from_static("203.0.113.9, 198.51.100.1, 10.0.0.2"),
+        )]);
+        assert_eq!(proxies().client(None, &headers), None);
+        let proxies = proxies().and_unix_sockets();
+        assert_eq!(proxies.client(None, &headers), Some(ip("198.51.100.1")));
+        assert_eq!(proxies.client(None, &HeaderMap::new()), None);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use crate::{
-    Authenticated, Identity, User, UserId,
+    Authenticated, Identity, Placement, User, UserId,
     handshake::Terms,
-    peer::Peer,
+    peer::{Local, Peer},
     refusal::Refusal,
-    session::{self, Mounted},
+    session::{self, Arrival, Mounted},
     shared::Shared,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 /// Whatever may refuse the request has to do so before this is awaited: a 101 that is replaced by another response has
 /// admitted the client all the same, and only the HTTP server keeps it from its connection.
 ///
-/// The path of the request is its channel, unless [`channel`](Self::channel) says otherwise, and never a token: it was
+/// The path of the request is its channel, unless its [`placement`](Self::placement) says otherwise, and never a token: it was
 /// for the application's router.
 ///
 /// # Cancel safety
@@ -51,22 +51,22 @@ impl<I: Identity> Upgrade<I> {
 
     /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
     /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request; without one
-    /// the address is `0.0.0.0:0`, and the connection counts in total only.
+    /// the connection counts in total only.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self
     }
 
-    /// Says which address of the HTTP server it came to: [`Connection::endpoint`](crate::Connection::endpoint). Default:
-    /// `0.0.0.0:0`.
+    /// Says which address of the HTTP server it came to: [`Connection::endpoint`](crate::Connection::endpoint).
     pub fn endpoint(mut self, addr: SocketAddr) -> Self {
         self.endpoint = Some(addr);
         self
     }
 
-    /// Puts the connection into this channel, in place of the path of the request.
-    pub fn channel(mut self, name: impl Into<String>) -> Self {
-        self.terms.channel = Some(name.into().into());
+    /// Says where the connection belongs, and what it is called;
+    /// [`with_placement`](crate::Server::with_placement) is not asked then.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.terms.placement = Some(placement);
         self
     }
 
@@ -76,12 +76,18 @@ impl<I: Identity> Upgrade<I> {
             Ok(entered) => entered,
             Err(refusal) => return refusal.into_guest_response(),
         };
-        // Behind a proxy are many, of which none is known yet.
         let ip = peer_addr.map(|addr| addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
-        let place = shared.slots.take(ip);
-        let request = Mounted { parts, peer: Peer::told(peer_addr, endpoint), terms };
+        let arrival = match shared.slots.take(ip) {
+            Ok(slot) => Arrival::Welcome(slot),
+            Err(full) => match shared.slots.surplus(full) {
+                Some(surplus) => Arrival::Surplus(surplus),
+                None => return Refusal::full(full, &shared.params).into_guest_response(),
+            },
+        };
+        let endpoint = endpoint.map_or(Local::Unknown, Local::Tcp);
+        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), terms };
         let (reply, answered) = oneshot::channel();
-        let session = session::mounted(Arc::clone(&shared), in_session, request, place, run.stop, reply);
+        let session = session::mounted(Arc::clone(&shared), in_session, request, arrival, run.stop, reply);
         run.sessions.spawn_on(session, &run.runtime);
         match answered.await {
             Ok(response) => response,

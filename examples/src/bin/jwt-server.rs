@@ -1,7 +1,7 @@
 //! cargo run --release --bin jwt-server
 //!
 //! The chat for users who show a JSON Web Token. With `--jwks URL` the tokens are those of an issuer; without, the server
-//! makes a secret and prints two tokens.
+//! makes a secret, is the issuer, and prints two tokens.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
@@ -14,10 +14,13 @@ use websockets_simple_examples::{
     chat::{self, Room},
     in_one_line, stop_request,
 };
-use websockets_simple_server::{Endpoint, Jwks, JwtAlgorithm, JwtKey, JwtUsers, WebsocketServerAuth};
+use websockets_simple_server::{Endpoint, Jwks, JwtKey, JwtUsers, WebsocketServerAuth};
 
 /// What tokens are to be for, if nothing else is given.
 const AUDIENCE: &str = "chat";
+
+/// Who is to have made them.
+const ISSUER: &str = "https://jwt-server.example";
 
 /// A chat for users with JSON Web Tokens.
 #[derive(Parser)]
@@ -29,8 +32,8 @@ struct Args {
     #[arg(long, value_name = "URL")]
     jwks: Option<String>,
     /// What the claim `iss` has to be.
-    #[arg(long)]
-    issuer: Option<String>,
+    #[arg(long, default_value = ISSUER)]
+    issuer: String,
     /// What the claim `aud` has to name.
     #[arg(long, default_value = AUDIENCE)]
     audience: String,
@@ -52,14 +55,10 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let secret: [u8; 32] = rand::random();
+    let users = JwtUsers::new(&args.issuer, &args.audience).id_claim(&args.name);
     let users = match &args.jwks {
-        Some(url) => JwtUsers::with_jwks(Jwks::new(url)?),
-        None => JwtUsers::new([JwtKey::from_secret(JwtAlgorithm::HS256, &secret)?]),
-    };
-    let users = users.audience(&args.audience).user_claim(&args.name);
-    let users = match &args.issuer {
-        Some(issuer) => users.issuer(issuer),
-        None => users,
+        Some(url) => users.jwks(Jwks::new(url)?),
+        None => users.key(JwtKey::hmac(secret)?),
     };
     let server = WebsocketServerAuth::<String>::new(chat::params(Endpoint::tcp(args.listen)), users);
     Room::open_to_users(&server);

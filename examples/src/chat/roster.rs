@@ -1,19 +1,19 @@
 //! Who is in the room, with which devices.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
 
-use websockets_simple_server::{Connection, ConnectionId, Identity, Message};
+use websockets_simple_server::{ClientId, Connection, Identity, Message};
 
 use super::{ChatPacket, SUBPROTOCOL, side_rooms::SideRooms, wire::SideRoom};
 
 /// The people in the room. Whatever is told through one roster reaches all its devices in the same order.
 pub(crate) struct Roster<I: Identity> {
-    devices: HashMap<ConnectionId, Device<I>>,
-    people: BTreeMap<Arc<str>, Vec<ConnectionId>>,
+    devices: HashMap<ClientId, Device<I>>,
+    people: BTreeMap<Arc<str>, Vec<ClientId>>,
     guests: u64,
     pub(crate) rooms: SideRooms,
 }
@@ -40,18 +40,20 @@ impl<I: Identity> Roster<I> {
     pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> bool {
         let name: Arc<str> = name.into();
         let devices = self.people.entry(Arc::clone(&name)).or_default();
-        devices.push(connection.id());
+        devices.push(connection.id().clone());
         let first = devices.len() == 1;
-        self.devices
-            .insert(connection.id(), Device { connection: connection.clone(), name, lists_rooms: false });
+        self.devices.insert(
+            connection.id().clone(),
+            Device { connection: connection.clone(), name, lists_rooms: false },
+        );
         first
     }
 
     /// Lets a device go. Its name, if it was the last of this person.
-    pub(crate) fn leave(&mut self, connection: ConnectionId) -> Option<Arc<str>> {
-        let name = self.devices.remove(&connection)?.name;
+    pub(crate) fn leave(&mut self, connection: &ClientId) -> Option<Arc<str>> {
+        let name = self.devices.remove(connection)?.name;
         let devices = self.people.get_mut(&name)?;
-        devices.retain(|device| *device != connection);
+        devices.retain(|device| device != connection);
         if !devices.is_empty() {
             return None;
         }
@@ -60,8 +62,8 @@ impl<I: Identity> Roster<I> {
     }
 
     /// The name under which a device is here.
-    pub(crate) fn name_of(&self, connection: ConnectionId) -> Option<Arc<str>> {
-        self.devices.get(&connection).map(|device| Arc::clone(&device.name))
+    pub(crate) fn name_of(&self, connection: &ClientId) -> Option<Arc<str>> {
+        self.devices.get(connection).map(|device| Arc::clone(&device.name))
     }
 
     pub(crate) fn is_here(&self, name: &str) -> bool {
@@ -108,12 +110,12 @@ impl<I: Identity> Roster<I> {
     /// Whether any device of this person is in a room.
     pub(crate) fn is_in(&self, name: &str, room: &str) -> bool {
         let mut devices = self.people.get(name).into_iter().flatten();
-        devices.any(|device| self.rooms.has(*device, room))
+        devices.any(|device| self.rooms.has(device, room))
     }
 
     /// All rooms, and who is in them.
     pub(crate) fn list_rooms(&self) -> ChatPacket {
-        let names = |devices: &BTreeSet<ConnectionId>| -> BTreeSet<String> {
+        let names = |devices: &HashSet<ClientId>| -> BTreeSet<String> {
             devices
                 .iter()
                 .filter_map(|device| self.devices.get(device))
@@ -132,8 +134,8 @@ impl<I: Identity> Roster<I> {
     }
 
     /// From now on this device is told when the rooms change.
-    pub(crate) fn keep_listing_rooms(&mut self, connection: ConnectionId) {
-        if let Some(device) = self.devices.get_mut(&connection) {
+    pub(crate) fn keep_listing_rooms(&mut self, connection: &ClientId) {
+        if let Some(device) = self.devices.get_mut(connection) {
             device.lists_rooms = true;
         }
     }
@@ -149,7 +151,7 @@ impl<I: Identity> Roster<I> {
     /// Tells all devices in a room.
     pub(crate) fn tell_room(&self, room: &str, packet: &ChatPacket) {
         let spoken = Spoken::new(packet);
-        for device in self.rooms.devices(room).filter_map(|device| self.devices.get(&device)) {
+        for device in self.rooms.devices(room).filter_map(|device| self.devices.get(device)) {
             spoken.to(&device.connection);
         }
     }

@@ -84,7 +84,7 @@ async fn a_peer_that_resets_in_the_middle_of_a_broadcast_ends_once_and_the_other
                 let (connection, end) = next_end(&mut events).await;
                 assert!(!end.clean && end.by == EndedBy::Transport, "{end:?}");
                 assert!(matches!(connection.try_send("late"), Err(SendError::Closed)));
-                assert!(ends.insert(connection.id(), false).is_none(), "ended once");
+                assert!(ends.insert(connection.id().clone(), false).is_none(), "ended once");
             }
         }
         let accepted = server.broadcast(Message::text(format!("{n} {filling}"))).unwrap().accepted;
@@ -101,7 +101,7 @@ async fn a_peer_that_resets_in_the_middle_of_a_broadcast_ends_once_and_the_other
         if let Event::Connection(event) = event
             && let ConnectionEventKind::Disconnected(connection, end) = event.kind
         {
-            assert!(ends.insert(connection.id(), end.clean).is_none(), "ended once");
+            assert!(ends.insert(connection.id().clone(), end.clean).is_none(), "ended once");
         }
     }
     assert_eq!(ends.len(), PEERS);

@@ -143,6 +143,18 @@ async fn who_has_expired_by_the_wall_clock_is_asked_for_anew() {
     assert_eq!((ask(&cached, "token").await.unwrap(), service.asked()), (Some(7), 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn when_the_wall_clock_is_set_past_the_expiry_the_answer_is_stale() {
+    let (cached, _) = cached();
+    let answer = |left| {
+        let user = Authenticated::new(7).expires_at(Utc::now() + TimeDelta::seconds(left));
+        let now = Instant::now();
+        Answer { answer: Ok(Some(user)), asked_at: now, answered_at: now, kept: Duration::from_secs(60) }
+    };
+    assert!(!cached.is_stale(&answer(60)));
+    assert!(cached.is_stale(&answer(-1)));
+}
+
 #[tokio::test]
 async fn errors_are_not_remembered() {
     let (cached, service) = cached();

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Anonymous, User, UserService, UserServiceError,
+    Anonymous, HandshakeRequest, User, UserService, UserServiceError,
     admission::{Everyone, KnownUsers},
     limits,
+    peer::Local,
 };
 
 mod agreed;
@@ -45,6 +46,7 @@ struct FakeFront<I: Identity> {
     admission: Box<dyn Admission<I>>,
     full: Option<limits::Full>,
     user_is_full: bool,
+    id_is_taken: bool,
     seats: Arc<()>,
     stop: CancellationToken,
     diary: Diary,
@@ -62,6 +64,7 @@ impl<I: Identity> FakeFront<I> {
 
 impl<I: Identity> Front<I> for FakeFront<I> {
     type Seat = Arc<()>;
+    type Place = ();
 
     fn params(&self) -> &ServerParams {
         &self.params
@@ -96,6 +99,16 @@ impl<I: Identity> Front<I> for FakeFront<I> {
             return Err(Refusal::too_many_of_user(&self.params));
         }
         Ok(user.map(|_| Arc::clone(&self.seats)))
+    }
+
+    fn place(
+        &self,
+        _request: &HandshakeRequest<'_>,
+        _user: Option<&Authenticated<I::Id>>,
+        _said: Option<Placement>,
+        _response: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
+        if self.id_is_taken { Err(Refusal::id_is_taken()) } else { Ok(()) }
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
@@ -174,7 +187,16 @@ fn front<I: Identity>(
 ) -> FakeFront<I> {
     let (stop, diary) = (CancellationToken::new(), Diary::default());
     let admission = admission(&stop, &diary);
-    FakeFront { params, admission, full: None, user_is_full: false, seats: Arc::default(), stop, diary }
+    FakeFront {
+        params,
+        admission,
+        full: None,
+        user_is_full: false,
+        id_is_taken: false,
+        seats: Arc::default(),
+        stop,
+        diary,
+    }
 }
 
 /// A server that asks nobody who they are.
@@ -220,11 +242,12 @@ fn switching(more: &str) -> String {
     )
 }
 
-type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>>, Ended>;
+type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>, ()>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer = Peer::new(([192, 0, 2, 1], 1234).into(), ([192, 0, 2, 2], 80).into());
-    handshake(stream, Arc::clone(front), &peer).await
+    let peer = Peer::new(Some(([192, 0, 2, 1], 1234).into()), Local::Tcp(([192, 0, 2, 2], 80).into()));
+    let deadline = Deadline::new(Duration::from_secs(60));
+    handshake(stream, Arc::clone(front), &peer, &deadline).await
 }
 
 /// Sends all of `request`, shakes hands, and reads what was answered by then.
@@ -258,7 +281,7 @@ async fn refused<I: Identity>(front: FakeFront<I>, request: &str) -> (String, St
 async fn admitted<I: Identity>(
     front: &Arc<FakeFront<I>>,
     request: &[u8],
-) -> (String, Opened<DuplexStream, I, Arc<()>>) {
+) -> (String, Opened<DuplexStream, I, Arc<()>, ()>) {
     match exchange(front, request).await {
         (answer, Ok(opened)) => (answer, opened),
         (answer, Err(ended)) => panic!("{ended:?}: {answer}"),

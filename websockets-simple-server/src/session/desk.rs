@@ -2,39 +2,47 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::HeaderMap;
+use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{
     Attempt, ConnectionEvent, ConnectionEventKind, ErrorEvent, ErrorStage, EventError, Moment,
 };
 
 use crate::{
-    Event, Identity, ServerParams,
+    Authenticated, Event, HandshakeRequest, Identity, Placement, ServerParams,
     admission::Admission,
+    deadline::Deadline,
     handshake::Front,
-    limits::{Full, SlotPermit},
+    limits::SlotPermit,
+    peer::Peer,
+    placement::Placed,
+    proxy_protocol::{self, HeaderError, Source},
     refusal::Refusal,
     registry::Seat,
     shared::Shared,
 };
 
+use super::Arrival;
+
 /// The server as one handshake sees it.
 pub(super) struct Desk<I: Identity> {
     pub(super) shared: Arc<Shared<I>>,
-    /// As far as it is known.
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) stop: CancellationToken,
-    /// The place of the connection, unless there is none.
-    pub(super) slot: Mutex<Option<SlotPermit>>,
-    pub(super) surplus: Option<Full>,
+    pub(super) deadline: Arc<Deadline>,
+    /// The place of the connection, until it is open.
+    pub(super) arrival: Mutex<Option<Arrival>>,
     /// What Connecting was told of, until it is Connected or Refused.
     pub(super) connecting: Mutex<Option<Attempt>>,
 }
 
 impl<I: Identity> Front<I> for Desk<I> {
     type Seat = Seat<I>;
+    type Place = Placed<I>;
 
     fn params(&self) -> &ServerParams {
         &self.shared.params
@@ -48,7 +56,10 @@ impl<I: Identity> Front<I> for Desk<I> {
         if self.stop.is_cancelled() {
             return Some(Refusal::stopping(&self.shared.params));
         }
-        self.surplus.map(|full| Refusal::full(full, &self.shared.params))
+        match &*self.arrival() {
+            Some(Arrival::Surplus(surplus)) => Some(Refusal::full(surplus.full, &self.shared.params)),
+            Some(Arrival::Welcome(_)) | None => None,
+        }
     }
 
     async fn stopping(&self) {
@@ -62,8 +73,8 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 
     fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(slot), Some(client)) = (&mut *slot, client) else { return Ok(()) };
+        let mut arrival = self.arrival();
+        let (Some(Arrival::Welcome(slot)), Some(client)) = (&mut *arrival, client) else { return Ok(()) };
         slot.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
     }
 
@@ -76,6 +87,27 @@ impl<I: Identity> Front<I> for Desk<I> {
         }
     }
 
+    fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
+        response: &mut HeaderMap,
+    ) -> Result<Placed<I>, Refusal> {
+        let placed = self.shared.place(request, user, said).ok_or_else(Refusal::id_is_taken)?;
+        let params = &self.shared.params;
+        if let Some(headers) = &params.place_headers {
+            let head = request.head();
+            let id = match &params.id_signing {
+                Some(signing) => signing.sign(&placed.id, request.client_addr(), head.header("user-agent")),
+                None => placed.id.to_string(),
+            };
+            let channel = placed.channel.as_deref().unwrap_or_else(|| head.channel());
+            headers.tell(response, &id, channel, &placed.groups);
+        }
+        Ok(placed)
+    }
+
     async fn failed(&self, stage: ErrorStage, error: EventError) {
         let event = ErrorEvent::new(stage, error, self.peer_addr, None, Moment::now().utc);
         self.tell(Event::Error(event)).await;
@@ -85,7 +117,52 @@ impl<I: Identity> Front<I> for Desk<I> {
 impl<I: Identity> Desk<I> {
     /// The place of the connection, which it keeps from now on.
     pub(super) fn take_slot(&self) -> Option<SlotPermit> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+        match self.arrival().take() {
+            Some(Arrival::Welcome(slot)) => Some(slot),
+            Some(Arrival::Surplus(_)) | None => None,
+        }
+    }
+
+    /// Counts the connection for a client that is known before its request is. False if there is no place for it,
+    /// and nobody to tell it so.
+    fn count_early(&self, client: IpAddr) -> bool {
+        let mut arrival = self.arrival();
+        if let Some(Arrival::Welcome(slot)) = &mut *arrival
+            && let Err(full) = slot.count_for(client)
+        {
+            *arrival = self.shared.slots.surplus(full).map(Arrival::Surplus);
+        }
+        arrival.is_some()
+    }
+
+    fn arrival(&self) -> MutexGuard<'_, Option<Arrival>> {
+        self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a proxy say whose connection it is. False if that is nobody who may go on.
+    pub(super) async fn introduce<S: AsyncRead + Unpin>(&self, stream: &mut S, peer: &mut Peer) -> bool {
+        let proxies = &self.shared.params.trusted_proxies;
+        if !peer.is_trusted(proxies) {
+            let error = EventError::new("the PROXY protocol is taken from trusted proxies alone");
+            self.failed(ErrorStage::Handshake, error).await;
+            return false;
+        }
+        match proxy_protocol::read(stream).await {
+            Ok(Source::Client(client)) => peer.client = Some(client),
+            Ok(Source::Proxy) => {}
+            // Whoever it is may write what it likes into a header.
+            Ok(Source::Unknown) => peer.hides_client = true,
+            // Somebody looked whether we are there.
+            Err(HeaderError::Ended(0)) => return false,
+            Err(error) => {
+                self.failed(ErrorStage::Handshake, EventError::new(error)).await;
+                return false;
+            }
+        }
+        match peer.client {
+            Some(client) if !proxies.contains(client) => self.count_early(client),
+            _ => true,
+        }
     }
 
     pub(super) async fn tell_refused(&self, attempt: Attempt, why: String) {

@@ -13,12 +13,13 @@ use websockets_simple_core::Transport;
 
 use crate::{
     Identity,
+    deadline::Deadline,
     handshake::{self, Accepted, Ended, Front, HUNG_UP, Terms},
-    limits::{Full, SlotPermit},
     peer::Peer,
+    placement::Placed,
     refusal::Refusal,
     registry::Seat,
-    session::{Boxed, PARTING, Stay, converse, desk::Desk},
+    session::{Arrival, Boxed, PARTING, Stay, converse, desk::Desk},
     shared::{InSession, Shared},
 };
 
@@ -34,11 +35,11 @@ pub(crate) fn mounted<I: Identity>(
     shared: Arc<Shared<I>>,
     in_session: InSession<I>,
     request: Mounted<I>,
-    place: Result<SlotPermit, Full>,
+    arrival: Arrival,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(begin(shared, request, place, stop, reply));
+    let opening = Box::pin(begin(shared, request, arrival, stop, reply));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
@@ -51,31 +52,27 @@ pub(crate) fn mounted<I: Identity>(
 async fn begin<I: Identity>(
     shared: Arc<Shared<I>>,
     request: Mounted<I>,
-    place: Result<SlotPermit, Full>,
+    arrival: Arrival,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let deadline = began + shared.params.limits.handshake;
     let Mounted { parts, mut peer, terms } = request;
-    let (slot, surplus) = match place {
-        Ok(slot) => (Some(slot), None),
-        Err(full) => (None, Some(full)),
-    };
     let front = Desk {
         shared: Arc::clone(&shared),
-        peer_addr: peer.known_addr(),
+        peer_addr: peer.addr,
         stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
-        slot: Mutex::new(slot),
-        surplus,
+        arrival: Mutex::new(Some(arrival)),
     };
-    let accepted = answer(&front, parts, &peer, terms, deadline, reply).await?;
-    let mut opening = std::pin::pin!(tokio::time::timeout_at(deadline, accepted.open(take)));
+    let accepted = answer(&front, parts, &peer, terms, reply).await?;
+    let mut opening = std::pin::pin!(accepted.open(take));
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => opened.ok(),
-        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok().and_then(Result::ok),
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
     };
     match opened {
         Some(Ok(opened)) => {
@@ -102,25 +99,24 @@ async fn answer<I: Identity>(
     parts: Parts,
     peer: &Peer,
     terms: Terms<I>,
-    deadline: Instant,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Accepted<I, Seat<I>>> {
+) -> Option<Accepted<I, Seat<I>, Placed<I>>> {
     let verdict = Mutex::new(None);
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let answering = handshake::answer(parts, front, peer, terms, decide);
     let answered = tokio::select! {
         biased;
-        answered = tokio::time::timeout_at(deadline, answering) => Some(answered),
+        answered = answering => Some(answered),
         () = reply.closed() => None,
-    };
-    let heard = match answered {
-        Some(Ok(Ok(response))) => reply.send(response).is_ok(),
-        Some(Ok(Err(refusal))) => reply.send(refusal.into_guest_response()).is_ok(),
-        Some(Err(_)) => {
+        () = front.deadline.passed() => {
             let _ = reply.send(Refusal::too_slow(front.params()).into_guest_response());
             front.ran_out_of_time().await;
             return None;
         }
+    };
+    let heard = match answered {
+        Some(Ok(response)) => reply.send(response).is_ok(),
+        Some(Err(refusal)) => reply.send(refusal.into_guest_response()).is_ok(),
         None => false,
     };
     match verdict.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -59,7 +59,7 @@ impl<I: Identity> Recipient for Member<I> {
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
-        let (peer, connection) = (self.connection.0.peer.known_addr(), Some(self.connection.clone()));
+        let (peer, connection) = (self.connection.peer_addr(), Some(self.connection.clone()));
         self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 

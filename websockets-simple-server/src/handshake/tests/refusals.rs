@@ -130,6 +130,10 @@ async fn surplus_connections_are_told_when_to_try_again() {
     front.user_is_full = true;
     let (answer, _, _) = refused(front, &request_with_token("/room")).await;
     assert_eq!(answer, refusal("429 Too Many Requests", later, "too many connections of this user"));
+    let mut front = with_users(params(), Mood::Knows);
+    front.id_is_taken = true;
+    let (answer, _, _) = refused(front, &request_with_token("/room")).await;
+    assert_eq!(answer, refusal("409 Conflict", "", "another connection has this id"));
 }
 
 #[tokio::test(start_paused = true)]

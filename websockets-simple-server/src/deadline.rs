@@ -1,0 +1,117 @@
+//! Until when a connection that is no WebSocket yet has time.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Until when a connection that is no WebSocket yet has time: for the head of a request, then for its answer.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    each: Duration,
+    now: Mutex<(Waiting, Instant)>,
+}
+
+/// What a connection has time for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Waiting {
+    /// The answer of the fallback service.
+    Answer,
+    /// The opening handshake, or whatever else comes first.
+    Handshake,
+    /// Another request, which need not come.
+    Request,
+}
+
+/// The answer to a request that is under way.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    deadline: Arc<Deadline>,
+    failed: bool,
+}
+
+impl Deadline {
+    pub(crate) fn new(each: Duration) -> Arc<Self> {
+        Arc::new(Self { each, now: Mutex::new((Waiting::Handshake, Instant::now() + each)) })
+    }
+
+    /// A request is to be answered, until what this gives is dropped.
+    pub(crate) fn answering(self: &Arc<Self>) -> Answering {
+        self.begin(Waiting::Answer);
+        Answering { deadline: Arc::clone(self), failed: false }
+    }
+
+    /// A connection that was used for requests has come to its handshake.
+    pub(crate) fn handshaking(&self) {
+        self.begin(Waiting::Handshake);
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.now().0
+    }
+
+    /// Resolves when it has passed.
+    pub(crate) async fn passed(&self) {
+        loop {
+            let (_, ends) = *self.now();
+            tokio::time::sleep_until(ends).await;
+            if self.now().1 == ends {
+                return;
+            }
+        }
+    }
+
+    fn begin(&self, waiting: Waiting) {
+        *self.now() = (waiting, Instant::now() + self.each);
+    }
+
+    fn now(&self) -> MutexGuard<'_, (Waiting, Instant)> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answering {
+    /// It has come to nothing, and no other request is waited for.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.failed {
+            self.deadline.begin(Waiting::Request);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_and_each_answer_begins_it_anew() {
+        let begun = Instant::now();
+        let deadline = Deadline::new(Duration::from_secs(10));
+        let passed = tokio::spawn({
+            let deadline = Arc::clone(&deadline);
+            async move {
+                deadline.passed().await;
+                begun.elapsed()
+            }
+        });
+        assert_eq!(deadline.waiting(), Waiting::Handshake);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        let answering = deadline.answering();
+        assert_eq!(deadline.waiting(), Waiting::Answer);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        drop(answering);
+        assert_eq!(deadline.waiting(), Waiting::Request);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        deadline.handshaking();
+        assert_eq!(deadline.waiting(), Waiting::Handshake);
+        assert_eq!(passed.await.unwrap(), Duration::from_secs(37));
+    }
+}

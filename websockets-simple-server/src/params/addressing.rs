@@ -1,0 +1,51 @@
+//! How connections are named and addressed.
+
+use crate::{BroadcastLevel, IdSigning, ServerParams, placement::PlaceHeaders};
+
+impl ServerParams {
+    /// What a send must name at least, in channels without a level of their own. Default: [`BroadcastLevel::Name`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{BroadcastError, BroadcastLevel, ServerParams, WebsocketServer};
+    ///
+    /// let params = ServerParams::local().broadcast_level_of("/payments", BroadcastLevel::ClientId);
+    /// let server = WebsocketServer::new(params);
+    /// assert!(matches!(server.to_channel("/payments").send("paid"), Err(BroadcastError::Level { .. })));
+    /// assert!(server.to_channel("/news").send("hello").is_ok());
+    /// ```
+    #[must_use]
+    pub fn broadcast_level(mut self, level: BroadcastLevel) -> Self {
+        self.levels.of_all = level;
+        self
+    }
+
+    /// What a send to this channel must name at least.
+    #[must_use]
+    pub fn broadcast_level_of(mut self, channel: &str, level: BroadcastLevel) -> Self {
+        self.levels.of.insert(channel.into(), level);
+        self
+    }
+
+    /// Signs the ids of connections wherever clients get them. Default: they are not signed, and who knows the id of a
+    /// connection can pass for its client.
+    #[must_use]
+    pub fn id_signing(mut self, signing: IdSigning) -> Self {
+        self.id_signing = Some(signing);
+        self
+    }
+
+    /// Tells clients their place in headers of the answer to the handshake: `PREFIX-CLIENT-ID`, `PREFIX-NAME` (the
+    /// channel) and `PREFIX-GROUP`, one for each group. Pode has the prefix `X-PODE-SIGNAL`. Default: they are not told.
+    ///
+    /// # Panics
+    ///
+    /// When a header cannot begin like that.
+    #[must_use]
+    pub fn place_headers(mut self, prefix: &str) -> Self {
+        let headers = PlaceHeaders::new(prefix);
+        self.place_headers = Some(headers.expect("the name of a header can begin with the prefix"));
+        self
+    }
+}
