@@ -198,6 +198,9 @@ function note(kind, text) {
 }
 
 function remember() {
+  if (state.me === "") {
+    return;
+  }
   try {
     sessionStorage.setItem(`chat of ${state.me}`, JSON.stringify([...state.conversations]));
   } catch {
@@ -375,6 +378,7 @@ at("exit-room").addEventListener("click", () => tell({ type: "exit", room: parts
 at("sign-out").addEventListener("click", () => {
   sessionStorage.removeItem(`chat of ${state.me}`);
   state.me = "";
+  state.conversations.clear();
   state.client?.disconnect();
 });
 at("menu").addEventListener("click", () => openMenu(!at("sidebar").classList.contains("open")));

@@ -11,6 +11,8 @@ use http::{
     },
 };
 use http_body_util::Full;
+use hyper::body::Incoming;
+use websockets_simple_server::ServerParams;
 
 use crate::members::Members;
 
@@ -43,6 +45,19 @@ impl Page {
     #[must_use]
     pub fn for_guests() -> Self {
         Self { members: None }
+    }
+
+    /// Parameters of a server that answers with this page whatever is no WebSocket.
+    #[must_use]
+    pub fn behind(self, params: ServerParams) -> ServerParams {
+        params.fallback(move |request: Request<Incoming>| {
+            let page = self.clone();
+            async move {
+                // There is none on a socket that is a file.
+                let peer = request.extensions().get::<SocketAddr>().copied();
+                page.answer(&request, peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))).await
+            }
+        })
     }
 
     /// Answers one request. Its body is not read.
