@@ -124,7 +124,7 @@ async fn the_server_gives_browsers_a_page_and_tickets_that_are_good_once() {
     let token = invites[0].1.iter().find_map(|arg| arg.strip_prefix("--token=")).unwrap();
     let page = asked(&address, "GET / HTTP/1.1").await;
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("</html>\n"), "{page}");
-    assert!(page.contains("content-security-policy: default-src 'none'; "), "{page}");
+    assert!(page.contains("Content-Security-Policy: default-src 'none'; "), "{page}");
     let refused = asked(&address, "POST /ticket HTTP/1.1\r\nAuthorization: Bearer guessed").await;
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
     let answer = asked(&address, &format!("POST /ticket HTTP/1.1\r\nAuthorization: Bearer {token}")).await;
