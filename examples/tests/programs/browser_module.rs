@@ -30,13 +30,14 @@ async fn the_module_does_by_itself_what_its_declarations_say() {
 }
 
 #[tokio::test]
-async fn module_and_declarations_are_what_the_typescript_compiler_expects() {
+async fn module_page_and_declarations_are_what_the_typescript_compiler_expects() {
     let mut compiler = Command::new(node_modules().await.join(".bin/tsc"));
     let strict = ["--noEmit", "--strict", "--allowJs", "--checkJs"];
     let target = ["--target", "es2023", "--module", "es2022", "--moduleResolution", "bundler"];
     let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
     compiler.args(strict).args(target).args(["--lib", "es2023,dom,dom.iterable"]);
-    compiler.arg(browser.join("websockets-simple.js")).arg(script("usage.ts"));
+    let scripts = ["websockets-simple.js", "chat.js"].map(|script| browser.join(script));
+    compiler.args(scripts).arg(script("usage.ts"));
     succeeds(&mut compiler).await;
 }
 
