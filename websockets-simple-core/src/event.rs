@@ -191,6 +191,8 @@ pub enum ErrorStage {
     Protocol,
     /// Writing to the socket.
     Send,
+    /// A message that was to be a signal is none, or was for nobody it may be for.
+    Signal,
     /// The TLS handshake.
     Tls,
     /// A token that was to renew credentials: there was none, or it was not accepted.
@@ -210,6 +212,14 @@ impl EventError {
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
+    }
+}
+
+impl EventError {
+    /// The cause as what it is, if it is of this type.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
     }
 }
 

@@ -198,19 +198,22 @@ where
         .title_case_headers(true)
         .serve_connection(TokioIo::new(lent), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut served = None;
-    if fallback.is_some() {
-        tokio::select! {
+    let served = {
+        let mut connection = pin!(connection);
+        let done = tokio::select! {
             biased;
-            done = &mut connection => served = Some(done),
+            done = &mut connection => Some(done),
             // A connection without a request ends at once, another one with its answer.
-            () = front.stopping() => connection.as_mut().graceful_shutdown(),
+            () = front.stopping(), if fallback.is_some() => {
+                connection.as_mut().graceful_shutdown();
+                None
+            }
+        };
+        match done {
+            Some(done) => done,
+            None => connection.await,
         }
-    }
-    let served = match served {
-        Some(served) => served,
-        None => connection.await,
+        // It lets go of the stream here.
     };
     let decided = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
     let accepted = match decided {

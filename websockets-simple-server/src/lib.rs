@@ -40,6 +40,7 @@ mod broadcast_level;
 #[cfg(feature = "cache")]
 mod cached;
 mod chain;
+mod channel_events;
 #[cfg(any(feature = "introspection", feature = "jwt"))]
 mod claims;
 mod client_id;
@@ -64,6 +65,7 @@ mod jwt;
 mod limits;
 mod listener;
 mod loan;
+mod locals;
 mod memory_users;
 mod params;
 mod peer;
@@ -72,9 +74,12 @@ mod proxy_protocol;
 mod refusal;
 mod registry;
 mod revocation;
+#[cfg(feature = "axum")]
+mod router;
 mod server;
 mod session;
 mod shared;
+mod signals;
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 mod sql_users;
 mod tickets;
@@ -114,6 +119,7 @@ pub use broadcast_level::{BroadcastError, BroadcastLevel};
 #[cfg(feature = "cache")]
 pub use cached::Cached;
 pub use chain::Chain;
+pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
 pub use client_id::{ClientId, IdSigning, InvalidClientId, InvalidSignature};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
@@ -136,6 +142,7 @@ pub use proxy_protocol::ProxyProtocol;
 pub use revocation::{Revocation, Revocations};
 pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
 pub use shared::StopReport;
+pub use signals::{RouteError, Signal, SignalData, SignalDefault, SignalError, SignalReach};
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use tickets::Tickets;

@@ -9,7 +9,7 @@ use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPo
 
 use crate::{
     Endpoint, HandshakeRequest, IdSigning, Limits, TrustedProxies, broadcast_level::Levels,
-    fallback::Fallback, placement::PlaceHeaders,
+    fallback::Fallback, placement::PlaceHeaders, signals::Defaults,
 };
 
 mod addressing;
@@ -53,6 +53,7 @@ pub struct ServerParams {
     pub(crate) expiry_notice: Duration,
     pub(crate) expiry_grace: Duration,
     pub(crate) levels: Levels,
+    pub(crate) signals: Defaults,
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) place_headers: Option<PlaceHeaders>,
 }
@@ -162,6 +163,7 @@ impl ServerParams {
             expiry_notice: Duration::from_secs(60),
             expiry_grace: Duration::from_secs(30),
             levels: Levels::default(),
+            signals: Defaults::default(),
             id_signing: None,
             place_headers: None,
         }

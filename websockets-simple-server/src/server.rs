@@ -22,6 +22,8 @@ use crate::{
     upgrade::Upgrade,
 };
 
+mod signals;
+
 /// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
 ///
 /// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
@@ -244,7 +246,7 @@ impl<I: Identity> Server<I> {
     /// Each connection tells its replayed Connected in its own task.
     fn wake_for_replay(&self, options: SubscribeOptions) {
         if options.replay {
-            for connection in self.shared.registry.all().iter() {
+            for connection in self.shared.registry.all().iter().chain(&self.shared.locals.all()) {
                 connection.0.line.wake();
             }
         }

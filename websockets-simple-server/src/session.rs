@@ -44,9 +44,11 @@ use crate::{
 use desk::Desk;
 use recipient::{Member, Unknown};
 
+pub(crate) use local::Work;
 pub(crate) use mounted::{Mounted, mounted};
 
 mod desk;
+mod local;
 mod mounted;
 mod recipient;
 
@@ -113,7 +115,13 @@ async fn begin<I: Identity, S: Socket>(
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
     let heartbeat = shared.params.heartbeat;
-    Some(converse(shared, opened, transport, peer, Stay { began, heartbeat, slot: front.take_slot(), stop }))
+    Some(converse(
+        shared,
+        opened,
+        transport,
+        peer,
+        Stay { began, heartbeat, local: None, slot: front.take_slot(), stop },
+    ))
 }
 
 type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
@@ -212,10 +220,12 @@ where
 }
 
 /// What the server gives a connection to live with.
-struct Stay {
+struct Stay<I: Identity> {
     began: Instant,
     /// Unless somebody chooses another.
     heartbeat: Heartbeat,
+    /// It lasts as long as this, and nobody can look it up.
+    local: Option<Work<I>>,
     slot: Option<SlotPermit>,
     stop: CancellationToken,
 }
@@ -226,9 +236,9 @@ fn converse<I: Identity>(
     opened: Opened<(), I, Seat<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
-    stay: Stay,
+    stay: Stay<I>,
 ) -> Boxed<()> {
-    let Stay { began, heartbeat, slot, stop } = stay;
+    let Stay { began, heartbeat, local, slot, stop } = stay;
     let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
     let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
     let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
@@ -271,7 +281,10 @@ fn converse<I: Identity>(
     if let Some(text) = shared.params.success_text.as_deref() {
         let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
-    let registered = shared.registry.register(&connection);
+    let (registered, kept) = match local {
+        None => (Some(shared.registry.register(&connection)), None),
+        Some(local) => (None, Some((shared.locals.keep(&connection), local))),
+    };
     drop(reserved);
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
@@ -281,12 +294,16 @@ fn converse<I: Identity>(
     let member = Member {
         narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
         connection: connection.clone(),
-        registered: Some(registered),
+        registered,
     };
     let link = Link::new(transport, &leftover, inner, link, heartbeat, member);
     let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
-    Box::pin(Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot })
+    let conversation = Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot };
+    match kept {
+        None => Box::pin(conversation),
+        Some((kept, local)) => Box::pin(local.run(conversation, kept)),
+    }
 }
 
 /// An admitted connection, and the places it takes.

@@ -20,8 +20,9 @@ use websockets_simple_core::{
 
 use crate::{
     Authenticated, Connection, Event, HandshakeRequest, Identity, Inbound, Placement, Revocation,
-    ServerParams, admission::Admission, connection::Inner, current_user::CurrentUser, limits::Slots,
-    placement::Placed, refusal::Refusal, registry::Registry, revocation::Recent,
+    ServerParams, admission::Admission, channel_events::ChannelEvents, connection::Inner,
+    current_user::CurrentUser, limits::Slots, locals::Locals, placement::Placed, refusal::Refusal,
+    registry::Registry, revocation::Recent, signals::Routes,
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -46,6 +47,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) params: ServerParams,
     pub(crate) admission: Box<dyn Admission<I>>,
     pub(crate) registry: Arc<Registry<I>>,
+    pub(crate) locals: Arc<Locals<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
     pub(crate) link: Arc<LinkConfig>,
@@ -53,6 +55,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
+    pub(crate) routes: Routes<I>,
+    pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) owner: u64,
     pub(crate) tally: Tally,
     pub(crate) next_serial: AtomicU64,
@@ -111,9 +115,12 @@ impl<I: Identity> Shared<I> {
             // An answer of the user service is a connection by then, or the handshake has failed.
             revoked: Recent::new(limits.handshake + limits.authentication),
             slots: Slots::new(limits),
+            routes: Routes::new(params.signals.are_any()),
+            channel_events: ChannelEvents::new(),
             params,
             admission,
             registry: Arc::new(Registry::new()),
+            locals: Locals::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
             link: Arc::new(link),
@@ -182,7 +189,7 @@ impl<I: Identity> Shared<I> {
 
     /// Closes everybody: the server stops.
     pub(crate) fn close_all(&self) {
-        for connection in self.registry.all().iter() {
+        for connection in self.registry.all().iter().chain(&self.locals.all()) {
             connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
         }
     }
@@ -198,7 +205,12 @@ impl<I: Identity> Shared<I> {
         let concerned = |connection: &&Connection<I>| {
             connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.said()))
         };
-        candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
+        candidates
+            .iter()
+            .chain(&self.locals.all())
+            .filter(concerned)
+            .filter(|connection| connection.0.close_as_revoked())
+            .count()
     }
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
@@ -209,7 +221,8 @@ impl<I: Identity> Shared<I> {
 
     /// Drops the handlers of everybody who is left.
     pub(crate) fn kill_all(&self) {
-        for connection in self.registry.all().iter().chain(self.registry.draining().iter()) {
+        let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.locals.all());
+        for connection in open.iter().chain(&*draining).chain(&local) {
             connection.0.line.kill();
         }
     }

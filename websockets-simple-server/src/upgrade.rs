@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use crate::{
-    Authenticated, Identity, Placement, User, UserId,
+    Authenticated, Connection, Identity, Placement, User, UserId,
     handshake::Terms,
     peer::{Local, Peer},
     refusal::Refusal,
@@ -40,17 +40,21 @@ pub struct Upgrade<I: Identity> {
     peer_addr: Option<SocketAddr>,
     endpoint: Option<SocketAddr>,
     terms: Terms<I>,
+    local: Option<session::Work<I>>,
 }
 
 impl<I: Identity> Upgrade<I> {
     pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
         let peer_addr = parts.extensions.get::<SocketAddr>().copied();
+        #[cfg(feature = "axum")]
+        let peer_addr = peer_addr.or_else(|| crate::router::peer_addr(&parts.extensions));
         let terms = Terms { routed: true, ..Terms::default() };
-        Self { shared, parts, peer_addr, endpoint: None, terms }
+        Self { shared, parts, peer_addr, endpoint: None, terms, local: None }
     }
 
     /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
-    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request; without one
+    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request, or axum's
+    /// `ConnectInfo` of one if the feature `axum` is on; without one
     /// the connection counts in total only.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
@@ -70,8 +74,42 @@ impl<I: Identity> Upgrade<I> {
         self
     }
 
+    /// Makes the connection a local one: it lasts as long as the future that `work` makes of it, and is closed with 1000
+    /// when that is done. If the connection ends first, the future is dropped. A panic closes with 1011.
+    ///
+    /// A local connection is reached by its own handle alone: by no broadcast, channel, group, id or user. Its events
+    /// are told as those of all others, and limits, heartbeat, expiry, revocations and the stop of the server hold for
+    /// it too. The future runs in the connection's task and must not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use websockets_simple_server::{Message, WebsocketServer};
+    ///
+    /// async fn response_times(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    ///     let upgrade = server.upgrade(request).local(|connection| async move {
+    ///         let _ = connection.send(Message::text("[123, 101, 104]")).await;
+    ///         tokio::time::sleep(Duration::from_secs(10)).await;
+    ///         let _ = connection.send(Message::text("[234, 202, 205]")).await;
+    ///     });
+    ///     upgrade.await
+    /// }
+    /// ```
+    pub fn local<F, Fut>(mut self, work: F) -> Self
+    where
+        F: FnOnce(Connection<I>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.local = Some(session::Work::new(work));
+        self
+    }
+
     async fn answer(self) -> Response<Full<Bytes>> {
-        let Self { shared, parts, peer_addr, endpoint, terms } = self;
+        let Self { shared, parts, peer_addr, endpoint, terms, local } = self;
         let (run, in_session) = match shared.enter() {
             Ok(entered) => entered,
             Err(refusal) => return refusal.into_guest_response(),
@@ -85,7 +123,7 @@ impl<I: Identity> Upgrade<I> {
             },
         };
         let endpoint = endpoint.map_or(Local::Unknown, Local::Tcp);
-        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), terms };
+        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), terms, local };
         let (reply, answered) = oneshot::channel();
         let session = session::mounted(Arc::clone(&shared), in_session, request, arrival, run.stop, reply);
         run.sessions.spawn_on(session, &run.runtime);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod autobahn;
+mod axum_chat;
 mod browser_module;
 mod chat;
 mod echo;

@@ -1,6 +1,6 @@
 //! How connections are named and addressed.
 
-use crate::{BroadcastLevel, IdSigning, ServerParams, placement::PlaceHeaders};
+use crate::{BroadcastLevel, IdSigning, ServerParams, SignalDefault, SignalReach, placement::PlaceHeaders};
 
 impl ServerParams {
     /// What a send must name at least, in channels without a level of their own. Default: [`BroadcastLevel::Name`].
@@ -25,6 +25,28 @@ impl ServerParams {
     #[must_use]
     pub fn broadcast_level_of(mut self, channel: &str, level: BroadcastLevel) -> Self {
         self.levels.of.insert(channel.into(), level);
+        self
+    }
+
+    /// What happens to messages of channels without a route or a default of their own. Default:
+    /// [`SignalDefault::Ignore`]; they are events in any case.
+    #[must_use]
+    pub fn signals(mut self, default: SignalDefault) -> Self {
+        self.signals.of_all = default;
+        self
+    }
+
+    /// What happens to messages of this channel, if it has no route.
+    #[must_use]
+    pub fn signals_of(mut self, channel: &str, default: SignalDefault) -> Self {
+        self.signals.of.insert(channel.into(), default);
+        self
+    }
+
+    /// Whom clients may address with signals. Default: [`SignalReach::OwnChannel`].
+    #[must_use]
+    pub fn signal_reach(mut self, reach: SignalReach) -> Self {
+        self.signals.reach = reach;
         self
     }
 

@@ -19,7 +19,7 @@ use crate::{
     placement::Placed,
     refusal::Refusal,
     registry::Seat,
-    session::{Arrival, Boxed, PARTING, Stay, converse, desk::Desk},
+    session::{Arrival, Boxed, PARTING, Stay, Work, converse, desk::Desk},
     shared::{InSession, Shared},
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Mounted<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) peer: Peer,
     pub(crate) terms: Terms<I>,
+    pub(crate) local: Option<Work<I>>,
 }
 
 /// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
@@ -57,7 +58,7 @@ async fn begin<I: Identity>(
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let Mounted { parts, mut peer, terms } = request;
+    let Mounted { parts, mut peer, terms, local } = request;
     let front = Desk {
         shared: Arc::clone(&shared),
         peer_addr: peer.addr,
@@ -79,7 +80,7 @@ async fn begin<I: Identity>(
             let (transport, opened) = opened.split();
             peer.client = opened.client;
             let heartbeat = shared.params.heartbeat_over_http();
-            let stay = Stay { began, heartbeat, slot: front.take_slot(), stop };
+            let stay = Stay { began, heartbeat, local, slot: front.take_slot(), stop };
             Some(converse(shared, opened, transport, peer, stay))
         }
         Some(Err(why)) => {
@@ -130,22 +131,75 @@ async fn answer<I: Identity>(
     None
 }
 
-/// Takes the stream out of the hands of the HTTP library: the socket itself where there is one, so that nothing stands
-/// between it and the connection.
+/// Takes the stream out of the hands of the HTTP library.
 fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return Some((tcp(parts.io), parts.read_buf)),
-        Err(upgraded) => upgraded,
-    };
-    Some(match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (tcp(parts.io), parts.read_buf),
+    Some(match socket(upgraded) {
+        Ok((stream, leftover)) => {
+            // As on our own endpoints. Failing to set it only means a delay.
+            let _ = stream.set_nodelay(true);
+            (Transport::tcp(stream), leftover)
+        }
         Err(upgraded) => (Transport::shared(TokioIo::new(upgraded)), Bytes::new()),
     })
 }
 
-fn tcp(io: TokioIo<TcpStream>) -> Transport {
-    let stream = io.into_inner();
-    // As on our own endpoints. Failing to set it only means a delay.
-    let _ = stream.set_nodelay(true);
-    Transport::tcp(stream)
+/// The socket itself, so that nothing stands between it and the connection; with hyper's own server, or with the one of
+/// hyper-util that axum uses.
+fn socket(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, StatusCode, header};
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioExecutor;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    const ASKING: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nearly";
+
+    #[tokio::test]
+    async fn the_socket_comes_out_of_both_servers_with_what_was_read_of_it() {
+        for by_itself in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            client.write_all(ASKING).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (sender, mut receiver) = mpsc::unbounded_channel();
+            let service = service_fn(move |request: Request<Incoming>| {
+                sender.send(hyper::upgrade::on(request)).unwrap();
+                let mut response = Response::new(Body::<Bytes>::default());
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                response.headers_mut().insert(header::CONNECTION, "Upgrade".parse().unwrap());
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let io = TokioIo::new(stream);
+            if by_itself {
+                http1::Builder::new().serve_connection(io, service).with_upgrades().await.unwrap();
+            } else {
+                let server = auto::Builder::new(TokioExecutor::new());
+                server.serve_connection_with_upgrades(io, service).await.unwrap();
+            }
+            let upgraded = receiver.recv().await.unwrap().await.unwrap();
+            let (mut socket, leftover) = socket(upgraded).unwrap();
+            assert_eq!(&leftover[..], b"early");
+            socket.write_all(b"late").await.unwrap();
+            drop(socket);
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            assert!(heard.starts_with("HTTP/1.1 101 ") && heard.ends_with("\r\n\r\nlate"), "{heard}");
+        }
+    }
 }

@@ -8,7 +8,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Connection, Event, Identity, Inbound, connection::Inner, expiry, registry::Registered, shared::Shared,
+    ChannelEventKind, Connection, Event, Identity, Inbound, connection::Inner, expiry, registry::Registered,
+    shared::Shared,
 };
 
 /// Tells the events of an admitted connection.
@@ -26,7 +27,10 @@ impl<I: Identity> Recipient for Member<I> {
     }
 
     fn connected(&mut self, at: Moment) -> Option<Handling> {
-        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
+        let told =
+            self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
+        let events = &self.connection.0.shared.channel_events;
+        in_turn(told, events.tell(ChannelEventKind::Connect, &self.connection, at))
     }
 
     fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
@@ -41,8 +45,9 @@ impl<I: Identity> Recipient for Member<I> {
                 }
             },
         };
-        let event = self.message(Direction::Received, message, 0, at);
-        self.narrator.tell(event)
+        let event = self.message(Direction::Received, message.clone(), 0, at);
+        let told = self.narrator.tell(event);
+        in_turn(told, self.connection.0.shared.routes.take(&self.connection, &message, at))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
@@ -73,14 +78,27 @@ impl<I: Identity> Recipient for Member<I> {
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
-        self.narrator
-            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
+        let event = happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
+        let told = self.narrator.disconnected(event);
+        let events = &self.connection.0.shared.channel_events;
+        in_turn(told, events.tell(ChannelEventKind::Disconnect, &self.connection, at))
     }
 }
 
 impl<I: Identity> Member<I> {
     fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
         Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+/// One after the other.
+fn in_turn(first: Option<Handling>, second: Option<Handling>) -> Option<Handling> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Handling::new(async {
+            first.await;
+            second.await;
+        })),
+        (first, second) => first.or(second),
     }
 }
 

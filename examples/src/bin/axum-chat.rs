@@ -1,0 +1,79 @@
+//! cargo run --release --bin axum-chat
+//!
+//! An axum application with two routes for a room: GET makes a connection out of the request, POST says something to all
+//! who are there. The server listens nowhere itself.
+#![expect(clippy::print_stdout, reason = "a program with an output")]
+
+use std::{error::Error, net::SocketAddr, process::ExitCode};
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use clap::Parser;
+use tokio::net::TcpListener;
+use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_server::{Event, Message, Placement, ServerParams, WebsocketServer};
+
+/// A chat inside an axum application.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("axum-chat: {}", in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let server = WebsocketServer::new(ServerParams::mounted());
+    server.on(|event| async move {
+        if let Event::Message(event) = event {
+            let room = event.connection.channel().to_owned();
+            // A message as it came has a form on the wire, so this cannot fail.
+            let _ = event.connection.server().to_channel(&room).send(event.message);
+        }
+    });
+    server.start().await?;
+
+    let app = Router::new().route("/rooms/{room}", get(enter).post(say)).with_state(server.clone());
+    let stop = stop_request()?;
+    let listener = TcpListener::bind(args.listen).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            stop.await;
+            // First, as axum leaves alone what it has handed over, and would break handshakes that are on their way.
+            server.stop().await;
+        })
+        .await?;
+    Ok(())
+}
+
+async fn enter(
+    State(server): State<WebsocketServer>,
+    Path(room): Path<String>,
+    request: Request,
+) -> Response {
+    server.upgrade(request).placement(Placement::new().channel(&room)).await.into_response()
+}
+
+async fn say(State(server): State<WebsocketServer>, Path(room): Path<String>, text: String) -> String {
+    match server.to_channel(&room).send(Message::text(text)) {
+        Ok(delivery) => format!("{} heard it\n", delivery.accepted),
+        // A text has a form on the wire.
+        Err(error) => error.to_string(),
+    }
+}

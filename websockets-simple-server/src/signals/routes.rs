@@ -1,0 +1,135 @@
+//! Which handler gets the signals of a channel.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use matchit::Router;
+use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Handling, Message, Moment};
+
+use super::{Signal, SignalData, SignalDefault, SignalError};
+use crate::{Connection, Event, Identity};
+
+/// Why a route was not added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// Channels could match this pattern and one that is there already.
+    #[error("the pattern `{pattern}` is in conflict with `{with}`")]
+    Conflict {
+        /// The pattern.
+        pattern: String,
+        /// The other one.
+        with: String,
+    },
+    /// The pattern has braces that do not match, or a name twice.
+    #[error("`{0}` is no pattern of channels")]
+    Pattern(String),
+}
+
+type Handle<I> = dyn Fn(Signal<I>) -> Handling + Send + Sync;
+
+struct Route<I: Identity> {
+    pattern: Arc<str>,
+    handle: Box<Handle<I>>,
+}
+
+/// The routes of a server.
+pub(crate) struct Routes<I: Identity> {
+    router: RwLock<Router<Arc<Route<I>>>>,
+    /// Whether there is anything to do for any message.
+    are_in_use: AtomicBool,
+}
+
+impl<I: Identity> Routes<I> {
+    /// None. `has_defaults` says that there is something to do without any.
+    pub(crate) fn new(has_defaults: bool) -> Self {
+        Self { router: RwLock::new(Router::new()), are_in_use: AtomicBool::new(has_defaults) }
+    }
+
+    pub(crate) fn add(
+        &self,
+        pattern: &str,
+        handle: impl Fn(Signal<I>) -> Handling + Send + Sync + 'static,
+    ) -> Result<(), RouteError> {
+        let route = Arc::new(Route { pattern: pattern.into(), handle: Box::new(handle) });
+        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        router.insert(pattern, route).map_err(|error| match error {
+            matchit::InsertError::Conflict { with } => {
+                RouteError::Conflict { pattern: pattern.to_owned(), with }
+            }
+            _ => RouteError::Pattern(pattern.to_owned()),
+        })?;
+        self.are_in_use.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// False if there was no such route.
+    pub(crate) fn remove(&self, pattern: &str) -> bool {
+        self.router.write().unwrap_or_else(PoisonError::into_inner).remove(pattern).is_some()
+    }
+
+    /// What is to be done for a message that was received.
+    pub(crate) fn take(&self, connection: &Connection<I>, message: &Message, at: Moment) -> Option<Handling> {
+        if !self.are_in_use.load(Ordering::Acquire) {
+            return None;
+        }
+        let (route, captures) = {
+            let router = self.router.read().unwrap_or_else(PoisonError::into_inner);
+            match router.at(connection.channel()) {
+                Ok(found) => {
+                    let captures = found.params.iter();
+                    let captures = captures.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                    (Some(Arc::clone(found.value)), captures.collect())
+                }
+                Err(_) => (None, Vec::new()),
+            }
+        };
+        let signal = |pattern| {
+            SignalData::read(message).map(|data| Signal {
+                data,
+                connection: connection.clone(),
+                pattern,
+                captures,
+                timestamp: at.utc,
+            })
+        };
+        if let Some(route) = route {
+            return match signal(Arc::clone(&route.pattern)) {
+                Ok(signal) => Some((route.handle)(signal)),
+                Err(error) => failed(connection, error, at),
+            };
+        }
+        match connection.0.shared.params.signals.of(connection.channel()) {
+            SignalDefault::Ignore => None,
+            SignalDefault::Echo => {
+                let (connection, message) = (connection.clone(), message.clone());
+                Some(Handling::new(async move {
+                    // It may have ended meanwhile.
+                    let _ = connection.send(message).await;
+                }))
+            }
+            SignalDefault::Rebroadcast => {
+                let sent = signal(connection.channel().into()).and_then(|signal| signal.rebroadcast());
+                sent.err().and_then(|error| failed(connection, error, at))
+            }
+        }
+    }
+}
+
+/// Tells a failure; the message itself was an event already.
+fn failed<I: Identity>(connection: &Connection<I>, error: SignalError, at: Moment) -> Option<Handling> {
+    let (peer, error) = (connection.peer_addr(), EventError::new(error));
+    let event = ErrorEvent::new(ErrorStage::Signal, error, peer, Some(connection.clone()), at.utc);
+    connection.0.shared.subscriptions.tell(Event::Error(event))
+}
+
+impl<I: Identity> fmt::Debug for Routes<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("are_in_use", &self.are_in_use).finish_non_exhaustive()
+    }
+}
