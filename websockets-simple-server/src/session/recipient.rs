@@ -45,9 +45,10 @@ impl<I: Identity> Recipient for Member<I> {
                 }
             },
         };
-        let event = self.message(Direction::Received, message.clone(), 0, at);
-        let told = self.narrator.tell(event);
-        in_turn(told, self.connection.0.shared.routes.take(&self.connection, &message, at))
+        let routes = &self.connection.0.shared.routes;
+        let routed = routes.are_in_use().then(|| message.clone());
+        let told = self.narrator.tell(self.message(Direction::Received, message, 0, at));
+        in_turn(told, routed.and_then(|message| routes.take(&self.connection, &message, at)))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {

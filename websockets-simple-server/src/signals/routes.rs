@@ -73,11 +73,12 @@ impl<I: Identity> Routes<I> {
         self.router.write().unwrap_or_else(PoisonError::into_inner).remove(pattern).is_some()
     }
 
+    pub(crate) fn are_in_use(&self) -> bool {
+        self.are_in_use.load(Ordering::Acquire)
+    }
+
     /// What is to be done for a message that was received.
     pub(crate) fn take(&self, connection: &Connection<I>, message: &Message, at: Moment) -> Option<Handling> {
-        if !self.are_in_use.load(Ordering::Acquire) {
-            return None;
-        }
         let (route, captures) = {
             let router = self.router.read().unwrap_or_else(PoisonError::into_inner);
             match router.at(connection.channel()) {
