@@ -1,31 +1,25 @@
 //! The invited: by the token of their invite, or by a ticket that they got for it.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use websockets_simple_server::{
-    Authenticated, Credentials, HandshakeRequest, RequestHead, Revocations, Tickets, Token, UserService,
+    Authenticated, Credentials, HandshakeRequest, RequestHead, Revocations, Ticketed, Token, UserService,
     UserServiceError, async_trait,
 };
 
 /// Time to open a WebSocket with a ticket.
 const TICKET_IS_GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// A user service that also knows tickets for the users of another.
-///
-/// Revoking a token ends the connections that were opened with its tickets as well, as these bear its name. That is
-/// what `Chain` would not do, where the names of two services are never the same.
-#[derive(Clone)]
-pub struct Members {
-    users: Arc<dyn UserService<Id = String>>,
-    tickets: Tickets<String>,
-}
+/// The users of a service, who can come with a ticket, too, and the route that hands these out.
+#[derive(Clone, Debug)]
+pub struct Members(Ticketed<Arc<dyn UserService<Id = String>>>);
 
 impl Members {
     /// The users of a service.
     #[must_use]
     pub fn new(users: impl UserService<Id = String>) -> Self {
-        Self { users: Arc::new(users), tickets: Tickets::new(TICKET_IS_GOOD_FOR) }
+        Self(Ticketed::new(Arc::new(users), TICKET_IS_GOOD_FOR))
     }
 
     /// A ticket for whoever shows a token in `Authorization: Bearer TOKEN`; `None` for anybody else.
@@ -51,8 +45,7 @@ impl Members {
         headers.remove(AUTHORIZATION);
         let head = RequestHead::new("/ticket", "", &headers);
         let request = HandshakeRequest::new(&head, peer, peer);
-        let user = self.users.authenticate(&Credentials::of_token(token.trim()), &request).await?;
-        Ok(user.map(|user| self.tickets.issue(user)))
+        self.0.issue(&Credentials::of_token(token.trim()), &request).await
     }
 }
 
@@ -65,20 +58,11 @@ impl UserService for Members {
         credentials: &Credentials,
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<String>>, UserServiceError> {
-        match credentials.token().and_then(|ticket| self.tickets.redeem(ticket)) {
-            Some(user) => Ok(Some(user)),
-            None => self.users.authenticate(credentials, request).await,
-        }
+        self.0.authenticate(credentials, request).await
     }
 
     fn revocations(&self) -> Option<Revocations<String>> {
-        self.users.revocations()
-    }
-}
-
-impl fmt::Debug for Members {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Members").field("tickets", &self.tickets).finish_non_exhaustive()
+        self.0.revocations()
     }
 }
 

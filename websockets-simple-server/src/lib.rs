@@ -84,6 +84,7 @@ mod shared;
 mod signals;
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 mod sql_users;
+mod ticketed;
 mod tickets;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -150,6 +151,7 @@ pub use shared::StopReport;
 pub use signals::{RouteError, Signal, SignalData, SignalDefault, SignalError, SignalReach};
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
+pub use ticketed::Ticketed;
 pub use tickets::Tickets;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls};

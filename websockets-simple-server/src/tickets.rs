@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use websockets_simple_core::Token;
 
-use crate::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+use crate::{
+    Authenticated, Credentials, HandshakeRequest, Revocation, UserId, UserService, UserServiceError,
+};
 
 /// Tickets that nobody has used yet; issuing more forgets the oldest.
 const OUTSTANDING: usize = 100_000;
@@ -23,7 +25,8 @@ type Hash = [u8; 32];
 /// Hands out tickets to users who have shown who they are in another way, and admits each ticket once.
 ///
 /// Browsers can put a token of a WebSocket only where logs see it: into the URL, or into the subprotocol. A ticket may be
-/// seen there, for it is good for one handshake within a few seconds, and for one user. Tickets live in the memory of
+/// seen there, for it is good for one handshake within a few seconds, and for one user.
+/// [`Ticketed`](crate::Ticketed) puts them in front of the service that knows these users. Tickets live in the memory of
 /// one process. Cloning gives another handle of the same tickets.
 ///
 /// # Examples
@@ -75,6 +78,11 @@ impl<T: UserId> Tickets<T> {
         // Found by a hash that nobody can steer: how long the search takes tells nothing of the ticket.
         let (until, user) = self.lock().tickets.remove(&hash(ticket))?;
         (Instant::now() < until).then_some(user)
+    }
+
+    /// Forgets the tickets that were issued for what is revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation<T>) {
+        self.lock().tickets.retain(|_, (_, user)| !revocation.concerns(user));
     }
 
     fn lock(&self) -> MutexGuard<'_, Outstanding<T>> {
