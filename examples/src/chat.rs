@@ -5,9 +5,10 @@ pub mod wire;
 
 mod room;
 mod roster;
+mod side_rooms;
 
 pub use room::{Room, params};
-pub use wire::ChatPacket;
+pub use wire::{ChatPacket, SideRoom};
 
 /// The three whom the chat server invites.
 pub const DEMO_USERS: [&str; 3] = ["Ronald", "John", "Adam"];

@@ -2,6 +2,8 @@
 
 pub mod authority;
 pub mod chat;
+pub mod members;
+pub mod page;
 pub mod terminal;
 pub mod tokens;
 

@@ -289,11 +289,13 @@ async fn judge<I: Identity, F: Front<I>>(
     let mut response = switching_protocols(&parts)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
     let headers = &parts.headers;
-    if headers.get_all(HOST).iter().count() != 1 {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Refusal::bad_request("one Host header is needed"));
-    }
+    };
+    let host = host.to_str().unwrap_or_default();
     if let Some(origin) = headers.get(ORIGIN)
-        && !origin.to_str().is_ok_and(|origin| params.allows_origin(origin))
+        && !origin.to_str().is_ok_and(|origin| params.allows_origin(origin, host))
     {
         return Err(Refusal::wrong_origin());
     }

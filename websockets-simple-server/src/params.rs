@@ -42,6 +42,7 @@ pub struct ServerParams {
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
     origins: Option<Vec<String>>,
+    same_origin: bool,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
@@ -154,6 +155,7 @@ impl ServerParams {
             overflow: OverflowPolicy::default(),
             compatibility: Compatibility::default(),
             origins: None,
+            same_origin: false,
             trusted_proxies: TrustedProxies::default(),
             token_placements: TokenPlacements::default(),
             ask_without_credentials: false,
@@ -319,6 +321,17 @@ impl ServerParams {
         self
     }
 
+    /// Accepts requests from pages that came from the host and port that the request itself goes to (its `Host`),
+    /// beside those of [`origins`](Self::origins), and no others: for servers that serve their pages too and do not know
+    /// under which names.
+    ///
+    /// A proxy has to pass `Host` on as it is. The scheme is not compared, as it changes at a proxy that ends TLS.
+    #[must_use]
+    pub fn same_origin(mut self) -> Self {
+        self.same_origin = true;
+        self
+    }
+
     /// Where a token may be. Default: everywhere.
     #[must_use]
     pub fn token_placements(mut self, placements: TokenPlacements) -> Self {
@@ -377,14 +390,45 @@ impl ServerParams {
         }
     }
 
-    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
-        self.origins.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    pub(crate) fn allows_origin(&self, origin: &str, host: &str) -> bool {
+        let Some(allowed) = &self.origins else {
+            return !self.same_origin || is_of(origin, host);
+        };
+        allowed.iter().any(|one| one.eq_ignore_ascii_case(origin))
+            || (self.same_origin && is_of(origin, host))
     }
+}
+
+/// Whether an origin is of a host, its port included. Browsers leave out the port of the scheme in both.
+fn is_of(origin: &str, host: &str) -> bool {
+    origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| !host.is_empty() && authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_allowed_if_it_is_listed_or_that_of_the_host_where_either_is_asked_for() {
+        let any = ServerParams::local();
+        let same = ServerParams::local().same_origin();
+        let both = ServerParams::local().origins(["https://Pages.example"]).same_origin();
+        let listed = ServerParams::local().origins(["https://pages.example"]);
+        for (origin, host, allowed) in [
+            ("https://chat.example", "Chat.example", [true, true, true, false]),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", [true, true, true, false]),
+            ("http://127.0.0.1:8081", "127.0.0.1:8080", [true, false, false, false]),
+            ("https://chat.example.evil", "chat.example", [true, false, false, false]),
+            ("https://pages.example", "chat.example", [true, false, true, true]),
+            ("null", "null", [true, false, false, false]),
+            ("https://", "", [true, false, false, false]),
+        ] {
+            let of = |params: &ServerParams| params.allows_origin(origin, host);
+            assert_eq!([&any, &same, &both, &listed].map(of), allowed, "{origin} on {host}");
+        }
+    }
 
     #[test]
     fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {

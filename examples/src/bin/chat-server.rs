@@ -16,7 +16,10 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use websockets_simple_examples::{
     chat::{self, DEMO_USERS, Room},
-    in_one_line, stop_request,
+    in_one_line,
+    members::Members,
+    page::Page,
+    stop_request,
     tokens::TokensCommand,
 };
 use websockets_simple_server::{
@@ -92,9 +95,11 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let tls = args.tls();
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let endpoint = Endpoint::tcp(args.listen);
-    let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)));
+    let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)))
+        // Browsers are let in from our own page alone.
+        .same_origin();
     if args.anonymous {
-        let server = WebsocketServer::new(params);
+        let server = WebsocketServer::new(Page::for_guests().behind(params));
         Room::open_to_guests(&server);
         let invite = async |url: &str| {
             invite_anybody(url);
@@ -103,7 +108,9 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return serve(server, scheme, invite).await;
     }
     let users = open(&args.store).await?;
-    let server = WebsocketServerAuth::<String>::new(params, users.clone());
+    let members = Members::new(users.clone());
+    let server =
+        WebsocketServerAuth::<String>::new(Page::for_members(members.clone()).behind(params), members);
     Room::open_to_users(&server);
     // Only once it listens: what is issued cannot be shown again.
     serve(server, scheme, async |url| invite(url, &users).await).await
@@ -131,6 +138,7 @@ async fn serve<I: Identity>(
         addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     invite(&format!("{scheme}://{addr}")).await?;
+    println!("In a browser: {}://{addr}/", if scheme == "wss" { "https" } else { "http" });
     println!("Ctrl-C stops the server.");
     stop.await;
     let report = server.stop().await;

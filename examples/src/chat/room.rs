@@ -13,6 +13,7 @@ use websockets_simple_server::{
 use super::{
     ChatPacket, SUBPROTOCOL, name,
     roster::{Roster, tell},
+    side_rooms,
     wire::one_line,
 };
 
@@ -37,6 +38,8 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
 /// To everybody, the newcomer included: `NAME joined.`, then to the newcomer: `Welcome NAME.`. What somebody says
 /// reaches everybody, the sender included, and all receivers hear everything in the same order. A person may be
 /// here with several devices: `joined` is said with the first, `left` with the last, `Welcome` to each.
+///
+/// Whoever wants fewer listeners goes into rooms beside this one, each there as long as somebody is in it.
 pub struct Room<I: Identity> {
     roster: Mutex<Roster<I>>,
     wish: fn(&Connection<I>) -> Wish,
@@ -85,6 +88,13 @@ impl<I: Identity> Room<I> {
 
     fn leave(&self, connection: &Connection<I>) {
         let mut roster = self.roster();
+        let rooms = roster.rooms.of(connection.id());
+        for room in &rooms {
+            exit(&mut roster, connection, room);
+        }
+        if !rooms.is_empty() {
+            roster.tell_rooms();
+        }
         if let Some(name) = roster.leave(connection.id()) {
             roster.tell_all(&ChatPacket::Left { name: name.to_string() });
         }
@@ -92,7 +102,7 @@ impl<I: Identity> Room<I> {
 
     fn hear(&self, connection: &Connection<I>, message: &Message) {
         let heard = ChatPacket::heard(message);
-        let roster = self.roster();
+        let mut roster = self.roster();
         let Some(name) = roster.name_of(connection.id()) else { return };
         let from = Some(name.to_string());
         let refusal = match heard {
@@ -107,6 +117,30 @@ impl<I: Identity> Room<I> {
             Ok(ChatPacket::Private { to, text, .. }) if roster.is_here(&to) => {
                 let packet = ChatPacket::Private { from, to: to.clone(), text: one_line(&text) };
                 return roster.tell_people([&to, &name], &packet);
+            }
+            Ok(ChatPacket::Tell { room, text, .. }) => {
+                let room = side_rooms::clean(&room).unwrap_or_default();
+                if roster.rooms.has(connection.id(), &room) {
+                    let text = one_line(&text);
+                    return roster.tell_room(&room, &ChatPacket::Tell { from, room: room.clone(), text });
+                }
+                "you are not in that room".to_owned()
+            }
+            Ok(ChatPacket::Enter { room }) => match enter(&mut roster, connection, &room) {
+                Ok(()) => return roster.tell_rooms(),
+                Err(reason) => reason,
+            },
+            Ok(ChatPacket::Exit { room }) => {
+                let room = side_rooms::clean(&room).unwrap_or_default();
+                if roster.rooms.has(connection.id(), &room) {
+                    exit(&mut roster, connection, &room);
+                    return roster.tell_rooms();
+                }
+                "you are not in that room".to_owned()
+            }
+            Ok(ChatPacket::List) => {
+                roster.keep_listing_rooms(connection.id());
+                return tell(connection, &roster.list_rooms());
             }
             Ok(ChatPacket::Who) => {
                 return tell(connection, &ChatPacket::Online { names: roster.names() });
@@ -123,6 +157,34 @@ impl<I: Identity> Room<I> {
     /// Held while something is told, which never waits, so that all hear it in the same order.
     fn roster(&self) -> MutexGuard<'_, Roster<I>> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets a device into a room. Those in it are told if it is the first of its person there; its own person always.
+fn enter<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, asked: &str) -> Result<(), String> {
+    let room = side_rooms::clean(asked).ok_or("a room needs a name")?;
+    let Some(name) = roster.name_of(connection.id()) else { return Ok(()) };
+    let is_in = roster.is_in(&name, &room);
+    if !roster.rooms.enter(connection.id(), &room) {
+        return Err(format!("nobody can be in more than {} rooms", side_rooms::MOST));
+    }
+    let entered = ChatPacket::Entered { room: room.clone(), name: name.to_string() };
+    if is_in {
+        tell(connection, &entered);
+    } else {
+        roster.tell_room(&room, &entered);
+    }
+    Ok(())
+}
+
+/// Takes a device out of a room in which it is. It is told, and with the last of its person everybody in the room.
+fn exit<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, room: &str) {
+    let Some(name) = roster.name_of(connection.id()) else { return };
+    roster.rooms.exit(connection.id(), room);
+    let exited = ChatPacket::Exited { room: room.to_owned(), name: name.to_string() };
+    tell(connection, &exited);
+    if !roster.is_in(&name, room) {
+        roster.tell_room(room, &exited);
     }
 }
 

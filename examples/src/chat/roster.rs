@@ -1,25 +1,28 @@
 //! Who is in the room, with which devices.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
 
 use websockets_simple_server::{ClientId, Connection, Identity, Message};
 
-use super::{ChatPacket, SUBPROTOCOL};
+use super::{ChatPacket, SUBPROTOCOL, side_rooms::SideRooms, wire::SideRoom};
 
 /// The people in the room. Whatever is told through one roster reaches all its devices in the same order.
 pub(crate) struct Roster<I: Identity> {
     devices: HashMap<ClientId, Device<I>>,
     people: BTreeMap<Arc<str>, Vec<ClientId>>,
     guests: u64,
+    pub(crate) rooms: SideRooms,
 }
 
 struct Device<I: Identity> {
     connection: Connection<I>,
     name: Arc<str>,
+    /// Whether it has asked for the rooms, and is told when they change.
+    lists_rooms: bool,
 }
 
 /// A packet in both its forms, made once for all who hear it.
@@ -30,7 +33,7 @@ struct Spoken {
 
 impl<I: Identity> Roster<I> {
     pub(crate) fn new() -> Self {
-        Self { devices: HashMap::new(), people: BTreeMap::new(), guests: 0 }
+        Self { devices: HashMap::new(), people: BTreeMap::new(), guests: 0, rooms: SideRooms::default() }
     }
 
     /// Lets a device in. True if it is the first of this person.
@@ -39,7 +42,10 @@ impl<I: Identity> Roster<I> {
         let devices = self.people.entry(Arc::clone(&name)).or_default();
         devices.push(connection.id().clone());
         let first = devices.len() == 1;
-        self.devices.insert(connection.id().clone(), Device { connection: connection.clone(), name });
+        self.devices.insert(
+            connection.id().clone(),
+            Device { connection: connection.clone(), name, lists_rooms: false },
+        );
         first
     }
 
@@ -99,6 +105,55 @@ impl<I: Identity> Roster<I> {
     fn is_taken(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.people.keys().any(|taken| taken.to_lowercase() == name)
+    }
+
+    /// Whether any device of this person is in a room.
+    pub(crate) fn is_in(&self, name: &str, room: &str) -> bool {
+        let mut devices = self.people.get(name).into_iter().flatten();
+        devices.any(|device| self.rooms.has(device, room))
+    }
+
+    /// All rooms, and who is in them.
+    pub(crate) fn list_rooms(&self) -> ChatPacket {
+        let names = |devices: &HashSet<ClientId>| -> BTreeSet<String> {
+            devices
+                .iter()
+                .filter_map(|device| self.devices.get(device))
+                .map(|device| device.name.to_string())
+                .collect()
+        };
+        let rooms = self.rooms.iter();
+        ChatPacket::Rooms {
+            rooms: rooms
+                .map(|(name, devices)| SideRoom {
+                    name: name.to_owned(),
+                    people: names(devices).into_iter().collect(),
+                })
+                .collect(),
+        }
+    }
+
+    /// From now on this device is told when the rooms change.
+    pub(crate) fn keep_listing_rooms(&mut self, connection: &ClientId) {
+        if let Some(device) = self.devices.get_mut(connection) {
+            device.lists_rooms = true;
+        }
+    }
+
+    /// Tells those who have asked for them how the rooms are now.
+    pub(crate) fn tell_rooms(&self) {
+        let spoken = Spoken::new(&self.list_rooms());
+        for device in self.devices.values().filter(|device| device.lists_rooms) {
+            spoken.to(&device.connection);
+        }
+    }
+
+    /// Tells all devices in a room.
+    pub(crate) fn tell_room(&self, room: &str, packet: &ChatPacket) {
+        let spoken = Spoken::new(packet);
+        for device in self.rooms.devices(room).filter_map(|device| self.devices.get(device)) {
+            spoken.to(&device.connection);
+        }
     }
 
     pub(crate) fn tell_all(&self, packet: &ChatPacket) {

@@ -10,9 +10,9 @@ const MAX_REASON: usize = 200;
 
 /// Everything that is said on the wire, told apart by the field `type`.
 ///
-/// Clients send `say`, `private` and `who`; the server sends all but `who`. `from` is filled in by the server,
-/// whatever a client wrote there. [`Display`](fmt::Display) gives the line of the classic chat, which is what
-/// clients without the subprotocol [`SUBPROTOCOL`](super::SUBPROTOCOL) receive.
+/// Clients send `say`, `private`, `tell`, `enter`, `exit`, `list` and `who`; the server sends what says or answers
+/// something. `from` is filled in by the server, whatever a client wrote there. [`Display`](fmt::Display) gives the
+/// line of the classic chat, which is what clients without the subprotocol [`SUBPROTOCOL`](super::SUBPROTOCOL) receive.
 ///
 /// # Examples
 ///
@@ -27,10 +27,34 @@ const MAX_REASON: usize = 200;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ChatPacket {
+    /// Goes into a room, which is made if it is not there.
+    Enter {
+        /// Its name.
+        room: String,
+    },
+    /// Somebody went into a room, with the first of their devices. For those in it.
+    Entered {
+        /// Which.
+        room: String,
+        /// Who.
+        name: String,
+    },
     /// What the receiver sent could not be done.
     Error {
         /// Why.
         reason: String,
+    },
+    /// Goes out of a room.
+    Exit {
+        /// Its name.
+        room: String,
+    },
+    /// Somebody went out of a room, with the last of their devices. For those in it.
+    Exited {
+        /// Which.
+        room: String,
+        /// Who.
+        name: String,
     },
     /// Somebody came, with the first of their devices.
     Joined {
@@ -42,6 +66,8 @@ pub enum ChatPacket {
         /// Who.
         name: String,
     },
+    /// Asks for the rooms. The answer comes again whenever they change.
+    List,
     /// The answer to `who`.
     Online {
         /// Everybody who is there, in alphabetical order.
@@ -57,11 +83,26 @@ pub enum ChatPacket {
         /// What is said.
         text: String,
     },
+    /// The answer to `list`.
+    Rooms {
+        /// All in which somebody is, in alphabetical order.
+        rooms: Vec<SideRoom>,
+    },
     /// Something for everybody, the sender included.
     Say {
         /// Who says it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
+        /// What is said.
+        text: String,
+    },
+    /// Something for those in a room, the sender included.
+    Tell {
+        /// Who says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// Where it is said.
+        room: String,
         /// What is said.
         text: String,
     },
@@ -72,6 +113,15 @@ pub enum ChatPacket {
     },
     /// Asks who is there.
     Who,
+}
+
+/// A room beside the common one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SideRoom {
+    /// What it is called.
+    pub name: String,
+    /// Who is in it, in alphabetical order.
+    pub people: Vec<String>,
 }
 
 /// A message of a client that says nothing the chat knows.
@@ -144,12 +194,23 @@ impl fmt::Display for ChatPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let somebody = |from: &Option<String>| from.clone().unwrap_or_else(|| "Somebody".to_owned());
         match self {
+            Self::Enter { room } => write!(f, "Let me into {room}."),
+            Self::Entered { room, name } => write!(f, "{name} entered {room}."),
             Self::Error { reason } => write!(f, "Error: {reason}"),
+            Self::Exit { room } => write!(f, "Let me out of {room}."),
+            Self::Exited { room, name } => write!(f, "{name} left {room}."),
             Self::Joined { name } => write!(f, "{name} joined."),
             Self::Left { name } => write!(f, "{name} left."),
+            Self::List => f.write_str("Which rooms are there?"),
             Self::Online { names } => write!(f, "Online: {}.", names.join(", ")),
             Self::Private { from, to, text } => write!(f, "{} says to {to}: {text}", somebody(from)),
+            Self::Rooms { rooms } if rooms.is_empty() => f.write_str("There are no rooms."),
+            Self::Rooms { rooms } => {
+                let rooms = rooms.iter().map(|room| format!("{} ({})", room.name, room.people.join(", ")));
+                write!(f, "Rooms: {}.", rooms.collect::<Vec<_>>().join(", "))
+            }
             Self::Say { from, text } => write!(f, "{} says: {text}", somebody(from)),
+            Self::Tell { from, room, text } => write!(f, "{} says in {room}: {text}", somebody(from)),
             Self::Welcome { name } => write!(f, "Welcome {name}."),
             Self::Who => f.write_str("Who is there?"),
         }
@@ -181,6 +242,16 @@ mod tests {
                 r#"{"type":"private","from":"Ronald","to":"John","text":"é"}"#,
             ),
             (said("hi"), r#"{"type":"say","text":"hi"}"#),
+            (ChatPacket::Enter { room: "rust".into() }, r#"{"type":"enter","room":"rust"}"#),
+            (ChatPacket::List, r#"{"type":"list"}"#),
+            (
+                ChatPacket::Rooms { rooms: vec![SideRoom { name: "rust".into(), people: vec![name()] }] },
+                r#"{"type":"rooms","rooms":[{"name":"rust","people":["Ronald"]}]}"#,
+            ),
+            (
+                ChatPacket::Tell { from: None, room: "rust".into(), text: "hi".into() },
+                r#"{"type":"tell","room":"rust","text":"hi"}"#,
+            ),
             (ChatPacket::Welcome { name: name() }, r#"{"type":"welcome","name":"Ronald"}"#),
             (ChatPacket::Who, r#"{"type":"who"}"#),
         ];

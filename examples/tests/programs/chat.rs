@@ -1,14 +1,18 @@
 //! The chat server and its terminal client.
 
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
 
 use crate::program::Program;
 
-const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
-const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
+pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 
 /// The arguments of the printed invites, by name.
-async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
+pub(crate) async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
     assert_eq!(server.line().await, "Invites, which are shown this once:");
     let mut invites = Vec::new();
     for _ in 0..3 {
@@ -17,6 +21,7 @@ async fn invites(server: &mut Program) -> Vec<(String, Vec<String>)> {
         let args = command.trim().strip_prefix("cargo run --release --bin chat-client -- ").unwrap();
         invites.push((name, args.split(' ').map(str::to_owned).collect()));
     }
+    assert!(server.line().await.starts_with("In a browser: http://127.0.0.1:"));
     server.shows(&["Ctrl-C stops the server."]).await;
     invites
 }
@@ -109,6 +114,38 @@ async fn a_server_that_cannot_listen_says_so() {
     let second = Program::start(SERVER, &["--listen", &addr, "--store", ":memory:"]).end().await;
     assert!(!second.success);
     assert!(second.stderr.contains(&format!("chat-server: cannot listen on {addr}: ")), "{}", second.stderr);
+}
+
+#[tokio::test]
+async fn the_server_gives_browsers_a_page_and_tickets_that_are_good_once() {
+    let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--store", ":memory:"]);
+    let address = server.address().await;
+    let invites = invites(&mut server).await;
+    let token = invites[0].1.iter().find_map(|arg| arg.strip_prefix("--token=")).unwrap();
+    let page = asked(&address, "GET / HTTP/1.1").await;
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("</html>\n"), "{page}");
+    assert!(page.contains("Content-Security-Policy: default-src 'none'; "), "{page}");
+    let refused = asked(&address, "POST /ticket HTTP/1.1\r\nAuthorization: Bearer guessed").await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    let answer = asked(&address, &format!("POST /ticket HTTP/1.1\r\nAuthorization: Bearer {token}")).await;
+    let ticket = answer.split("\r\n\r\n").nth(1).unwrap();
+
+    let url = format!("ws://{address}");
+    let args = ["--url", &url, &format!("--token={ticket}")];
+    let mut ronald = Program::start(CLIENT, &args);
+    ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
+    let again = Program::start(CLIENT, &args).end().await;
+    assert_eq!(again.stderr, "chat-client: not authorized: Unauthorized\n");
+}
+
+/// The answer to a request, as text.
+async fn asked(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{request}\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 #[cfg(unix)]

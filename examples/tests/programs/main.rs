@@ -3,9 +3,12 @@
 
 mod autobahn;
 mod axum_chat;
+mod browser_module;
 mod chat;
 mod echo;
 mod extended;
+mod installed;
+mod other_clients;
 mod program;
 mod secured;
 #[cfg(unix)]

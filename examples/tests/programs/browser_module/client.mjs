@@ -1,0 +1,25 @@
+// The module over the package `ws`. Prints every event, and sends what it reads, a line each.
+// Usage: client.mjs URL TOKEN...: the tokens are used in turn, the last one again and again.
+
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const { WebSocket } = createRequire(import.meta.url)("ws");
+const { WebsocketClient } = await import(process.env.MODULE);
+
+const [url, ...tokens] = process.argv.slice(2);
+const token = () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
+const client = new WebsocketClient(url, { token, WebSocket, baseDelay: 1 });
+
+client.addEventListener("connected", ({ detail }) => console.log("connected", detail.subprotocol));
+client.addEventListener("message", ({ detail }) => console.log("message", detail.data));
+client.addEventListener("renewed", ({ detail }) => console.log("renewed", detail.expiresAt));
+client.addEventListener("error", ({ detail }) => console.log("error", detail.stage, detail.error.message));
+client.addEventListener("disconnected", ({ detail }) => {
+  console.log("disconnected", detail.code, detail.reconnectIn === null ? "for good" : "for now");
+  if (detail.reconnectIn === null) {
+    process.exit();
+  }
+});
+createInterface({ input: process.stdin }).on("line", (line) => client.send(line));
+client.connect();
