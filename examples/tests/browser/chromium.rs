@@ -85,7 +85,7 @@ impl Driver {
             // It ends with its driver.
             "--remote-debugging-pipe",
             // Nothing is looked up beyond this machine.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             "--disable-background-networking",
             "--disable-component-update",
             "--no-first-run",

@@ -1,4 +1,4 @@
-//! The page of the chat in real browsers: Chromium without a window.
+//! Pages in real browsers: Chromium without a window.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chat;
@@ -6,3 +6,11 @@ mod chromium;
 mod party;
 mod refused;
 mod screen;
+mod signals;
+
+#[path = "../programs/installed.rs"]
+#[expect(dead_code, reason = "the tests of the programs need all of it")]
+mod installed;
+#[path = "../programs/program.rs"]
+#[expect(dead_code, reason = "the tests of the programs need all of it")]
+mod program;

@@ -10,8 +10,8 @@ use tokio::{process::Command, sync::OnceCell};
 /// What the Python scripts import.
 const PYTHON_PACKAGES: [&str; 3] = ["websockets==17.4", "websocket-client==1.9.2", "aiohttp==3.14.5"];
 
-/// What the Node scripts require, and the compiler that checks declarations.
-const NODE_PACKAGES: [&str; 2] = ["ws@8.23.0", "typescript@7.0.2"];
+/// What the Node scripts require, the compiler that checks declarations, and what Pode's page is written with.
+const NODE_PACKAGES: [&str; 3] = ["ws@8.23.0", "typescript@7.0.2", "jquery@3.4.1"];
 
 const DEBIAN: &str = "apt-get install python3 python3-venv nodejs npm";
 

@@ -11,5 +11,6 @@ mod installed;
 mod other_clients;
 mod program;
 mod secured;
+mod signals;
 #[cfg(unix)]
 mod terminal;
