@@ -135,7 +135,9 @@ impl<I: Identity> Audience<I> {
                 continue;
             }
             if member.0.line.broadcast(&frame, notice.as_ref(), &mut delivery) {
-                lists[member.0.serial as usize % flushers.len()].push(Arc::clone(&member.0));
+                // Where there is no choice, the number stays out of the cache.
+                let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
+                lists[flusher].push(Arc::clone(&member.0));
             }
         }
         for (flusher, list) in flushers.iter().zip(&mut lists) {
