@@ -110,8 +110,7 @@ async fn each_audience_reaches_exactly_whom_it_names() {
         let delivery = audience.send(Message::text("hello")).unwrap();
         assert_eq!(heard(&server, &mut devices).await, expected, "{what}");
         assert_eq!(delivery.accepted, expected.len(), "{what}");
-        let meant = audience.connections();
-        let meant = meant.iter().map(|one| one.id().to_string()).collect::<BTreeSet<_>>();
+        let meant = audience.client_ids().iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         assert_eq!(meant, expected.iter().map(|name| (*name).to_owned()).collect(), "{what}");
     }
 }

@@ -116,6 +116,12 @@ impl<I: Identity> Audience<I> {
         self.members().iter().filter(|member| !self.leaves_out(member)).cloned().collect()
     }
 
+    /// Their ids.
+    #[must_use]
+    pub fn client_ids(&self) -> Vec<ClientId> {
+        self.connections().iter().map(|connection| connection.id().clone()).collect()
+    }
+
     /// Sends a message to all of them. It is encoded once and is in every outbox when this returns, in the order
     /// of the calls; it waits for nobody. A receiver whose outbox is full meets its overflow policy.
     ///
