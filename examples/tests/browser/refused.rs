@@ -28,10 +28,14 @@ async fn a_wrong_invite_is_told_so_and_a_right_one_is_good_after_it() {
 }
 
 #[tokio::test]
-async fn whoever_is_disinvited_is_signed_out_and_told_why() {
+async fn whoever_came_with_a_ticket_is_signed_out_when_the_invite_is_revoked_and_told_why() {
     let party = Party::open().await;
-    let ronald = party.joins("Ronald").await;
-    party.users.revoke_user(&"Ronald".to_owned());
+    let invite = party.invite("Ronald");
+    let ronald = party.driver.browser("Ronald").await;
+    ronald.open(&party.url()).await;
+    ronald.enters("#entry", invite.expose()).await;
+    ronald.reads("#me", "Ronald").await;
+    assert!(party.users.revoke(&invite));
     ronald.reads("#refusal", "the credentials were revoked").await;
     ronald.sees("document.querySelector('#chat').hidden").await;
     party.counts(0).await;
