@@ -1,6 +1,7 @@
 //! Helpers shared by the tests of whole clients and servers.
 
 pub mod authority;
+pub mod captured;
 pub mod dotnet_v6_server;
 pub mod issuer;
 pub mod openssl;

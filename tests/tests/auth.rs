@@ -2,9 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
-    io,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,14 +12,15 @@ use std::{
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::Utc;
-use tracing_subscriber::fmt::MakeWriter;
 use websockets_simple_client::{ClientEvent, ConnectError, Token, TokenPlacement, WebsocketClient};
 use websockets_simple_server::{
     Authenticated, Compatibility, ConnectionEventKind, Credentials, ErrorStage, Event, HandshakeRequest,
     Limits, MemoryUsers, ServerParams, SubscribeOptions, UnauthorizedDelivery, User, UserService,
     UserServiceError, WebsocketServerAuth,
 };
-use websockets_simple_tests::{failed, next, params, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{
+    captured::Captured, failed, next, params, raw::RawPeer, started, text, within,
+};
 
 fn users() -> MemoryUsers<i64> {
     let users = MemoryUsers::new();
@@ -199,37 +199,9 @@ async fn a_service_can_be_asked_about_clients_without_credentials() {
     .await;
 }
 
-/// Everything that tracing and log are given, at TRACE.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(captured.clone())
-        .with_ansi(false);
-    subscriber.try_init().expect("nothing else in this process captures");
+    let captured = Captured::everything();
     let mut shown = String::new();
     for (n, placement) in
         [TokenPlacement::Header, TokenPlacement::Subprotocol, TokenPlacement::Query, TokenPlacement::Path]
@@ -248,7 +220,7 @@ async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
     for renewing in ["t0p-secret-2", "n0b0dy-2"] {
         renewal(renewing, &mut shown).await;
     }
-    let traced = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+    let traced = captured.text();
     assert!(
         traced.contains("websockets_simple_server") && traced.contains("tungstenite"),
         "it captures: {traced}"

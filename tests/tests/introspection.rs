@@ -1,21 +1,16 @@
 //! Users by what an issuer says about their tokens.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tracing_subscriber::fmt::MakeWriter;
 use websockets_simple_server::{
     ClientAuthentication, ConnectionEventKind, Event, IntrospectedUsers, IssuerUrlError, ServerParams,
     WebsocketServerAuth,
 };
 use websockets_simple_tests::{
+    captured::Captured,
     issuer::{Answer, Issuer, now},
     next,
     raw::{RawPeer, status},
@@ -193,37 +188,9 @@ fn tokens_are_not_sent_without_tls_unless_told_so() {
     assert!(IntrospectedUsers::<i64>::new("https://127.0.0.1/introspect", chat()).is_ok());
 }
 
-/// Everything that is traced.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn neither_tokens_nor_the_secret_of_the_client_are_traced_or_told() {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(captured.clone())
-        .with_ansi(false);
-    subscriber.try_init().expect("nothing else in this process captures");
+    let captured = Captured::everything();
     let mut told = String::new();
     for answer in [
         active(),
@@ -256,7 +223,7 @@ async fn neither_tokens_nor_the_secret_of_the_client_are_traced_or_told() {
         })
         .await;
     }
-    let traced = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+    let traced = captured.text();
     assert!(traced.contains("websockets_simple_server") && traced.contains("hyper"), "it captures");
     assert!(told.contains("UserService"), "{told}");
     for secret in ["t0p-t0ken", "s3cr3t", "Y2hhdDpzM2NyM3Q"] {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -24,7 +23,9 @@ use websockets_simple_server::{
     Anonymous, ChannelEventKind, ClientId, CloseCode, Connection, EventMetadata, IdSigning, Message,
     Placement, ServerParams, SignalDefault, WebsocketServer,
 };
-use websockets_simple_tests::{ended, message, opened, raw::RawPeer, started, text, within};
+use websockets_simple_tests::{
+    captured::Captured, ended, message, opened, raw::RawPeer, started, text, within,
+};
 
 /// A route that converts requests into connections of this name. The query may say a group and an id.
 fn convert(name: &'static str) -> MethodRouter<WebsocketServer> {
@@ -289,30 +290,15 @@ async fn ids_are_signed_in_the_form_of_the_document() {
     }
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_secret_of_the_start_comes_with_a_warning() {
-    let log = Log::default();
-    let writer = log.clone();
-    let capturing = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
+    let log = Captured::default();
+    let capturing = tracing_subscriber::fmt().with_writer(log.clone()).set_default();
     let _ = IdSigning::new("super-secret");
-    assert!(log.0.lock().unwrap().is_empty());
+    assert!(log.text().is_empty());
     let _ = IdSigning::random();
     drop(capturing);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("WARN") && log.contains("does not outlive this process"), "{log}");
 }
 

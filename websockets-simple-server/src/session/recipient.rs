@@ -46,9 +46,11 @@ impl<I: Identity> Recipient for Member<I> {
             },
         };
         let routes = &self.connection.0.shared.routes;
-        let routed = routes.are_in_use().then(|| message.clone());
-        let told = self.narrator.tell(self.message(Direction::Received, message, 0, at));
-        in_turn(told, routed.and_then(|message| routes.take(&self.connection, &message, at)))
+        if !routes.are_in_use() {
+            return self.narrator.tell(self.message(Direction::Received, message, 0, at));
+        }
+        let told = self.narrator.tell(self.message(Direction::Received, message.clone(), 0, at));
+        in_turn(told, routes.take(&self.connection, &message, at))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
