@@ -239,3 +239,29 @@ async fn the_default_scope_is_the_applications_to_choose_and_an_upgrade_may_choo
     server.to_user(&7).send(Message::text("hello")).unwrap();
     assert_eq!(peer.next().await.unwrap().as_text(), "hello");
 }
+
+#[tokio::test]
+async fn the_id_of_a_local_connection_is_nobody_elses_while_it_lasts() {
+    let id = ClientId::new("one").unwrap();
+    let placement = Placement::new().client_id(id.clone());
+    let (server, addr) =
+        with(ServerParams::mounted(), move |upgrade| upgrade.placement(placement.clone()).local(for_ever))
+            .await;
+    let mut events = server.events();
+    let mut first = RawPeer::connect(addr).await;
+    assert!(first.request("/response-times", "").await.starts_with("HTTP/1.1 101 "));
+    opened(&mut events).await;
+    assert!(!server.has_client(&id), "nobody can look it up");
+    let second = RawPeer::connect(addr).await.request("/response-times", "").await;
+    assert!(second.starts_with("HTTP/1.1 409 "), "{second}");
+    drop(first);
+    ended(&mut events).await;
+    let mut third = RawPeer::connect(addr).await;
+    within(async {
+        // Its id is free a moment after its end was told.
+        while !third.request("/response-times", "").await.starts_with("HTTP/1.1 101 ") {
+            third = RawPeer::connect(addr).await;
+        }
+    })
+    .await;
+}

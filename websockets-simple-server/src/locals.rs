@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Connection, Identity};
+use crate::{Connection, Identity, registry::ReservedId};
 
 /// The local connections of a server, kept for what reaches every connection all the same: a stop, a revocation.
 pub(crate) struct Locals<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
@@ -14,6 +14,8 @@ pub(crate) struct Locals<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
 pub(crate) struct Kept<I: Identity> {
     locals: Arc<Locals<I>>,
     serial: u64,
+    /// Nobody else is called the same meanwhile.
+    _id: Option<ReservedId<I>>,
 }
 
 impl<I: Identity> Locals<I> {
@@ -21,10 +23,10 @@ impl<I: Identity> Locals<I> {
         Arc::new(Self(Mutex::default()))
     }
 
-    pub(crate) fn keep(self: &Arc<Self>, connection: &Connection<I>) -> Kept<I> {
+    pub(crate) fn keep(self: &Arc<Self>, connection: &Connection<I>, id: Option<ReservedId<I>>) -> Kept<I> {
         let serial = connection.0.serial;
         self.lock().insert(serial, connection.clone());
-        Kept { locals: Arc::clone(self), serial }
+        Kept { locals: Arc::clone(self), serial, _id: id }
     }
 
     pub(crate) fn all(&self) -> Vec<Connection<I>> {

@@ -283,10 +283,13 @@ fn converse<I: Identity>(
         let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let (registered, kept) = match local {
-        None => (Some(shared.registry.register(&connection)), None),
-        Some(local) => (None, Some((shared.locals.keep(&connection), local))),
+        None => {
+            let registered = shared.registry.register(&connection);
+            drop(reserved);
+            (Some(registered), None)
+        }
+        Some(local) => (None, Some((shared.locals.keep(&connection, reserved), local))),
     };
-    drop(reserved);
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");

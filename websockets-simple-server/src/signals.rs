@@ -186,6 +186,7 @@ impl<I: Identity> Signal<I> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -225,6 +226,20 @@ mod tests {
         }
         let binary = SignalData::read(&Message::binary(b"{}".to_vec()));
         assert!(matches!(binary, Err(SignalError::Binary)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_signal_says_is_read_back_and_nothing_makes_it_panic(
+            text in any::<String>(), path in any::<Option<String>>(), direct in any::<bool>()
+        ) {
+            let _ = read(&text);
+            let data = SignalData { message: json!(text), path, direct, ..SignalData::default() };
+            let json = json!({"message": data.message, "path": data.path, "direct": data.direct});
+            let sent = data.to_message();
+            prop_assert_eq!(sent.as_text(), Some(&*text));
+            prop_assert_eq!(read(&json.to_string()), Ok(data));
+        }
     }
 
     #[test]
