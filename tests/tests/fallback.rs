@@ -151,7 +151,7 @@ async fn a_panic_is_answered_with_500_and_told_without_its_text() {
 
 #[tokio::test]
 async fn slow_heads_slow_answers_and_slow_bodies_are_cut_and_idle_connections_closed_quietly() {
-    let (server, addr) = with(Limits::default().handshake(Duration::from_millis(500))).await;
+    let (server, addr) = with(Limits::default().handshake(Duration::from_secs(1))).await;
     let mut events = server.events();
     let slow: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHo",
@@ -168,7 +168,7 @@ async fn slow_heads_slow_answers_and_slow_bodies_are_cut_and_idle_connections_cl
     let mut peer = RawPeer::connect(addr).await;
     for _ in 0..4 {
         // Together longer than one of them may take.
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(fetch(&mut peer, "GET /", "").await.0.starts_with("HTTP/1.1 200 "));
     }
     assert_eq!(peer.all().await, b"");
