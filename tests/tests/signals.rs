@@ -105,6 +105,29 @@ async fn a_route_gets_what_was_said_and_everything_about_who_said_it() {
 }
 
 #[tokio::test]
+async fn a_message_is_an_event_before_it_is_sent_on_or_routed() {
+    let server = server(ServerParams::local().signals_of("/all", SignalDefault::Rebroadcast));
+    server
+        .route("/route", |signal| {
+            // Not even this much of the handler is called before.
+            let sent = signal.rebroadcast();
+            async move { assert_eq!(sent.unwrap().accepted, 1) }
+        })
+        .unwrap();
+    server.on(|event| async move {
+        if let Event::Message(event) = event {
+            event.connection.send(Message::text("event")).await.unwrap();
+        }
+    });
+    let addr = started(&server).await;
+    for path in ["/all", "/route"] {
+        let mut ann = Device::open(&server, addr, path).await;
+        ann.say(&json!({"message": "signal"})).await;
+        assert_eq!([ann.hears().await, ann.hears().await], ["event", "signal"], "{path}");
+    }
+}
+
+#[tokio::test]
 async fn patterns_that_could_match_the_same_channel_and_broken_ones_are_refused() {
     let server = server(ServerParams::local());
     let route = |pattern: &str| server.route(pattern, |_| async {});

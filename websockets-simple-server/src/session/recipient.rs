@@ -50,7 +50,7 @@ impl<I: Identity> Recipient for Member<I> {
             return self.narrator.tell(self.message(Direction::Received, message, 0, at));
         }
         let told = self.narrator.tell(self.message(Direction::Received, message.clone(), 0, at));
-        in_turn(told, routes.take(&self.connection, &message, at))
+        in_turn(told, Some(Handling::new(routed(self.connection.clone(), message, at))))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
@@ -96,6 +96,13 @@ impl<I: Identity> Recipient for Member<I> {
 impl<I: Identity> Member<I> {
     fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
         Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+/// Looks for the route only when it is its turn: whatever it does comes after the event.
+async fn routed<I: Identity>(connection: Connection<I>, message: Message, at: Moment) {
+    if let Some(handling) = connection.0.shared.routes.take(&connection, &message, at) {
+        handling.await;
     }
 }
 
