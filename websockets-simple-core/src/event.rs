@@ -191,7 +191,8 @@ pub enum ErrorStage {
     Protocol,
     /// Writing to the socket.
     Send,
-    /// A message that was to be a signal is none, or was for nobody it may be for.
+    /// A message that was to be a signal is none, or was for nobody it may be for; or an ordinary request bears the
+    /// id of a connection with a wrong signature.
     Signal,
     /// The TLS handshake.
     Tls,

@@ -18,8 +18,9 @@ use crate::{
 
 /// A user service whose users can also come with a [ticket](Tickets) that they got for their credentials.
 ///
-/// What is revoked takes its tickets along: those that nobody has used are good no longer, and connections that were
-/// opened with one are closed, as they bear the name of the credentials that it was issued for. A
+/// What the service [tells](UserService::revocations) as revoked takes its tickets along: those that nobody has used are
+/// good no longer, and connections that were opened with one are closed, as they bear the name of the credentials that
+/// it was issued for. A
 /// [`Chain`](crate::Chain) of tickets and another service does neither, as it tells their names apart.
 ///
 /// # Examples
