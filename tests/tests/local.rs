@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, sync::Notify};
-use websockets_simple_client::WebsocketClient;
+use websockets_simple_client::{GroupError, WebsocketClient};
 use websockets_simple_server::{
     Authenticated, ClientId, Connection, EndedBy, ErrorStage, Heartbeat, HeartbeatMode, Limits, MemoryUsers,
     Message, Placement, Revocation, Scope, ServerParams, Upgrade, User, WebsocketServerAuth,
@@ -264,4 +264,15 @@ async fn the_id_of_a_local_connection_is_nobody_elses_while_it_lasts() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_local_connection_is_told_that_it_joins_no_group() {
+    let (server, addr) = with(ServerParams::mounted(), |upgrade| upgrade.local(for_ever)).await;
+    let _ = server.clone().with_group_rule(|_, _| true);
+    let params = params(addr).path("/response-times").subprotocol("websockets-simple");
+    let client = WebsocketClient::new(params).unwrap();
+    client.connect().await.unwrap();
+    let refused = within(client.join("red")).await;
+    assert!(matches!(&refused, Err(GroupError::Refused { .. })), "{refused:?}");
 }

@@ -13,10 +13,12 @@ pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) {
         refusal(group, "not allowed here")
     } else if !has_room(connection, &group) {
         refusal(group, "too many groups")
-    } else {
+    } else if connection.join(group.as_str()) || connection.is_in(group.as_str()) {
         // Before the answer, so that whoever has it gets everything from then on.
-        connection.join(group.as_str());
         Control::Joined(group)
+    } else {
+        // A local connection is in no group.
+        refusal(group, "not allowed here")
     };
     connection.0.line.send_control(&answer);
 }
