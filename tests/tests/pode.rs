@@ -17,15 +17,12 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tracing_subscriber::util::SubscriberInitExt;
 use websockets_simple_client::{ClientEvent, ClientParams, Events, WebsocketClient};
 use websockets_simple_server::{
     Anonymous, ChannelEventKind, ClientId, CloseCode, Connection, EventMetadata, IdSigning, Message,
     Placement, ServerParams, SignalDefault, WebsocketServer,
 };
-use websockets_simple_tests::{
-    captured::Captured, ended, message, opened, raw::RawPeer, started, text, within,
-};
+use websockets_simple_tests::{ended, message, opened, raw::RawPeer, started, text, within};
 
 /// A route that converts requests into connections of this name. The query may say a group and an id.
 fn convert(name: &'static str) -> MethodRouter<WebsocketServer> {
@@ -288,18 +285,6 @@ async fn ids_are_signed_in_the_form_of_the_document() {
         let id = opened(&mut events).await.id().to_string();
         assert_eq!(id, "5d12f974-7b1a-4524-ab93-6afbf42c4ffa", "the application sees it unsigned");
     }
-}
-
-#[test]
-fn a_secret_of_the_start_comes_with_a_warning() {
-    let log = Captured::default();
-    let capturing = tracing_subscriber::fmt().with_writer(log.clone()).set_default();
-    let _ = IdSigning::new("super-secret");
-    assert!(log.text().is_empty());
-    let _ = IdSigning::random();
-    drop(capturing);
-    let log = log.text();
-    assert!(log.contains("WARN") && log.contains("does not outlive this process"), "{log}");
 }
 
 #[tokio::test]
