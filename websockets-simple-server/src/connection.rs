@@ -15,11 +15,25 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Authenticated, ClientId, Identity, RequestHead, Scope, Server, User, UserId, current_user::CurrentUser,
-    peer::Peer, registry::Places, shared::Shared,
+    addressing::Places,
+    config::{ClientId, Scope},
+    net::{Peer, RequestHead},
+    run::Shared,
+    server::Server,
+    users::{Authenticated, Identity, User, UserId},
 };
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
+
+pub(crate) use current_user::CurrentUser;
+pub(crate) use scoped::Work;
+pub(crate) use session::{Arrival, Boxed, PARTING, Stay, converse};
+
+mod current_user;
+mod expiry;
+mod observer;
+mod scoped;
+pub(crate) mod session;
 
 /// A handle of one open connection; cloning it gives another handle of the same.
 ///

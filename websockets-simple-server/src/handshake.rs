@@ -32,15 +32,25 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 
 use crate::{
-    Authenticated, Credentials, HandshakeRequest, Identity, Placement, RequestHead, ServerParams,
-    UnauthorizedDelivery,
-    admission::{Admission, Denied},
-    credentials::Asked,
-    deadline::{Deadline, Waiting},
-    loan::{self, Loan},
-    peer::Peer,
-    refusal::Refusal,
+    addressing::Placement,
+    config::{ServerParams, UnauthorizedDelivery},
+    handshake::reclaim_io::Loan,
+    net::{Peer, RequestHead},
+    users::{Admission, Authenticated, Credentials, Denied, HandshakeRequest, Identity},
 };
+
+pub(crate) use context::Desk;
+#[cfg(feature = "rustls")]
+pub(crate) use reclaim_io::linger;
+pub(crate) use refusal::Refusal;
+pub(crate) use timeout::{Answering, Deadline, Waiting};
+pub(crate) use tokens::Asked;
+
+mod context;
+mod reclaim_io;
+mod refusal;
+mod timeout;
+mod tokens;
 
 /// Tells clients of this library that nothing but a farewell follows the 101.
 const VERDICT: &str = "websockets-simple-verdict";
@@ -170,7 +180,7 @@ where
 {
     let fallback = front.params().fallback.as_ref();
     let verdict: Verdict<I, F::Seat, F::Place> = Arc::default();
-    let (lent, lender) = loan::lend(stream);
+    let (lent, lender) = reclaim_io::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
         async move {

@@ -33,66 +33,16 @@
 //! What differs between [`WebsocketServer`] and [`WebsocketServerAuth`] is one type parameter of [`Server`];
 //! you need not write it out.
 
-mod accept;
-mod admission;
-mod audience;
-mod broadcast_level;
-#[cfg(feature = "cache")]
-mod cached;
-mod chain;
-mod channel_events;
-#[cfg(any(feature = "introspection", feature = "jwt"))]
-mod claims;
-mod client_id;
+mod addressing;
+mod config;
 mod connection;
-mod credentials;
-mod current_user;
-mod deadline;
-mod endpoint;
-mod error;
-mod event;
-mod expiry;
-mod fallback;
-#[cfg(any(feature = "introspection", feature = "jwks"))]
-mod fetch;
-mod forwarded;
-mod group_rule;
 mod handshake;
-mod head;
-#[cfg(feature = "introspection")]
-mod introspection;
-#[cfg(feature = "jwt")]
-mod jwt;
-mod limits;
-mod listener;
-mod loan;
-mod locals;
-mod memory_users;
-mod params;
-mod peer;
-mod placement;
-mod proxy_protocol;
-mod refusal;
-mod registry;
-mod revocation;
-#[cfg(feature = "axum")]
-mod router;
-mod scope;
+mod http;
+mod net;
+mod run;
 mod server;
-mod session;
-mod shared;
 mod signals;
-#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-mod sql_users;
-mod ticketed;
-mod tickets;
-#[cfg(feature = "rustls")]
-mod tls;
-mod trusted_proxies;
-#[cfg(unix)]
-mod unix_socket;
-mod upgrade;
-mod user_service;
+mod users;
 
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
@@ -115,51 +65,46 @@ pub mod fuzzing {
     }
 }
 
-pub use admission::{Anonymous, Identity, User};
+pub use addressing::{Audience, Placement};
 pub use async_trait::async_trait;
-pub use audience::Audience;
-pub use broadcast_level::{BroadcastError, BroadcastLevel};
-#[cfg(feature = "cache")]
-pub use cached::Cached;
-pub use chain::Chain;
-pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
-pub use client_id::{ClientId, IdSigning, InvalidClientId, InvalidSignature};
+pub use config::{
+    BroadcastError, BroadcastLevel, ClientId, Endpoint, IdSigning, InvalidClientId, InvalidSignature, Limits,
+    Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
+};
 pub use connection::Connection;
-pub use endpoint::Endpoint;
-pub use error::StartError;
-pub use event::{Event, ServerEvent, ServerEventKind};
-#[cfg(any(feature = "introspection", feature = "jwks"))]
-pub use fetch::IssuerUrlError;
-pub use head::RequestHead;
-#[cfg(feature = "introspection")]
-pub use introspection::{ClientAuthentication, IntrospectedUsers};
-#[cfg(feature = "jwks")]
-pub use jwt::Jwks;
-#[cfg(feature = "jwt")]
-pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
-pub use limits::Limits;
-pub use memory_users::MemoryUsers;
-pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
-pub use placement::Placement;
-pub use proxy_protocol::ProxyProtocol;
-pub use revocation::{Revocation, Revocations};
 #[cfg(feature = "axum")]
-pub use router::Caller;
-pub use scope::Scope;
-pub use server::{ConnectedUser, Inbound, Server, WebsocketServer, WebsocketServerAuth};
-pub use shared::StopReport;
-pub use signals::{RouteError, Signal, SignalData, SignalDefault, SignalError, SignalReach};
-#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use sql_users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
-pub use ticketed::Ticketed;
-pub use tickets::Tickets;
-#[cfg(feature = "rustls")]
-pub use tls::{ClientCertificates, ServerTls};
-pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+pub use http::Caller;
+pub use http::Upgrade;
 #[cfg(unix)]
-pub use unix_socket::UnixSocket;
-pub use upgrade::Upgrade;
-pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+pub use net::UnixSocket;
+#[cfg(feature = "rustls")]
+pub use net::{ClientCertificates, ServerTls};
+pub use net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies};
+pub use run::StopReport;
+pub use server::{
+    ConnectedUser, Event, Inbound, Server, ServerEvent, ServerEventKind, StartError, WebsocketServer,
+    WebsocketServerAuth,
+};
+pub use signals::{
+    ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RouteError, Signal, SignalData,
+    SignalError,
+};
+#[cfg(feature = "cache")]
+pub use users::Cached;
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+pub use users::IssuerUrlError;
+#[cfg(feature = "jwks")]
+pub use users::Jwks;
+pub use users::{
+    Anonymous, Authenticated, Chain, Credentials, HandshakeRequest, Identity, MemoryUsers, Revocation,
+    Revocations, Ticketed, Tickets, User, UserId, UserService, UserServiceError,
+};
+#[cfg(feature = "introspection")]
+pub use users::{ClientAuthentication, IntrospectedUsers};
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
+#[cfg(feature = "jwt")]
+pub use users::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{

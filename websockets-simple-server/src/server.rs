@@ -12,20 +12,26 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    Anonymous, Authenticated, Connection, Event, HandshakeRequest, Identity, Placement, ServerParams, User,
-    UserId, UserService, accept,
-    admission::{Admission, Everyone, KnownUsers},
-    error::StartError,
-    event::ServerEventKind,
-    shared::{Life, Shared, StopReport, WaitingInside},
-    upgrade::Upgrade,
+    addressing::Placement,
+    config::ServerParams,
+    connection::Connection,
+    http::Upgrade,
+    run::{Life, Shared, StopReport, WaitingInside, accept},
+    users::{
+        Admission, Anonymous, Authenticated, Everyone, HandshakeRequest, Identity, KnownUsers, User, UserId,
+        UserService,
+    },
 };
 
 pub(crate) use caller::peer_addr;
+pub use error::StartError;
+pub use event::{Event, ServerEvent, ServerEventKind};
 pub use users::ConnectedUser;
 
 mod addressing;
 mod caller;
+mod error;
+mod event;
 mod signals;
 mod users;
 

@@ -7,13 +7,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use websockets_simple_core::{Delivery, Message};
 
-use crate::{Audience, BroadcastError, ClientId, Connection, Identity, RequestHead};
+use crate::{
+    addressing::Audience,
+    config::{BroadcastError, ClientId, SignalReach},
+    connection::Connection,
+    net::RequestHead,
+    users::Identity,
+};
 
-pub use defaults::{SignalDefault, SignalReach};
+pub(crate) use channel_events::ChannelEvents;
+pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
 pub use routes::RouteError;
-pub(crate) use {defaults::Defaults, routes::Routes};
+pub(crate) use routes::Routes;
 
-mod defaults;
+mod channel_events;
 mod routes;
 
 /// What a client sent to the route of its channel, or is sent on without one; see [`Server::route`](crate::Server::route).

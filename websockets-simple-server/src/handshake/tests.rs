@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Anonymous, HandshakeRequest, User, UserService, UserServiceError,
-    admission::{Everyone, KnownUsers},
-    limits,
-    peer::Local,
+    config::limits,
+    net::Local,
+    users::{Anonymous, Everyone, HandshakeRequest, KnownUsers, User, UserService, UserServiceError},
 };
 
 mod agreed;

@@ -3,7 +3,12 @@
 use websockets_simple_core::{Delivery, IntoMessage};
 
 use super::Server;
-use crate::{Audience, BroadcastError, ClientId, Connection, Identity};
+use crate::{
+    addressing::Audience,
+    config::{BroadcastError, ClientId},
+    connection::Connection,
+    users::Identity,
+};
 
 impl<I: Identity> Server<I> {
     /// All open connections, in no particular order.

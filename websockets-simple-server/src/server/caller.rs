@@ -7,8 +7,11 @@ use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 
 use super::Server;
 use crate::{
-    ClientId, Connection, Event, Identity, InvalidSignature,
-    peer::{Local, Peer},
+    config::{ClientId, InvalidSignature},
+    connection::Connection,
+    net::{Local, Peer},
+    server::event::Event,
+    users::Identity,
 };
 
 impl<I: Identity> Server<I> {
@@ -70,6 +73,6 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
     let told = extensions.get::<SocketAddr>().copied();
     #[cfg(feature = "axum")]
-    let told = told.or_else(|| crate::router::peer_addr(extensions));
+    let told = told.or_else(|| crate::http::peer_addr(extensions));
     told
 }

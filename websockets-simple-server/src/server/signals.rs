@@ -3,7 +3,10 @@
 use websockets_simple_core::Handling;
 
 use super::Server;
-use crate::{ChannelEvent, ChannelEventKind, DuplicateEvent, Identity, RouteError, Signal};
+use crate::{
+    signals::{ChannelEvent, ChannelEventKind, DuplicateEvent, RouteError, Signal},
+    users::Identity,
+};
 
 impl<I: Identity> Server<I> {
     /// Handles the signals of channels that match a pattern: texts with the JSON of [`SignalData`](crate::SignalData).

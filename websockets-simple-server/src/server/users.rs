@@ -3,7 +3,11 @@
 use websockets_simple_core::CloseCode;
 
 use super::WebsocketServerAuth;
-use crate::{Audience, Connection, Revocation, User, UserId, audience::Part};
+use crate::{
+    addressing::{Audience, Part},
+    connection::Connection,
+    users::{Revocation, User, UserId},
+};
 
 /// A user with at least one connection.
 #[derive(Clone, Debug)]

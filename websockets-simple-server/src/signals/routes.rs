@@ -11,8 +11,9 @@ use std::{
 use matchit::Router;
 use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Handling, Message, Moment};
 
-use super::{Signal, SignalData, SignalDefault, SignalError};
-use crate::{Connection, Event, Identity};
+use super::{Signal, SignalData, SignalError};
+use crate::config::SignalDefault;
+use crate::{connection::Connection, server::Event, users::Identity};
 
 /// Why a route was not added.
 #[derive(Debug, thiserror::Error)]

@@ -25,7 +25,7 @@ async fn without_credentials_the_service_is_asked_if_it_wants_to_be() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_too_slow_is_a_503_at_the_authentication_deadline() {
     let deadline = Duration::from_secs(3);
-    let limits = crate::Limits::default().authentication(deadline);
+    let limits = crate::config::Limits::default().authentication(deadline);
     let front = Arc::new(with_users(ServerParams::local().limits(limits), Mood::Silent));
     let (mut client, server) = duplex(ROOM);
     client.write_all(request_with_token("/room").as_bytes()).await.unwrap();
@@ -163,7 +163,7 @@ async fn connecting_is_told_once_before_any_judgement() {
         let diary = Arc::clone(&front.diary);
         // The plain request shows no token by its path as that is turned off.
         let mut front = front;
-        front.params = front.params.token_placements(crate::TokenPlacements::header_only());
+        front.params = front.params.token_placements(crate::config::TokenPlacements::header_only());
         refused(front, &request).await;
         assert_eq!(*diary.lock().unwrap(), [told]);
     }

@@ -26,14 +26,14 @@ async fn a_head_that_does_not_come_or_drips_is_left_to_the_deadline_of_the_calle
 
 #[tokio::test]
 async fn a_silent_peer_is_one_failure_of_a_server() {
-    let limits = crate::Limits::default().handshake(Duration::from_millis(50));
-    let server = crate::WebsocketServer::new(ServerParams::local().limits(limits));
+    let limits = crate::config::Limits::default().handshake(Duration::from_millis(50));
+    let server = crate::server::WebsocketServer::new(ServerParams::local().limits(limits));
     let diary = Diary::default();
     let told = Arc::clone(&diary);
     server.on(move |event| {
         match event {
-            crate::Event::Error(event) => note(&told, event.error.to_string()),
-            crate::Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
+            crate::server::Event::Error(event) => note(&told, event.error.to_string()),
+            crate::server::Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
             _ => {}
         }
         std::future::ready(())

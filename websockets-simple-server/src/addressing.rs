@@ -1,0 +1,17 @@
+//! Who is connected, and whom a message goes to.
+
+pub use audience::Audience;
+pub(crate) use audience::Part;
+pub(crate) use group_rule::GroupRule;
+pub(crate) use members::Places;
+pub use placement::Placement;
+pub(crate) use placement::{PlaceHeaders, Placed};
+pub(crate) use registry::{Registered, Registry, Seat};
+pub(crate) use unlisted::{Kept, Locals};
+
+mod audience;
+pub(crate) mod group_rule;
+mod members;
+mod placement;
+mod registry;
+mod unlisted;

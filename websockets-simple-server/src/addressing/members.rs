@@ -1,0 +1,102 @@
+//! Connections side by side.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::{connection::Connection, users::Identity};
+
+/// Connections side by side, with a copy for broadcasts that is made once per change and not once per use.
+pub(crate) struct Members<I: Identity> {
+    kind: Kind,
+    list: Vec<Connection<I>>,
+    copy: Option<Arc<[Connection<I>]>>,
+}
+
+/// What a list of members is of. A connection is in one list of each kind, and knows where.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// All that are open, or all that are draining: a connection is not both.
+    Server,
+    Channel,
+    User,
+}
+
+/// Where a connection stands in the list of each kind. Only used under the registry's lock.
+#[derive(Default)]
+pub(crate) struct Places([AtomicUsize; 3]);
+
+impl Places {
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        &self.0[kind as usize]
+    }
+}
+
+impl<I: Identity> Members<I> {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, list: Vec::new(), copy: None }
+    }
+
+    pub(crate) fn list(&self) -> &[Connection<I>] {
+        &self.list
+    }
+
+    pub(crate) fn add(&mut self, connection: &Connection<I>) {
+        self.copy = None;
+        connection.0.places.of(self.kind).store(self.list.len(), Ordering::Relaxed);
+        self.list.push(connection.clone());
+    }
+
+    pub(crate) fn remove(&mut self, connection: &Connection<I>) {
+        let place = connection.0.places.of(self.kind).load(Ordering::Relaxed);
+        if self.list.get(place).is_none_or(|held| held != connection) {
+            return;
+        }
+        self.copy = None;
+        self.list.swap_remove(place);
+        if let Some(moved) = self.list.get(place) {
+            moved.0.places.of(self.kind).store(place, Ordering::Relaxed);
+        }
+        if self.list.len() < self.list.capacity() / 4 {
+            self.list.shrink_to(self.list.len() * 2);
+        }
+    }
+
+    pub(crate) fn copy(&mut self) -> Arc<[Connection<I>]> {
+        Arc::clone(self.copy.get_or_insert_with(|| self.list.as_slice().into()))
+    }
+}
+
+/// The members of a group. A connection can be in any number of them, so it does not know where it stands in each.
+pub(crate) struct Group<I: Identity> {
+    members: BTreeMap<u64, Connection<I>>,
+    copy: Option<Arc<[Connection<I>]>>,
+}
+
+impl<I: Identity> Group<I> {
+    pub(crate) fn new() -> Self {
+        Self { members: BTreeMap::new(), copy: None }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, connection: &Connection<I>) {
+        self.copy = None;
+        self.members.insert(connection.0.serial, connection.clone());
+    }
+
+    pub(crate) fn remove(&mut self, connection: &Connection<I>) {
+        self.copy = None;
+        self.members.remove(&connection.0.serial);
+    }
+
+    pub(crate) fn copy(&mut self) -> Arc<[Connection<I>]> {
+        Arc::clone(self.copy.get_or_insert_with(|| self.members.values().cloned().collect()))
+    }
+}

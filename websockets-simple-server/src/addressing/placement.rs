@@ -1,0 +1,116 @@
+//! Where a connection belongs, and what it is called.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{addressing::registry::ReservedId, config::ClientId, users::Identity};
+
+/// Where a connection belongs, and what it is called, said before its handshake is answered.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{Placement, ServerParams, WebsocketServer};
+///
+/// let server = WebsocketServer::new(ServerParams::local()).with_placement(|request, _user| {
+///     let placement = Placement::new().channel("news");
+///     match request.head().query("lang") {
+///         Some(language) => placement.group(&language),
+///         None => placement,
+///     }
+/// });
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    pub(crate) channel: Option<Box<str>>,
+    pub(crate) groups: Vec<Arc<str>>,
+    pub(crate) client_id: Option<ClientId>,
+}
+
+impl Placement {
+    /// In the channel of the path, in no group, with a random id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts it into this channel, instead of that of its path.
+    #[must_use]
+    pub fn channel(mut self, name: &str) -> Self {
+        self.channel = Some(name.into());
+        self
+    }
+
+    /// Puts it into this group of its channel, and others that were named.
+    #[must_use]
+    pub fn group(mut self, name: &str) -> Self {
+        if !self.groups.iter().any(|held| **held == *name) {
+            self.groups.push(name.into());
+        }
+        self
+    }
+
+    /// Calls it this. While another connection is called so, the client is refused with 409.
+    #[must_use]
+    pub fn client_id(mut self, id: ClientId) -> Self {
+        self.client_id = Some(id);
+        self
+    }
+}
+
+/// A connection's place, taken.
+pub(crate) struct Placed<I: Identity> {
+    pub(crate) channel: Option<Box<str>>,
+    pub(crate) groups: Vec<Arc<str>>,
+    pub(crate) id: ClientId,
+    /// Nobody else gets the id until the connection is registered.
+    pub(crate) reserved: Option<ReservedId<I>>,
+}
+
+impl<I: Identity> Placed<I> {
+    /// In the channel of its path.
+    pub(crate) fn anywhere() -> Self {
+        Self { channel: None, groups: Vec::new(), id: ClientId::random(), reserved: None }
+    }
+}
+
+/// The headers in which a client is told its place.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaceHeaders {
+    pub(crate) client_id: HeaderName,
+    pub(crate) name: HeaderName,
+    pub(crate) group: HeaderName,
+}
+
+impl Default for PlaceHeaders {
+    fn default() -> Self {
+        Self {
+            client_id: HeaderName::from_static("x-pode-signal-client-id"),
+            name: HeaderName::from_static("x-pode-signal-name"),
+            group: HeaderName::from_static("x-pode-signal-group"),
+        }
+    }
+}
+
+impl PlaceHeaders {
+    /// `None` if the prefix cannot be part of a header's name.
+    pub(crate) fn new(prefix: &str) -> Option<Self> {
+        let name = |rest: &str| HeaderName::try_from(format!("{prefix}-{rest}")).ok();
+        Some(Self { client_id: name("client-id")?, name: name("name")?, group: name("group")? })
+    }
+
+    /// Tells id, channel and groups, as far as they fit into headers.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, id: &str, channel: &str, groups: &[Arc<str>]) {
+        let mut tell = |name: &HeaderName, value: &str| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.append(name.clone(), value);
+            }
+        };
+        tell(&self.client_id, id);
+        tell(&self.name, channel);
+        for group in groups {
+            tell(&self.group, group);
+        }
+    }
+}

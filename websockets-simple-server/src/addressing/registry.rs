@@ -1,0 +1,282 @@
+//! Who is connected: by id, by user, by channel and group.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    addressing::members::{Group, Kind, Members},
+    config::ClientId,
+    connection::Connection,
+    users::Identity,
+};
+
+/// All open connections of a server.
+pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
+
+struct Maps<I: Identity> {
+    all: Members<I>,
+    /// `None` for an id that is kept for a handshake on its way.
+    by_id: HashMap<ClientId, Option<Connection<I>>>,
+    channels: HashMap<Box<str>, Channel<I>>,
+    users: HashMap<I::Id, UserEntry<I>>,
+    /// Released connections whose handlers are still at work.
+    draining: Members<I>,
+}
+
+struct Channel<I: Identity> {
+    members: Members<I>,
+    groups: HashMap<Arc<str>, Group<I>>,
+}
+
+struct UserEntry<I: Identity> {
+    members: Members<I>,
+    /// Places taken, by connections and by handshakes on their way.
+    seats: usize,
+}
+
+impl<I: Identity> Registry<I> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Maps {
+            all: Members::new(Kind::Server),
+            by_id: HashMap::new(),
+            channels: HashMap::new(),
+            users: HashMap::new(),
+            draining: Members::new(Kind::Server),
+        }))
+    }
+
+    /// Reserves a place for a user; `None` when all `limit` are taken.
+    pub(crate) fn seat(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<Seat<I>> {
+        let mut maps = self.lock();
+        let seats = &mut maps.users.entry(user.clone()).or_insert_with(UserEntry::new).seats;
+        if *seats >= limit {
+            return None;
+        }
+        *seats += 1;
+        Some(Seat { registry: Arc::clone(self), user: user.clone() })
+    }
+
+    /// Keeps an id for a connection to come; `None` when it is taken.
+    pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
+        match self.lock().by_id.entry(id.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(vacant) => {
+                vacant.insert(None);
+                Some(ReservedId { registry: Arc::clone(self), id: id.clone() })
+            }
+        }
+    }
+
+    /// Makes a connection known until the guard is dropped.
+    pub(crate) fn register(self: &Arc<Self>, connection: &Connection<I>) -> Registered<I> {
+        let mut maps = self.lock();
+        maps.all.add(connection);
+        maps.by_id.insert(connection.id().clone(), Some(connection.clone()));
+        let channel = match maps.channels.get_mut(connection.channel()) {
+            Some(channel) => channel,
+            None => maps.channels.entry(connection.channel().into()).or_insert_with(Channel::new),
+        };
+        channel.members.add(connection);
+        for group in connection.0.groups().iter() {
+            channel.groups.entry(Arc::clone(group)).or_insert_with(Group::new).add(connection);
+        }
+        if let Some(user) = &connection.0.user {
+            maps.users.entry(user.id().clone()).or_insert_with(UserEntry::new).members.add(connection);
+        }
+        Registered { registry: Arc::clone(self), connection: connection.clone() }
+    }
+
+    fn unregister(&self, connection: &Connection<I>) {
+        let mut maps = self.lock();
+        maps.all.remove(connection);
+        maps.forget_id(connection.id());
+        if let Some(channel) = maps.channels.get_mut(connection.channel()) {
+            channel.members.remove(connection);
+            for group in connection.0.groups().iter() {
+                channel.leave(connection, group);
+            }
+            if channel.members.list().is_empty() {
+                maps.channels.remove(connection.channel());
+            }
+        }
+        if let Some(user) = &connection.0.user
+            && let Some(entry) = maps.users.get_mut(user.id())
+        {
+            entry.members.remove(connection);
+        }
+        maps.draining.add(connection);
+    }
+
+    /// False if it is in that group already, or is not open.
+    pub(crate) fn join(&self, connection: &Connection<I>, group: &str) -> bool {
+        let mut maps = self.lock();
+        let Some(channel) = maps.channel_of(connection) else { return false };
+        let mut groups = connection.0.groups();
+        if groups.iter().any(|joined| **joined == *group) {
+            return false;
+        }
+        let name =
+            channel.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| Arc::clone(name));
+        channel.groups.entry(Arc::clone(&name)).or_insert_with(Group::new).add(connection);
+        groups.push(name);
+        true
+    }
+
+    /// False if it is not in that group.
+    pub(crate) fn leave(&self, connection: &Connection<I>, group: &str) -> bool {
+        let mut maps = self.lock();
+        let Some(channel) = maps.channel_of(connection) else { return false };
+        let mut groups = connection.0.groups();
+        let Some(place) = groups.iter().position(|joined| **joined == *group) else { return false };
+        groups.swap_remove(place);
+        channel.leave(connection, group);
+        true
+    }
+
+    pub(crate) fn all(&self) -> Arc<[Connection<I>]> {
+        self.lock().all.copy()
+    }
+
+    pub(crate) fn draining(&self) -> Arc<[Connection<I>]> {
+        self.lock().draining.copy()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lock().all.list().len()
+    }
+
+    pub(crate) fn client(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.lock().by_id.get(id)?.clone()
+    }
+
+    pub(crate) fn channel(&self, channel: &str) -> Arc<[Connection<I>]> {
+        self.lock().channels.get_mut(channel).map(|channel| channel.members.copy()).unwrap_or_default()
+    }
+
+    pub(crate) fn channels(&self) -> Vec<String> {
+        self.lock().channels.keys().map(|name| name.to_string()).collect()
+    }
+
+    pub(crate) fn group(&self, channel: &str, group: &str) -> Arc<[Connection<I>]> {
+        let mut maps = self.lock();
+        let group = maps.channels.get_mut(channel).and_then(|channel| channel.groups.get_mut(group));
+        group.map(Group::copy).unwrap_or_default()
+    }
+
+    /// The groups of a channel that somebody is in.
+    pub(crate) fn groups(&self, channel: &str) -> Vec<String> {
+        let maps = self.lock();
+        let groups = maps.channels.get(channel).into_iter().flat_map(|channel| channel.groups.keys());
+        groups.map(|name| name.to_string()).collect()
+    }
+
+    pub(crate) fn user(&self, user: &I::Id) -> Arc<[Connection<I>]> {
+        self.lock().users.get_mut(user).map(|entry| entry.members.copy()).unwrap_or_default()
+    }
+
+    pub(crate) fn users(&self) -> Vec<I::Id> {
+        let maps = self.lock();
+        maps.users
+            .iter()
+            .filter(|(_, entry)| !entry.members.list().is_empty())
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    pub(crate) fn has_user(&self, user: &I::Id) -> bool {
+        self.lock().users.get(user).is_some_and(|entry| !entry.members.list().is_empty())
+    }
+
+    /// The handlers of a released connection have finished.
+    pub(crate) fn drained(&self, connection: &Connection<I>) {
+        self.lock().draining.remove(connection);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Maps<I>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: Identity> Maps<I> {
+    /// The channel of a connection that is open.
+    fn channel_of(&mut self, connection: &Connection<I>) -> Option<&mut Channel<I>> {
+        let held = self.by_id.get(connection.id())?.as_ref();
+        held.filter(|held| *held == connection)?;
+        self.channels.get_mut(connection.channel())
+    }
+
+    fn forget_id(&mut self, id: &ClientId) {
+        self.by_id.remove(id);
+        if self.by_id.len() < self.by_id.capacity() / 4 {
+            self.by_id.shrink_to(self.by_id.len() * 2);
+        }
+    }
+}
+
+impl<I: Identity> Channel<I> {
+    fn new() -> Self {
+        Self { members: Members::new(Kind::Channel), groups: HashMap::new() }
+    }
+
+    fn leave(&mut self, connection: &Connection<I>, group: &str) {
+        if let Some(members) = self.groups.get_mut(group) {
+            members.remove(connection);
+            if members.is_empty() {
+                self.groups.remove(group);
+            }
+        }
+    }
+}
+
+impl<I: Identity> UserEntry<I> {
+    fn new() -> Self {
+        Self { members: Members::new(Kind::User), seats: 0 }
+    }
+}
+
+/// A place for a connection of a user.
+pub(crate) struct Seat<I: Identity> {
+    registry: Arc<Registry<I>>,
+    user: I::Id,
+}
+
+impl<I: Identity> Drop for Seat<I> {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = self.registry.lock().users.entry(self.user.clone()) {
+            entry.get_mut().seats -= 1;
+            if entry.get().seats == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// An id that nobody else gets meanwhile.
+pub(crate) struct ReservedId<I: Identity> {
+    registry: Arc<Registry<I>>,
+    id: ClientId,
+}
+
+impl<I: Identity> Drop for ReservedId<I> {
+    fn drop(&mut self) {
+        let mut maps = self.registry.lock();
+        // Whoever it was kept for may have registered.
+        if maps.by_id.get(&self.id).is_some_and(Option::is_none) {
+            maps.forget_id(&self.id);
+        }
+    }
+}
+
+/// Keeps a connection known; dropped when its transport is gone, also by a panic.
+pub(crate) struct Registered<I: Identity> {
+    registry: Arc<Registry<I>>,
+    connection: Connection<I>,
+}
+
+impl<I: Identity> Drop for Registered<I> {
+    fn drop(&mut self) {
+        self.registry.unregister(&self.connection);
+    }
+}

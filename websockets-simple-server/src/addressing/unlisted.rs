@@ -1,0 +1,46 @@
+//! Connections that nobody can look up.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{addressing::registry::ReservedId, connection::Connection, users::Identity};
+
+/// The local connections of a server, kept for what reaches every connection all the same: a stop, a revocation.
+pub(crate) struct Locals<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
+
+/// Keeps a connection among them until it is dropped.
+pub(crate) struct Kept<I: Identity> {
+    locals: Arc<Locals<I>>,
+    serial: u64,
+    /// Nobody else is called the same meanwhile.
+    _id: Option<ReservedId<I>>,
+}
+
+impl<I: Identity> Locals<I> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::default()))
+    }
+
+    pub(crate) fn keep(self: &Arc<Self>, connection: &Connection<I>, id: Option<ReservedId<I>>) -> Kept<I> {
+        let serial = connection.0.serial;
+        self.lock().insert(serial, connection.clone());
+        Kept { locals: Arc::clone(self), serial, _id: id }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Connection<I>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Connection<I>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: Identity> Drop for Kept<I> {
+    fn drop(&mut self) {
+        // Not dropped under the lock, as it may be the last handle.
+        let _connection = self.locals.lock().remove(&self.serial);
+    }
+}

@@ -1,0 +1,22 @@
+//! What an operator sets.
+
+pub use broadcast_level::{BroadcastError, BroadcastLevel};
+pub use client_id::{ClientId, InvalidClientId};
+pub use endpoint::Endpoint;
+pub use id_signing::{IdSigning, InvalidSignature};
+pub use limits::Limits;
+pub(crate) use limits::{Full, SlotPermit, Slots, Surplus};
+pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
+pub use scope::Scope;
+pub use signal_defaults::{SignalDefault, SignalReach};
+
+mod addressing;
+mod broadcast_level;
+mod client_id;
+mod endpoint;
+mod heartbeat;
+mod id_signing;
+pub(crate) mod limits;
+mod params;
+mod scope;
+mod signal_defaults;

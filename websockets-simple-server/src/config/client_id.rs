@@ -1,0 +1,114 @@
+//! What a connection is called.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use uuid::{Builder, Uuid};
+
+/// Bytes of the longest id that an application may give.
+const LONGEST: usize = 128;
+
+/// Identifies a connection: a random UUID (RFC 9562, version 4), or what the application has chosen when it admitted it,
+/// see [`Placement::client_id`](crate::Placement::client_id). No two open connections of a server have the same.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::ClientId;
+///
+/// let id = ClientId::new("terminal-7")?;
+/// assert_eq!(id.to_string(), "terminal-7");
+/// assert!(ClientId::new("").is_err());
+/// # Ok::<(), websockets_simple_server::InvalidClientId>(())
+/// ```
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientId(Form);
+
+/// A text that is a UUID in its usual form is kept as one, so that equal texts are equal ids.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Form {
+    Random(Uuid),
+    Chosen(Arc<str>),
+}
+
+/// Why a text cannot be the id of a connection: it has to have 1 to 128 visible ASCII characters, as it is sent in
+/// HTTP headers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an id of a connection has 1 to {LONGEST} visible ASCII characters")]
+pub struct InvalidClientId;
+
+impl ClientId {
+    /// An id of the application's own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClientId`].
+    pub fn new(id: &str) -> Result<Self, InvalidClientId> {
+        if id.is_empty() || id.len() > LONGEST || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidClientId);
+        }
+        let uuid = Uuid::try_parse(id).ok();
+        // Other ways to write a UUID are other ids.
+        let uuid = uuid.filter(|uuid| *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *id);
+        Ok(Self(uuid.map_or_else(|| Form::Chosen(id.into()), Form::Random)))
+    }
+
+    /// An id that nobody has yet.
+    pub(crate) fn random() -> Self {
+        Self(Form::Random(Builder::from_random_bytes(rand::random()).into_uuid()))
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+
+    fn from_str(id: &str) -> Result<Self, InvalidClientId> {
+        Self::new(id)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Random(uuid) => uuid.fmt(f),
+            Form::Chosen(id) => id.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ids_are_uuids_of_version_4_and_read_back_as_themselves() {
+        let id = ClientId::random();
+        assert_ne!(id, ClientId::random());
+        let text = id.to_string();
+        assert_eq!(ClientId::new(&text).unwrap(), id);
+        assert_eq!(Uuid::parse_str(&text).unwrap().get_version_num(), 4);
+    }
+
+    #[test]
+    fn ids_are_told_apart_by_how_they_are_written() {
+        let text = "5d12f974-7b1a-4524-ab93-6afbf42c4ffa";
+        for other in [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}")] {
+            let id = ClientId::new(&other).unwrap();
+            assert_ne!(id, ClientId::new(text).unwrap());
+            assert_eq!(id.to_string(), other);
+        }
+    }
+
+    #[test]
+    fn what_fits_no_header_is_no_id() {
+        for wrong in ["", " ", "a b", "a\r\nb", "é", "\0", &"x".repeat(LONGEST + 1)] {
+            assert_eq!(ClientId::new(wrong), Err(InvalidClientId), "{wrong:?}");
+        }
+        assert!(ClientId::new(&"x".repeat(LONGEST)).is_ok());
+    }
+}

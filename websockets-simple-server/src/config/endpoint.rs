@@ -1,0 +1,252 @@
+//! An address to listen on.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+#[cfg(feature = "rustls")]
+use crate::net::ServerTls;
+#[cfg(unix)]
+use crate::net::UnixSocket;
+use crate::net::{Bound, ProxyProtocol};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// An address to listen on, plain or with TLS, over TCP or a Unix domain socket.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    place: Place,
+    pub(crate) proxy_protocol: ProxyProtocol,
+    #[cfg(feature = "rustls")]
+    tls: Option<Arc<ServerTls>>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// All interfaces, by IPv6 and IPv4 together where there are both.
+    All(u16),
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixSocket),
+}
+
+impl Endpoint {
+    /// One address. Port 0 lets the system choose; the server then keeps the port over a stop.
+    #[must_use]
+    pub fn tcp(addr: SocketAddr) -> Self {
+        Self::at(Place::Tcp(addr))
+    }
+
+    /// All interfaces: `[::]` for IPv6 and IPv4 together, or 0.0.0.0 where there is no IPv6.
+    #[must_use]
+    pub fn all(port: u16) -> Self {
+        Self::at(Place::All(port))
+    }
+
+    /// A Unix domain socket: a path, or a [`UnixSocket`] that says more.
+    ///
+    /// The file of a server that is no more is replaced; where somebody still listens, or where there is something else
+    /// than a socket, the start fails. When the server stops, the file is removed.
+    ///
+    /// Who connects there has no address: limits per address do not count it, and
+    /// [`Connection::peer_addr`](crate::Connection::peer_addr) is `None`. A proxy may name its clients all the same
+    /// ([`TrustedProxies::and_unix_sockets`](crate::TrustedProxies::and_unix_sockets)).
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(socket: impl Into<UnixSocket>) -> Self {
+        Self::at(Place::Unix(socket.into()))
+    }
+
+    fn at(place: Place) -> Self {
+        Self {
+            place,
+            proxy_protocol: ProxyProtocol::Off,
+            #[cfg(feature = "rustls")]
+            tls: None,
+        }
+    }
+
+    /// Speaks TLS.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// Says whether connections begin with a header of the PROXY protocol. Default: [`ProxyProtocol::Off`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Endpoint, ProxyProtocol, ServerParams, TrustedProxies};
+    ///
+    /// # fn main() -> Result<(), websockets_simple_server::InvalidNetwork> {
+    /// let params = ServerParams::new(8080)
+    ///     .endpoint(Endpoint::all(8080).proxy_protocol(ProxyProtocol::Required))
+    ///     .trusted_proxies(TrustedProxies::new(["10.0.0.1"])?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(crate) fn server_tls(&self) -> Option<&ServerTls> {
+        self.tls.as_deref()
+    }
+
+    /// Listens, on the port of `before` if the system is to choose and has chosen that before.
+    pub(crate) fn bind(&self, before: Option<SocketAddr>) -> io::Result<Bound> {
+        let again = |port| before.filter(|_| port == 0).map_or(port, |before| before.port());
+        match &self.place {
+            Place::All(port) => {
+                let port = again(*port);
+                match listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true) {
+                    Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                        listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+                    }
+                    listener => listener,
+                }
+                .map(Bound::Tcp)
+            }
+            Place::Tcp(addr) => {
+                let mut addr = *addr;
+                addr.set_port(again(addr.port()));
+                listen(addr, false).map(Bound::Tcp)
+            }
+            #[cfg(unix)]
+            Place::Unix(socket) => socket.bind(BACKLOG).map(Bound::Unix),
+        }
+    }
+}
+
+fn listen(addr: SocketAddr, dual_stack: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!dual_stack)?;
+    }
+    // A port that is still in TIME_WAIT can be taken again; one that is listened on cannot.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    // Its connections inherit it on Linux, which saves each of them a system call.
+    socket.set_tcp_nodelay(true)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::All(port) => write!(f, "[::]:{port}"),
+            Place::Tcp(addr) => addr.fmt(f),
+            #[cfg(unix)]
+            Place::Unix(socket) => socket.path().display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    impl Endpoint {
+        fn listener(&self, before: Option<SocketAddr>) -> io::Result<TcpListener> {
+            match self.bind(before)? {
+                Bound::Tcp(listener) => Ok(listener),
+                bound => panic!("{bound:?} is not over TCP"),
+            }
+        }
+    }
+
+    fn local() -> Endpoint {
+        Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    #[tokio::test]
+    async fn a_port_that_the_system_chose_is_kept_over_a_restart() {
+        let first = local().listener(None).unwrap().local_addr().unwrap();
+        assert_ne!(first.port(), 0);
+        let second = local().listener(Some(first)).unwrap().local_addr().unwrap();
+        assert_eq!(second, first);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_asked_for_is_not_changed_by_a_restart() {
+        let taken = local().listener(None).unwrap().local_addr().unwrap();
+        let before = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        assert_eq!(Endpoint::tcp(taken).listener(Some(before)).unwrap().local_addr().unwrap(), taken);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_listened_on_is_in_use() {
+        let listener = local().listener(None).unwrap();
+        let error = Endpoint::tcp(listener.local_addr().unwrap()).listener(None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_for_ipv6_is_not_listened_on_for_ipv4_alone() {
+        let unspecified = Endpoint::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        let Ok(listener) = unspecified.listener(None) else { return };
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(Endpoint::all(port).listener(None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_port_whose_connections_are_fading_can_be_taken_again() {
+        let listener = local().listener(None).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).await.unwrap();
+        // Whoever closes first keeps the port in TIME_WAIT.
+        drop(listener.accept().await.unwrap());
+        drop(client);
+        drop(listener);
+        assert!(Endpoint::tcp(addr).listener(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn all_interfaces_can_be_reached_by_ipv4_and_where_there_is_one_by_ipv6() {
+        let listener = Endpoint::all(0).listener(None).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, addr.port())).await.unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip().to_canonical(), Ipv4Addr::LOCALHOST);
+        assert_eq!(peer.port(), client.local_addr().unwrap().port());
+        if addr.is_ipv6() {
+            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, addr.port())).await.unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_address_takes_no_ipv4() {
+        let unspecified = Endpoint::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        let Ok(listener) = unspecified.listener(None) else { return };
+        let port = listener.local_addr().unwrap().port();
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+        let _client = TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+    }
+
+    #[test]
+    fn an_endpoint_is_shown_as_its_address() {
+        assert_eq!(Endpoint::all(80).to_string(), "[::]:80");
+        assert_eq!(local().to_string(), "127.0.0.1:0");
+        assert_eq!(Endpoint::unix("/run/chat.sock").to_string(), "/run/chat.sock");
+    }
+}

@@ -1,0 +1,84 @@
+//! How peers are kept honest.
+
+use std::{fmt, sync::Arc};
+
+use websockets_simple_core::{Heartbeat, HeartbeatMode};
+
+use crate::{config::params::ServerParams, users::HandshakeRequest};
+
+/// A choice of the application's own.
+#[derive(Clone)]
+pub(crate) struct HeartbeatOf(Arc<ChooseHeartbeat>);
+
+type ChooseHeartbeat = dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync;
+
+impl fmt::Debug for HeartbeatOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeartbeatOf")
+    }
+}
+
+impl ServerParams {
+    /// How peers are kept honest. Default: the text `ping` every 120 s; a ping frame as often for connections that
+    /// come by an HTTP server of the application ([`upgrade`](crate::Server::upgrade)).
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = heartbeat;
+        self.heartbeat_is_default = false;
+        self
+    }
+
+    /// Chooses another heartbeat for some requests; `None` keeps the one of [`heartbeat`](Self::heartbeat). A
+    /// [`UserService`](crate::UserService) may choose too, for its user, and is asked last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Heartbeat, ServerParams};
+    ///
+    /// let params = ServerParams::new(8080)
+    ///     .heartbeat_of(|request| (request.head().channel() == "/quiet").then(Heartbeat::off));
+    /// ```
+    #[must_use]
+    pub fn heartbeat_of(
+        mut self,
+        choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
+    ) -> Self {
+        self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
+        self
+    }
+
+    pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Option<Heartbeat> {
+        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
+    }
+
+    /// What connections get that come by an HTTP server of the application.
+    pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
+        match self.heartbeat_is_default {
+            true => Heartbeat::new(self.heartbeat.interval(), HeartbeatMode::Ping),
+            false => self.heartbeat,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use websockets_simple_core::Compatibility;
+
+    use super::*;
+
+    #[test]
+    fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {
+        let usual = ServerParams::mounted();
+        assert_eq!(
+            usual.heartbeat_over_http(),
+            Heartbeat::new(usual.heartbeat.interval(), HeartbeatMode::Ping)
+        );
+        let chosen = Heartbeat::new(Duration::from_secs(120), HeartbeatMode::Text);
+        assert_eq!(ServerParams::mounted().heartbeat(chosen).heartbeat_over_http(), chosen);
+        let v7 = ServerParams::mounted().compatibility(Compatibility::DotNetV7);
+        assert_eq!(v7.heartbeat_over_http(), v7.heartbeat);
+    }
+}

@@ -1,0 +1,131 @@
+//! Credentials that expire while their connection is open.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::{Instant, Sleep};
+use websockets_simple_core::{
+    CloseCode, Control, EndedBy, ErrorEvent, ErrorStage, EventError, Moment, Token,
+};
+
+use crate::{
+    config::ServerParams,
+    connection::{Connection, Inner},
+    server::Event,
+    users::{Credentials, Denied, Identity},
+};
+
+/// Tokens in a row that may be wrong before the connection is closed for it.
+const TRIES: u8 = 3;
+
+/// Longest sleep between two looks at the wall clock, which may be set meanwhile.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Watches over the credentials of one connection: asks for new ones when they are about to expire, and closes the
+/// connection when they have.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    at: DateTime<Utc>,
+    asked: bool,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Expiry {
+    /// For a connection whose credentials expire.
+    pub(crate) fn new(at: DateTime<Utc>) -> Self {
+        // Looks at the clock when it is polled first.
+        Self { at, asked: false, alarm: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+    }
+
+    /// Does what is due, and has the task woken for the next time.
+    pub(crate) fn poll<I: Identity>(&mut self, connection: &Inner<I>, cx: &mut Context<'_>) {
+        let Some(at) = connection.user.as_ref().and_then(|user| user.said().expiry()) else { return };
+        if at != self.at {
+            *self = Self::new(at);
+        }
+        let params = &connection.shared.params;
+        while self.alarm.as_mut().poll(cx) == Poll::Ready(()) {
+            let wait = (self.due(connection, params) - Utc::now()).to_std().unwrap_or_default();
+            if wait.is_zero() {
+                let grace = params.expiry_grace;
+                if self.asked || !connection.line.send_control(&Control::Expiring { at, grace }) {
+                    connection.line.close(
+                        EndedBy::Expired,
+                        CloseCode::EXPIRED,
+                        "the credentials have expired",
+                    );
+                    return;
+                }
+                self.asked = true;
+                continue;
+            }
+            self.alarm.as_mut().reset(Instant::now() + wait.min(LOOK));
+        }
+    }
+
+    /// When something has to be done.
+    fn due<I: Identity>(&self, connection: &Inner<I>, params: &ServerParams) -> DateTime<Utc> {
+        let moved = |by: Duration| TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
+        let due = match (connection.line.has_controls(), self.asked) {
+            (false, _) => Some(self.at),
+            (true, false) => self.at.checked_sub_signed(moved(params.expiry_notice)),
+            (true, true) => self.at.checked_add_signed(moved(params.expiry_grace)),
+        };
+        due.unwrap_or(self.at)
+    }
+}
+
+/// Judges a token that a client shows to renew its credentials, and tells it the verdict.
+pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
+    let Inner { shared, line, head, peer, user, .. } = &*connection.0;
+    let Some(user) = user.as_ref().filter(|user| user.said().expiry().is_some()) else {
+        line.send_control(&Control::Refused("these credentials do not expire".to_owned()));
+        return;
+    };
+    let began = Instant::now();
+    let credentials = Credentials {
+        token: Some(token),
+        #[cfg(feature = "rustls")]
+        certificate: peer.certificate.clone(),
+    };
+    let question = peer.question(head, peer.client);
+    let refusal = match shared.admission.admit(&credentials, &question, &shared.params).await {
+        Ok(Some(renewed)) if renewed.id() == user.id() => {
+            let at = renewed.expiry();
+            user.renew(renewed);
+            // Revoked while the service was asked.
+            if !shared.close_if_revoked(&connection, began) {
+                line.send_control(&Control::Renewed { at });
+            }
+            return;
+        }
+        Ok(Some(_)) => {
+            line.close(EndedBy::Expired, CloseCode::POLICY, "the new token is of another user");
+            return;
+        }
+        Ok(None) | Err(Denied::Unauthorized) => {
+            if user.refuse() >= TRIES {
+                line.close(EndedBy::Expired, CloseCode::POLICY, "too many tokens that are not accepted");
+                return;
+            }
+            "not authorized"
+        }
+        Err(Denied::Failed(error)) => {
+            tell(&connection, error).await;
+            "the server cannot tell now"
+        }
+    };
+    line.send_control(&Control::Refused(refusal.to_owned()));
+}
+
+async fn tell<I: Identity>(connection: &Connection<I>, error: EventError) {
+    let (peer, known) = (connection.peer_addr(), Some(connection.clone()));
+    let event = ErrorEvent::new(ErrorStage::UserService, error, peer, known, Moment::now().utc);
+    if let Some(telling) = connection.0.shared.subscriptions.tell(Event::Error(event)) {
+        telling.await;
+    }
+}

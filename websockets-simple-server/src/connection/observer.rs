@@ -1,0 +1,171 @@
+//! Who is told what happens on a connection: for an admitted one everybody who subscribed, for another nearly nobody.
+
+use std::sync::Arc;
+
+use websockets_simple_core::{
+    Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, ErrorEvent, ErrorStage,
+    EventError, Handling, Message, MessageEvent, Moment, Narrator, Recipient,
+};
+
+use crate::{
+    addressing::{Registered, group_rule},
+    connection::{Connection, Inner, expiry},
+    run::Shared,
+    server::{Event, Inbound},
+    signals::ChannelEventKind,
+    users::Identity,
+};
+
+/// Tells the events of an admitted connection.
+pub(crate) struct Member<I: Identity> {
+    pub(crate) connection: Connection<I>,
+    pub(crate) narrator: Narrator<Event<I>>,
+    pub(crate) registered: Option<Registered<I>>,
+}
+
+impl<I: Identity> Recipient for Member<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.connection.0.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        let told =
+            self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
+        let events = &self.connection.0.shared.channel_events;
+        in_turn(told, events.tell(ChannelEventKind::Connect, &self.connection, at))
+    }
+
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+        let message = match self.connection.0.shared.inbound.get() {
+            None => message,
+            Some(hook) => match hook(&self.connection, message) {
+                Inbound::Deliver(message) => message,
+                Inbound::Drop => return None,
+                Inbound::Refuse(code, reason) => {
+                    self.connection.close(code, &reason);
+                    return None;
+                }
+            },
+        };
+        let routes = &self.connection.0.shared.routes;
+        if !routes.are_in_use() {
+            return self.narrator.tell(self.message(Direction::Received, message, 0, at));
+        }
+        let told = self.narrator.tell(self.message(Direction::Received, message.clone(), 0, at));
+        in_turn(told, Some(Handling::new(routed(self.connection.clone(), message, at))))
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+        let event = self.message(Direction::Sent, message, missed, at);
+        self.narrator.tell(event)
+    }
+
+    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+        match control {
+            Control::Join(group) => group_rule::join(&self.connection, group),
+            Control::Leave(group) => group_rule::leave(&self.connection, group),
+            Control::Token(token) => {
+                return Some(Handling::new(expiry::renew(self.connection.clone(), token)));
+            }
+            // What only a server says.
+            _ => {}
+        }
+        None
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+        let (peer, connection) = (self.connection.peer_addr(), Some(self.connection.clone()));
+        self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        let connection = &self.connection;
+        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+    }
+
+    fn released(&mut self) {
+        self.registered = None;
+    }
+
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+        let event = happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
+        let told = self.narrator.disconnected(event);
+        let events = &self.connection.0.shared.channel_events;
+        in_turn(told, events.tell(ChannelEventKind::Disconnect, &self.connection, at))
+    }
+}
+
+impl<I: Identity> Member<I> {
+    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
+        Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    }
+}
+
+/// Looks for the route only when it is its turn: whatever it does comes after the event.
+async fn routed<I: Identity>(connection: Connection<I>, message: Message, at: Moment) {
+    if let Some(handling) = connection.0.shared.routes.take(&connection, &message, at) {
+        handling.await;
+    }
+}
+
+/// One after the other.
+fn in_turn(first: Option<Handling>, second: Option<Handling>) -> Option<Handling> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Handling::new(async {
+            first.await;
+            second.await;
+        })),
+        (first, second) => first.or(second),
+    }
+}
+
+fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -> Event<I> {
+    Event::Connection(ConnectionEvent::new(kind, at.utc))
+}
+
+/// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
+pub(crate) struct Unknown<I: Identity> {
+    pub(crate) shared: Arc<Shared<I>>,
+    pub(crate) refused: Option<(Attempt, String)>,
+}
+
+impl<I: Identity> Recipient for Unknown<I> {
+    type Connection = Inner<I>;
+
+    fn owner(&self) -> u64 {
+        self.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<Handling> {
+        let (attempt, why) = self.refused.take()?;
+        self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
+    }
+
+    fn received(&mut self, _message: Message, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<Handling> {
+        None
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        None
+    }
+
+    fn released(&mut self) {}
+
+    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
+        None
+    }
+}

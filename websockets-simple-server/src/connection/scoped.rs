@@ -1,0 +1,102 @@
+//! A connection that lasts as long as a future of the application.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use websockets_simple_core::{CloseCode, EndedBy, ErrorEvent, ErrorStage, EventError, Handling, Moment};
+
+use crate::{
+    addressing::Kept,
+    connection::{
+        Connection,
+        session::{Boxed, Conversation},
+    },
+    server::Event,
+    users::Identity,
+};
+
+/// What the application does with a local connection.
+pub(crate) struct Work<I: Identity>(Box<dyn FnOnce(Connection<I>) -> Boxed<()> + Send>);
+
+impl<I: Identity> Work<I> {
+    pub(crate) fn new<F, Fut>(work: F) -> Self
+    where
+        F: FnOnce(Connection<I>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        // Called inside the future, as it may panic before it has one.
+        Self(Box::new(move |connection| Box::pin(async move { work(connection).await })))
+    }
+
+    /// The connection and the work, each as long as the other.
+    pub(crate) fn run(self, conversation: Conversation<I>, kept: Kept<I>) -> LocalConversation<I> {
+        let work = Some((self.0)(conversation.connection.clone()));
+        LocalConversation { conversation, work, telling: None, ended: false, _kept: kept }
+    }
+}
+
+pub(crate) struct LocalConversation<I: Identity> {
+    conversation: Conversation<I>,
+    /// Until it is done.
+    work: Option<Boxed<()>>,
+    telling: Option<Handling>,
+    ended: bool,
+    _kept: Kept<I>,
+}
+
+/// As that of the conversation: nothing in it is pinned in place.
+impl<I: Identity> Unpin for LocalConversation<I> {}
+
+impl<I: Identity> Future for LocalConversation<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { conversation, work, telling, ended, .. } = &mut *self;
+        if !*ended && Pin::new(&mut *conversation).poll(cx).is_ready() {
+            *ended = true;
+            // Whatever it still waits for will not come.
+            let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
+        }
+        if let Some(working) = work
+            && let Some(end) = poll_work(working, cx)
+        {
+            let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
+            let line = &conversation.connection.0.line;
+            match end {
+                Ok(()) => line.close(EndedBy::Local, CloseCode::NORMAL, ""),
+                Err(Panicked) => {
+                    *telling = tell_panic(&conversation.connection);
+                    line.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error")
+                }
+            };
+        }
+        if let Some(told) = telling {
+            if Pin::new(told).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *telling = None;
+        }
+        if *ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+struct Panicked;
+
+/// How the work ended, once it has.
+fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Panicked>> {
+    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => None,
+        Ok(Poll::Ready(())) => Some(Ok(())),
+        Err(_) => Some(Err(Panicked)),
+    }
+}
+
+fn tell_panic<I: Identity>(connection: &Connection<I>) -> Option<Handling> {
+    let error = EventError::new("the work of a local connection panicked");
+    let (peer, at) = (connection.peer_addr(), Moment::now().utc);
+    let event = ErrorEvent::new(ErrorStage::HandlerPanic, error, peer, Some(connection.clone()), at);
+    connection.0.shared.subscriptions.tell(Event::Error(event))
+}

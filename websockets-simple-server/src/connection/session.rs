@@ -1,0 +1,346 @@
+//! The life of one connection, read once from top to bottom.
+
+#[cfg(feature = "rustls")]
+use std::io;
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+#[cfg(feature = "rustls")]
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::PeerCertificate;
+use websockets_simple_core::{
+    Attempt, CloseCode, EndedBy, ErrorStage, EventError, Heartbeat, Line, Link, Message, Narrator,
+    OutboxConfig, SUBPROTOCOL, Side, Transport,
+};
+
+#[cfg(feature = "rustls")]
+use crate::net::ServerTls;
+use crate::{
+    addressing::{Placed, Places, Seat},
+    config::{Endpoint, Scope, ServerParams, SlotPermit, Surplus},
+    connection::{
+        Connection, Inner,
+        current_user::CurrentUser,
+        expiry::Expiry,
+        observer::{Member, Unknown},
+        scoped::Work,
+    },
+    handshake::{self, Deadline, Desk, Ended, Front, Opened, Waiting},
+    net::{Local, Peer, ProxyProtocol, Socket},
+    run::{InSession, Shared},
+    users::Identity,
+};
+
+/// How long a handshake may still take once the server stops: enough to say so.
+pub(crate) const PARTING: Duration = Duration::from_secs(1);
+
+/// Why a request that asked for no WebSocket got no answer.
+const NO_ANSWER: &str = "the fallback service took too long";
+
+/// Whether there is room for a connection.
+pub(crate) enum Arrival {
+    Welcome(SlotPermit),
+    Surplus(Surplus),
+}
+
+/// A future that owns what it works with, so that whoever holds it holds one pointer.
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs a connection from its first byte to its last.
+///
+/// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
+/// connection.
+pub(crate) fn session<I: Identity, S: Socket>(
+    shared: Arc<Shared<I>>,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
+    endpoint: Endpoint,
+    bound: Option<Local>,
+    arrival: Arrival,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    let in_session = InSession::new(&shared);
+    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, arrival, stop));
+    async move {
+        if let Some(conversation) = opening.await {
+            conversation.await;
+        }
+        drop(in_session);
+    }
+}
+
+/// From the first byte to the 101.
+async fn begin<I: Identity, S: Socket>(
+    shared: Arc<Shared<I>>,
+    stream: S,
+    peer_addr: Option<SocketAddr>,
+    endpoint: Endpoint,
+    bound: Option<Local>,
+    arrival: Arrival,
+    stop: CancellationToken,
+) -> Option<Boxed<()>> {
+    let began = Instant::now();
+    let local = match bound {
+        Some(bound) => bound,
+        None => stream.local().ok()?,
+    };
+    let front = Arc::new(Desk {
+        shared: Arc::clone(&shared),
+        peer_addr,
+        stop: stop.clone(),
+        deadline: Deadline::new(shared.params.limits.handshake),
+        connecting: Mutex::default(),
+        arrival: Mutex::new(Some(arrival)),
+    });
+    let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
+    let heartbeat = shared.params.heartbeat;
+    Some(converse(
+        shared,
+        opened,
+        transport,
+        peer,
+        Stay { began, heartbeat, local: None, slot: front.take_slot(), stop },
+    ))
+}
+
+type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
+
+/// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
+async fn open<I: Identity, S: Socket>(
+    front: &Arc<Desk<I>>,
+    mut stream: S,
+    mut peer: Peer,
+    endpoint: &Endpoint,
+) -> Option<Arrived<I>> {
+    let opening = async {
+        if endpoint.proxy_protocol == ProxyProtocol::Required
+            && !Box::pin(front.introduce(&mut stream, &mut peer)).await
+        {
+            return None;
+        }
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = endpoint.server_tls() {
+            // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
+            return match Box::pin(secure(tls, stream)).await {
+                Ok((stream, certificate)) => {
+                    peer.certificate = certificate;
+                    Box::pin(greet(front, stream, peer, Transport::shared)).await
+                }
+                Err((error, stream)) => {
+                    front.failed(ErrorStage::Tls, EventError::new(error)).await;
+                    // Why is in an alert, which the client is to read.
+                    Box::pin(handshake::linger(stream)).await;
+                    None
+                }
+            };
+        }
+        greet(front, stream, peer, S::into_transport).await
+    };
+    let mut opening = std::pin::pin!(opening);
+    let opened = tokio::select! {
+        biased;
+        opened = &mut opening => Some(opened),
+        () = front.deadline.passed() => None,
+        () = front.stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
+    };
+    let Some(opened) = opened else {
+        match front.deadline.waiting() {
+            Waiting::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
+            Waiting::Handshake => front.ran_out_of_time().await,
+            Waiting::Request => {}
+        }
+        return None;
+    };
+    opened
+}
+
+/// What a TLS handshake comes to: a stream and the certificate of the client, or an error and the socket.
+#[cfg(feature = "rustls")]
+type Secured<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (io::Error, S)>;
+
+#[cfg(feature = "rustls")]
+async fn secure<S: Socket>(tls: &ServerTls, stream: S) -> Secured<S> {
+    let Some(acceptor) = tls.acceptor() else {
+        return Err((io::Error::other("there is no certificate yet"), stream));
+    };
+    let stream = acceptor.accept(stream).into_fallible().await?;
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    match shown.map(|der| PeerCertificate::new(der)) {
+        // A certificate that was verified but cannot be read must not pass for none.
+        Some(None) => {
+            Err((io::Error::other("the client's certificate cannot be read"), stream.into_inner().0))
+        }
+        certificate => Ok((stream, certificate.flatten())),
+    }
+}
+
+async fn greet<I: Identity, S>(
+    front: &Arc<Desk<I>>,
+    stream: S,
+    mut peer: Peer,
+    transport: impl FnOnce(S) -> Transport,
+) -> Option<Arrived<I>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match handshake::handshake(stream, Arc::clone(front), &peer, &front.deadline).await {
+        Ok(opened) => {
+            let (stream, opened) = opened.split();
+            peer.client = opened.client;
+            Some((opened, transport(stream), peer))
+        }
+        Err(Ended::Refused(attempt, why)) => {
+            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
+            front.tell_refused(attempt, why).await;
+            None
+        }
+        Err(Ended::NoRequest) => None,
+    }
+}
+
+/// What the server gives a connection to live with.
+pub(crate) struct Stay<I: Identity> {
+    pub(crate) began: Instant,
+    /// Unless somebody chooses another.
+    pub(crate) heartbeat: Heartbeat,
+    /// It lasts as long as this, and nobody can look it up.
+    pub(crate) local: Option<Work<I>>,
+    pub(crate) slot: Option<SlotPermit>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// From the 101 to the end.
+pub(crate) fn converse<I: Identity>(
+    shared: Arc<Shared<I>>,
+    opened: Opened<(), I, Seat<I>, Placed<I>>,
+    transport: Transport,
+    peer: Peer,
+    stay: Stay<I>,
+) -> Boxed<()> {
+    let Stay { began, heartbeat, local, slot, stop } = stay;
+    let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
+    let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
+    let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
+    let heartbeat = user
+        .as_ref()
+        .and_then(crate::users::Authenticated::heartbeat_override)
+        .or_else(chosen)
+        .unwrap_or(heartbeat);
+    let connection = Connection(Arc::new(Inner {
+        line: Line::new(Side::Server, outbox(&shared.params)),
+        id,
+        serial: shared.next_serial(),
+        channel,
+        groups: Mutex::new(groups),
+        shared: Arc::clone(&shared),
+        head,
+        subprotocol,
+        user: user.map(|user| Box::new(CurrentUser::new(user))),
+        peer,
+        since: chrono::Utc::now(),
+        scope: if local.is_some() { Scope::Local } else { Scope::Global },
+        state: Mutex::default(),
+        places: Places::default(),
+    }));
+    let line = &connection.0.line;
+    let inner = Arc::clone(&connection.0);
+    let link = Arc::clone(&shared.link);
+    if connection.subprotocol() == Some(SUBPROTOCOL) && farewell.is_none() {
+        line.begin_controls();
+    }
+    if let Some(text) = farewell {
+        let why = "not authorized".to_owned();
+        let _ = line.try_send(Message::text(text), false);
+        line.close(EndedBy::Local, CloseCode::POLICY, &why);
+        let attempt =
+            Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
+        let unknown = Unknown { shared, refused: Some((attempt, why)) };
+        let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
+        return Box::pin(async move {
+            link.await;
+            drop(slot);
+        });
+    }
+    if let Some(text) = shared.params.success_text.as_deref() {
+        let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
+    }
+    let (registered, kept) = match local {
+        None => {
+            let registered = shared.registry.register(&connection);
+            drop(reserved);
+            (Some(registered), None)
+        }
+        Some(local) => (None, Some((shared.locals.keep(&connection, reserved), local))),
+    };
+    if stop.is_cancelled() {
+        // Too late for the round in which the stop closed everybody.
+        line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+    }
+    shared.close_if_revoked(&connection, began);
+    let member = Member {
+        narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
+        connection: connection.clone(),
+        registered,
+    };
+    let link = Link::new(transport, &leftover, inner, link, heartbeat, member);
+    let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
+    let expiry = expires.map(|at| Box::new(Expiry::new(at)));
+    let conversation = Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot };
+    match kept {
+        None => Box::pin(conversation),
+        Some((kept, local)) => Box::pin(local.run(conversation, kept)),
+    }
+}
+
+/// An admitted connection, and the places it takes.
+pub(crate) struct Conversation<I: Identity> {
+    link: Link<Member<I>>,
+    pub(super) connection: Connection<I>,
+    expiry: Option<Box<Expiry>>,
+    stop: CancellationToken,
+    _seat: Option<Seat<I>>,
+    _slot: Option<SlotPermit>,
+}
+
+/// Nothing in it is pinned in place, whatever the type of a user id.
+impl<I: Identity> Unpin for Conversation<I> {}
+
+impl<I: Identity> Future for Conversation<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Poll::Ready(end) = Pin::new(&mut self.link).poll(cx) else {
+            let Self { connection, expiry, .. } = &mut *self;
+            if let Some(expiry) = expiry {
+                expiry.poll(&*connection.0, cx);
+            }
+            return Poll::Pending;
+        };
+        let Inner { shared, line, .. } = &*self.connection.0;
+        shared.registry.drained(&self.connection);
+        if self.stop.is_cancelled() {
+            shared.tally.count(line.was_killed(), end.clean);
+        }
+        Poll::Ready(())
+    }
+}
+
+fn outbox(params: &ServerParams) -> OutboxConfig {
+    OutboxConfig {
+        capacity: params.outbox,
+        policy: params.overflow,
+        frame_pause: params.compatibility.frame_pause(),
+        first_frame_pause: params.compatibility.first_frame_pause(),
+    }
+}

@@ -1,0 +1,133 @@
+//! A handshake that is answered with something else than 101.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    },
+};
+use http_body_util::Full;
+
+use crate::config::{Full as NoPlace, ServerParams};
+
+/// What the client is told, and what the event says.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    body: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), header: None }
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    fn later(self, wait: Duration) -> Self {
+        self.with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+    }
+
+    pub(crate) fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    pub(crate) fn no_subprotocol() -> Self {
+        Self::bad_request("Invalid subprotocols requested")
+    }
+
+    pub(crate) fn wrong_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request")
+            .with(ALLOW, HeaderValue::from_static("GET"))
+    }
+
+    pub(crate) fn no_upgrade() -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint: an Upgrade is needed")
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+    }
+
+    pub(crate) fn wrong_version() -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "only version 13 of the WebSocket protocol is spoken here")
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+    }
+
+    pub(crate) fn wrong_origin() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "this origin is not allowed")
+    }
+
+    pub(crate) fn unauthorized(params: &ServerParams) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, params.unauthorized_text.clone())
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    pub(crate) fn unavailable(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot tell who you are, try again later")
+            .later(params.retry_after)
+    }
+
+    pub(crate) fn at_rest(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server does not run").later(params.retry_after)
+    }
+
+    pub(crate) fn too_slow(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the handshake took too long").later(params.retry_after)
+    }
+
+    pub(crate) fn no_stream() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the HTTP server does not let go of its connections")
+    }
+
+    pub(crate) fn stopping(params: &ServerParams) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after)
+    }
+
+    pub(crate) fn full(full: NoPlace, params: &ServerParams) -> Self {
+        match full {
+            NoPlace::Total => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
+            NoPlace::Address => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address")
+            }
+        }
+        .later(params.retry_after)
+    }
+
+    pub(crate) fn too_many_of_user(params: &ServerParams) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this user")
+            .later(params.retry_after)
+    }
+
+    pub(crate) fn id_is_taken() -> Self {
+        Self::new(StatusCode::CONFLICT, "another connection has this id")
+    }
+
+    /// For the event.
+    pub(crate) fn why(&self) -> String {
+        format!("{}: {}", self.status.as_u16(), self.body)
+    }
+
+    /// The answer on a connection that is somebody else's, and whose end is theirs to decide.
+    pub(crate) fn into_guest_response(self) -> Response<Full<Bytes>> {
+        let mut response = self.into_response();
+        response.headers_mut().remove(CONNECTION);
+        response
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.body)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,98 @@
+//! An axum application around the server, or behind it.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, FromRef, FromRequestParts, OptionalFromRequestParts},
+};
+use http::{Extensions, StatusCode, request::Parts};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::TowerToHyperService;
+
+use crate::{config::ServerParams, connection::Connection, server::Server, users::Identity};
+
+impl ServerParams {
+    /// As [`fallback`](Self::fallback), with a router of axum. Its handlers can extract `ConnectInfo<SocketAddr>`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use websockets_simple_server::ServerParams;
+    ///
+    /// let router = Router::new().route("/", get(|| async { "a page" }));
+    /// let params = ServerParams::new(8080).fallback_router(router);
+    /// ```
+    #[must_use]
+    pub fn fallback_router(self, router: Router) -> Self {
+        let service = TowerToHyperService::new(router);
+        self.fallback(move |mut request: http::Request<Incoming>| {
+            if let Some(addr) = request.extensions().get::<SocketAddr>().copied() {
+                request.extensions_mut().insert(ConnectInfo(addr));
+            }
+            let answer = service.call(request);
+            async move {
+                match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        })
+    }
+}
+
+/// The open connection of who sends an ordinary request to an axum application, by the headers that told it its place; see
+/// [`Server::caller`].
+///
+/// Extracted as an `Option` it is `None` for everybody else, who otherwise get 404. The state of the application is the
+/// [`Server`], or one that it can be taken from ([`FromRef`]).
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use websockets_simple_server::{Anonymous, Caller, Message, ServerParams, WebsocketServer};
+///
+/// async fn work(Caller(connection): Caller<Anonymous>) -> &'static str {
+///     let _ = connection.send(Message::text("the answer comes over the WebSocket")).await;
+///     "begun"
+/// }
+///
+/// let server = WebsocketServer::new(ServerParams::mounted());
+/// let app: Router = Router::new().route("/work", post(work)).with_state(server);
+/// ```
+#[derive(Debug)]
+pub struct Caller<I: Identity>(pub Connection<I>);
+
+impl<S, I> FromRequestParts<S> for Caller<I>
+where
+    S: Send + Sync,
+    I: Identity,
+    Server<I>: FromRef<S>,
+{
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let connection = Server::from_ref(state).caller(parts).await;
+        connection.map(Self).ok_or((StatusCode::NOT_FOUND, "there is no such connection"))
+    }
+}
+
+impl<S, I> OptionalFromRequestParts<S> for Caller<I>
+where
+    S: Send + Sync,
+    I: Identity,
+    Server<I>: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Server::from_ref(state).caller(parts).await.map(Self))
+    }
+}
+
+/// What `into_make_service_with_connect_info` has told of the peer.
+pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| *addr)
+}

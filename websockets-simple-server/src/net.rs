@@ -1,0 +1,22 @@
+//! Sockets, TLS, and who is at the other end.
+
+pub(crate) use listener::{Bound, Listener, Socket};
+pub(crate) use peer::{Local, Peer};
+pub use proxy_protocol::ProxyProtocol;
+pub use request_head::RequestHead;
+#[cfg(feature = "rustls")]
+pub use tls::{ClientCertificates, ServerTls};
+pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
+
+mod forwarded;
+mod listener;
+mod peer;
+pub(crate) mod proxy_protocol;
+mod request_head;
+#[cfg(feature = "rustls")]
+mod tls;
+mod trusted_proxies;
+#[cfg(unix)]
+mod unix_socket;

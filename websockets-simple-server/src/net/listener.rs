@@ -1,0 +1,105 @@
+//! What accepts connections, and what is accepted: over TCP or over Unix domain sockets.
+
+use std::{io, net::SocketAddr};
+
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use websockets_simple_core::Transport;
+
+use crate::net::peer::Local;
+#[cfg(unix)]
+use crate::net::unix_socket::BoundSocket;
+
+/// Accepts connections of one kind.
+pub(crate) trait Listener: Send + Sync + 'static {
+    type Socket: Socket;
+
+    /// The next connection, and the address of its peer, if it has one.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Option<SocketAddr>)>> + Send;
+
+    /// The address that connections come to, if it is the same for all.
+    fn local(&self) -> Option<Local>;
+}
+
+/// A connection as it is accepted.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The address that it came to.
+    fn local(&self) -> io::Result<Local>;
+
+    fn into_transport(self) -> Transport;
+}
+
+/// A listener of either kind.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(BoundSocket),
+}
+
+impl Bound {
+    /// The address that the system may have chosen.
+    pub(crate) fn tcp_addr(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Some),
+            #[cfg(unix)]
+            Self::Unix(_) => Ok(None),
+        }
+    }
+}
+
+impl Listener for TcpListener {
+    type Socket = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        let (stream, peer) = Self::accept(self).await?;
+        // Linux hands the listener's setting down to its connections.
+        #[cfg(not(target_os = "linux"))]
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Some(peer)))
+    }
+
+    fn local(&self) -> Option<Local> {
+        self.local_addr().ok().filter(|addr| !addr.ip().is_unspecified()).map(Local::Tcp)
+    }
+}
+
+impl Socket for TcpStream {
+    fn local(&self) -> io::Result<Local> {
+        self.local_addr().map(Local::Tcp)
+    }
+
+    fn into_transport(self) -> Transport {
+        Transport::tcp(self)
+    }
+}
+
+#[cfg(unix)]
+impl Listener for BoundSocket {
+    type Socket = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        self.listener.accept().await.map(|(stream, _)| (stream, None))
+    }
+
+    fn local(&self) -> Option<Local> {
+        Some(Local::Unix(self.path().into()))
+    }
+}
+
+#[cfg(unix)]
+impl Socket for UnixStream {
+    fn local(&self) -> io::Result<Local> {
+        let addr = self.local_addr()?;
+        let path = addr.as_pathname().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Local::Unix(path.into()))
+    }
+
+    fn into_transport(self) -> Transport {
+        Transport::shared(self)
+    }
+}

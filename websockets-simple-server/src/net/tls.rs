@@ -1,0 +1,272 @@
+//! The server's side of TLS.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        server::{ClientHello, ResolvesServerCert},
+        sign::CertifiedKey,
+    },
+};
+use websockets_simple_core::tls::{ALPN, TlsError, TlsIdentity, TlsVersions, provider};
+
+pub use client_auth::ClientCertificates;
+
+/// How an endpoint speaks TLS: with which certificates, in which versions, and what it asks of clients.
+///
+/// Everything is read and checked when the server starts, and again by [`reload`](Self::reload). Cloning gives another
+/// handle of the same, so that a clone that was kept reloads what the server uses. `Debug` shows no secret.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use websockets_simple_server::{Endpoint, ServerTls, TlsIdentity, TlsVersions};
+///
+/// let identity = TlsIdentity::pem_files("/etc/chat/chain.pem", "/etc/chat/key.pem");
+/// let tls = ServerTls::new(identity)
+///     .versions(TlsVersions::Tls13)
+///     .watch_files(Duration::from_secs(60));
+/// let endpoint = Endpoint::all(443).tls(tls.clone());
+/// // Not there yet; until it is, whoever asked to reload is told.
+/// assert!(tls.reload().is_err());
+/// ```
+#[derive(Clone)]
+pub struct ServerTls {
+    identity: TlsIdentity,
+    named: Vec<(String, TlsIdentity)>,
+    versions: TlsVersions,
+    clients: Option<ClientCertificates>,
+    watch: Option<Duration>,
+    /// From the first start on.
+    current: Arc<RwLock<Option<InUse>>>,
+}
+
+/// What new connections are accepted with.
+struct InUse {
+    config: Arc<ServerConfig>,
+    /// When the files it was read from were written.
+    written: Vec<Option<SystemTime>>,
+}
+
+impl ServerTls {
+    /// TLS 1.2 and 1.3 with this certificate, and nothing asked of clients.
+    #[must_use]
+    pub fn new(identity: TlsIdentity) -> Self {
+        Self {
+            identity,
+            named: Vec::new(),
+            versions: TlsVersions::Both,
+            clients: None,
+            watch: None,
+            current: Arc::default(),
+        }
+    }
+
+    /// Takes a certificate chain, the server's own certificate first, and the private key of that, both as PEM. They
+    /// may be the same bytes.
+    #[must_use]
+    pub fn from_pem(certificate_chain: impl Into<Vec<u8>>, private_key: impl Into<Vec<u8>>) -> Self {
+        Self::new(TlsIdentity::pem(certificate_chain, private_key))
+    }
+
+    /// Shows another certificate to clients that ask for this host name (SNI, RFC 6066 section 3): `chat.example`, or
+    /// `*.example` for all names one level below. Who asks for none, or for another, gets the first certificate.
+    #[must_use]
+    pub fn for_name(mut self, name: impl Into<String>, identity: TlsIdentity) -> Self {
+        self.named.push((name.into().to_ascii_lowercase(), identity));
+        self
+    }
+
+    /// Which versions of TLS are spoken. Default: 1.2 and 1.3.
+    #[must_use]
+    pub fn versions(mut self, versions: TlsVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Asks clients for certificates. Default: it does not.
+    #[must_use]
+    pub fn client_certificates(mut self, clients: ClientCertificates) -> Self {
+        self.clients = Some(clients);
+        self
+    }
+
+    /// Looks at the files of certificates, keys and revocation lists this often while the server runs, and reloads
+    /// when one of them was written. What cannot be used is told as an error of stage
+    /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old one stays in use. Default: it does not.
+    #[must_use]
+    pub fn watch_files(mut self, every: Duration) -> Self {
+        self.watch = Some(every.max(Duration::from_millis(10)));
+        self
+    }
+
+    /// Reads everything again; new connections get the new certificates, open ones are not touched. TLS sessions that
+    /// clients kept are not resumed, so that a client whose certificate was revoked is asked for it again. Reads files,
+    /// so it blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`]; what was in use stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        // Looked at before they are read: what is written meanwhile is then seen as newer.
+        let written = self.written();
+        let in_use = InUse { config: Arc::new(self.config()?), written };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(in_use);
+        Ok(())
+    }
+
+    fn config(&self) -> Result<ServerConfig, TlsError> {
+        let provider = provider();
+        let first = self.identity.load(&provider)?.key;
+        let mut named = HashMap::new();
+        for (name, identity) in &self.named {
+            named.insert(name.clone(), identity.load(&provider)?.key);
+        }
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(self.versions.supported())
+            .map_err(TlsError::unusable)?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(ByName { first, named }));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+
+    /// What a new connection is accepted with; `None` before the first start.
+    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|in_use| TlsAcceptor::from(Arc::clone(&in_use.config)))
+    }
+
+    /// When the files that are in use were written.
+    pub(crate) fn written_in_use(&self) -> Vec<Option<SystemTime>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|in_use| in_use.written.clone()).unwrap_or_default()
+    }
+
+    /// How often to look at the files.
+    pub(crate) fn watch_interval(&self) -> Option<Duration> {
+        self.watch
+    }
+
+    /// When the files were last written, as far as can be told now.
+    pub(crate) fn written(&self) -> Vec<Option<SystemTime>> {
+        let identities = std::iter::once(&self.identity).chain(self.named.iter().map(|(_, named)| named));
+        let clients = self.clients.iter().flat_map(ClientCertificates::written);
+        identities.flat_map(TlsIdentity::written).chain(clients).collect()
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls")
+            .field("identity", &self.identity)
+            .field("named", &self.named)
+            .field("versions", &self.versions)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Certificates by the name a client asks for.
+#[derive(Debug)]
+struct ByName {
+    first: Arc<CertifiedKey>,
+    named: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.named.get(&name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.named.get(&format!("*.{parent}"))
+        })
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked = hello.server_name().and_then(|name| self.find(name));
+        Some(Arc::clone(asked.unwrap_or(&self.first)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn identity(name: &str) -> TlsIdentity {
+        let (chain, key) = made(name);
+        TlsIdentity::pem(chain, key)
+    }
+
+    #[test]
+    fn nothing_is_accepted_before_everything_is_read() {
+        let tls = ServerTls::new(identity("localhost"));
+        let endpoint = crate::config::Endpoint::all(0).tls(tls.clone());
+        let accepts = || endpoint.server_tls().unwrap().acceptor().is_some();
+        assert!(!accepts());
+        tls.reload().unwrap();
+        assert!(accepts());
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_leaves_what_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        let (first, second) = (made("localhost"), made("localhost"));
+        std::fs::write(&chain, &first.0).unwrap();
+        std::fs::write(&key, &first.1).unwrap();
+        let tls = ServerTls::new(TlsIdentity::pem_files(&chain, &key));
+        tls.reload().unwrap();
+        let current = || Arc::as_ptr(&tls.current.read().unwrap().as_ref().unwrap().config);
+        let before = current();
+        std::fs::write(&chain, &second.0).unwrap();
+        assert!(matches!(tls.reload(), Err(TlsError::KeyMismatch)));
+        assert_eq!(current(), before);
+        std::fs::write(&key, &second.1).unwrap();
+        tls.reload().unwrap();
+        assert_ne!(current(), before);
+        assert_eq!(tls.written().len(), 2);
+    }
+
+    #[test]
+    fn a_name_finds_its_certificate_whatever_its_case_and_a_star_is_one_level() {
+        let tls = ServerTls::new(identity("first"))
+            .for_name("Chat.example", identity("chat.example"))
+            .for_name("*.rooms.example", identity("*.rooms.example"));
+        let named: HashMap<_, _> = tls
+            .named
+            .iter()
+            .map(|(name, identity)| (name.clone(), identity.load(&provider()).unwrap().key))
+            .collect();
+        let by_name = ByName { first: tls.identity.load(&provider()).unwrap().key, named };
+        let found = |name: &str| by_name.find(name).map(Arc::as_ptr);
+        let expected = |name: &str| Some(Arc::as_ptr(&by_name.named[name]));
+        assert_eq!(found("CHAT.example"), expected("chat.example"));
+        assert_eq!(found("chat.example."), expected("chat.example"));
+        assert_eq!(found("blue.rooms.example"), expected("*.rooms.example"));
+        for unknown in ["rooms.example", "a.blue.rooms.example", "example", ""] {
+            assert_eq!(found(unknown), None, "{unknown}");
+        }
+    }
+}
+
+//@@ ADD
+mod client_auth;

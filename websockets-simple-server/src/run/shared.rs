@@ -1,0 +1,299 @@
+//! What a server's handles, connections and tasks share, and what a stop waits for.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use websockets_simple_core::{
+    CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
+};
+
+use crate::{
+    addressing::{GroupRule, Locals, Placed, Placement, Registry},
+    config::{ServerParams, Slots},
+    connection::{Connection, CurrentUser, Inner},
+    handshake::Refusal,
+    server::{Event, Inbound},
+    signals::{ChannelEvents, Routes},
+    users::{Admission, Authenticated, HandshakeRequest, Identity, Recent, Revocation},
+};
+
+type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
+
+type Place<I> =
+    dyn Fn(&HandshakeRequest<'_>, Option<&Authenticated<<I as Identity>::Id>>) -> Placement + Send + Sync;
+
+/// How a stop went: how many connections ended which way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Ended in order: both sides said Close.
+    pub clean: usize,
+    /// Ended without the peer's Close.
+    pub unclean: usize,
+    /// Still had a handler at work at the deadline, which was dropped.
+    pub dropped: usize,
+}
+
+/// What all handles of a server, its connections and its tasks share.
+pub(crate) struct Shared<I: Identity> {
+    pub(crate) params: ServerParams,
+    pub(crate) admission: Box<dyn Admission<I>>,
+    pub(crate) registry: Arc<Registry<I>>,
+    pub(crate) locals: Arc<Locals<I>>,
+    pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
+    pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
+    pub(crate) link: Arc<LinkConfig>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) revoked: Recent<I::Id>,
+    pub(crate) inbound: OnceLock<Box<Hook<I>>>,
+    pub(crate) placement: OnceLock<Box<Place<I>>>,
+    pub(crate) routes: Routes<I>,
+    pub(crate) channel_events: ChannelEvents<I>,
+    pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
+    pub(crate) owner: u64,
+    pub(crate) tally: Tally,
+    pub(crate) next_serial: AtomicU64,
+    pub(crate) handles: AtomicUsize,
+    pub(crate) life: Mutex<Life>,
+    /// Addresses that endpoints have, with the ports that those with port 0 were given.
+    bound: Mutex<Vec<Option<SocketAddr>>>,
+}
+
+/// Counts that a stop waits for and reports.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) clean: AtomicUsize,
+    pub(crate) unclean: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
+    /// Tasks of connections, handshakes included.
+    pub(crate) sessions: AtomicUsize,
+    /// Handlers that wait for the stop themselves.
+    pub(crate) waiting_inside: AtomicUsize,
+    /// Rings when one of the two above changes.
+    pub(crate) changed: Notify,
+}
+
+pub(crate) enum Life {
+    Stopped,
+    Starting,
+    Running(Run),
+}
+
+/// One run of the server, from start to stop.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) stop: CancellationToken,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) report: watch::Receiver<Option<StopReport>>,
+    /// The tasks of connections.
+    pub(crate) sessions: TaskTracker,
+    /// Where they run.
+    pub(crate) runtime: Handle,
+}
+
+impl<I: Identity> Shared<I> {
+    /// A server at rest with one handle.
+    pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
+        let limits = &params.limits;
+        let mut link = LinkConfig::new(Side::Server);
+        link.message_size = limits.message_size;
+        link.heartbeat = params.heartbeat;
+        link.ping_text = params.compatibility.ping_text();
+        link.messages_per_second = limits.messages_per_second;
+        link.bytes_per_second = limits.bytes_per_second;
+        link.idle = limits.idle;
+        link.close_timeout = params.close_timeout;
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        Self {
+            // An answer of the user service is a connection by then, or the handshake has failed.
+            revoked: Recent::new(limits.handshake + limits.authentication),
+            slots: Slots::new(limits),
+            routes: Routes::new(params.signals.are_any()),
+            channel_events: ChannelEvents::new(),
+            params,
+            admission,
+            registry: Arc::new(Registry::new()),
+            locals: Locals::new(),
+            subscriptions: Arc::new(Subscriptions::new()),
+            flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
+            link: Arc::new(link),
+            inbound: OnceLock::new(),
+            placement: OnceLock::new(),
+            group_rule: OnceLock::new(),
+            owner: new_owner(),
+            tally: Tally::default(),
+            next_serial: AtomicU64::new(1),
+            handles: AtomicUsize::new(1),
+            life: Mutex::new(Life::Stopped),
+            bound: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn run(&self) -> Option<Run> {
+        match &*self.life() {
+            Life::Running(run) => Some(run.clone()),
+            Life::Stopped | Life::Starting => None,
+        }
+    }
+
+    /// Enters a run that is not stopping. Its stop waits for whoever is in.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, InSession<I>), Refusal> {
+        match &*self.life() {
+            Life::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
+            Life::Running(run) => Ok((run.clone(), InSession::new(self))),
+            Life::Stopped | Life::Starting => Err(Refusal::at_rest(&self.params)),
+        }
+    }
+
+    /// Once a run is cancelled: whoever was about to enter it is in when this returns.
+    pub(crate) fn nobody_enters(&self) {
+        drop(self.life());
+    }
+
+    pub(crate) fn has_stopped(&self) {
+        *self.life() = Life::Stopped;
+    }
+
+    pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<Option<SocketAddr>>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection's place, as the application says it. `None` when its id is taken.
+    pub(crate) fn place(
+        &self,
+        request: &HandshakeRequest<'_>,
+        user: Option<&Authenticated<I::Id>>,
+        said: Option<Placement>,
+    ) -> Option<Placed<I>> {
+        let asked = || self.placement.get().map(|place| place(request, user));
+        let Placement { channel, groups, client_id } = said.or_else(asked).unwrap_or_default();
+        Some(match client_id {
+            Some(id) => Placed { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
+            None => Placed { channel, groups, ..Placed::anywhere() },
+        })
+    }
+
+    /// Closes everybody: the server stops.
+    pub(crate) fn close_all(&self) {
+        for connection in self.registry.all().iter().chain(&self.locals.all()) {
+            connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+        }
+    }
+
+    /// Closes the connections whose credentials are no longer good; answers how many.
+    pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
+        // Before anybody is looked for: who is registered after that looks here.
+        self.revoked.add(revocation);
+        let candidates = match revocation {
+            Revocation::User(user) => self.registry.user(user),
+            Revocation::Credential(_) => self.registry.all(),
+        };
+        let concerned = |connection: &&Connection<I>| {
+            connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.said()))
+        };
+        candidates
+            .iter()
+            .chain(&self.locals.all())
+            .filter(concerned)
+            .filter(|connection| connection.0.close_as_revoked())
+            .count()
+    }
+
+    /// Closes a connection whose credentials were revoked since the user service was asked about them.
+    pub(crate) fn close_if_revoked(&self, connection: &Connection<I>, asked: Instant) -> bool {
+        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.said(), asked);
+        connection.0.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
+    }
+
+    /// Drops the handlers of everybody who is left.
+    pub(crate) fn kill_all(&self) {
+        let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.locals.all());
+        for connection in open.iter().chain(&*draining).chain(&local) {
+            connection.0.line.kill();
+        }
+    }
+}
+
+impl Tally {
+    /// Counts the end of a connection during a stop.
+    pub(crate) fn count(&self, killed: bool, clean: bool) {
+        let ended = match (killed, clean) {
+            (true, _) => &self.dropped,
+            (false, true) => &self.clean,
+            (false, false) => &self.unclean,
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_report(&self) -> StopReport {
+        StopReport {
+            clean: self.clean.swap(0, Ordering::Relaxed),
+            unclean: self.unclean.swap(0, Ordering::Relaxed),
+            dropped: self.dropped.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Resolves when nothing is at work but handlers that wait for this.
+    pub(crate) async fn at_rest(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.sessions.load(Ordering::Acquire) <= self.waiting_inside.load(Ordering::Acquire) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Counts a task of a connection while it lives, also through a panic.
+pub(crate) struct InSession<I: Identity>(Arc<Shared<I>>);
+
+impl<I: Identity> InSession<I> {
+    pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
+        shared.tally.sessions.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl<I: Identity> Drop for InSession<I> {
+    fn drop(&mut self) {
+        self.0.tally.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.0.tally.changed.notify_waiters();
+    }
+}
+
+/// Counts a handler that waits for the stop itself.
+pub(crate) struct WaitingInside<'a>(&'a Tally);
+
+impl<'a> WaitingInside<'a> {
+    pub(crate) fn new(tally: &'a Tally) -> Self {
+        tally.waiting_inside.fetch_add(1, Ordering::AcqRel);
+        tally.changed.notify_waiters();
+        Self(tally)
+    }
+}
+
+impl Drop for WaitingInside<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_inside.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,321 @@
+//! The one seam between the two servers: who is admitted, and as whom.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
+
+use async_trait::async_trait;
+use http::{HeaderMap, Uri};
+use websockets_simple_core::EventError;
+
+use crate::{
+    config::ServerParams,
+    handshake::{Asked, Refusal},
+    users::{
+        revocation::Revocations,
+        user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService},
+    },
+};
+
+/// What a connection knows of its user: the one parameter in which the two servers differ.
+pub trait Identity: sealed::Sealed + Send + Sync + 'static {
+    /// The id of a user.
+    type Id: UserId;
+}
+
+/// Connections without users.
+#[derive(Clone, Copy, Debug)]
+pub enum Anonymous {}
+
+/// Connections of users with ids of type `T`.
+pub struct User<T>(PhantomData<fn() -> T>);
+
+impl Identity for Anonymous {
+    type Id = ();
+}
+
+impl<T: UserId> Identity for User<T> {
+    type Id = T;
+}
+
+impl<T> fmt::Debug for User<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("User")
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealed: there are two servers")]
+    pub trait Sealed {}
+    impl Sealed for super::Anonymous {}
+    impl<T> Sealed for super::User<T> {}
+}
+
+/// Decides on one request.
+#[async_trait]
+pub(crate) trait Admission<I: Identity>: Send + Sync {
+    /// Takes the request apart. Refuses what is contradictory. A path by which it was routed is no token.
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        params: &ServerParams,
+        routed: bool,
+    ) -> Result<Asked, Refusal>;
+
+    /// Says whose request it is; `Ok(None)` on a server without users.
+    async fn admit(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+        params: &ServerParams,
+    ) -> Result<Option<Authenticated<I::Id>>, Denied>;
+
+    /// What is revoked from now on.
+    fn revocations(&self) -> Option<Revocations<I::Id>>;
+}
+
+/// Why nobody was admitted.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    /// The user service cannot tell.
+    Failed(EventError),
+    Unauthorized,
+}
+
+/// Admits everybody.
+#[derive(Debug)]
+pub(crate) struct Everyone;
+
+#[async_trait]
+impl Admission<Anonymous> for Everyone {
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        _params: &ServerParams,
+        _routed: bool,
+    ) -> Result<Asked, Refusal> {
+        Asked::anonymous(uri, headers)
+    }
+
+    async fn admit(
+        &self,
+        _credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+        _params: &ServerParams,
+    ) -> Result<Option<Authenticated<()>>, Denied> {
+        Ok(None)
+    }
+
+    fn revocations(&self) -> Option<Revocations<()>> {
+        None
+    }
+}
+
+/// Admits whom a user service knows.
+pub(crate) struct KnownUsers<U>(U);
+
+impl<U: UserService> KnownUsers<U> {
+    pub(crate) fn new(users: U) -> Self {
+        Self(users)
+    }
+}
+
+#[async_trait]
+impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
+    fn read(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        params: &ServerParams,
+        routed: bool,
+    ) -> Result<Asked, Refusal> {
+        Asked::with_token(uri, headers, params, routed)
+    }
+
+    async fn admit(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+        params: &ServerParams,
+    ) -> Result<Option<Authenticated<U::Id>>, Denied> {
+        if credentials.is_empty() && !params.ask_without_credentials {
+            return Err(Denied::Unauthorized);
+        }
+        let deadline = params.limits.authentication;
+        // Called within the future, as a service written without `async` may panic before it has one.
+        let mut asking = pin!(async { self.0.authenticate(credentials, request).await });
+        let asking = std::future::poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx)));
+            // The text of a panic may quote what the service choked on, which may be the token.
+            polled.map_or_else(|_| Poll::Ready(Err("the user service panicked")), |polled| polled.map(Ok))
+        });
+        match tokio::time::timeout(deadline, asking).await {
+            Ok(Ok(Ok(Some(user)))) => Ok(Some(user)),
+            Ok(Ok(Ok(None))) => Err(Denied::Unauthorized),
+            Ok(Ok(Err(error))) => Err(Denied::Failed(EventError::new(error))),
+            Ok(Err(panicked)) => Err(Denied::Failed(EventError::new(panicked))),
+            Err(_) => Err(Denied::Failed(EventError::new("the user service took too long"))),
+        }
+    }
+
+    fn revocations(&self) -> Option<Revocations<U::Id>> {
+        self.0.revocations()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        config::Limits,
+        net::RequestHead,
+        users::{memory::MemoryUsers, user_service::UserServiceError},
+    };
+
+    type Answer<'a> =
+        Pin<Box<dyn Future<Output = Result<Option<Authenticated<i64>>, UserServiceError>> + Send + 'a>>;
+
+    /// Answers with what the closure makes, which is called without `async` around it.
+    struct Service<F> {
+        answer: F,
+        asked: AtomicUsize,
+    }
+
+    impl<F> UserService for Service<F>
+    where
+        F: Fn() -> Answer<'static> + Send + Sync + 'static,
+    {
+        type Id = i64;
+
+        fn authenticate<'s, 'c, 'r, 'h, 'a>(
+            &'s self,
+            _credentials: &'c Credentials,
+            _request: &'r HandshakeRequest<'h>,
+        ) -> Answer<'a>
+        where
+            's: 'a,
+            'c: 'a,
+            'r: 'a,
+            'h: 'a,
+            Self: 'a,
+        {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            (self.answer)()
+        }
+    }
+
+    async fn admit<I: Identity>(
+        admission: &impl Admission<I>,
+        credentials: &Credentials,
+        params: &ServerParams,
+    ) -> Result<Option<Authenticated<I::Id>>, Denied> {
+        let head = RequestHead::new("/", "", &HeaderMap::new());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        admission.admit(credentials, &HandshakeRequest::new(&head, addr, addr), params).await
+    }
+
+    /// What a service is told to answer, and how often it was asked.
+    async fn answered(
+        credentials: &Credentials,
+        params: &ServerParams,
+        answer: impl Fn() -> Answer<'static> + Send + Sync + 'static,
+    ) -> (Result<Option<i64>, Denied>, usize) {
+        let known = KnownUsers::new(Service { answer, asked: AtomicUsize::new(0) });
+        let admitted = admit(&known, credentials, params).await;
+        (admitted.map(|user| user.map(|user| *user.id())), known.0.asked.into_inner())
+    }
+
+    fn shown(denied: &Denied) -> String {
+        let Denied::Failed(error) = denied else { panic!("this is no failure: {denied:?}") };
+        format!("{error} {error:?}")
+    }
+
+    #[tokio::test]
+    async fn everybody_is_admitted_as_nobody() {
+        let credentials = Credentials::of_token("token");
+        assert!(matches!(admit(&Everyone, &credentials, &ServerParams::local()).await, Ok(None)));
+        assert!(matches!(admit(&Everyone, &Credentials::default(), &ServerParams::local()).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn whom_the_service_knows_is_admitted_and_nobody_else() {
+        let users = MemoryUsers::new();
+        users.add("token", 0_i64);
+        let known = KnownUsers::new(users);
+        let params = ServerParams::local();
+        let user = admit(&known, &Credentials::of_token("token"), &params).await.unwrap().unwrap();
+        assert_eq!(*user.id(), 0);
+        let other = admit(&known, &Credentials::of_token("other"), &params).await;
+        assert!(matches!(other, Err(Denied::Unauthorized)));
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_service_is_asked_only_if_it_wants_to_be() {
+        let nothing = Credentials::default();
+        let guest = || -> Answer<'static> { Box::pin(async { Ok(Some(Authenticated::new(9))) }) };
+        let params = ServerParams::local();
+        assert!(matches!(answered(&nothing, &params, guest).await, (Err(Denied::Unauthorized), 0)));
+        let params = params.ask_without_credentials(true);
+        assert!(matches!(answered(&nothing, &params, guest).await, (Ok(Some(9)), 1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_has_until_the_deadline() {
+        let limits = Limits::default().authentication(Duration::from_secs(2));
+        let params = ServerParams::local().limits(limits);
+        let after = |millis: u64| {
+            move || -> Answer<'static> {
+                Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    Ok(Some(Authenticated::new(7)))
+                })
+            }
+        };
+        let credentials = Credentials::of_token("token");
+        assert!(matches!(answered(&credentials, &params, after(1999)).await, (Ok(Some(7)), 1)));
+        let begun = Instant::now();
+        let (late, _) = answered(&credentials, &params, after(60_000)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+        assert!(shown(&late.unwrap_err()).contains("the user service took too long"));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_fails_is_not_taken_for_one_that_knows_nobody() {
+        let credentials = Credentials::of_token("token");
+        let fails = || -> Answer<'static> { Box::pin(async { Err(UserServiceError::new("gone")) }) };
+        let (failed, _) = answered(&credentials, &ServerParams::local(), fails).await;
+        let Err(Denied::Failed(error)) = failed else { panic!("{failed:?}") };
+        assert_eq!(error.to_string(), "the user service failed");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "gone");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_without_its_text_whether_in_the_future_or_before() {
+        let credentials = Credentials::of_token("secret-7");
+        let within = || -> Answer<'static> { Box::pin(async { panic!("secret-7") }) };
+        let before = || -> Answer<'static> { panic!("secret-7") };
+        for (panicked, asked) in [
+            answered(&credentials, &ServerParams::local(), within).await,
+            answered(&credentials, &ServerParams::local(), before).await,
+        ] {
+            let shown = shown(&panicked.unwrap_err());
+            assert!(shown.contains("the user service panicked") && !shown.contains("secret-7"), "{shown}");
+            assert_eq!(asked, 1);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Answers of a user service, remembered.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use futures_core::Stream;
+use moka::{Expiry, future::Cache};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::users::{
+    revocation::{Recent, Revocation, Revocations},
+    user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
+};
+
+/// SHA-256 of a token: the cache holds no token.
+type Key = [u8; 32];
+
+/// Answers that took longer than this are used, but not remembered.
+const LONGEST_QUESTION: Duration = Duration::from_secs(60);
+
+/// A user service whose answers are remembered for a while, for services that are far away or slow.
+///
+/// Any number of clients that show the same token at the same time ask the service once. Errors are not remembered.
+/// A user is remembered for at most [`known_for`](Self::known_for), and never past the expiry that the service gave;
+/// that a token is nobody's is remembered for [`unknown_for`](Self::unknown_for). What the service tells as revoked
+/// is asked for anew.
+///
+/// Only clients that show a token and no certificate are remembered, by the SHA-256 of their token. The service must
+/// judge by the token alone: its answer to one client is given to all others with that token, wherever they come
+/// from and whatever they ask for.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use websockets_simple_server::{Cached, MemoryUsers};
+///
+/// let users = Cached::new(MemoryUsers::<i64>::new()).known_for(Duration::from_secs(30)).entries(100_000);
+/// ```
+pub struct Cached<S: UserService> {
+    service: S,
+    known_for: Duration,
+    unknown_for: Duration,
+    answers: Cache<Key, Answer<S::Id>>,
+    revoked: Arc<Recent<S::Id>>,
+}
+
+impl<S: UserService> Cached<S> {
+    /// Remembers users for 60 seconds, that a token is nobody's for 5 seconds, and 10,000 answers in all.
+    #[must_use]
+    pub fn new(service: S) -> Self {
+        let (known_for, unknown_for) = (Duration::from_secs(60), Duration::from_secs(5));
+        Self {
+            service,
+            known_for,
+            unknown_for,
+            answers: cache(10_000),
+            revoked: Arc::new(Recent::new(known_for + LONGEST_QUESTION)),
+        }
+    }
+
+    /// How long a user is remembered at most. What the service revokes without telling works for so long.
+    #[must_use]
+    pub fn known_for(mut self, at_most: Duration) -> Self {
+        self.known_for = at_most;
+        self.revoked = Arc::new(Recent::new(at_most.saturating_add(LONGEST_QUESTION)));
+        self
+    }
+
+    /// How long it is remembered that a token is nobody's. A token that is issued only after it was shown does not
+    /// work for so long.
+    #[must_use]
+    pub fn unknown_for(mut self, at_most: Duration) -> Self {
+        self.unknown_for = at_most;
+        self
+    }
+
+    /// How many answers are remembered at most; a user takes a few hundred bytes.
+    #[must_use]
+    pub fn entries(mut self, at_most: u64) -> Self {
+        self.answers = cache(at_most);
+        self
+    }
+
+    /// Changes the service before it is asked.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn with_service(mut self, change: impl FnOnce(&mut S)) -> Self {
+        change(&mut self.service);
+        self
+    }
+
+    async fn ask(&self, credentials: &Credentials, request: &HandshakeRequest<'_>) -> Answer<S::Id> {
+        let asked_at = Instant::now();
+        let answer = self.service.authenticate(credentials, request).await;
+        let now = Instant::now();
+        let kept = match &answer {
+            Ok(Some(user)) => {
+                let left = user.expiry().map(|at| (at - Utc::now()).to_std().unwrap_or_default());
+                left.map_or(self.known_for, |left| left.min(self.known_for))
+            }
+            Ok(None) => self.unknown_for,
+            Err(_) => Duration::ZERO,
+        };
+        let kept = if now - asked_at > LONGEST_QUESTION { Duration::ZERO } else { kept };
+        Answer { answer: answer.map_err(Arc::new), asked_at, answered_at: now, kept }
+    }
+
+    /// Whether an answer may no longer be given.
+    fn is_stale(&self, answer: &Answer<S::Id>) -> bool {
+        // The clock of the cache is another one, and so is the one that users expire by.
+        answer.answered_at.elapsed() >= answer.kept
+            || answer.answer.as_ref().is_ok_and(|user| {
+                user.as_ref().is_some_and(|user| {
+                    user.expiry().is_some_and(|at| at <= Utc::now())
+                        || self.revoked.concern(user, answer.asked_at)
+                })
+            })
+    }
+}
+
+fn cache<T: Clone + Send + Sync + 'static>(entries: u64) -> Cache<Key, Answer<T>> {
+    Cache::builder().max_capacity(entries).expire_after(Kept).build()
+}
+
+#[async_trait]
+impl<S: UserService> UserService for Cached<S> {
+    type Id = S::Id;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<S::Id>>, UserServiceError> {
+        let Some(token) = credentials.only_token() else {
+            return self.service.authenticate(credentials, request).await;
+        };
+        let key = Key::from(Sha256::digest(token.expose()));
+        // Boxed, as the cache passes it on from one function to the next by value.
+        let ask = Box::pin(self.ask(credentials, request));
+        let answer = self.answers.entry(key).or_insert_with_if(ask, |answer| self.is_stale(answer)).await;
+        answer.into_value().answer.map_err(passed_on)
+    }
+
+    fn revocations(&self) -> Option<Revocations<S::Id>> {
+        let inner = self.service.revocations()?;
+        Some(Box::pin(Watched { inner, revoked: Arc::clone(&self.revoked) }))
+    }
+}
+
+impl<S: UserService + fmt::Debug> fmt::Debug for Cached<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("service", &self.service)
+            .field("known_for", &self.known_for)
+            .field("unknown_for", &self.unknown_for)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the service said.
+#[derive(Clone)]
+struct Answer<T> {
+    answer: Result<Option<Authenticated<T>>, Arc<UserServiceError>>,
+    asked_at: Instant,
+    answered_at: Instant,
+    /// How long it may be given again, after it was given to all who waited for it.
+    kept: Duration,
+}
+
+/// Lets the cache forget what is not given any more.
+struct Kept;
+
+impl<T> Expiry<Key, Answer<T>> for Kept {
+    fn expire_after_create(
+        &self,
+        _key: &Key,
+        answer: &Answer<T>,
+        _created_at: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(answer.kept)
+    }
+
+    fn expire_after_update(
+        &self,
+        _key: &Key,
+        answer: &Answer<T>,
+        _updated_at: std::time::Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(answer.kept)
+    }
+}
+
+/// An error that several clients get.
+fn passed_on(error: Arc<UserServiceError>) -> UserServiceError {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| UserServiceError::new(Shared(shared)))
+}
+
+/// The cause of an error that several clients get, in the place that it has in the error itself.
+#[derive(Debug)]
+struct Shared(Arc<UserServiceError>);
+
+impl Shared {
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.0)
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause()?.source()
+    }
+}
+
+/// Notes what is revoked before it is told.
+struct Watched<T> {
+    inner: Revocations<T>,
+    revoked: Arc<Recent<T>>,
+}
+
+impl<T: Clone + PartialEq> Stream for Watched<T> {
+    type Item = Revocation<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<T>>> {
+        let polled = self.inner.as_mut().poll_next(cx);
+        if let Poll::Ready(Some(revocation)) = &polled {
+            self.revoked.add(revocation);
+        }
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests;

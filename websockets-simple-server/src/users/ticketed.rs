@@ -1,0 +1,169 @@
+//! A user service with tickets for its users.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_core::Stream;
+use websockets_simple_core::Token;
+
+use crate::users::{
+    revocation::{Revocation, Revocations},
+    tickets::Tickets,
+    user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
+};
+
+/// A user service whose users can also come with a [ticket](Tickets) that they got for their credentials.
+///
+/// What the service [tells](UserService::revocations) as revoked takes its tickets along: those that nobody has used are
+/// good no longer, and connections that were opened with one are closed, as they bear the name of the credentials that
+/// it was issued for. A
+/// [`Chain`](crate::Chain) of tickets and another service does neither, as it tells their names apart.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use websockets_simple_server::{MemoryUsers, ServerParams, Ticketed, WebsocketServerAuth};
+///
+/// let users = Ticketed::new(MemoryUsers::<i64>::new(), Duration::from_secs(10));
+/// let server = WebsocketServerAuth::<i64>::new(ServerParams::new(8080), users.clone());
+/// // A route of the application calls `users.issue(..)`.
+/// ```
+#[derive(Clone)]
+pub struct Ticketed<S: UserService> {
+    users: S,
+    tickets: Tickets<S::Id>,
+}
+
+impl<S: UserService> Ticketed<S> {
+    /// The users of a service, with tickets that are good for this long.
+    #[must_use]
+    pub fn new(users: S, good_for: Duration) -> Self {
+        Self { users, tickets: Tickets::new(good_for) }
+    }
+
+    /// A ticket for whoever shows these credentials; `None` for whom the service does not know. A ticket gets no other.
+    ///
+    /// # Errors
+    ///
+    /// When the service cannot tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// A ticket that nobody was given is forgotten when its time is over.
+    // Said to be `Send` here, as compilers fail to see it in callers that are generic over lifetimes.
+    #[expect(clippy::manual_async_fn, reason = "see above")]
+    pub fn issue(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> impl Future<Output = Result<Option<Token>, UserServiceError>> + Send {
+        async move {
+            let user = self.users.authenticate(credentials, request).await?;
+            Ok(user.map(|user| self.tickets.issue(user)))
+        }
+    }
+}
+
+#[async_trait]
+impl<S: UserService> UserService for Ticketed<S> {
+    type Id = S::Id;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<S::Id>>, UserServiceError> {
+        match credentials.token().and_then(|ticket| self.tickets.redeem(ticket)) {
+            Some(user) => Ok(Some(user)),
+            None => self.users.authenticate(credentials, request).await,
+        }
+    }
+
+    fn revocations(&self) -> Option<Revocations<S::Id>> {
+        let (revocations, tickets) = (self.users.revocations()?, self.tickets.clone());
+        Some(Box::pin(Heeded { revocations, tickets }))
+    }
+}
+
+impl<S: UserService> fmt::Debug for Ticketed<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticketed").field("tickets", &self.tickets).finish_non_exhaustive()
+    }
+}
+
+/// Revocations, each of which takes tickets along before it is told.
+struct Heeded<T> {
+    revocations: Revocations<T>,
+    tickets: Tickets<T>,
+}
+
+impl<T: crate::users::user_service::UserId> Stream for Heeded<T> {
+    type Item = Revocation<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<T>>> {
+        let next = std::task::ready!(self.revocations.as_mut().poll_next(cx));
+        if let Some(revocation) = &next {
+            self.tickets.revoke(revocation);
+        }
+        Poll::Ready(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::{net::RequestHead, users::memory::MemoryUsers};
+
+    async fn ask<T>(
+        question: impl AsyncFnOnce(&HandshakeRequest<'_>) -> Result<Option<T>, UserServiceError>,
+    ) -> Option<T> {
+        let head = RequestHead::new("/", "", &HeaderMap::new());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        question(&HandshakeRequest::new(&head, addr, addr)).await.unwrap()
+    }
+
+    async fn ticket(users: &Ticketed<MemoryUsers<i64>>, shown: &Token) -> Option<Token> {
+        ask(async |request| users.issue(&Credentials::of_token(shown.clone()), request).await).await
+    }
+
+    async fn who(users: &Ticketed<MemoryUsers<i64>>, shown: &Token) -> Option<Authenticated<i64>> {
+        ask(async |request| users.authenticate(&Credentials::of_token(shown.clone()), request).await).await
+    }
+
+    #[tokio::test]
+    async fn a_ticket_is_for_whoever_is_known_and_good_once_under_the_name_of_the_credentials() {
+        let known = MemoryUsers::new();
+        let token = known.issue(7);
+        let users = Ticketed::new(known, Duration::from_secs(10));
+        assert!(ticket(&users, &Token::new("guessed")).await.is_none());
+        let one = ticket(&users, &token).await.unwrap();
+        assert!(ticket(&users, &one).await.is_none(), "a ticket gets no other");
+        let user = who(&users, &one).await.unwrap();
+        assert_eq!(*user.id(), 7);
+        assert_eq!(user.credential_id(), who(&users, &token).await.unwrap().credential_id());
+        assert!(who(&users, &one).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_revoked_takes_its_tickets_along_and_no_others() {
+        let known = MemoryUsers::new();
+        let (first, second) = (known.issue(7), known.issue(7));
+        let users = Ticketed::new(known.clone(), Duration::from_secs(10));
+        let mut revocations = users.revocations().unwrap();
+        let (lost, kept) = (ticket(&users, &first).await.unwrap(), ticket(&users, &second).await.unwrap());
+        assert!(known.revoke(&first));
+        assert!(std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx)).await.is_some());
+        assert!(who(&users, &lost).await.is_none());
+        assert!(who(&users, &kept).await.is_some());
+    }
+}

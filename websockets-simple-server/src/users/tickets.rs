@@ -1,0 +1,193 @@
+//! Tickets: tokens that are good once, for a moment.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use websockets_simple_core::Token;
+
+use crate::users::{
+    revocation::Revocation,
+    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+};
+
+/// Tickets that nobody has used yet; issuing more forgets the oldest.
+const OUTSTANDING: usize = 100_000;
+
+type Hash = [u8; 32];
+
+/// Hands out tickets to users who have shown who they are in another way, and admits each ticket once.
+///
+/// Browsers can put a token of a WebSocket only where logs see it: into the URL, or into the subprotocol. A ticket may be
+/// seen there, for it is good for one handshake within a few seconds, and for one user.
+/// [`Ticketed`](crate::Ticketed) puts them in front of the service that knows these users. Tickets live in the memory of
+/// one process. Cloning gives another handle of the same tickets.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use websockets_simple_server::{Authenticated, Tickets};
+///
+/// let tickets = Tickets::new(Duration::from_secs(30));
+/// // The answer to an HTTP request that was authenticated by a cookie:
+/// let ticket = tickets.issue(Authenticated::new("ronald".to_owned()));
+/// let url = format!("wss://chat.example/?token={}", ticket.expose());
+/// ```
+pub struct Tickets<T> {
+    good_for: Duration,
+    outstanding: Arc<Mutex<Outstanding<T>>>,
+}
+
+struct Outstanding<T> {
+    tickets: HashMap<Hash, (Instant, Authenticated<T>)>,
+    /// In the order in which they were issued, used ones included.
+    order: VecDeque<(Instant, Hash)>,
+}
+
+impl<T: UserId> Tickets<T> {
+    /// Tickets that are good for this long.
+    #[must_use]
+    pub fn new(good_for: Duration) -> Self {
+        let outstanding = Outstanding { tickets: HashMap::new(), order: VecDeque::new() };
+        Self { good_for, outstanding: Arc::new(Mutex::new(outstanding)) }
+    }
+
+    /// A ticket of 256 random bits for a user. The connection that is opened with it expires when the user's own
+    /// credentials do, and has their scopes.
+    #[must_use]
+    pub fn issue(&self, user: Authenticated<T>) -> Token {
+        let ticket = Token::new(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let (now, hash) = (Instant::now(), hash(&ticket));
+        let mut outstanding = self.lock();
+        outstanding.forget(now, OUTSTANDING - 1);
+        outstanding.tickets.insert(hash, (now + self.good_for, user));
+        outstanding.order.push_back((now + self.good_for, hash));
+        ticket
+    }
+
+    /// Whose ticket this is, which is used up by that. `None` for what is no ticket, was used, or came too late.
+    #[must_use]
+    pub fn redeem(&self, ticket: &Token) -> Option<Authenticated<T>> {
+        // Found by a hash that nobody can steer: how long the search takes tells nothing of the ticket.
+        let (until, user) = self.lock().tickets.remove(&hash(ticket))?;
+        (Instant::now() < until).then_some(user)
+    }
+
+    /// Forgets the tickets that were issued for what is revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation<T>) {
+        self.lock().tickets.retain(|_, (_, user)| !revocation.concerns(user));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outstanding<T>> {
+        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Outstanding<T> {
+    /// Forgets what has expired, and the oldest beyond so many.
+    fn forget(&mut self, now: Instant, most: usize) {
+        while let Some((until, hash)) = self.order.front()
+            && (*until <= now || self.order.len() > most)
+        {
+            self.tickets.remove(hash);
+            self.order.pop_front();
+        }
+    }
+}
+
+fn hash(ticket: &Token) -> Hash {
+    Sha256::digest(ticket.expose()).into()
+}
+
+#[async_trait]
+impl<T: UserId> UserService for Tickets<T> {
+    type Id = T;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<T>>, UserServiceError> {
+        Ok(credentials.token().and_then(|ticket| self.redeem(ticket)))
+    }
+}
+
+impl<T> Clone for Tickets<T> {
+    fn clone(&self) -> Self {
+        Self { good_for: self.good_for, outstanding: Arc::clone(&self.outstanding) }
+    }
+}
+
+impl<T> fmt::Debug for Tickets<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tickets").field("good_for", &self.good_for).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tickets() -> Tickets<i64> {
+        Tickets::new(Duration::from_secs(30))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_is_good_once_for_its_user() {
+        let tickets = tickets();
+        let (seven, eight) =
+            (tickets.issue(Authenticated::new(7).scopes(["say"])), tickets.issue(Authenticated::new(8)));
+        let user = tickets.redeem(&seven).unwrap();
+        assert!(*user.id() == 7 && user.has_scope("say"));
+        assert!(tickets.redeem(&seven).is_none(), "used");
+        assert_eq!(*tickets.redeem(&eight).unwrap().id(), 8);
+        assert!(tickets.redeem(&Token::new("no ticket")).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_that_comes_too_late_is_nobodys_and_is_forgotten() {
+        let tickets = tickets();
+        let late = tickets.issue(Authenticated::new(7));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        let fresh = tickets.issue(Authenticated::new(8));
+        let kept = |of: &Outstanding<i64>| (of.tickets.len(), of.order.len());
+        assert_eq!(kept(&tickets.lock()), (1, 1));
+        assert!(tickets.redeem(&late).is_none());
+        tokio::time::advance(Duration::from_millis(29_999)).await;
+        assert!(tickets.redeem(&fresh).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_bound_the_oldest_ticket_is_forgotten() {
+        let tickets = tickets();
+        let first = tickets.issue(Authenticated::new(0));
+        let second = tickets.issue(Authenticated::new(1));
+        for user in 2..=OUTSTANDING as i64 {
+            let _ = tickets.issue(Authenticated::new(user));
+        }
+        assert_eq!(tickets.lock().order.len(), OUTSTANDING);
+        assert!(tickets.redeem(&first).is_none() && tickets.redeem(&second).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_server_admits_with_a_ticket_and_debug_shows_none() {
+        let tickets = tickets();
+        let ticket = tickets.issue(Authenticated::new(7));
+        let head = crate::net::RequestHead::new("/", "", &http::HeaderMap::new());
+        let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let request = HandshakeRequest::new(&head, addr, addr);
+        let credentials = Credentials::of_token(ticket.clone());
+        let user = tickets.authenticate(&credentials, &request).await.unwrap().unwrap();
+        assert_eq!(*user.id(), 7);
+        assert!(tickets.authenticate(&credentials, &request).await.unwrap().is_none());
+        assert!(!format!("{tickets:?}").contains(ticket.expose()));
+    }
+}

@@ -1,0 +1,309 @@
+//! Who is who: the question a server asks before it admits a connection.
+
+use std::{
+    fmt,
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::PeerCertificate;
+use websockets_simple_core::{Heartbeat, Token};
+
+use crate::{net::RequestHead, users::revocation::Revocations};
+
+/// What can be the id of a user: any ordinary value, `i64`, `String`, `Uuid`. No value is special: 0, the empty
+/// string and the nil UUID are users like any other.
+pub trait UserId: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
+
+impl<T: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> UserId for T {}
+
+/// Knows the users.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_server::{
+///     Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError, async_trait,
+/// };
+///
+/// struct OneUser;
+///
+/// #[async_trait]
+/// impl UserService for OneUser {
+///     type Id = i64;
+///
+///     async fn authenticate(
+///         &self,
+///         credentials: &Credentials,
+///         _request: &HandshakeRequest<'_>,
+///     ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+///         let known = credentials.token().is_some_and(|token| token.expose() == "open sesame");
+///         Ok(known.then(|| Authenticated::new(7)))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait UserService: Send + Sync + 'static {
+    /// What identifies a user.
+    type Id: UserId;
+
+    /// Whose credentials these are. Asked before the handshake is answered, under the authentication deadline.
+    ///
+    /// `None` says that they are nobody's: the client is refused as not authorized.
+    ///
+    /// # Errors
+    ///
+    /// When the service itself cannot tell: the client is refused with 503 and may try again. Nobody is admitted
+    /// on an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at the deadline, or when the client hangs up.
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
+
+    /// Tells what is revoked, as it happens: the server closes the connections that were opened with it. Asked for
+    /// when the server starts and, after the stream has ended, not again before the next start.
+    ///
+    /// A service without this (the default) is asked once per connection, and never again.
+    fn revocations(&self) -> Option<Revocations<Self::Id>> {
+        None
+    }
+}
+
+#[async_trait]
+impl<S: UserService + ?Sized> UserService for Arc<S> {
+    type Id = S::Id;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError> {
+        (**self).authenticate(credentials, request).await
+    }
+
+    fn revocations(&self) -> Option<Revocations<S::Id>> {
+        (**self).revocations()
+    }
+}
+
+/// What a client showed to prove who it is.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Credentials {
+    pub(crate) token: Option<Token>,
+    #[cfg(feature = "rustls")]
+    pub(crate) certificate: Option<PeerCertificate>,
+}
+
+impl Credentials {
+    /// Credentials of a token, for tests of a user service and for services that wrap another.
+    #[must_use]
+    pub fn of_token(token: impl Into<Token>) -> Self {
+        Self { token: Some(token.into()), ..Self::default() }
+    }
+
+    /// Adds a certificate, as if the client had shown it in the TLS handshake.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// The certificate that the client showed in the TLS handshake, verified. Alone it can be who somebody is, or
+    /// together with the token.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// Whether there is nothing that could say who it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return false;
+        }
+        self.token.is_none()
+    }
+
+    /// The token, if there is nothing else that could say who it is.
+    #[cfg(feature = "cache")]
+    pub(crate) fn only_token(&self) -> Option<&Token> {
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return None;
+        }
+        self.token()
+    }
+
+    /// The token, whichever way it came.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+}
+
+/// The request a user service decides on, without the token.
+#[derive(Clone, Copy, Debug)]
+pub struct HandshakeRequest<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) client_addr: Option<IpAddr>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) unix_endpoint: Option<&'a Path>,
+}
+
+impl<'a> HandshakeRequest<'a> {
+    /// Puts a request together, for tests of a user service. Without addresses it came over a Unix domain socket.
+    #[must_use]
+    pub fn new(
+        head: &'a RequestHead,
+        peer_addr: impl Into<Option<SocketAddr>>,
+        endpoint: impl Into<Option<SocketAddr>>,
+    ) -> Self {
+        let peer_addr = peer_addr.into();
+        let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
+        Self { head, peer_addr, client_addr, endpoint: endpoint.into(), unix_endpoint: None }
+    }
+
+    /// Says who the client is, where the peer is a proxy.
+    #[must_use]
+    pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
+        self.client_addr = client;
+        self
+    }
+
+    /// Path, query and headers.
+    #[must_use]
+    pub fn head(&self) -> &'a RequestHead {
+        self.head
+    }
+
+    /// The address of the client: that of the peer, or what a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    /// `None` over a Unix domain socket, unless a proxy names the client there.
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        self.client_addr
+    }
+
+    /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
+    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
+    /// the application has not [told](crate::Upgrade::endpoint) it.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
+    }
+
+    /// The Unix domain socket of ours that the peer connected to.
+    #[must_use]
+    pub fn unix_endpoint(&self) -> Option<&'a Path> {
+        self.unix_endpoint
+    }
+}
+
+/// A user that was recognised.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Authenticated<T> {
+    id: T,
+    credential: Option<String>,
+    expires_at: Option<DateTime<Utc>>,
+    scopes: Vec<String>,
+    heartbeat: Option<Heartbeat>,
+}
+
+impl<T> Authenticated<T> {
+    /// A user without expiry and scopes.
+    #[must_use]
+    pub fn new(id: T) -> Self {
+        Self { id, credential: None, expires_at: None, scopes: Vec::new(), heartbeat: None }
+    }
+
+    /// Names the credentials, so that they can be revoked alone: the number of a token in its store, the `jti` of a
+    /// JWT, the serial of a certificate. Not a secret, and never the token itself.
+    #[must_use]
+    pub fn credential(mut self, id: impl Into<String>) -> Self {
+        self.credential = Some(id.into());
+        self
+    }
+
+    /// Says when the credentials expire.
+    #[must_use]
+    pub fn expires_at(mut self, at: DateTime<Utc>) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Says what the credentials allow.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Gives this connection a heartbeat of its own.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> &T {
+        &self.id
+    }
+
+    /// What the credentials are called.
+    #[must_use]
+    pub fn credential_id(&self) -> Option<&str> {
+        self.credential.as_deref()
+    }
+
+    /// When the credentials expire.
+    #[must_use]
+    pub fn expiry(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
+    }
+
+    /// Whether the credentials allow something.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| held == scope)
+    }
+
+    pub(crate) fn heartbeat_override(&self) -> Option<Heartbeat> {
+        self.heartbeat
+    }
+}
+
+/// A user service that cannot tell. Its source may end up in logs: keep tokens out of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the user service failed")]
+pub struct UserServiceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl UserServiceError {
+    /// Wraps an error, or a text.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
