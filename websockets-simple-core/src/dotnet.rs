@@ -11,3 +11,7 @@ pub mod numeric_enum;
 pub mod timestamp;
 
 pub use numeric_enum::NumericEnum;
+
+pub(crate) use lossy_text::TextRepair;
+
+pub(crate) mod lossy_text;

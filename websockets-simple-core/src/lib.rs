@@ -12,77 +12,45 @@
 //!
 //! This crate opens no socket and spawns no task.
 
-mod clock;
-mod close;
-mod closing;
 mod compatibility;
-mod control;
-mod delivery;
-mod engine;
-mod event;
-mod flusher;
-mod frame;
-mod group_name;
-mod handling;
-mod heartbeat;
-mod line;
-mod link;
-mod memory;
+mod connection;
+mod events;
 mod message;
-mod notices;
 mod outbox;
-mod packet;
-mod parts;
-mod permits;
-mod rate;
-mod repair;
-mod sending;
-mod subscription;
+mod protocol;
 mod token;
 mod transport;
-mod turn;
-mod waiting;
 
 pub mod dotnet;
 #[cfg(feature = "rustls")]
 pub mod tls;
 
 // For users of either end.
-pub use clock::Moment;
-pub use close::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
 pub use compatibility::Compatibility;
-pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
-pub use event::{
+pub use connection::{Delivery, Heartbeat, HeartbeatMode, Statistics};
+pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
-    MessageEvent,
+    Events, Handler, Handling, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,
 };
-pub use group_name::{GroupName, InvalidGroupName};
-pub use handling::Handling;
-pub use heartbeat::{Heartbeat, HeartbeatMode};
-pub use line::{Delivery, Statistics};
-pub use message::{EncodeError, IntoMessage, Message, ReadJson, Text};
-pub use packet::{DecodeError, DefaultPacket, Packet};
-pub use parts::{PartKind, Parts};
-pub use sending::{OverflowPolicy, SendError, SendStatus, Sending};
-pub use subscription::{Events, Handler, SubscribeOptions, Subscription, SubscriptionGuard};
+pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Message, Packet, ReadJson, Text};
+pub use outbox::{OverflowPolicy, PartKind, Parts, SendError, SendStatus, Sending};
+pub use protocol::{
+    CloseCode, Control, Controls, Disconnect, EndedBy, GroupName, InvalidCloseCode, InvalidGroupName,
+    MalformedControl, SUBPROTOCOL,
+};
 pub use token::Token;
 
 // For those who build an end.
-pub use delivery::{Recipient, current_owner, new_owner};
-pub use engine::ProtocolError;
-pub use flusher::Flusher;
-pub use frame::{Frame, Side};
-pub use line::{Line, encode};
-pub use link::{Link, LinkConfig};
-pub use outbox::OutboxConfig;
-pub use subscription::{Entry, Flow, Narrator, Observable, Subscriptions};
+pub use connection::{Line, Link, LinkConfig, Recipient, current_owner, encode, new_owner};
+pub use events::{Entry, Flow, Narrator, Observable, Subscriptions};
+pub use outbox::{Flusher, OutboxConfig, spent};
+pub use protocol::{Frame, ProtocolError, Side};
 pub use transport::{ReadNow, Transport, WriteNow};
-pub use turn::spent;
 
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    use crate::{Controls, Message, Side, engine::differential};
+    use crate::{Controls, Message, Side, protocol::decoder::differential};
 
     /// Reads what may be a control message.
     pub fn control(controls: &Controls, message: &Message) {

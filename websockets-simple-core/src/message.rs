@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::packet::{self, DecodeError, DefaultPacket, Packet};
+pub use packet::{DecodeError, DefaultPacket, Packet};
+
+mod packet;
 
 /// Text of a message: immutable, cheap to clone, dereferences to `str`.
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -2,7 +2,7 @@
 //!
 //! Whatever is sent enters the queue at once, in call order, under one short lock; only the write may come
 //! later: at the end of the connection's own round (corked), at the end of the scheduler round that broadcast
-//! (listed with a [`Flusher`](crate::flusher::Flusher)), or when the socket has room again (the link's waker).
+//! (listed with a [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the link's waker).
 
 use std::{
     io,
@@ -17,17 +17,31 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CloseCode, EndedBy, IntoMessage, Message, OverflowPolicy, SendError, SendStatus, Sending, Side,
-    frame::Frame, transport::Writer, waiting::Turn,
+    message::{IntoMessage, Message},
+    outbox::waiters::Turn,
+    protocol::{CloseCode, EndedBy, Frame, Side},
+    transport::Writer,
 };
 
-use state::{Entry, Pace, Stage, State};
+use queue::{Entry, Pace, Stage, State};
 
-pub(crate) use joined::Joined;
+pub(crate) use coalesce::Joined;
 
-mod joined;
 mod round;
-mod state;
+
+pub use budget::spent;
+pub use flusher::Flusher;
+pub use fragmented::{PartKind, Parts};
+pub use send::{OverflowPolicy, SendError, SendStatus, Sending};
+
+pub(crate) mod budget;
+mod coalesce;
+mod flusher;
+mod fragmented;
+mod queue;
+mod send;
+mod sent_events;
+mod waiters;
 
 /// See the module. In this order, so that an offer touches as few lines of memory as possible.
 #[derive(Debug)]

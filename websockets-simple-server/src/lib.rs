@@ -47,7 +47,7 @@ mod users;
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    use crate::proxy_protocol::{self, Next};
+    use crate::net::proxy_protocol::{self, Next};
 
     /// Reads what may be a header of the PROXY protocol, giving as many bytes as are asked for and there are.
     pub fn proxy_protocol(bytes: &[u8]) {

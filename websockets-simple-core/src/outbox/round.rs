@@ -7,12 +7,13 @@ use std::{
 };
 
 use crate::{
-    CloseCode, EndedBy, Message, Moment,
-    frame::Frame,
+    events::Moment,
+    message::Message,
     outbox::{
         CloseRequest, Orders, Outbox, Own, Rest,
-        state::{Entry, Stage},
+        queue::{Entry, Stage},
     },
+    protocol::{CloseCode, EndedBy, Frame},
     transport::WriteNow,
 };
 

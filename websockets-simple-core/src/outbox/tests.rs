@@ -16,11 +16,9 @@ use std::{
     },
 };
 
-use super::{
-    state::{FRAMES_PER_WRITE, KEPT_FRAMES},
-    *,
-};
-use crate::WriteNow;
+use super::*;
+use crate::outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES};
+use crate::transport::WriteNow;
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.
 #[derive(Clone, Debug, Default)]

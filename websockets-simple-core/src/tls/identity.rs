@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use crate::tls::{PeerCertificate, TlsError, pem};
+use crate::tls::{certificate::PeerCertificate, error::TlsError, pem};
 
 /// Who one end is in TLS: a certificate chain, the own certificate first, and the private key of that.
 ///

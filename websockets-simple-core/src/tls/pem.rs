@@ -2,7 +2,7 @@
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use crate::tls::TlsError;
+use crate::tls::error::TlsError;
 
 /// What a PEM text holds.
 #[derive(Default)]

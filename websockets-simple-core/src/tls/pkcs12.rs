@@ -3,7 +3,7 @@
 use p12_keystore::{Certificate, Pkcs12Archive, error::Error};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::tls::TlsError;
+use crate::tls::error::TlsError;
 
 /// Reads an archive (RFC 7292). The chain begins with the certificate that has the id of the key, or the first one
 /// where there are no ids; its issuers follow as far as they are there.

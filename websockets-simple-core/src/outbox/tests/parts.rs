@@ -1,7 +1,7 @@
 //! A message in parts, and what happens around it.
 
 use super::*;
-use crate::Parts;
+use crate::outbox::fragmented::Parts;
 
 fn text_parts(outbox: &Outbox) -> Parts<'_, str> {
     now_or_never(Parts::begin(outbox)).expect("no other parts").unwrap()

@@ -1,0 +1,15 @@
+//! One open WebSocket: its driver, and what its handles share with it.
+
+pub use config::LinkConfig;
+pub use driver::Link;
+pub use heartbeat::{Heartbeat, HeartbeatMode};
+pub use inbox::{Recipient, current_owner, new_owner};
+pub use shared::{Delivery, Line, Statistics, encode};
+
+mod closing;
+mod config;
+mod driver;
+mod heartbeat;
+mod inbox;
+mod rate;
+mod shared;

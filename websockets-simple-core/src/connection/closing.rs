@@ -1,0 +1,84 @@
+//! A connection on its way out: what is left to write, whom to wait for, and until when.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use crate::{
+    outbox::Outbox,
+    protocol::{Disconnect, Side},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    end: Disconnect,
+    pub(crate) deadline: Instant,
+    /// The peer has sent its Close.
+    peer_closed: bool,
+    /// The stream has ended or failed: nothing more can be read or written.
+    peer_gone: bool,
+    /// The peer broke the rules; what it sends is thrown away unread.
+    pub(crate) deaf: bool,
+    /// Our writing direction has ended.
+    finished: bool,
+}
+
+impl Closing {
+    /// We say Close and wait for the peer's.
+    pub(crate) fn ours(end: Disconnect, deadline: Instant) -> Self {
+        Self { end, deadline, peer_closed: false, peer_gone: false, deaf: false, finished: false }
+    }
+
+    /// The peer said Close; the engine answers.
+    pub(crate) fn theirs(end: Disconnect, deadline: Instant) -> Self {
+        Self { peer_closed: true, ..Self::ours(end, deadline) }
+    }
+
+    /// The stream is gone already.
+    pub(crate) fn gone(end: Disconnect) -> Self {
+        Self { peer_gone: true, ..Self::ours(end, Instant::now()) }
+    }
+
+    pub(crate) fn peer_has_closed(&mut self) {
+        self.peer_closed = true;
+        self.end.clean = true;
+    }
+
+    /// Nothing more comes from the peer. If it had the chance to read our Close the end was in order: the .NET
+    /// client hangs up that way.
+    pub(crate) fn peer_has_hung_up(&mut self, drained: bool) {
+        self.peer_gone = true;
+        self.end.clean |= drained;
+    }
+
+    pub(crate) fn is_peer_gone(&self) -> bool {
+        self.peer_gone
+    }
+
+    /// The end, once the transport can be let go of.
+    pub(crate) fn poll(
+        &mut self,
+        drained: bool,
+        side: Side,
+        outbox: &Outbox,
+        cx: &Context<'_>,
+    ) -> Option<Disconnect> {
+        if self.peer_gone || self.deadline <= Instant::now() {
+            return Some(self.end.clone());
+        }
+        if !drained {
+            return None;
+        }
+        // The server hangs up first, so that it is the one to keep TIME_WAIT (RFC 6455 section 7.1.1). A peer
+        // that is not listened to is shown the end of the stream, as it may never send a Close.
+        let hang_up = self.deaf || (self.peer_closed && side == Side::Server);
+        if hang_up && !self.finished {
+            match outbox.poll_end(cx.waker()) {
+                Poll::Pending => return None,
+                Poll::Ready(_) => self.finished = true,
+            }
+        }
+        (self.finished && self.peer_closed).then(|| self.end.clone())
+    }
+}

@@ -1,0 +1,55 @@
+//! How a link behaves.
+
+use std::time::Duration;
+
+use crate::{connection::heartbeat::Heartbeat, protocol::Side};
+
+/// How a link behaves. Shared by all links of one end.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Which end this is.
+    pub side: Side,
+    /// Largest message accepted, in payload bytes.
+    pub message_size: usize,
+    /// How the peer is kept honest.
+    pub heartbeat: Heartbeat,
+    /// The text of a ping in text mode.
+    pub ping_text: &'static str,
+    /// Whether a text `ping` is answered and swallowed.
+    pub answers_text_ping: bool,
+    /// Messages per second before the peer is closed with 1008.
+    pub messages_per_second: Option<u32>,
+    /// Bytes per second before the peer is closed with 1008.
+    pub bytes_per_second: Option<u64>,
+    /// Time without a data message before the peer is closed with 4002.
+    pub idle: Option<Duration>,
+    /// Time for queued messages to leave and the peer to answer our Close.
+    pub close_timeout: Duration,
+    /// Bytes of messages the handler has not taken, beyond which nothing more is read.
+    pub read_ahead: usize,
+    /// Whether text may be cut inside a character, as a .NET v6 server does.
+    pub repairs_text: bool,
+    /// Whether the peer needs a second Close.
+    pub closes_twice: bool,
+}
+
+impl LinkConfig {
+    /// What a side does when nothing else was asked for: no rate or idle limit.
+    #[must_use]
+    pub fn new(side: Side) -> Self {
+        Self {
+            side,
+            message_size: 1024 * 1024,
+            heartbeat: Heartbeat::off(),
+            ping_text: "ping",
+            answers_text_ping: side == Side::Client,
+            messages_per_second: None,
+            bytes_per_second: None,
+            idle: None,
+            close_timeout: Duration::from_secs(5),
+            read_ahead: 64 * 1024,
+            repairs_text: false,
+            closes_twice: false,
+        }
+    }
+}

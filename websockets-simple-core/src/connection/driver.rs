@@ -1,0 +1,361 @@
+//! One open WebSocket: reads, control frames, deadlines, and the one place where it ends.
+//!
+//! A link is a future for one task. In each round it lets the handler work, reads what there is, looks at the
+//! clock, and then writes everything that came of it at once.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    connection::{
+        closing::Closing,
+        config::LinkConfig,
+        heartbeat::{Beat, Heartbeat, Pulse},
+        inbox::{Delivery, Recipient},
+        rate::Rate,
+        shared::Line,
+    },
+    dotnet::TextRepair,
+    events::{ErrorStage, EventError, Moment},
+    message::Message,
+    outbox::{
+        CloseRequest, Own, Rest,
+        budget::{self, Due, Turn},
+    },
+    protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, Lease},
+    transport::{Reader, Transport},
+};
+
+use reading::Read;
+
+mod ending;
+mod reading;
+
+/// Reads of one connection before others of the scheduler get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// How long the telling of an end may take once the link was told to give up its handler.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What the .NET library tells a peer that it gives up.
+const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
+
+/// See the module.
+pub struct Link<R: Recipient> {
+    phase: Phase,
+    line: Arc<R::Connection>,
+    config: Arc<LinkConfig>,
+    /// Until the connection has ended.
+    reader: Option<Reader>,
+    engine: Engine,
+    delivery: Delivery<R>,
+    /// Input that came with the handshake.
+    leftover: Box<[u8]>,
+    pulse: Pulse,
+    rates: Option<Box<Rates>>,
+    repair: Option<Box<TextRepair>>,
+    last_data: Instant,
+    /// Whether the next message may begin control messages.
+    expects_hello: bool,
+    /// While large messages come.
+    lease: Option<Lease>,
+    /// Since when nothing is read because the handler has not taken what there is.
+    paused: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    closing: Option<Box<Closing>>,
+    /// How the peer broke the rules, and until when the Close for it waits for what came before.
+    fault: Option<(Box<CloseRequest>, Instant)>,
+    /// Flushers that wait because this link had not finished in its last turn.
+    due: Option<Box<Due>>,
+    /// Whether the last round left nothing to write.
+    drained: bool,
+    /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
+    broken: Option<io::Error>,
+}
+
+#[derive(Debug)]
+struct Rates {
+    messages: Option<Rate>,
+    bytes: Option<Rate>,
+}
+
+/// How far a link has come.
+enum Phase {
+    Open,
+    /// The transport is gone; what was received is still handled.
+    Released(Box<Disconnect>),
+    /// The end is being told.
+    Told(Box<Disconnect>),
+}
+
+/// Resolves when the connection has ended and its end was told.
+///
+/// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`Line::close`] or
+/// [`Line::kill`].
+impl<R: Recipient> Future for Link<R> {
+    type Output = Disconnect;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
+        let link = self.get_mut();
+        let turn = Turn::begin(link.due.take());
+        loop {
+            match &mut link.phase {
+                Phase::Open => {
+                    let Poll::Ready(end) = link.poll_open(cx) else {
+                        link.due = turn.end();
+                        return Poll::Pending;
+                    };
+                    link.release(&end);
+                    link.phase = Phase::Released(Box::new(end));
+                }
+                Phase::Released(end) => {
+                    if (*link.line).as_ref().outbox.begin_round(cx.waker()).kill {
+                        link.delivery.give_up();
+                    }
+                    ready!(link.delivery.poll(cx));
+                    link.delivery.end((**end).clone());
+                    link.alarm = None;
+                    let end = Box::new((**end).clone());
+                    link.phase = Phase::Told(end);
+                }
+                Phase::Told(end) => {
+                    let killed = (*link.line).as_ref().outbox.begin_round(cx.waker()).kill;
+                    if link.delivery.poll(cx).is_pending() {
+                        if !killed {
+                            return Poll::Pending;
+                        }
+                        // The last word gets a deadline of its own, so that a stop does not wait for ever.
+                        let alarm = link.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
+                        ready!(alarm.as_mut().poll(cx));
+                    }
+                    return Poll::Ready((**end).clone());
+                }
+            }
+        }
+    }
+}
+
+impl<R: Recipient> Link<R> {
+    /// A link over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
+    /// heartbeat is delayed by a random share of a tenth of its interval.
+    #[must_use]
+    pub fn new(
+        transport: Transport,
+        leftover: &[u8],
+        line: Arc<R::Connection>,
+        config: Arc<LinkConfig>,
+        heartbeat: Heartbeat,
+        recipient: R,
+    ) -> Self {
+        let now = Instant::now();
+        let Transport { reader, writer } = transport;
+        (*line).as_ref().outbox.open(writer);
+        let rates = (config.messages_per_second.is_some() || config.bytes_per_second.is_some()).then(|| {
+            Box::new(Rates {
+                messages: config.messages_per_second.map(|rate| Rate::new(rate.into(), now)),
+                bytes: config.bytes_per_second.map(|rate| Rate::new(rate, now)),
+            })
+        });
+        Self {
+            phase: Phase::Open,
+            engine: Engine::new(config.side, config.message_size),
+            delivery: Delivery::new(recipient, Arc::clone(&line)),
+            pulse: Pulse::new(heartbeat, now, rand::random()),
+            repair: config.repairs_text.then(Box::default),
+            line,
+            expects_hello: false,
+            config,
+            reader: Some(reader),
+            leftover: leftover.into(),
+            rates,
+            last_data: now,
+            lease: None,
+            paused: None,
+            alarm: None,
+            closing: None,
+            fault: None,
+            due: None,
+            drained: true,
+            broken: None,
+        }
+    }
+
+    /// Lets the peer begin control messages with its first message, as both ends have agreed.
+    #[must_use]
+    pub fn with_hello(mut self) -> Self {
+        self.expects_hello = true;
+        self
+    }
+
+    /// Lets go of the transport.
+    fn release(&mut self, end: &Disconnect) {
+        tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
+        self.reader = None;
+        self.lease = None;
+        self.engine = Engine::new(self.config.side, 0);
+        self.shared().set_end(end);
+        self.shared().outbox.shut(end.by == EndedBy::Overflow);
+        self.delivery.release();
+    }
+
+    fn shared(&self) -> &Line {
+        (*self.line).as_ref()
+    }
+
+    /// One round; ready when the transport is done with.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
+        let orders = self.shared().outbox.begin_round(cx.waker());
+        if let Some(request) = orders.close {
+            self.begin_close(&request);
+        }
+        if orders.kill {
+            self.delivery.give_up();
+            self.close(EndedBy::Stop, CloseCode::GOING_AWAY, "");
+            if let Some(closing) = &mut self.closing {
+                closing.deadline = Instant::now();
+            }
+        }
+        self.broken = self.broken.take().or(orders.failed);
+        let mut reads = 0;
+        loop {
+            // What a handler of this connection sends is collected until the end of the round.
+            let handled = self.delivery.poll(cx).is_ready();
+            self.close_for_fault(handled);
+            if self.delivery.has_panicked() {
+                self.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error");
+            }
+            match self.read(cx) {
+                Read::Nothing => {
+                    if self.paused.is_none()
+                        && let Some(error) = self.broken.take()
+                    {
+                        self.transport_failed(error, ErrorStage::Send);
+                    }
+                    if self.look_at_the_clock() {
+                        // The verdict is told in this round.
+                        continue;
+                    }
+                    break;
+                }
+                Read::Something if reads == READS_PER_TURN => {
+                    // A peer that never pauses is pinged too, but not judged: its answer may be still unread.
+                    if !self.pulse.is_waiting() {
+                        self.look_at_the_clock();
+                    }
+                    budget::give_up(cx);
+                    break;
+                }
+                Read::Something => reads += 1,
+            }
+        }
+        let rest = self.shared().outbox.end_round();
+        self.drained = rest == Rest::Nothing;
+        if let Some(end) = self.poll_closing(cx) {
+            return Poll::Ready(end);
+        }
+        if self.set_alarm(rest, orders.new_waker, cx) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn send_own_text(&self, text: &str) {
+        let frame = Frame::message(Message::text(text), self.config.side);
+        self.shared().outbox.push_own(frame, Own::Text);
+    }
+
+    /// Heartbeat, idle limit. Their clocks stand still while nothing is read, and while the connection closes.
+    /// True if a time was up and the connection closes for it.
+    fn look_at_the_clock(&mut self) -> bool {
+        if self.paused.is_some() || self.closing.is_some() {
+            return false;
+        }
+        // Nothing is due before the alarm.
+        if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed()) {
+            return false;
+        }
+        let at = Moment::now();
+        if self.pulse.next().is_some_and(|next| next <= at.instant) {
+            match self.pulse.tick(at.instant) {
+                Beat::Ping { text, frame } => {
+                    if text {
+                        self.send_own_text(self.config.ping_text);
+                    }
+                    if frame {
+                        self.shared().outbox.push_own(Frame::ping(self.config.side), Own::Ping);
+                    }
+                }
+                Beat::Unresponsive => {
+                    if self.pulse.listens_for_text() {
+                        self.send_own_text(NO_PING_RESPONSE);
+                    }
+                    self.delivery.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
+                    self.close(EndedBy::Heartbeat, CloseCode::UNRESPONSIVE, NO_PING_RESPONSE);
+                    return true;
+                }
+            }
+        }
+        if self.lease.as_ref().is_some_and(|lease| lease.until() <= at.instant) {
+            self.lease = None;
+        }
+        if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
+            self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
+        }
+        self.closing.is_some()
+    }
+
+    /// Sets the one timer for the earliest deadline, and has it wake this task if the last round had another waker.
+    /// True if the deadline has passed already.
+    fn set_alarm(&mut self, rest: Rest, new_waker: bool, cx: &mut Context<'_>) -> bool {
+        let mut next = match rest {
+            Rest::Paced(until) => Some(until),
+            Rest::Nothing | Rest::Refused => None,
+        };
+        let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
+        earliest(self.fault.as_ref().map(|(_, until)| *until));
+        match &self.closing {
+            Some(closing) => earliest(Some(closing.deadline)),
+            None if self.paused.is_none() => {
+                earliest(self.pulse.next());
+                earliest(self.lease.as_ref().map(Lease::until));
+                earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
+            }
+            None => {}
+        }
+        let Some(next) = next else {
+            self.alarm = None;
+            return false;
+        };
+        match &mut self.alarm {
+            // One that goes off too early does no harm; setting it anew for every message would.
+            Some(alarm) if !alarm.is_elapsed() && alarm.deadline() <= next => {
+                if !new_waker {
+                    return false;
+                }
+            }
+            Some(alarm) => alarm.as_mut().reset(next),
+            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(next))),
+        }
+        self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready())
+    }
+}
+
+impl<R: Recipient> fmt::Debug for Link<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("side", &self.config.side)
+            .field("delivery", &self.delivery)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! What comes in: from the socket through the engine to the handler's queue.
+
+use std::{
+    cell::Cell,
+    io,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    connection::{driver::Link, heartbeat::Heard, inbox::Recipient},
+    dotnet::lossy_text as repair,
+    events::{ErrorStage, EventError, Moment},
+    message::Message,
+    protocol::{CloseCode, Control, Controls, EndedBy, Lease, Step, buffer_pool},
+    transport::ReadNow,
+};
+
+/// Size of the buffer that each worker thread lends to its links, one read at a time.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// What came of a try to read.
+pub(super) enum Read {
+    Nothing,
+    Something,
+}
+
+impl<R: Recipient> Link<R> {
+    /// Reads once, and takes in everything that brought.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
+        if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
+            return Read::Nothing;
+        }
+        if self.closing.is_none() && self.delivery.waiting_bytes() > self.config.read_ahead {
+            self.paused.get_or_insert_with(Instant::now);
+            return Read::Nothing;
+        }
+        if let Some(since) = self.paused.take() {
+            let paused = since.elapsed();
+            self.pulse.forgive(paused);
+            self.last_data += paused;
+        }
+        if !self.leftover.is_empty() {
+            let mut input = std::mem::take(&mut self.leftover);
+            self.take_in(&mut input);
+            return Read::Something;
+        }
+        let Some(reader) = &mut self.reader else { return Read::Nothing };
+        if self.repair.is_none()
+            && let Some((payload, missing)) = self.engine.large()
+        {
+            let polled = reader.poll_read_behind(cx, payload, missing);
+            return self.came(polled, |link, len| link.take_in_large(len));
+        }
+        let mut buffer = borrow_buffer();
+        let polled = reader.poll_read(cx, &mut buffer);
+        let read = self.came(polled, |link, len| link.take_in(&mut buffer[..len]));
+        // No code of the user's has run while the thread's buffer was away.
+        return_buffer(buffer);
+        read
+    }
+
+    /// Looks at what a try to read came to.
+    fn came(&mut self, polled: Poll<io::Result<usize>>, take_in: impl FnOnce(&mut Self, usize)) -> Read {
+        match polled {
+            Poll::Pending => return Read::Nothing,
+            Poll::Ready(Ok(0)) => self.peer_hung_up(),
+            Poll::Ready(Ok(len)) => take_in(self, len),
+            Poll::Ready(Err(error)) => self.transport_failed(error, ErrorStage::Transport),
+        }
+        Read::Something
+    }
+
+    /// Runs the input through the engine and parks what comes out.
+    fn take_in(&mut self, mut input: &mut [u8]) {
+        let Some(at) = self.arrived(input.len()) else { return };
+        if let Some(repair) = &mut self.repair {
+            repair.walk(input);
+        }
+        loop {
+            let outbox = &(*self.line).as_ref().outbox;
+            let step = self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own));
+            if !self.go_on(step, at) {
+                return;
+            }
+        }
+    }
+
+    /// Takes note of the next `len` bytes of a large message, which are where they belong already.
+    fn take_in_large(&mut self, len: usize) {
+        let Some(at) = self.arrived(len) else { return };
+        let step = self.engine.took(len);
+        self.go_on(step, at);
+    }
+
+    /// Input has come. When, unless it is not to be looked at.
+    fn arrived(&mut self, len: usize) -> Option<Moment> {
+        if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
+            return None;
+        }
+        let at = Moment::now();
+        self.heard(Heard::Traffic, at);
+        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
+        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
+            self.limit_exceeded("too many bytes per second", at);
+        }
+        Some(at)
+    }
+
+    /// Acts on a step of the engine. False if it was the last one that the input allows.
+    fn go_on(&mut self, step: Step, at: Moment) -> bool {
+        match step {
+            Step::Starved | Step::Over => return false,
+            Step::Message(message) => self.message(message, at),
+            Step::Ping => self.count_message(at),
+            Step::Pong => {
+                self.heard(Heard::PongFrame, at);
+                self.count_message(at);
+            }
+            Step::Close(code, reason) => self.peer_closed(code, reason),
+            Step::Fault(fault) => {
+                self.fault(fault, at);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn message(&mut self, message: Message, at: Moment) {
+        if self.closing.is_some() {
+            return;
+        }
+        let message = if self.repair.is_some() { repair::repaired(message) } else { message };
+        self.count_message(at);
+        if self.closing.is_some() {
+            return;
+        }
+        if self.pulse.listens_for_text() && is_word(&message, "pong") {
+            self.heard(Heard::PongText, at);
+            return;
+        }
+        if self.config.answers_text_ping && is_word(&message, "ping") {
+            self.send_own_text("pong");
+            return;
+        }
+        let Some(message) = self.without_controls(message, at) else { return };
+        self.last_data = at.instant;
+        if message.len() >= buffer_pool::LARGE {
+            self.lease.get_or_insert_with(|| Lease::new(at.instant)).renew(at.instant);
+        }
+        self.shared().count_received(message.len());
+        self.delivery.message(message, at);
+    }
+
+    /// The message, unless it is one of the library.
+    fn without_controls(&mut self, message: Message, at: Moment) -> Option<Message> {
+        if std::mem::take(&mut self.expects_hello)
+            && let Some(controls) = Controls::of_hello(&message)
+        {
+            self.shared().join_controls(controls);
+            self.delivery.control(Control::Hello, message.len(), at);
+            return None;
+        }
+        let Some(controls) = self.shared().controls() else { return Some(message) };
+        match controls.read(&message) {
+            None => return Some(message),
+            Some(Ok(None)) => {}
+            Some(Ok(Some(control))) => {
+                if !self.delivery.control(control, message.len(), at) {
+                    self.limit_exceeded("too many control messages", at);
+                }
+            }
+            Some(Err(malformed)) => {
+                self.delivery.error(ErrorStage::Protocol, EventError::new(malformed), at);
+                self.close(EndedBy::Protocol, CloseCode::POLICY, "malformed control message");
+            }
+        }
+        None
+    }
+
+    fn count_message(&mut self, at: Moment) {
+        let within = self.rates.as_mut().and_then(|rates| rates.messages.as_mut());
+        if within.is_some_and(|rate| !rate.take(1, at.instant)) {
+            self.limit_exceeded("too many messages per second", at);
+        }
+    }
+
+    pub(super) fn limit_exceeded(&mut self, text: &'static str, at: Moment) {
+        if self.closing.is_none() {
+            self.delivery.error(ErrorStage::Limit, EventError::new(text), at);
+            self.close(EndedBy::Limit, CloseCode::POLICY, text);
+        }
+    }
+
+    pub(super) fn heard(&mut self, what: Heard, at: Moment) {
+        if let Some(round_trip) = self.pulse.heard(what, at.instant) {
+            self.shared().measured(round_trip);
+        }
+    }
+}
+
+fn is_word(message: &Message, word: &str) -> bool {
+    // The length first: looking for blanks in a megabyte of text is not free.
+    matches!(message, Message::Text(text) if text.len() <= 64 && text.trim().eq_ignore_ascii_case(word))
+}
+
+thread_local! {
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+fn borrow_buffer() -> Box<[u8]> {
+    BUFFER.take().unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
+}
+
+fn return_buffer(buffer: Box<[u8]>) {
+    BUFFER.set(Some(buffer));
+}

@@ -1,0 +1,398 @@
+//! A link over a pipe, with a peer made of raw bytes, under a paused clock.
+
+mod closing;
+mod control;
+mod dotnet;
+mod handlers;
+mod heartbeat;
+mod limits;
+mod reading;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    events::Handling,
+    outbox::{OutboxConfig, OverflowPolicy, SendError},
+    protocol::{Control, Side},
+};
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8A;
+
+/// Passes at once under a paused clock, so that a test that waits in vain fails instead of hanging.
+const FOR_EVER: Duration = Duration::from_secs(86400);
+
+/// What the handles of a test share.
+#[derive(Debug)]
+struct Shared(Line);
+
+impl AsRef<Line> for Shared {
+    fn as_ref(&self) -> &Line {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        &self.0
+    }
+}
+
+/// A call that the recipient got.
+#[derive(Clone, Debug)]
+enum Call {
+    Connected,
+    Control(String),
+    Received(Message),
+    Sent(Message, u64),
+    Failed(ErrorStage, String),
+    Released,
+    Disconnected(Disconnect),
+}
+
+type OnMessage = Box<dyn FnMut(Message, &Arc<Shared>) -> Option<Handling> + Send>;
+
+/// Remembers every call, and answers messages as a test wants.
+struct Recorder {
+    line: Arc<Shared>,
+    calls: watch::Sender<Vec<Call>>,
+    on_message: OnMessage,
+    on_control: Option<Handling>,
+    on_end: Option<Handling>,
+}
+
+impl Recorder {
+    fn record(&self, call: Call) {
+        self.calls.send_modify(|calls| calls.push(call));
+    }
+}
+
+impl Recipient for Recorder {
+    type Connection = Shared;
+
+    fn owner(&self) -> u64 {
+        1
+    }
+
+    fn connected(&mut self, _at: Moment) -> Option<Handling> {
+        self.record(Call::Connected);
+        None
+    }
+
+    fn received(&mut self, message: Message, _at: Moment) -> Option<Handling> {
+        self.record(Call::Received(message.clone()));
+        (self.on_message)(message, &self.line)
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<Handling> {
+        self.record(Call::Sent(message, missed));
+        None
+    }
+
+    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+        self.record(Call::Control(format!("{control:?}")));
+        self.on_control.take()
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, _at: Moment) -> Option<Handling> {
+        self.record(Call::Failed(stage, error.to_string()));
+        None
+    }
+
+    fn overdue(&mut self) -> Option<Handling> {
+        None
+    }
+
+    fn released(&mut self) {
+        self.record(Call::Released);
+    }
+
+    fn disconnected(&mut self, end: Disconnect, _at: Moment) -> Option<Handling> {
+        self.record(Call::Disconnected(end));
+        self.on_end.take()
+    }
+}
+
+/// What a test chooses about a link before it runs.
+struct Plan {
+    config: LinkConfig,
+    heartbeat: Heartbeat,
+    outbox: OutboxConfig,
+    /// Bytes that the pipe holds each way.
+    pipe: usize,
+    over: Option<Transport>,
+    leftover: Vec<u8>,
+    hello: bool,
+    on_message: OnMessage,
+    /// The work that the first control message makes.
+    on_control: Option<Handling>,
+    on_end: Option<Handling>,
+}
+
+impl Plan {
+    fn new(side: Side) -> Self {
+        Self {
+            config: LinkConfig::new(side),
+            heartbeat: Heartbeat::off(),
+            outbox: OutboxConfig {
+                capacity: 1 << 20,
+                policy: OverflowPolicy::Disconnect,
+                frame_pause: None,
+                first_frame_pause: Duration::ZERO,
+            },
+            pipe: 1 << 20,
+            over: None,
+            leftover: Vec::new(),
+            hello: false,
+            on_message: Box::new(|_, _| None),
+            on_control: None,
+            on_end: None,
+        }
+    }
+
+    fn server() -> Self {
+        Self::new(Side::Server)
+    }
+
+    fn client() -> Self {
+        Self::new(Side::Client)
+    }
+
+    fn heartbeat(mut self, seconds: u64, mode: crate::connection::heartbeat::HeartbeatMode) -> Self {
+        self.heartbeat = Heartbeat::new(Duration::from_secs(seconds), mode);
+        self
+    }
+
+    fn config(mut self, change: impl FnOnce(&mut LinkConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// What the handler does with each message.
+    fn on_message<F>(mut self, mut f: impl FnMut(Message, Arc<Shared>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.on_message = Box::new(move |message, line| Some(Handling::new(f(message, Arc::clone(line)))));
+        self
+    }
+
+    /// Each message keeps the handler busy this long.
+    fn busy(self, seconds: u64) -> Self {
+        self.on_message(move |_, _| tokio::time::sleep(Duration::from_secs(seconds)))
+    }
+
+    fn run(self) -> Rig {
+        self.run_after(|_| {})
+    }
+
+    /// Runs the link over another stream than the pipe.
+    fn run_over(
+        mut self,
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    ) -> Rig {
+        self.over = Some(Transport::shared(stream));
+        self.run()
+    }
+
+    /// Runs the link after something was done to its line.
+    fn run_after(self, before: impl FnOnce(&Line)) -> Rig {
+        let side = self.config.side;
+        let line = Arc::new(Shared(Line::new(side, self.outbox)));
+        before(&line);
+        let (calls, seen) = watch::channel(Vec::new());
+        let recorder = Recorder {
+            line: Arc::clone(&line),
+            calls,
+            on_message: self.on_message,
+            on_control: self.on_control,
+            on_end: self.on_end,
+        };
+        let (near, far) = tokio::io::duplex(self.pipe);
+        let transport = self.over.unwrap_or_else(|| Transport::shared(near));
+        let link = Link::new(
+            transport,
+            &self.leftover,
+            Arc::clone(&line),
+            Arc::new(self.config),
+            self.heartbeat,
+            recorder,
+        );
+        let link = if self.hello { link.with_hello() } else { link };
+        let peer = Peer { stream: far, masks: side == Side::Server };
+        Rig { peer, line, seen, task: tokio::spawn(link), begun: Instant::now() }
+    }
+}
+
+/// A running link, and what can be seen of it.
+struct Rig {
+    peer: Peer,
+    line: Arc<Shared>,
+    seen: watch::Receiver<Vec<Call>>,
+    task: JoinHandle<Disconnect>,
+    begun: Instant,
+}
+
+impl Rig {
+    /// Waits until the calls so far are as wanted.
+    async fn until(&self, wanted: impl Fn(&[Call]) -> bool) {
+        let mut seen = self.seen.clone();
+        let found = tokio::time::timeout(FOR_EVER, seen.wait_for(|calls| wanted(calls)));
+        let calls = || self.seen.borrow().clone();
+        assert!(found.await.is_ok_and(|found| found.is_ok()), "never came: {:?}", calls());
+    }
+
+    async fn until_received(&self, number: usize) {
+        self.until(|calls| texts(calls).len() >= number).await;
+    }
+
+    fn received(&self) -> Vec<String> {
+        texts(&self.seen.borrow())
+    }
+
+    fn errors(&self) -> Vec<ErrorStage> {
+        let stage = |call: &Call| match call {
+            Call::Failed(stage, text) => {
+                assert!(!text.is_empty());
+                Some(*stage)
+            }
+            _ => None,
+        };
+        self.seen.borrow().iter().filter_map(stage).collect()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) {
+        assert!(self.line.close(EndedBy::Local, code, reason));
+    }
+
+    /// Waits for the end, which is told once, last, and after the connection was let go of.
+    async fn end(&mut self) -> Disconnect {
+        let end = tokio::time::timeout(FOR_EVER, &mut self.task).await.expect("no end for a day");
+        let end = end.expect("the link itself never panics");
+        let calls = self.seen.borrow().clone();
+        let told: Vec<_> = calls.iter().filter(|call| matches!(call, Call::Disconnected(_))).collect();
+        assert!(matches!(told[..], [Call::Disconnected(told)] if *told == end), "{calls:?}");
+        assert!(matches!(calls.last(), Some(Call::Disconnected(_))), "{calls:?}");
+        assert!(calls.iter().any(|call| matches!(call, Call::Released)));
+        assert_eq!(self.line.end(), Some(&end));
+        end
+    }
+}
+
+/// What the handler got, text and binary alike.
+fn texts(calls: &[Call]) -> Vec<String> {
+    let text = |call: &Call| match call {
+        Call::Received(message) => Some(String::from_utf8_lossy(message.as_bytes()).into_owned()),
+        _ => None,
+    };
+    calls.iter().filter_map(text).collect()
+}
+
+/// The other end, byte by byte.
+struct Peer {
+    stream: DuplexStream,
+    masks: bool,
+}
+
+impl Peer {
+    async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    async fn say(&mut self, first: u8, payload: &[u8]) {
+        let frame = frame(first, payload, self.masks);
+        self.raw(&frame).await;
+    }
+
+    async fn text(&mut self, text: &str) {
+        self.say(TEXT, text.as_bytes()).await;
+    }
+
+    async fn close(&mut self, code: u16) {
+        self.say(CLOSE, &code.to_be_bytes()).await;
+    }
+
+    /// The next frame: first byte and payload.
+    async fn hear(&mut self) -> (u8, Vec<u8>) {
+        tokio::time::timeout(FOR_EVER, self.hear_frame()).await.expect("nothing came for a day")
+    }
+
+    async fn hear_frame(&mut self) -> (u8, Vec<u8>) {
+        let first = self.stream.read_u8().await.expect("a frame");
+        let second = self.stream.read_u8().await.unwrap();
+        assert_eq!(second & 0x80 != 0, !self.masks, "clients mask, servers do not");
+        let len = match second & 0x7F {
+            126 => usize::from(self.stream.read_u16().await.unwrap()),
+            127 => self.stream.read_u64().await.unwrap() as usize,
+            len => usize::from(len),
+        };
+        let mut key = [0; 4];
+        if !self.masks {
+            self.stream.read_exact(&mut key).await.unwrap();
+        }
+        let mut payload = vec![0; len];
+        self.stream.read_exact(&mut payload).await.unwrap();
+        payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        (first, payload)
+    }
+
+    async fn hear_text(&mut self) -> String {
+        let (first, payload) = self.hear().await;
+        assert_eq!(first, TEXT, "{payload:?}");
+        String::from_utf8(payload).unwrap()
+    }
+
+    /// The code and reason of the Close that has to come next.
+    async fn hear_close(&mut self) -> (u16, String) {
+        let (first, payload) = self.hear().await;
+        assert_eq!(first, CLOSE, "{:?}", String::from_utf8_lossy(&payload));
+        let (code, reason) = payload.split_at(2);
+        (u16::from_be_bytes(code.try_into().unwrap()), String::from_utf8(reason.to_vec()).unwrap())
+    }
+
+    async fn hear_the_end(&mut self) {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(FOR_EVER, self.stream.read_to_end(&mut rest));
+        end.await.expect("the stream did not end for a day").unwrap();
+        assert_eq!(rest, b"", "after the last frame");
+    }
+}
+
+/// One frame; masked with a key that hides nothing if `masked`.
+fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
+    let mask = if masked { 0x80 } else { 0 };
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(mask | len as u8),
+        len @ 126..=0xFFFF => {
+            frame.push(mask | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(mask | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    let key = [0x11, 0x22, 0x33, 0x44];
+    if masked {
+        frame.extend(key);
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    } else {
+        frame.extend(payload);
+    }
+    frame
+}

@@ -1,0 +1,98 @@
+//! What only peers of the .NET library need.
+
+use super::*;
+use crate::connection::heartbeat::HeartbeatMode;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_answers_a_text_ping_and_swallows_it() {
+    for word in ["Ping", "ping", " PING\r\n"] {
+        let mut rig = Plan::client().run();
+        rig.peer.text(word).await;
+        assert_eq!(rig.peer.hear_text().await, "pong");
+        rig.peer.text("hello").await;
+        rig.until_received(1).await;
+        assert_eq!(rig.received(), ["hello"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_takes_a_text_ping_for_a_message() {
+    let mut rig = Plan::server().run();
+    rig.peer.text("ping").await;
+    rig.until_received(1).await;
+    assert_eq!(rig.received(), ["ping"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_text_of_a_ping_is_spelled_as_configured() {
+    let mut rig =
+        Plan::server().heartbeat(120, HeartbeatMode::Text).config(|config| config.ping_text = "Ping").run();
+    assert_eq!(rig.peer.hear_text().await, "Ping");
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_cut_inside_a_character_is_repaired_where_that_was_asked_for() {
+    let mut rig = Plan::client().config(|config| config.repairs_text = true).run();
+    rig.peer.say(TEXT, b"caf\xC3").await;
+    rig.peer.text("whole é").await;
+    rig.until_received(2).await;
+    assert_eq!(rig.received(), ["caf\u{FFFD}", "whole é"]);
+    let calls = rig.seen.borrow().clone();
+    assert!(calls[1..].iter().all(|call| matches!(call, Call::Received(Message::Text(_)))), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_needs_it_gets_a_second_close_and_hangs_up_itself() {
+    let mut rig = Plan::client().config(|config| config.closes_twice = true).run();
+    rig.close(CloseCode::NORMAL, "");
+    assert_eq!(rig.peer.hear_close().await.0, 1000);
+    rig.peer.close(1000).await;
+    assert_eq!(rig.peer.hear_close().await.0, 1000);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await;
+    assert!(early.is_err(), "{early:?}");
+    rig.peer.stream.shutdown().await.unwrap();
+    let end = rig.end().await;
+    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
+    let mut plan = Plan::server();
+    plan.outbox.frame_pause = Some(Duration::from_millis(5));
+    plan.outbox.first_frame_pause = Duration::from_millis(50);
+    let mut rig = plan.run_after(|line| {
+        for text in ["1", "2", "3"] {
+            line.try_send(Message::text(text), false).unwrap();
+        }
+    });
+    let mut buffer = [0; 64];
+    for (text, at) in [(b'1', 50), (b'2', 55), (b'3', 60)] {
+        let len = rig.peer.stream.read(&mut buffer).await.unwrap();
+        assert_eq!(buffer[..len], [TEXT, 1, text], "one frame, one read");
+        let elapsed = rig.elapsed().as_millis();
+        assert!((at..at + 4).contains(&elapsed), "{elapsed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_peer_that_reads_nothing_costs_no_time_of_ours() {
+    let mut plan = Plan::server();
+    plan.outbox.frame_pause = Some(Duration::from_millis(5));
+    plan.pipe = 3;
+    let mut rig = plan.run_after(|line| {
+        for text in ["1", "2"] {
+            line.try_send(Message::text(text), false).unwrap();
+        }
+    });
+    // A link that spun would keep the paused clock from ever moving on.
+    let waited = std::time::Instant::now();
+    let sleep = tokio::time::sleep(Duration::from_secs(60));
+    tokio::pin!(sleep);
+    let rounds = std::future::poll_fn(|cx| {
+        assert!(waited.elapsed() < Duration::from_secs(20), "the link spins");
+        sleep.as_mut().poll(cx)
+    });
+    rounds.await;
+    assert_eq!(rig.peer.hear_text().await, "1");
+    assert_eq!(rig.peer.hear_text().await, "2");
+}

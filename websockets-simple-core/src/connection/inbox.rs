@@ -1,0 +1,310 @@
+//! From the link to the user: what was received waits here, in order, until the handler has taken it.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    fmt, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use crate::{
+    connection::shared::Line,
+    events::{ErrorStage, EventError, Handling, Moment},
+    message::Message,
+    outbox::budget as turn,
+    protocol::{Control, Disconnect},
+};
+
+/// Messages handed to the handler before others of the scheduler get their turn.
+const MESSAGES_PER_TURN: usize = 1024;
+
+/// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's own
+/// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
+pub trait Recipient: Send + Unpin + 'static {
+    /// What the connection's handles share.
+    type Connection: AsRef<Line> + Send + Sync + 'static;
+
+    /// Which end this connection belongs to, for [`current_owner`].
+    fn owner(&self) -> u64;
+
+    /// The connection is open. The first call.
+    fn connected(&mut self, at: Moment) -> Option<Handling>;
+    /// A message was received.
+    fn received(&mut self, message: Message, at: Moment) -> Option<Handling>;
+    /// A message was accepted for sending; `missed` notices were dropped before it.
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling>;
+    /// The peer's library says something. Not a message, and no event; its work does not wait for the handlers.
+    fn control(&mut self, control: Control, at: Moment) -> Option<Handling>;
+    /// Something failed.
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling>;
+    /// Looked at before each of the above: what has to be told first.
+    fn overdue(&mut self) -> Option<Handling>;
+    /// The transport is gone: nobody may find the connection any more.
+    fn released(&mut self);
+    /// The end, and the last call.
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling>;
+}
+
+/// See the module.
+pub(crate) struct Delivery<R: Recipient> {
+    recipient: R,
+    line: Arc<R::Connection>,
+    parked: VecDeque<Parked>,
+    bytes: usize,
+    running: Option<Handling>,
+    aside: Option<Box<Aside>>,
+    panicked: bool,
+}
+
+/// Control messages, which do not wait for the handlers of the user.
+#[derive(Default)]
+struct Aside {
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the messages in `waiting`, as they were received.
+    bytes: usize,
+    running: Option<Handling>,
+}
+
+struct Waiting {
+    control: Control,
+    size: usize,
+    at: Moment,
+}
+
+/// Control messages that may wait for the one at work, twice as many as a client of this library asks at once.
+const CONTROLS: usize = 128;
+
+/// Bytes of these.
+const CONTROL_BYTES: usize = 128 * 1024;
+
+enum Parked {
+    Connected(Moment),
+    Disconnected(Disconnect, Moment),
+    Failed(ErrorStage, EventError, Moment),
+    Received(Message, Moment),
+}
+
+impl<R: Recipient> Delivery<R> {
+    pub(crate) fn new(recipient: R, line: Arc<R::Connection>) -> Self {
+        let parked = VecDeque::from([Parked::Connected(Moment::now())]);
+        Self { recipient, line, parked, bytes: 0, running: None, aside: None, panicked: false }
+    }
+
+    /// Payload bytes of messages nobody has taken yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn message(&mut self, message: Message, at: Moment) {
+        self.bytes += message.len();
+        if self.parked.capacity() == 0 {
+            self.parked = SPARE.take();
+        }
+        self.parked.push_back(Parked::Received(message, at));
+    }
+
+    /// Takes a control message of `size` bytes in. False if there are too many already.
+    pub(crate) fn control(&mut self, control: Control, size: usize, at: Moment) -> bool {
+        let aside = self.aside.get_or_insert_default();
+        if aside.waiting.len() == CONTROLS || aside.bytes + size > CONTROL_BYTES {
+            return false;
+        }
+        aside.bytes += size;
+        aside.waiting.push_back(Waiting { control, size, at });
+        true
+    }
+
+    pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
+        self.parked.push_back(Parked::Failed(stage, error, at));
+    }
+
+    pub(crate) fn end(&mut self, end: Disconnect) {
+        self.parked.push_back(Parked::Disconnected(end, Moment::now()));
+    }
+
+    pub(crate) fn release(&mut self) {
+        let recipient = &mut self.recipient;
+        let _ = catch_unwind(AssertUnwindSafe(|| recipient.released()));
+    }
+
+    /// Gives up the handler and what waits for it; only errors and the end are still told.
+    pub(crate) fn give_up(&mut self) {
+        self.drop_running();
+        if let Some(aside) = self.aside.take()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(aside)))
+        {
+            self.panicked(&*panic);
+        }
+        self.bytes = 0;
+        self.parked.retain(|item| !matches!(item, Parked::Received(..)));
+    }
+
+    /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked
+    }
+
+    /// Lets the handler work: ready when it has nothing left to do.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _inside = Inside::enter(self.recipient.owner());
+        if self.aside.is_some()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_aside(cx)))
+        {
+            self.panicked(&*panic);
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            if self.running.is_none() && turn::is_spent() {
+                break;
+            }
+            match catch_unwind(AssertUnwindSafe(|| self.step(cx))) {
+                Ok(Some(Poll::Ready(()))) => {}
+                Ok(Some(Poll::Pending)) => return Poll::Pending,
+                Ok(None) => return Poll::Ready(()),
+                Err(panic) => self.panicked(&*panic),
+            }
+        }
+        turn::give_up(cx);
+        Poll::Pending
+    }
+
+    /// Deals with control messages, one after the other.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) {
+        while let Some(aside) = &mut self.aside {
+            if let Some(running) = &mut aside.running {
+                if Pin::new(running).poll(cx).is_pending() {
+                    return;
+                }
+                aside.running = None;
+            }
+            match aside.waiting.pop_front() {
+                Some(Waiting { control, size, at }) => {
+                    aside.bytes -= size;
+                    aside.running = self.recipient.control(control, at);
+                }
+                None => self.aside = None,
+            }
+        }
+    }
+
+    /// Goes on with the work at hand, or hands the next item over. `None` if there is neither.
+    fn step(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        if self.running.is_none() {
+            self.running = self.begin_next()?;
+        }
+        if let Some(running) = &mut self.running {
+            if Pin::new(running).poll(cx).is_pending() {
+                return Some(Poll::Pending);
+            }
+            self.running = None;
+        }
+        Some(Poll::Ready(()))
+    }
+
+    /// Hands the next item over, which may make work. `None` if there is no item.
+    fn begin_next(&mut self) -> Option<Option<Handling>> {
+        let Self { recipient, line, parked, bytes, .. } = self;
+        if !matches!(parked.front(), Some(Parked::Connected(_))) {
+            if let Some(overdue) = recipient.overdue() {
+                return Some(Some(overdue));
+            }
+            if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
+                return Some(recipient.sent(message, missed, at));
+            }
+        }
+        let item = parked.pop_front()?;
+        if parked.is_empty() {
+            lend(mem::take(parked));
+        }
+        Some(match item {
+            Parked::Connected(at) => recipient.connected(at),
+            Parked::Disconnected(end, at) => recipient.disconnected(end, at),
+            Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
+            Parked::Received(message, at) => {
+                *bytes -= message.len();
+                recipient.received(message, at)
+            }
+        })
+    }
+
+    fn panicked(&mut self, panic: &(dyn std::any::Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        self.give_up();
+        if !mem::replace(&mut self.panicked, true) {
+            let error = EventError::new(format!("a handler panicked: {text}"));
+            self.error(ErrorStage::HandlerPanic, error, Moment::now());
+        }
+    }
+
+    /// Dropping a future runs the user's code too.
+    fn drop_running(&mut self) {
+        if let Some(running) = self.running.take()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(running)))
+        {
+            self.panicked(&*panic);
+        }
+    }
+}
+
+/// Places that the spare queue of a thread has at most.
+const SPARE_PLACES: usize = 256;
+
+/// Leaves the memory of an empty queue to the next connection of this thread: one that waits keeps none.
+fn lend(queue: VecDeque<Parked>) {
+    if queue.capacity() <= SPARE_PLACES {
+        SPARE.set(queue);
+    }
+}
+
+thread_local! {
+    static SPARE: Cell<VecDeque<Parked>> = const { Cell::new(VecDeque::new()) };
+    static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The end inside one of whose handlers this is called, if any. A wait for that end must not wait for the
+/// handler it is called from.
+#[must_use]
+pub fn current_owner() -> Option<u64> {
+    OWNER.get()
+}
+
+/// A number for a new end.
+#[must_use]
+pub fn new_owner() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// While this lives, the thread is inside a handler.
+struct Inside(Option<u64>);
+
+impl Inside {
+    fn enter(owner: u64) -> Self {
+        Self(OWNER.replace(Some(owner)))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        OWNER.set(self.0);
+    }
+}
+
+impl<R: Recipient> fmt::Debug for Delivery<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("parked", &self.parked.len())
+            .field("bytes", &self.bytes)
+            .field("running", &self.running.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,236 @@
+//! What is shared of one connection: its outbox, its figures, how it ended.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    message::{EncodeError, IntoMessage, Message},
+    outbox::{
+        CloseRequest, Offer, Outbox, OutboxConfig, Own, PartKind, Parts, SendError, SendStatus, Sending, When,
+    },
+    protocol::{CloseCode, Control, Controls, Disconnect, EndedBy, Frame, Side},
+};
+
+/// The part of a connection that its handles and its link share.
+#[derive(Debug)]
+pub struct Line {
+    pub(crate) outbox: Outbox,
+    received_messages: AtomicU64,
+    received_bytes: AtomicU64,
+    round_trip_micros: AtomicU64,
+    end: OnceLock<Box<Disconnect>>,
+    controls: OnceLock<Box<Controls>>,
+}
+
+/// Figures of one connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Messages received, heartbeat answers not counted.
+    pub messages_received: u64,
+    /// Payload bytes of these.
+    pub bytes_received: u64,
+    /// Messages accepted for sending.
+    pub messages_sent: u64,
+    /// Bytes that the transport took, headers and control frames included.
+    pub bytes_sent: u64,
+    /// Messages that an overflow policy dropped, or that were still queued when the connection ended.
+    pub dropped: u64,
+    /// Bytes that wait in the outbox now.
+    pub queued_bytes: usize,
+    /// Time between the last answered heartbeat ping and its answer.
+    pub round_trip: Option<Duration>,
+}
+
+/// What became of one broadcast, receiver by receiver.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Outboxes that took the message. Does not mean that the peer has it.
+    pub accepted: usize,
+    /// Receivers whose policy dropped the message.
+    pub dropped: usize,
+    /// Receivers that were closed or closing, or were ended by their policy.
+    pub closed: usize,
+}
+
+impl Line {
+    /// A line whose transport comes with its link.
+    #[must_use]
+    pub fn new(side: Side, config: OutboxConfig) -> Self {
+        Self {
+            outbox: Outbox::new(side, config),
+            received_messages: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            round_trip_micros: AtomicU64::new(u64::MAX),
+            end: OnceLock::new(),
+            controls: OnceLock::new(),
+        }
+    }
+
+    /// Sends one message as the overflow policy says. `notice` asks for a Sent notice.
+    pub fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
+        self.outbox.send(message, notice)
+    }
+
+    /// Sends one message without ever waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then.
+    pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        let notice = notice.then(|| message.clone());
+        let frame = Frame::message(message, self.outbox.side());
+        self.outbox.offer(frame, When::Now, notice.as_ref()).into_result()
+    }
+
+    /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
+    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, delivery: &mut Delivery) -> bool {
+        match self.outbox.offer(frame.clone(), When::Round, notice) {
+            Offer::Sent | Offer::Queued => delivery.accepted += 1,
+            Offer::List => {
+                delivery.accepted += 1;
+                return true;
+            }
+            Offer::Dropped | Offer::Full(_) => delivery.dropped += 1,
+            Offer::Closed | Offer::Overflow => delivery.closed += 1,
+        }
+        false
+    }
+
+    /// Begins control messages with a `hello`, as a server does before anything else is sent.
+    pub fn begin_controls(&self) {
+        let controls = Controls::new();
+        self.outbox.push_own(Frame::message(controls.hello(), self.outbox.side()), Own::Control);
+        let _ = self.controls.set(Box::new(controls));
+    }
+
+    /// Takes part in the control messages that the peer has begun.
+    pub(crate) fn join_controls(&self, controls: Controls) {
+        let _ = self.controls.set(Box::new(controls));
+    }
+
+    pub(crate) fn controls(&self) -> Option<&Controls> {
+        self.controls.get().map(|controls| &**controls)
+    }
+
+    /// Whether both ends take part in control messages.
+    #[must_use]
+    pub fn has_controls(&self) -> bool {
+        self.controls.get().is_some()
+    }
+
+    /// Sends a control message. False, and nothing is sent, where the peer does not know them.
+    pub fn send_control(&self, control: &Control) -> bool {
+        let Some(controls) = self.controls() else { return false };
+        let frame = Frame::message(controls.message(control), self.outbox.side());
+        self.outbox.push_own(frame, Own::Control);
+        self.outbox.wake();
+        true
+    }
+
+    /// Begins a message in parts.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, nothing has begun.
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
+        Parts::begin(&self.outbox).await
+    }
+
+    /// Asks for the end of the connection; the link carries it out. False when it is ending already.
+    pub fn close(&self, by: EndedBy, code: CloseCode, reason: &str) -> bool {
+        let reason = crate::protocol::fit_reason(reason).to_owned();
+        self.outbox.close(CloseRequest { code, reason, by, discard: false })
+    }
+
+    /// Resolves when the transport is let go of, which does not wait for handlers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn ended(&self) {
+        std::future::poll_fn(|cx| self.outbox.poll_ended(cx.waker())).await;
+    }
+
+    /// How the connection ended, once it has.
+    #[must_use]
+    pub fn end(&self) -> Option<&Disconnect> {
+        self.end.get().map(|end| &**end)
+    }
+
+    /// Whether messages can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outbox.is_open()
+    }
+
+    /// Lets the link give up its handler: the deadline of a stop has passed.
+    pub fn kill(&self) {
+        self.outbox.kill();
+    }
+
+    /// Whether the link was told to give up its handler.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        self.outbox.was_killed()
+    }
+
+    /// Gets the link to look after the connection.
+    pub fn wake(&self) {
+        self.outbox.wake();
+    }
+
+    /// The figures now.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let sent = self.outbox.figures();
+        let micros = self.round_trip_micros.load(Ordering::Relaxed);
+        Statistics {
+            messages_received: self.received_messages.load(Ordering::Relaxed),
+            bytes_received: self.received_bytes.load(Ordering::Relaxed),
+            messages_sent: sent.messages,
+            bytes_sent: sent.bytes,
+            dropped: sent.dropped,
+            queued_bytes: sent.queued,
+            round_trip: (micros != u64::MAX).then(|| Duration::from_micros(micros)),
+        }
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        // Only the link writes these, so a plain load and store is enough.
+        self.received_messages.store(self.received_messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let bytes = self.received_bytes.load(Ordering::Relaxed) + bytes as u64;
+        self.received_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn measured(&self, round_trip: Duration) {
+        let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX - 1);
+        self.round_trip_micros.store(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_end(&self, end: &Disconnect) {
+        let _ = self.end.set(Box::new(end.clone()));
+    }
+}
+
+/// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
+/// notices.
+///
+/// # Errors
+///
+/// When the value has no form on the wire.
+pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
+    let message = message.into_message()?;
+    let notice = notice.then(|| message.clone());
+    Ok((Frame::message(message, Side::Server), notice))
+}

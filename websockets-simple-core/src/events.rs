@@ -1,0 +1,18 @@
+//! What happened, and who is told.
+
+pub use event::{
+    Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
+    MessageEvent,
+};
+pub use handler_future::Handling;
+pub use moment::Moment;
+pub use subscription::{
+    Entry, Events, Flow, Handler, Narrator, Observable, SubscribeOptions, Subscription, SubscriptionGuard,
+    Subscriptions,
+};
+
+mod byte_permits;
+mod event;
+mod handler_future;
+mod moment;
+mod subscription;

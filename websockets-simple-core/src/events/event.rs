@@ -1,0 +1,243 @@
+//! What a connection tells its owner.
+//!
+//! `C` is the handle of the connection at the end that raised the event.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{message::Message, protocol::Disconnect};
+
+/// Tells events of one process apart and puts them in the order in which they were raised.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EventId(u64);
+
+impl EventId {
+    /// The next id of this process.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "every call gives another id")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// From the peer.
+    Received,
+    /// To the peer: accepted for sending, which does not mean that the peer has it.
+    Sent,
+}
+
+/// A message was received or accepted for sending.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MessageEvent<C> {
+    /// Unique, ascending.
+    pub id: EventId,
+    /// When the message was read from the socket or accepted for sending.
+    pub timestamp: DateTime<Utc>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The message.
+    pub message: Message,
+    /// Sent notices that were dropped since the last one because their consumer fell behind. Always 0 for
+    /// received messages, which are never dropped.
+    pub missed: u64,
+    /// Whose message.
+    pub connection: C,
+}
+
+impl<C> MessageEvent<C> {
+    /// An event raised now.
+    #[must_use]
+    pub fn new(
+        direction: Direction,
+        message: Message,
+        missed: u64,
+        connection: C,
+        timestamp: DateTime<Utc>,
+    ) -> Self {
+        Self { id: EventId::new(), timestamp, direction, message, missed, connection }
+    }
+}
+
+/// A connection began or ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionEvent<C> {
+    /// Unique, ascending.
+    pub id: EventId,
+    /// When it happened.
+    pub timestamp: DateTime<Utc>,
+    /// What happened.
+    pub kind: ConnectionEventKind<C>,
+}
+
+impl<C> ConnectionEvent<C> {
+    /// An event raised at `timestamp`.
+    #[must_use]
+    pub fn new(kind: ConnectionEventKind<C>, timestamp: DateTime<Utc>) -> Self {
+        Self { id: EventId::new(), timestamp, kind }
+    }
+}
+
+/// The stations of a connection: `Connecting`, then `Connected` and one `Disconnected`, or one `Refused`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ConnectionEventKind<C> {
+    /// The request head was read (server) or is about to be sent (client).
+    Connecting(Attempt),
+    /// The connection is open.
+    Connected(C),
+    /// The attempt failed. The text says why.
+    Refused(Attempt, String),
+    /// The connection ended. Follows every `Connected` exactly once.
+    Disconnected(C, Disconnect),
+}
+
+/// A connection that is not open yet. Holds nothing that could carry a token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Address of the peer, as far as it is known.
+    pub peer_addr: Option<SocketAddr>,
+    /// Address of the client, as far as it is known: that of the peer, unless the peer is a proxy.
+    pub client_addr: Option<IpAddr>,
+    /// The path asked for, `/` if the path was the token.
+    pub path: String,
+}
+
+impl Attempt {
+    /// Describes an attempt.
+    #[must_use]
+    pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
+        let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
+        Self { peer_addr, client_addr, path: path.into() }
+    }
+
+    /// Says whose attempt it is, where the peer is a proxy.
+    #[must_use]
+    pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
+        self.client_addr = client;
+        self
+    }
+}
+
+/// Something failed. Each failure is raised once.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ErrorEvent<C> {
+    /// Unique, ascending.
+    pub id: EventId,
+    /// When it failed.
+    pub timestamp: DateTime<Utc>,
+    /// Where it failed.
+    pub stage: ErrorStage,
+    /// What failed.
+    pub error: EventError,
+    /// Address of the peer, as far as it is known.
+    pub peer_addr: Option<SocketAddr>,
+    /// The connection, once there was one.
+    pub connection: Option<C>,
+}
+
+impl<C> ErrorEvent<C> {
+    /// An event raised at `timestamp`.
+    #[must_use]
+    pub fn new(
+        stage: ErrorStage,
+        error: EventError,
+        peer_addr: Option<SocketAddr>,
+        connection: Option<C>,
+        timestamp: DateTime<Utc>,
+    ) -> Self {
+        Self { id: EventId::new(), timestamp, stage, error, peer_addr, connection }
+    }
+}
+
+/// Where a failure happened.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorStage {
+    /// Taking a connection from the listener.
+    Accept,
+    /// A handler panicked.
+    HandlerPanic,
+    /// The opening handshake.
+    Handshake,
+    /// The peer did not answer a ping.
+    Heartbeat,
+    /// The peer went over a limit.
+    Limit,
+    /// The outbox of the peer was full.
+    Overflow,
+    /// The peer broke RFC 6455.
+    Protocol,
+    /// Writing to the socket.
+    Send,
+    /// A message that was to be a signal is none, or was for nobody it may be for; or an ordinary request bears the
+    /// id of a connection with a wrong signature.
+    Signal,
+    /// The TLS handshake.
+    Tls,
+    /// A token that was to renew credentials: there was none, or it was not accepted.
+    TokenProvider,
+    /// Reading from the socket.
+    Transport,
+    /// The user service failed or took too long.
+    UserService,
+}
+
+/// The cause of an [`ErrorEvent`], cheap to clone. Its wording is not a promise.
+#[derive(Clone)]
+pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);
+
+impl EventError {
+    /// Wraps an error, or a text.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl EventError {
+    /// The cause as what it is, if it is of this type.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for EventError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

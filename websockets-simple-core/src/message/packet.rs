@@ -1,0 +1,209 @@
+//! Typed contents of text messages, and the packet of the .NET library.
+
+use std::error::Error;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    dotnet::{lenient, timestamp},
+    message::Message,
+};
+
+/// The typed content of a text message: a plain struct and three one-line methods.
+///
+/// On the wire a packet is one JSON object. Its fields are written in declaration order, as the .NET library
+/// writes its properties; [`dotnet`](crate::dotnet) has the helpers for its timestamps and its enums.
+///
+/// What is received is read as leniently as the .NET library reads it, whatever the packet:
+///
+/// * a name belongs to the field of exactly that name, else to the one that differs in case only;
+/// * names without a field are ignored (unless the struct says `deny_unknown_fields`), and of two values for
+///   one field the last counts;
+/// * a string may be given as a number or a boolean (`5` is read as `"5"`), or as `null`, which is `""`;
+/// * a missing field is an error unless it is an `Option` or has `#[serde(default)]`.
+///
+/// Structs inside structs, lists and maps are read by the same rules. Where serde itself buffers the input
+/// (`flatten`, internally tagged and untagged enums), and in externally tagged enums, the rules of plain
+/// `serde_json` apply. Text that is no JSON object is never a packet.
+///
+/// # Examples
+///
+/// The extended packet of the .NET library's manual:
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use serde::{Deserialize, Serialize};
+/// use websockets_simple_core::{
+///     Message, Packet,
+///     dotnet::{self, NumericEnum},
+/// };
+///
+/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// enum PacketExtendedType {
+///     PacketType1,
+///     PacketType2,
+/// }
+///
+/// impl NumericEnum for PacketExtendedType {
+///     const ALL: &'static [Self] = &[Self::PacketType1, Self::PacketType2];
+///
+///     fn number(self) -> i64 {
+///         self as i64
+///     }
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(rename_all = "PascalCase")]
+/// struct PacketExtended {
+///     data: String,
+///     #[serde(default, with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
+///     timestamp: Option<DateTime<Utc>>,
+///     #[serde(with = "dotnet::numeric_enum")]
+///     packet_extended_type: PacketExtendedType,
+///     username: Option<String>,
+///     first_name: String,
+///     last_name: String,
+/// }
+///
+/// impl Packet for PacketExtended {
+///     fn data(&self) -> &str {
+///         &self.data
+///     }
+///
+///     fn timestamp(&self) -> Option<DateTime<Utc>> {
+///         self.timestamp
+///     }
+///
+///     fn from_text(text: &str) -> Self {
+///         Self {
+///             data: text.to_owned(),
+///             timestamp: Some(dotnet::timestamp::now()),
+///             packet_extended_type: PacketExtendedType::PacketType1,
+///             username: None,
+///             first_name: "FakeFirstName".to_owned(),
+///             last_name: "FakeLastName".to_owned(),
+///         }
+///     }
+/// }
+///
+/// let message = Message::text(
+///     r#"{"Data":"hi","Timestamp":"2022-03-05T19:42:01.6305503Z","PacketExtendedType":1,"Username":null,"FirstName":"A","LastName":"B"}"#,
+/// );
+/// let packet = message.packet::<PacketExtended>().unwrap();
+/// assert_eq!(packet.packet_extended_type, PacketExtendedType::PacketType2);
+/// assert_eq!(Message::json(&packet).unwrap(), message);
+///
+/// let packet = Message::text("just words").packet::<PacketExtended>().unwrap();
+/// assert_eq!((packet.data(), packet.first_name.as_str()), ("just words", "FakeFirstName"));
+/// ```
+pub trait Packet: Serialize + DeserializeOwned {
+    /// What it carries. A packet whose data is empty or whitespace counts as none at all.
+    fn data(&self) -> &str;
+
+    /// When it was made, if it says so.
+    fn timestamp(&self) -> Option<DateTime<Utc>>;
+
+    /// How a bare string becomes this packet: the data is the whole text, the rest is up to the packet.
+    #[must_use]
+    fn from_text(text: &str) -> Self;
+}
+
+/// The packet of the .NET library, spelled and dated on the wire as it does.
+///
+/// A missing timestamp is `None` and is sent back without the field. A timestamp outside the years 1 to 9999
+/// has no form on the wire: sending such a packet fails. What is finer than 100 ns is cut off when the packet
+/// is sent.
+///
+/// # Examples
+///
+/// ```
+/// use websockets_simple_core::{DefaultPacket, Message};
+///
+/// let text = r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#;
+/// let packet = Message::text(text).packet::<DefaultPacket>().unwrap();
+/// assert_eq!(packet.data, "hello");
+/// assert_eq!(Message::json(&packet).unwrap(), Message::text(text));
+///
+/// let sloppy = Message::text(r#"{"data":5,"extra":[1,2]}"#);
+/// assert_eq!(sloppy.packet::<DefaultPacket>().unwrap(), DefaultPacket { data: "5".into(), timestamp: None });
+/// ```
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DefaultPacket {
+    /// What it carries.
+    pub data: String,
+    /// When it was made, if it says so.
+    #[serde(default, with = "timestamp", skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<DateTime<Utc>>,
+}
+
+impl DefaultPacket {
+    /// A packet stamped with the present time, cut to 100 ns.
+    #[must_use]
+    pub fn new(data: impl Into<String>) -> Self {
+        Self { data: data.into(), timestamp: Some(timestamp::now()) }
+    }
+}
+
+impl Packet for DefaultPacket {
+    fn data(&self) -> &str {
+        &self.data
+    }
+
+    fn timestamp(&self) -> Option<DateTime<Utc>> {
+        self.timestamp
+    }
+
+    fn from_text(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+/// Why a message is not what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The message is binary, and those are neither packets nor JSON. Read it with
+    /// [`as_bytes`](Message::as_bytes).
+    #[error("a binary message holds no packet and no JSON")]
+    Binary,
+    /// The packet's data is empty or whitespace. The sender wrote a packet that says nothing.
+    #[error("the data of the packet is blank")]
+    Blank,
+    /// The text is no JSON, or JSON of something else. The source tells where it differs; its type and its
+    /// wording may change.
+    #[error("the text is not the JSON that was asked for")]
+    Json(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Reads a packet as the .NET library does; whatever text is none becomes one.
+pub(crate) fn lenient<P: Packet>(message: &Message) -> Result<P, DecodeError> {
+    let text = message.as_text().ok_or(DecodeError::Binary)?;
+    Ok(decode(text).unwrap_or_else(|_| P::from_text(text)))
+}
+
+/// Reads a packet by the same rules and says why there is none.
+pub(crate) fn strict<P: Packet>(message: &Message) -> Result<P, DecodeError> {
+    decode(message.as_text().ok_or(DecodeError::Binary)?)
+}
+
+fn decode<P: Packet>(text: &str) -> Result<P, DecodeError> {
+    let packet: P = lenient::from_object(text).map_err(no_json)?;
+    if packet.data().trim().is_empty() {
+        return Err(DecodeError::Blank);
+    }
+    Ok(packet)
+}
+
+/// Reads JSON strictly as serde does.
+pub(crate) fn json<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
+    serde_json::from_str(message.as_text().ok_or(DecodeError::Binary)?).map_err(no_json)
+}
+
+fn no_json(error: serde_json::Error) -> DecodeError {
+    DecodeError::Json(error.into())
+}
+
+#[cfg(test)]
+mod tests;

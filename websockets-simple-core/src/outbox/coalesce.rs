@@ -1,0 +1,53 @@
+//! The frames of one outbox in one piece, kept for the next outbox that has the same.
+
+use std::collections::VecDeque;
+
+use crate::{outbox::queue::Entry, protocol::Frame};
+
+/// Bytes of frames that are joined.
+pub(super) const JOINED: usize = 64 * 1024;
+
+/// What a round of broadcasts left in one outbox, most receivers have too: it is copied together once, and the
+/// system is given one piece instead of one for each frame.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    frames: Vec<Frame>,
+    bytes: Vec<u8>,
+    /// Whether another outbox had the same. If none had, more copying is in vain.
+    shared: bool,
+}
+
+impl Joined {
+    /// All of `queue` in one piece, if that is worth it.
+    pub(super) fn of(&mut self, queue: &VecDeque<Entry>) -> Option<&[u8]> {
+        if queue.len() < 2 {
+            return None;
+        }
+        if self.is(queue) {
+            self.shared = true;
+            return Some(&self.bytes);
+        }
+        let in_vain = !self.frames.is_empty() && !self.shared;
+        if in_vain || queue.iter().map(|entry| entry.frame.len()).sum::<usize>() > JOINED {
+            return None;
+        }
+        self.forget();
+        for entry in queue {
+            self.frames.push(entry.frame.clone());
+            self.bytes.extend(entry.frame.after(0).into_iter().flatten());
+        }
+        Some(&self.bytes)
+    }
+
+    fn is(&self, queue: &VecDeque<Entry>) -> bool {
+        queue.len() == self.frames.len()
+            && queue.iter().zip(&self.frames).all(|(entry, frame)| entry.frame.is_same(frame))
+    }
+
+    /// Holds on to no frame any more.
+    pub(crate) fn forget(&mut self) {
+        self.frames.clear();
+        self.bytes.clear();
+        self.shared = false;
+    }
+}

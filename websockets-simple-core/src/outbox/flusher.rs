@@ -1,0 +1,255 @@
+//! Writes what a scheduler round of broadcasts left in many outboxes: once per socket.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    connection::Line,
+    outbox::{budget as turn, coalesce::Joined},
+};
+
+/// Sockets written to before others get their turn.
+const WRITES_PER_TURN: usize = 250;
+
+/// A list that grew beyond this many places gives its memory back once it is empty.
+const KEPT: usize = 1024;
+
+/// A list of connections to write to, and the loop that does. The owner spawns [`run`](Self::run).
+pub struct Flusher<C> {
+    listed: Mutex<Vec<Arc<C>>>,
+    wake: Arc<Notify>,
+}
+
+impl<C: AsRef<Line>> Flusher<C> {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { listed: Mutex::new(Vec::new()), wake: Arc::default() }
+    }
+
+    /// Adds connections whose outbox asked for it, and wakes the loop: at the end of the turn if a connection has
+    /// its turn on this thread, so that no other thread writes a part of what the turn is about to broadcast.
+    pub fn list(&self, connections: &mut Vec<Arc<C>>) {
+        if connections.is_empty() {
+            return;
+        }
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).append(connections);
+        turn::wake_at_its_end(&self.wake);
+    }
+
+    /// Writes to whatever is listed, for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves listed connections to a later `run`.
+    pub async fn run(&self) {
+        let mut batch = Vec::new();
+        let mut joined = Joined::default();
+        loop {
+            self.next(&mut batch);
+            if batch.is_empty() {
+                joined.forget();
+                self.wake.notified().await;
+                // Everybody else who is ready to broadcast goes first: their messages leave in the same write.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let full = batch.len() == WRITES_PER_TURN;
+            // Nothing is taken off the list and left unwritten if this future is dropped.
+            for connection in batch.drain(..) {
+                connection.as_ref().as_ref().outbox.flush_round(&mut joined);
+            }
+            if full {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Takes the oldest of the list, a turn's worth.
+    fn next(&self, batch: &mut Vec<Arc<C>>) {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = listed.len().min(WRITES_PER_TURN);
+        batch.extend(listed.drain(..turn));
+        if listed.is_empty() && listed.capacity() > KEPT {
+            *listed = Vec::new();
+        }
+    }
+}
+
+impl<C: AsRef<Line>> Default for Flusher<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C> fmt::Debug for Flusher<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flusher").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, IoSlice},
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        connection::{Delivery, encode},
+        message::Message,
+        outbox::{OutboxConfig, budget::Turn, send::OverflowPolicy},
+        protocol::Side,
+        transport::{WriteNow, Writer},
+    };
+
+    struct Connection {
+        line: Line,
+        writes: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+
+    impl AsRef<Line> for Connection {
+        fn as_ref(&self) -> &Line {
+            &self.line
+        }
+    }
+
+    struct Wire(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl WriteNow for Wire {
+        fn write_now(&mut self, _link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
+            let taken = bytes.len();
+            self.0.lock().unwrap().push(bytes);
+            Poll::Ready(Ok(taken))
+        }
+
+        fn flush_now(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn end(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn connections(number: usize) -> Vec<Arc<Connection>> {
+        let config = OutboxConfig {
+            capacity: 1024,
+            policy: OverflowPolicy::Disconnect,
+            frame_pause: None,
+            first_frame_pause: Duration::ZERO,
+        };
+        let connection = |_| {
+            let writes = Arc::default();
+            let line = Line::new(Side::Server, config);
+            line.outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
+            line.outbox.begin_round(Waker::noop());
+            line.outbox.end_round();
+            Arc::new(Connection { line, writes })
+        };
+        (0..number).map(connection).collect()
+    }
+
+    fn broadcast(text: &str, connections: &[Arc<Connection>], flusher: &Flusher<Connection>) -> Delivery {
+        let (frame, _) = encode(Message::text(text), false).unwrap();
+        let mut delivery = Delivery::default();
+        let listed = |connection: &&Arc<Connection>| connection.line.broadcast(&frame, None, &mut delivery);
+        let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();
+        flusher.list(&mut listed);
+        delivery
+    }
+
+    fn poll(run: std::pin::Pin<&mut impl Future<Output = ()>>) {
+        assert!(run.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    #[test]
+    fn broadcasts_of_one_round_leave_in_one_write_per_connection() {
+        let flusher = Flusher::new();
+        let connections = connections(3);
+        let mut run = Box::pin(flusher.run());
+        poll(run.as_mut());
+        for text in ["1", "2"] {
+            assert_eq!(broadcast(text, &connections, &flusher).accepted, 3);
+        }
+        poll(run.as_mut());
+        assert!(connections[0].writes.lock().unwrap().is_empty(), "others who are ready go first");
+        assert_eq!(broadcast("3", &connections, &flusher).accepted, 3);
+        poll(run.as_mut());
+        for connection in &connections {
+            assert_eq!(*connection.writes.lock().unwrap(), [b"\x81\x011\x81\x012\x81\x013"]);
+        }
+        broadcast("4", &connections, &flusher);
+        poll(run.as_mut());
+        poll(run.as_mut());
+        assert_eq!(connections[0].writes.lock().unwrap().len(), 2, "listed again");
+    }
+
+    #[test]
+    fn during_the_turn_of_a_connection_the_loop_is_not_woken() {
+        let flusher = Flusher::new();
+        let connections = connections(1);
+        let mut run = Box::pin(flusher.run());
+        poll(run.as_mut());
+        let turn = Turn::begin(None);
+        broadcast("1", &connections, &flusher);
+        (0..3).for_each(|_| poll(run.as_mut()));
+        assert!(connections[0].writes.lock().unwrap().is_empty(), "in the turn");
+        drop(turn);
+        (0..3).for_each(|_| poll(run.as_mut()));
+        assert_eq!(connections[0].writes.lock().unwrap().len(), 1, "after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_goes_on_in_its_next_turn_keeps_the_loop_waiting_but_not_for_long() {
+        let flusher = Flusher::new();
+        let connections = connections(1);
+        let mut run = Box::pin(flusher.run());
+        let mut written = || {
+            (0..3).for_each(|_| poll(run.as_mut()));
+            connections[0].writes.lock().unwrap().len()
+        };
+        assert_eq!(written(), 0);
+        let turn = |kept, text| {
+            let turn = Turn::begin(kept);
+            broadcast(text, &connections, &flusher);
+            turn::give_up(&mut Context::from_waker(Waker::noop()));
+            turn.end()
+        };
+        let kept = turn(None, "1");
+        assert_eq!(written(), 0, "between two turns");
+        let kept = turn(kept, "2");
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert_eq!(written(), 0, "nobody has looked at the clock");
+        assert!(turn(kept, "3").is_none());
+        assert_eq!(written(), 1, "all three in one");
+        let kept = turn(None, "4");
+        drop(Turn::begin(kept));
+        assert_eq!(written(), 2, "the next turn was the last one");
+        drop(turn(None, "5"));
+        assert_eq!(written(), 3, "the connection is gone");
+    }
+
+    #[test]
+    fn a_large_audience_is_written_to_in_turns_and_a_dropped_run_forgets_nobody() {
+        let flusher = Flusher::new();
+        let connections = connections(2 * WRITES_PER_TURN + 1);
+        let written = || connections.iter().filter(|c| !c.writes.lock().unwrap().is_empty()).count();
+        broadcast("1", &connections, &flusher);
+        let mut run = Box::pin(flusher.run());
+        poll(run.as_mut());
+        assert_eq!(written(), WRITES_PER_TURN);
+        drop(run);
+        let mut run = Box::pin(flusher.run());
+        poll(run.as_mut());
+        poll(run.as_mut());
+        assert_eq!(written(), connections.len());
+    }
+}

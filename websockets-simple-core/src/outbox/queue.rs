@@ -1,0 +1,444 @@
+//! What is in an outbox, under its lock: the queue, who waits, and the writing itself.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    mem,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    message::Message,
+    outbox::{
+        CloseRequest, Offer, Own, Rest, When,
+        coalesce::{JOINED, Joined},
+        sent_events::Notices,
+        waiters::Waiting,
+    },
+    protocol::Frame,
+    transport::{WriteNow, Writer},
+};
+
+/// Frames handed to one write.
+pub(super) const FRAMES_PER_WRITE: usize = 256;
+
+/// Frames up to this size are copied together: cheaper than telling the system where each of them is.
+const SMALL: usize = 2048;
+
+/// Pieces of frames that one write refers to.
+const PIECES: usize = 32;
+
+/// A queue that grew beyond this many frames gives its memory back once it is empty.
+pub(super) const KEPT_FRAMES: usize = 64;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Open,
+    /// No more data frames; what is queued still leaves.
+    Closing,
+    Closed,
+}
+
+/// What every send looks at is in one place, and small: a broadcast goes through the states of all receivers.
+pub(super) struct State {
+    pub(super) stage: Stage,
+    pub(super) corked: bool,
+    pub(super) listed: bool,
+    /// The stream holds bytes back (ciphertext).
+    pub(super) unflushed: bool,
+    pub(super) kill: bool,
+    pub(super) queue: VecDeque<Entry>,
+    /// Bytes of the front frame that the stream took already.
+    pub(super) written: usize,
+    /// Unsent bytes of data frames.
+    pub(super) bytes: usize,
+    pub(super) messages: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) dropped: u64,
+    pub(super) link: Option<Waker>,
+    pub(super) writer: Option<Writer>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What most connections never need.
+#[derive(Default)]
+pub(super) struct Rare {
+    pub(super) close: Option<CloseRequest>,
+    pub(super) failed: Option<io::Error>,
+    pub(super) pace: Option<Pace>,
+    pub(super) parts: Option<Box<PartsInProgress>>,
+    pub(super) waiting: Waiting,
+    pub(super) ended: Vec<Waker>,
+    pub(super) notices: Notices,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) frame: Frame,
+    pub(super) own: Option<Own>,
+    /// Part of a message in parts, which cannot be dropped alone.
+    pub(super) part: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    pub(super) gap: Duration,
+    pub(super) next: Instant,
+}
+
+/// A message that is being sent in parts. Other messages wait behind it, control frames do not.
+#[derive(Debug, Default)]
+pub(super) struct PartsInProgress {
+    pub(super) behind: VecDeque<Entry>,
+    /// Bytes of messages in `behind`.
+    pub(super) bytes: usize,
+    pub(super) writer: Option<Waker>,
+    /// Who wants to begin the next one.
+    pub(super) next: Vec<Waker>,
+}
+
+impl State {
+    /// An empty queue without a stream to write to.
+    pub(super) fn new(pace: Option<Pace>) -> Self {
+        Self {
+            stage: Stage::Open,
+            corked: false,
+            listed: false,
+            unflushed: false,
+            kill: false,
+            queue: VecDeque::new(),
+            written: 0,
+            bytes: 0,
+            messages: 0,
+            sent_bytes: 0,
+            dropped: 0,
+            link: None,
+            writer: None,
+            rare: pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() })),
+        }
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn parts(&mut self) -> Option<&mut PartsInProgress> {
+        self.rare.as_mut()?.parts.as_deref_mut()
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.waiting.is_empty())
+    }
+
+    pub(super) fn behind_bytes(&self) -> usize {
+        self.rare.as_ref().and_then(|rare| rare.parts.as_ref()).map_or(0, |parts| parts.bytes)
+    }
+
+    /// Frames of the connection itself that are queued, also behind a message in parts.
+    pub(super) fn waiting(&self, own: Own) -> usize {
+        let parts = self.rare.as_ref().and_then(|rare| rare.parts.as_ref());
+        let behind = parts.into_iter().flat_map(|parts| &parts.behind);
+        self.queue.iter().chain(behind).filter(|queued| queued.own == Some(own)).count()
+    }
+
+    /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
+    pub(super) fn fits(&self, len: usize, capacity: usize) -> bool {
+        let queued = self.bytes + self.behind_bytes();
+        queued == 0 || queued.saturating_add(len) <= capacity
+    }
+
+    /// Takes a message in. False when it waits behind a message in parts.
+    pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
+        self.messages += 1;
+        if let Some(message) = notice {
+            self.rare().notices.push(message);
+            self.wake_link();
+        }
+        let entry = Entry { frame, own: None, part: false };
+        if let Some(parts) = self.parts() {
+            parts.bytes += entry.frame.len();
+            parts.behind.push_back(entry);
+            return false;
+        }
+        self.bytes += entry.frame.len();
+        self.queue.push_back(entry);
+        true
+    }
+
+    pub(super) fn write_when(&mut self, when: When) -> Offer {
+        if self.corked || self.listed {
+            return Offer::Queued;
+        }
+        match when {
+            When::Round => {
+                self.listed = true;
+                Offer::List
+            }
+            When::Now => match self.flush(false) {
+                // A write that failed leaves nothing in the queue either.
+                _ if self.stage == Stage::Closed => Offer::Closed,
+                Rest::Nothing => Offer::Sent,
+                Rest::Paced(_) | Rest::Refused => Offer::Queued,
+            },
+        }
+    }
+
+    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
+    pub(super) fn flush(&mut self, by_link: bool) -> Rest {
+        self.flush_joined(by_link, &mut None)
+    }
+
+    /// As [`flush`](Self::flush), for one outbox of many that are likely to hold the same.
+    pub(super) fn flush_joined(&mut self, by_link: bool, joined: &mut Option<&mut Joined>) -> Rest {
+        if self.link.is_none() {
+            return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
+        }
+        while !self.queue.is_empty() || self.unflushed {
+            let pause = self.pause();
+            // What the stream holds back goes out first, or the pause would not be seen on the wire.
+            if let Some(until) = pause
+                && !self.unflushed
+            {
+                if !by_link {
+                    self.wake_link();
+                }
+                return Rest::Paced(until);
+            }
+            let written =
+                if self.queue.is_empty() || pause.is_some() { self.push_out() } else { self.write(joined) };
+            match written {
+                Poll::Pending => return Rest::Refused,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.fail(error),
+            }
+        }
+        Rest::Nothing
+    }
+
+    /// Gets the stream to let go of what it holds back.
+    fn push_out(&mut self) -> Poll<io::Result<()>> {
+        let (Some(writer), Some(link)) = (&mut self.writer, &self.link) else { return Poll::Pending };
+        let flushed = writer.flush_now(link);
+        if flushed.is_ready() {
+            self.unflushed = false;
+        }
+        flushed
+    }
+
+    /// Writes once, as many frames as one write may take.
+    fn write(&mut self, joined: &mut Option<&mut Joined>) -> Poll<io::Result<()>> {
+        let is_paced = self.is_paced();
+        let Self { queue, writer: Some(writer), link: Some(link), written, .. } = self else {
+            return Poll::Pending;
+        };
+        let joined = match joined {
+            Some(joined) if *written == 0 && !is_paced => joined.of(queue),
+            _ => None,
+        };
+        let taken = match joined {
+            Some(joined) => writer.write_now(link, &[IoSlice::new(joined)]),
+            None => write_front(queue, *written, if is_paced { 1 } else { FRAMES_PER_WRITE }, writer, link),
+        };
+        taken.map(|taken| match taken? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            taken => {
+                self.unflushed = true;
+                self.advance(taken);
+                Ok(())
+            }
+        })
+    }
+
+    fn is_paced(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.pace.is_some())
+    }
+
+    /// When the next frame may leave, if that is not yet.
+    pub(super) fn pause(&self) -> Option<Instant> {
+        let next = self.rare.as_ref()?.pace.as_ref()?.next;
+        (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
+    }
+
+    /// Takes note that the stream took `taken` bytes.
+    pub(super) fn advance(&mut self, mut taken: usize) {
+        self.sent_bytes += taken as u64;
+        while taken > 0
+            && let Some(front) = self.queue.front()
+        {
+            let left = front.frame.len() - self.written;
+            let now = left.min(taken);
+            taken -= now;
+            if front.own.is_none() {
+                self.bytes -= now;
+            }
+            if now < left {
+                self.written += now;
+                break;
+            }
+            self.written = 0;
+            let _ = self.queue.pop_front();
+            if let Some(pace) = self.rare.as_mut().and_then(|rare| rare.pace.as_mut()) {
+                pace.next = Instant::now() + pace.gap;
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
+            self.queue = VecDeque::new();
+        }
+        self.wake_waiting();
+    }
+
+    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
+    pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
+        let begun = usize::from(self.written > 0);
+        let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
+        let freed: usize =
+            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
+        // Of what waits behind a message in parts everything can go.
+        let kept = self.bytes - freed;
+        if kept != 0 && kept.saturating_add(len) > capacity {
+            return false;
+        }
+        let mut at = begun;
+        while !self.fits(len, capacity) && at < self.queue.len() {
+            if droppable(&self.queue[at]) {
+                if let Some(entry) = self.queue.remove(at) {
+                    self.bytes -= entry.frame.len();
+                    self.dropped += 1;
+                }
+            } else {
+                at += 1;
+            }
+        }
+        while !self.fits(len, capacity)
+            && let Some(parts) = self.parts()
+            && let Some(oldest) = parts.behind.iter().position(droppable)
+            && let Some(entry) = parts.behind.remove(oldest)
+        {
+            parts.bytes -= entry.frame.len();
+            self.dropped += 1;
+        }
+        self.fits(len, capacity)
+    }
+
+    pub(super) fn request_close(&mut self, request: CloseRequest) -> bool {
+        if self.stage != Stage::Open {
+            return false;
+        }
+        self.stage = Stage::Closing;
+        self.rare().close = Some(request);
+        self.abandon_parts();
+        self.wake_waiting();
+        self.wake_link();
+        true
+    }
+
+    /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
+    pub(super) fn abandon_parts(&mut self) {
+        if let Some(parts) = self.rare.as_mut().and_then(|rare| rare.parts.take()) {
+            self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
+            parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: io::Error) {
+        self.rare().failed.get_or_insert(error);
+        self.give_up();
+        self.wake_link();
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Closed;
+        let lost = self.queue.iter().filter(|entry| entry.own.is_none()).count();
+        self.dropped += lost as u64;
+        self.queue = VecDeque::new();
+        self.written = 0;
+        self.bytes = 0;
+        self.unflushed = false;
+        self.abandon_parts();
+        self.wake_waiting();
+    }
+
+    pub(super) fn wake_waiting(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        if self.stage == Stage::Open {
+            rare.waiting.wake_first();
+        } else {
+            rare.waiting.wake_all();
+        }
+        if let Some(parts) = &mut rare.parts
+            && let Some(writer) = parts.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    pub(super) fn wake_link(&self) {
+        if let Some(link) = &self.link {
+            link.wake_by_ref();
+        }
+    }
+}
+
+/// Hands the first `frames` of a queue to one write: small ones copied together, large ones where they are.
+fn write_front(
+    queue: &VecDeque<Entry>,
+    mut skip: usize,
+    frames: usize,
+    writer: &mut Writer,
+    link: &Waker,
+) -> Poll<io::Result<usize>> {
+    let mut small = BUFFER.take();
+    let mut entries = queue.iter().take(frames);
+    let mut next = entries.next();
+    while let Some(entry) = next
+        && entry.frame.len() <= SMALL
+        && small.len() + SMALL <= JOINED
+    {
+        for piece in entry.frame.after(mem::take(&mut skip)) {
+            small.extend_from_slice(piece);
+        }
+        next = entries.next();
+    }
+    let taken = if next.is_none() {
+        writer.write_now(link, &[IoSlice::new(&small)])
+    } else {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let mut used = 0;
+        let mut refer_to = |piece| {
+            pieces[used] = IoSlice::new(piece);
+            used += 1;
+        };
+        if !small.is_empty() {
+            refer_to(&small[..]);
+        }
+        // Two pieces at most for each frame, one for those that are joined.
+        for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
+            let after = entry.frame.after(mem::take(&mut skip));
+            after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
+        }
+        writer.write_now(link, &pieces[..used])
+    };
+    small.clear();
+    BUFFER.set(small);
+    taken
+}
+
+thread_local! {
+    /// Where a thread joins small frames.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("stage", &self.stage)
+            .field("frames", &self.queue.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! A send, what it may answer, and what happens when the peer reads too slowly.
+
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Timeout, timeout};
+
+use crate::{
+    message::{EncodeError, Message},
+    outbox::{Offer, Outbox, When, waiters::Room},
+    protocol::Frame,
+};
+
+/// What became of a message that was sent. Neither answer means that the peer has it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum SendStatus {
+    /// The outbox was full and its policy dropped this message.
+    Dropped,
+    /// It waits in the outbox; the normal answer inside a handler, whose answers leave together.
+    Queued,
+    /// The kernel took its last byte.
+    Sent,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closed or closing. Nothing can be sent on it any more.
+    #[error("the connection is closed")]
+    Closed,
+    /// The message has no form on the wire; the value is at fault.
+    #[error("the message cannot be encoded")]
+    Encode(#[from] EncodeError),
+    /// The outbox is full and its policy is to wait, which this call does not.
+    #[error("the outbox is full")]
+    Full,
+    /// The outbox was full and its policy ended the connection.
+    #[error("the peer reads too slowly and was disconnected")]
+    Overflow,
+    /// There was no room in the outbox for as long as its policy waits.
+    #[error("the peer made no room within the time to wait")]
+    Timeout,
+}
+
+/// What to do when more is to be sent to a peer than its outbox holds.
+///
+/// The outbox counts the bytes of encoded frames that the socket has not taken. Before a policy is applied the
+/// outbox is flushed, so that it judges what the socket refused, never what nobody tried to write. A single
+/// message larger than the outbox is accepted when the outbox is empty.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum OverflowPolicy {
+    /// End the connection with [`CloseCode::OVERFLOW`](crate::CloseCode::OVERFLOW).
+    #[default]
+    Disconnect,
+    /// Drop the message that does not fit.
+    DropNewest,
+    /// Drop the oldest messages that have not begun to leave, until the new one fits.
+    DropOldest,
+    /// Wait for room, first come first served, for at most this long. A broadcast never waits: it drops.
+    Wait(Duration),
+}
+
+/// A message on its way into the outbox of a connection: resolves at once unless it has to wait for room there.
+///
+/// # Errors
+///
+/// [`SendError`]; nothing was sent then.
+///
+/// # Cancel safety
+///
+/// Dropped before it resolves, nothing was sent.
+#[must_use = "nothing is sent before this is awaited"]
+pub struct Sending<'a> {
+    outbox: &'a Outbox,
+    notice: bool,
+    stage: Stage<'a>,
+}
+
+/// Small, for every handler that sends holds one of these.
+enum Stage<'a> {
+    Begin(Result<Message, EncodeError>),
+    Waiting(Pin<Box<Timeout<Room<'a>>>>),
+    Done,
+}
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(outbox: &'a Outbox, message: Result<Message, EncodeError>, notice: bool) -> Self {
+        Self { outbox, notice, stage: Stage::Begin(message) }
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<SendStatus, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { outbox, notice, stage } = self.get_mut();
+        if let Stage::Begin(_) = stage
+            && let Stage::Begin(message) = mem::replace(stage, Stage::Done)
+        {
+            let message = message?;
+            let notice = notice.then(|| message.clone());
+            let frame = Frame::message(message, outbox.side());
+            match outbox.offer(frame, When::Now, notice.as_ref()) {
+                Offer::Full(frame) => {
+                    let OverflowPolicy::Wait(patience) = outbox.policy() else {
+                        return Poll::Ready(Err(SendError::Full));
+                    };
+                    *stage = Stage::Waiting(Box::pin(timeout(patience, Room::new(outbox, frame, notice))));
+                }
+                done => return Poll::Ready(done.into_result()),
+            }
+        }
+        let Stage::Waiting(waiting) = stage else { return Poll::Pending };
+        let waited = ready!(waiting.as_mut().poll(cx));
+        *stage = Stage::Done;
+        Poll::Ready(waited.unwrap_or(Err(SendError::Timeout)))
+    }
+}
+
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
+    }
+}

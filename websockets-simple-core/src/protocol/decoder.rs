@@ -1,0 +1,421 @@
+//! The protocol engine: from bytes to messages, control frames and faults. It never touches a socket.
+//!
+//! tungstenite's context checks everything RFC 6455 asks of a reader, puts fragments together and answers pings and
+//! Close. What nearly all traffic consists of, whole data messages in one well-formed frame, is taken out of the
+//! input in place, so that a connection has a context only while something else is going on. The tests hold the
+//! two ways against each other.
+
+use std::{
+    io::{self, Read, Write},
+    mem,
+};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{
+    self,
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as EngineCode},
+};
+
+use crate::{
+    message::{Message, Text},
+    outbox::Own,
+    protocol::{
+        buffer_pool as memory,
+        close_code::CloseCode,
+        frame::{Frame, Header, Side, apply_mask},
+    },
+};
+
+/// Bytes that the context takes from the input at a time; it zeroes that many before each take, so small.
+const READ_PIECE: usize = 1024;
+
+/// A message that is announced is given this much memory at first, and then some multiple of what has come.
+const FIRST_PIECE: usize = 16 * 1024;
+
+/// Below this many missing bytes a message is not worth a read of its own.
+const WORTH_A_READ: usize = 16 * 1024;
+
+/// What the input brought.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The input is used up.
+    Starved,
+    Message(Message),
+    Ping,
+    Pong,
+    /// The peer's Close, with its code and reason.
+    Close(Option<u16>, String),
+    /// Both sides have closed.
+    Over,
+    Fault(Fault),
+}
+
+/// How the peer broke the rules, and the code that tells it so.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) code: CloseCode,
+    pub(crate) limit: bool,
+    pub(crate) error: ProtocolError,
+}
+
+/// The peer broke RFC 6455 or went over the message limit. The wording is not a promise.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct ProtocolError {
+    text: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    side: Side,
+    message_size: usize,
+    place: Place,
+    /// A fragmented message is in progress: the context has its beginning.
+    fragmented: bool,
+    /// A Close was said or heard: the context alone knows what may still come.
+    closing: bool,
+    context: Option<Box<Context>>,
+}
+
+/// Where in the input the engine is.
+#[derive(Debug)]
+enum Place {
+    /// Between frames, or in a header of which these bytes have come.
+    Between([u8; Header::LONGEST], u8),
+    /// In a frame that the context sees, with this many bytes of it to come.
+    Context(u64),
+    /// In the payload of a whole message.
+    Message(Box<Partial>),
+}
+
+/// A message that has come in part, as it came: masked.
+#[derive(Debug)]
+struct Partial {
+    header: Header,
+    payload: Vec<u8>,
+    missing: usize,
+}
+
+#[derive(Debug)]
+struct Context {
+    protocol: WebSocketContext,
+    output: Vec<u8>,
+}
+
+/// The stream as the context sees it: input from a slice, output into a buffer.
+struct Feed<'a, 'b> {
+    input: &'a mut &'b [u8],
+    output: &'a mut Vec<u8>,
+}
+
+impl Engine {
+    pub(crate) fn new(side: Side, message_size: usize) -> Self {
+        Self { side, message_size, place: Place::START, fragmented: false, closing: false, context: None }
+    }
+
+    /// Takes one step through `input`, which is written over. Control frames that are due go to `reply`.
+    pub(crate) fn step(&mut self, input: &mut &mut [u8], mut reply: impl FnMut(Frame, Own)) -> Step {
+        loop {
+            match &mut self.place {
+                Place::Between(..) if self.closing => {
+                    let Place::Between(held, len) = mem::replace(&mut self.place, Place::Context(u64::MAX))
+                    else {
+                        continue;
+                    };
+                    let step = self.consult(&mut &held[..usize::from(len)], &mut reply);
+                    if !matches!(step, Step::Starved) {
+                        return step;
+                    }
+                }
+                Place::Between(held, len) => {
+                    if input.is_empty() {
+                        return Step::Starved;
+                    }
+                    let known = usize::from(*len);
+                    // Nearly always the whole header is there.
+                    let whole = if known == 0 { Header::read(input) } else { None };
+                    let (header, used) = match whole {
+                        Some((header, used)) => {
+                            held[..used].copy_from_slice(&input[..used]);
+                            skip(input, used);
+                            (header, used)
+                        }
+                        None => {
+                            let more = input.len().min(held.len() - known);
+                            held[known..known + more].copy_from_slice(&input[..more]);
+                            let Some((header, used)) = Header::read(&held[..known + more]) else {
+                                *len += more as u8;
+                                skip(input, more);
+                                return Step::Starved;
+                            };
+                            skip(input, used - known);
+                            (header, used)
+                        }
+                    };
+                    let bytes = *held;
+                    if self.is_plain(&header) {
+                        if let Some(step) = self.begin(header, input) {
+                            return step;
+                        }
+                        continue;
+                    }
+                    self.place = Place::Context(header.payload.saturating_add(used as u64));
+                    if header.opcode() < 0x8 {
+                        self.fragmented = !header.is_final();
+                    }
+                    let step = self.consult(&mut &bytes[..used], &mut reply);
+                    if !matches!(step, Step::Starved) {
+                        return step;
+                    }
+                }
+                Place::Context(left) => {
+                    let before = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                    let mut now = &input[..before];
+                    let step = self.consult(&mut now, &mut reply);
+                    let used = before - now.len();
+                    skip(input, used);
+                    if !matches!(step, Step::Starved) || matches!(self.place, Place::Context(1..)) {
+                        return step;
+                    }
+                }
+                Place::Message(partial) => {
+                    let more = partial.missing.min(input.len());
+                    partial.reserve(more);
+                    partial.payload.extend_from_slice(&input[..more]);
+                    partial.missing -= more;
+                    skip(input, more);
+                    return self.finish();
+                }
+            }
+        }
+    }
+
+    /// Where the bytes of a large message that is on its way belong, and how many are still to come: they can be
+    /// read there without passing through [`step`](Self::step), which then takes note of them.
+    pub(crate) fn large(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        match &mut self.place {
+            Place::Message(partial) if partial.missing >= WORTH_A_READ => {
+                partial.reserve(0);
+                Some((&mut partial.payload, partial.missing))
+            }
+            _ => None,
+        }
+    }
+
+    /// `len` bytes were read to where they belong.
+    pub(crate) fn took(&mut self, len: usize) -> Step {
+        if let Place::Message(partial) = &mut self.place {
+            partial.missing -= len;
+        }
+        self.finish()
+    }
+
+    /// The Close frame to send, unless one was sent or received before.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
+        self.closing = true;
+        self.context().close(code, reason)
+    }
+
+    /// Whether a frame is all of a data message and in order as far as its header tells.
+    fn is_plain(&self, header: &Header) -> bool {
+        !self.fragmented
+            && header.is_whole_message()
+            && header.is_shortest
+            && header.key.is_some() == (self.side == Side::Server)
+            && header.payload <= self.message_size as u64
+    }
+
+    /// Takes a message out of the input, if all of it is there.
+    fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Step> {
+        let len = header.payload as usize;
+        if len <= input.len() {
+            self.place = Place::START;
+            let (payload, rest) = mem::take(input).split_at_mut(len);
+            *input = rest;
+            if let Some(key) = header.key {
+                apply_mask(payload, key);
+            }
+            return Some(message(&header, Bytes::copy_from_slice(payload)));
+        }
+        self.place = Place::Message(Box::new(Partial {
+            header,
+            payload: memory::take(len).unwrap_or_default(),
+            missing: len,
+        }));
+        None
+    }
+
+    /// The message that was in progress, if nothing of it is missing.
+    fn finish(&mut self) -> Step {
+        let Place::Message(partial) = &mut self.place else { return Step::Starved };
+        if partial.missing > 0 {
+            return Step::Starved;
+        }
+        let mut payload = mem::take(&mut partial.payload);
+        let header = partial.header;
+        self.place = Place::START;
+        if let Some(key) = header.key {
+            apply_mask(&mut payload, key);
+        }
+        message(&header, memory::payload(payload))
+    }
+
+    /// Lets the context take one step, and lets go of it when nothing keeps it.
+    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, Own)) -> Step {
+        let before = input.len();
+        let Context { protocol, output } = self.context();
+        let read = protocol.read(&mut Feed { input, output });
+        if matches!(read, Ok(tungstenite::Message::Ping(_))) {
+            // Otherwise the answer would wait for the next step.
+            let _ = protocol.flush(&mut Feed { input: &mut &[][..], output });
+        }
+        if !output.is_empty() {
+            let bytes = mem::take(output);
+            let own = if bytes[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
+            reply(Frame::raw(bytes), own);
+        }
+        let step = Step::from(read);
+        if matches!(step, Step::Close(..)) {
+            self.closing = true;
+        }
+        let in_frame = match &mut self.place {
+            Place::Context(u64::MAX) => true,
+            Place::Context(left) => {
+                *left -= (before - input.len()) as u64;
+                *left > 0
+            }
+            _ => false,
+        };
+        if !in_frame {
+            self.place = Place::START;
+            if !self.fragmented && !self.closing {
+                self.context = None;
+            }
+        }
+        step
+    }
+
+    fn context(&mut self) -> &mut Context {
+        let Self { side, message_size, context, .. } = self;
+        context.get_or_insert_with(|| Box::new(Context::new(*side, *message_size)))
+    }
+}
+
+impl Context {
+    fn new(side: Side, message_size: usize) -> Self {
+        let role = match side {
+            Side::Client => Role::Client,
+            Side::Server => Role::Server,
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_PIECE)
+            .write_buffer_size(0)
+            .max_message_size(Some(message_size))
+            .max_frame_size(Some(message_size));
+        Self { protocol: WebSocketContext::new(role, Some(config)), output: Vec::new() }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
+        let close = CloseFrame { code: EngineCode::from(code.get()), reason: reason.into() };
+        let Self { protocol, output } = self;
+        // An error here is `ConnectionClosed`, which says that there is nothing left to say.
+        let _ = protocol.close(&mut Feed { input: &mut &[][..], output }, Some(close));
+        let bytes = mem::take(output);
+        (!bytes.is_empty()).then(|| Frame::raw(bytes))
+    }
+}
+
+impl Place {
+    const START: Self = Self::Between([0; Header::LONGEST], 0);
+}
+
+impl Partial {
+    /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing; for what it sends it gets
+    /// sixteen times as much room, which the system backs with memory only as it is filled.
+    fn reserve(&mut self, more: usize) {
+        if self.payload.capacity() - self.payload.len() < more.max(1) {
+            let come = self.payload.len() + more;
+            let piece = (16 * come).max(FIRST_PIECE) - self.payload.len();
+            self.payload.reserve_exact(piece.min(self.missing));
+        }
+    }
+}
+
+fn skip(input: &mut &mut [u8], len: usize) {
+    *input = &mut mem::take(input)[len..];
+}
+
+fn message(header: &Header, payload: Bytes) -> Step {
+    if !header.is_text() {
+        return Step::Message(Message::Binary(payload));
+    }
+    match Text::from_utf8(payload) {
+        Some(text) => Step::Message(Message::Text(text)),
+        None => Step::Fault(Fault::not_utf8()),
+    }
+}
+
+impl From<tungstenite::Result<tungstenite::Message>> for Step {
+    fn from(read: tungstenite::Result<tungstenite::Message>) -> Self {
+        match read {
+            Ok(tungstenite::Message::Text(text)) => Self::Message(Message::Text(Text::from_engine(text))),
+            Ok(tungstenite::Message::Binary(bytes)) => Self::Message(Message::Binary(bytes)),
+            Ok(tungstenite::Message::Ping(_)) => Self::Ping,
+            Ok(tungstenite::Message::Pong(_)) => Self::Pong,
+            Ok(tungstenite::Message::Close(close)) => match close {
+                Some(close) => Self::Close(Some(close.code.into()), close.reason.as_str().to_owned()),
+                None => Self::Close(None, String::new()),
+            },
+            Ok(tungstenite::Message::Frame(_)) => Self::Starved,
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Self::Starved,
+            Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => Self::Over,
+            Err(error) => Self::Fault(Fault::from(error)),
+        }
+    }
+}
+
+impl Fault {
+    /// The text itself is nobody's business.
+    fn not_utf8() -> Self {
+        let error = ProtocolError { text: "text that is not UTF-8".to_owned() };
+        Self { code: CloseCode::INVALID_DATA, limit: false, error }
+    }
+}
+
+impl From<tungstenite::Error> for Fault {
+    fn from(error: tungstenite::Error) -> Self {
+        let (code, limit) = match &error {
+            tungstenite::Error::Utf8(_) => return Self::not_utf8(),
+            tungstenite::Error::Capacity(_) => (CloseCode::TOO_BIG, true),
+            _ => (CloseCode::PROTOCOL, false),
+        };
+        Self { code, limit, error: ProtocolError { text: error.to_string() } }
+    }
+}
+
+impl Read for Feed<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buf)
+    }
+}
+
+impl Write for Feed<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod differential;
+
+#[cfg(test)]
+mod tests;

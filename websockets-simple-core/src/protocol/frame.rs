@@ -1,0 +1,277 @@
+//! One frame as it goes on the wire, encoded once and shared by everybody it is sent to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::message::Message;
+
+/// Which end of a connection this is. Only a client masks what it sends (RFC 6455 section 5.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Side {
+    /// The end that dialled.
+    Client,
+    /// The end that accepted.
+    Server,
+}
+
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const FIN: u8 = 0x80;
+const MASKED: u8 = 0x80;
+const TEXT_MESSAGE: u8 = FIN | TEXT;
+const BINARY_MESSAGE: u8 = FIN | BINARY;
+
+/// An encoded frame. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    header: [u8; Header::LONGEST],
+    header_len: u8,
+    payload: Bytes,
+}
+
+impl Frame {
+    /// A whole message in one frame. A server's frame shares the payload of the message.
+    #[must_use]
+    pub fn message(message: Message, side: Side) -> Self {
+        let opcode = if message.is_text() { TEXT } else { BINARY };
+        match side {
+            Side::Server => Self::new(FIN | opcode, message.into_payload(), None),
+            Side::Client => Self::encode(FIN | opcode, message.as_bytes(), side),
+        }
+    }
+
+    /// A part of a message: the first names its kind, the others continue it, the last ends it.
+    #[must_use]
+    pub(crate) fn part(payload: &[u8], text: bool, first: bool, last: bool, side: Side) -> Self {
+        let opcode = match (first, text) {
+            (true, true) => TEXT,
+            (true, false) => BINARY,
+            (false, _) => 0,
+        };
+        Self::encode(if last { FIN | opcode } else { opcode }, payload, side)
+    }
+
+    /// A ping frame without payload.
+    #[must_use]
+    pub(crate) fn ping(side: Side) -> Self {
+        Self::encode(FIN | PING, &[], side)
+    }
+
+    /// A Close frame with a code and no reason.
+    #[must_use]
+    pub(crate) fn close(code: u16, side: Side) -> Self {
+        Self::encode(FIN | CLOSE, &code.to_be_bytes(), side)
+    }
+
+    /// A frame that the protocol engine encoded.
+    #[must_use]
+    pub(crate) fn raw(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Encoded { header: [0; Header::LONGEST], header_len: 0, payload: bytes.into() }))
+    }
+
+    /// Length on the wire, header included.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no frame is empty, its header takes two bytes")]
+    pub fn len(&self) -> usize {
+        usize::from(self.0.header_len) + self.0.payload.len()
+    }
+
+    /// Whether both share the same bytes.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this goes on with a message that an earlier frame began.
+    pub(crate) fn continues(&self) -> bool {
+        self.header().first().is_some_and(|first| first & 0x0F == 0)
+    }
+
+    /// What is left of this frame after its first `skip` bytes: of the header and of the payload.
+    pub(crate) fn after(&self, skip: usize) -> [&[u8]; 2] {
+        let header = self.header();
+        [&header[skip.min(header.len())..], &self.0.payload[skip.saturating_sub(header.len())..]]
+    }
+
+    fn header(&self) -> &[u8] {
+        &self.0.header[..usize::from(self.0.header_len)]
+    }
+
+    fn encode(first_byte: u8, payload: &[u8], side: Side) -> Self {
+        match side {
+            Side::Server => Self::new(first_byte, Bytes::copy_from_slice(payload), None),
+            Side::Client => {
+                let key = rand::random();
+                let mut payload = payload.to_vec();
+                apply_mask(&mut payload, key);
+                Self::new(first_byte, payload.into(), Some(key))
+            }
+        }
+    }
+
+    /// Puts the header of RFC 6455 section 5.2 in front of a payload that is masked already.
+    fn new(first_byte: u8, payload: Bytes, key: Option<[u8; 4]>) -> Self {
+        let mut header = [0; Header::LONGEST];
+        let masked = if key.is_some() { MASKED } else { 0 };
+        let len = payload.len();
+        header[0] = first_byte;
+        let mut used = match len {
+            0..=125 => {
+                header[1] = masked | len as u8;
+                2
+            }
+            126..=0xFFFF => {
+                header[1] = masked | 126;
+                header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+                4
+            }
+            _ => {
+                header[1] = masked | 127;
+                header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
+                10
+            }
+        };
+        if let Some(key) = key {
+            header[used..used + 4].copy_from_slice(&key);
+            used += 4;
+        }
+        Self(Arc::new(Encoded { header, header_len: used as u8, payload }))
+    }
+}
+
+/// Masks, or unmasks (RFC 6455 section 5.3).
+pub(crate) fn apply_mask(payload: &mut [u8], key: [u8; 4]) {
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
+        *byte ^= key;
+    }
+}
+
+/// The header of a frame that was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    first: u8,
+    pub(crate) key: Option<[u8; 4]>,
+    /// Bytes of the payload.
+    pub(crate) payload: u64,
+    /// Whether its length took no more bytes than it needs.
+    pub(crate) is_shortest: bool,
+}
+
+impl Header {
+    /// Bytes of the longest header.
+    pub(crate) const LONGEST: usize = 14;
+
+    /// Reads the header that `input` begins with, and its length; `None` if not all of it is there.
+    pub(crate) fn read(input: &[u8]) -> Option<(Self, usize)> {
+        let (&[first, second], rest) = input.split_first_chunk()?;
+        let (payload, rest, least) = match second & !MASKED {
+            126 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*len)), rest, 126)
+            }
+            127 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*len), rest, 0x1_0000)
+            }
+            len => (u64::from(len), rest, 0),
+        };
+        let (key, rest) = match second & MASKED {
+            0 => (None, rest),
+            _ => {
+                let (key, rest) = rest.split_first_chunk()?;
+                (Some(*key), rest)
+            }
+        };
+        Some((Self { first, key, payload, is_shortest: payload >= least }, input.len() - rest.len()))
+    }
+
+    pub(crate) fn opcode(&self) -> u8 {
+        self.first & 0x0F
+    }
+
+    pub(crate) fn is_final(&self) -> bool {
+        self.first & FIN != 0
+    }
+
+    /// Whether the frame is a whole data message, without reserved bits.
+    pub(crate) fn is_whole_message(&self) -> bool {
+        matches!(self.first, TEXT_MESSAGE | BINARY_MESSAGE)
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.opcode() == TEXT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(frame: &Frame) -> Vec<u8> {
+        frame.after(0).concat()
+    }
+
+    #[test]
+    fn every_length_gets_the_shortest_header() {
+        for (len, header) in [
+            (0, vec![0x82, 0]),
+            (125, vec![0x82, 125]),
+            (126, vec![0x82, 126, 0, 126]),
+            (0xFFFF, vec![0x82, 126, 0xFF, 0xFF]),
+            (0x1_0000, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = Frame::message(Message::binary(vec![7; len]), Side::Server);
+            let bytes = bytes(&frame);
+            assert_eq!(bytes[..header.len()], header[..]);
+            assert_eq!(bytes.len(), header.len() + len);
+            assert_eq!(frame.len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_server_shares_the_payload_and_does_not_copy_it() {
+        let payload = Bytes::from(vec![1; 100]);
+        let frame = Frame::message(Message::binary(payload.clone()), Side::Server);
+        assert_eq!(frame.0.payload.as_ptr(), payload.as_ptr());
+    }
+
+    #[test]
+    fn non_ascii_text_is_measured_in_bytes() {
+        let frame = Frame::message(Message::text("héllo raw"), Side::Server);
+        assert_eq!(bytes(&frame), b"\x81\x0ah\xc3\xa9llo raw");
+    }
+
+    #[test]
+    fn a_client_masks_and_the_mask_undoes_itself() {
+        for len in [0, 1, 7, 8, 9, 200] {
+            let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let frame = bytes(&Frame::message(Message::binary(payload.clone()), Side::Client));
+            let start = frame.len() - len;
+            assert_eq!(frame[1] & MASKED, MASKED);
+            let key = frame[start - 4..start].try_into().unwrap();
+            let mut unmasked = frame[start..].to_vec();
+            apply_mask(&mut unmasked, key);
+            assert_eq!(unmasked, payload);
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_frame_can_start_anywhere() {
+        let frame = Frame::message(Message::binary(vec![9; 5000]), Side::Server);
+        let whole = bytes(&frame);
+        for skip in [0, 1, 4, 5, 100, whole.len()] {
+            assert_eq!(frame.after(skip).concat(), whole[skip..]);
+        }
+    }
+}
