@@ -8,8 +8,10 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    ClientConnection, ClientEvent, ClientParams, ConnectError, GroupError, ParamsError,
-    session::{Connecting, Shared, Unused},
+    config::ClientParams,
+    connection::{ClientConnection, Connecting, Shared, Unused},
+    error::{ConnectError, GroupError, ParamsError},
+    event::ClientEvent,
 };
 
 /// A WebSocket client.

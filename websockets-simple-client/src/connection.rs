@@ -9,10 +9,16 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    ClientEvent, GroupError,
+    connection::group_requests::GroupRequests,
     dial::{ConnectionFacts, TlsFacts},
-    group_requests::GroupRequests,
+    error::GroupError,
+    event::ClientEvent,
 };
+
+pub(crate) use session::{Connecting, Shared, Unused};
+
+mod group_requests;
+mod session;
 
 /// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the
 /// same; it may be kept after the end.

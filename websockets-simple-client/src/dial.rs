@@ -16,11 +16,14 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 use websockets_simple_core::Transport;
 
-use crate::{error::ConnectError, params::Plan};
+use crate::{config::Plan, error::ConnectError};
 
 mod request;
 mod response;
 mod verdict;
+
+#[cfg(feature = "rustls")]
+mod tls;
 
 /// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -69,14 +72,14 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Sets TLS up if it is needed.
-    pub(crate) fn new(plan: &Plan) -> Result<Self, crate::ParamsError> {
+    pub(crate) fn new(plan: &Plan) -> Result<Self, crate::error::ParamsError> {
         #[cfg(not(feature = "rustls"))]
         if plan.secured() {
-            return Err(crate::ParamsError::Tls("the feature `tls` is off".to_owned()));
+            return Err(crate::error::ParamsError::Tls("the feature `tls` is off".to_owned()));
         }
         Ok(Self {
             #[cfg(feature = "rustls")]
-            connector: plan.secured().then(|| crate::tls::connector(plan.tls())).transpose()?,
+            connector: plan.secured().then(|| tls::connector(plan.tls())).transpose()?,
         })
     }
 
@@ -122,7 +125,7 @@ impl Dialer {
         match &self.connector {
             None => Ok((DialedStream::Plain(stream), None)),
             Some(connector) => {
-                let (stream, facts) = crate::tls::secure(connector, plan, stream).await?;
+                let (stream, facts) = tls::secure(connector, plan, stream).await?;
                 Ok((DialedStream::Tls(Box::new(stream)), Some(facts)))
             }
         }
@@ -144,7 +147,7 @@ impl Dialer {
 pub(crate) fn lost(error: io::Error) -> ConnectError {
     #[cfg(feature = "rustls")]
     if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
-        return crate::tls::in_words(&error);
+        return tls::in_words(&error);
     }
     ConnectError::Lost(error)
 }

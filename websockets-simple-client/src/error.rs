@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
-use crate::params::Plan;
+use crate::config::Plan;
 
 /// Which parameter is wrong. No socket was opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

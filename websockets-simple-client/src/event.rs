@@ -5,7 +5,7 @@ use websockets_simple_core::{
     ConnectionEvent, Direction, ErrorEvent, EventId, Flow, MessageEvent, Observable,
 };
 
-use crate::ClientConnection;
+use crate::connection::ClientConnection;
 
 /// An event of a client, in order. Received messages, connection events and errors are never lost.
 #[derive(Clone, Debug)]

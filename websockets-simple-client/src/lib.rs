@@ -23,25 +23,19 @@
 //! ```
 
 mod client;
+mod config;
 mod connection;
 mod dial;
 mod error;
 mod event;
-mod group_requests;
-mod params;
-mod session;
-#[cfg(feature = "rustls")]
-mod tls;
-mod token_provider;
 
 pub use async_trait::async_trait;
 pub use client::WebsocketClient;
+pub use config::{ClientParams, TokenPlacement, TokenProvider};
 pub use connection::ClientConnection;
 pub use dial::TlsFacts;
 pub use error::{ConnectError, GroupError, ParamsError, TlsFailure};
 pub use event::ClientEvent;
-pub use params::{ClientParams, TokenPlacement};
-pub use token_provider::TokenProvider;
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::header::HOST;
 use websockets_simple_core::Token;
 
-use crate::params::Plan;
+use crate::config::Plan;
 
 /// The head, ready to be written at once.
 ///

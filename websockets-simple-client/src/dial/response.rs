@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use websockets_simple_core::Compatibility;
 
-use crate::{dial::lost, error::ConnectError, params::Plan};
+use crate::{config::Plan, dial::lost, error::ConnectError};
 
 /// Bytes of a response head.
 const HEAD: usize = 16 * 1024;

@@ -8,7 +8,10 @@ use tokio::{
 use websockets_simple_core::Compatibility;
 
 use super::*;
-use crate::{ClientParams, TokenPlacement, dial::response::Answer};
+use crate::{
+    config::{ClientParams, TokenPlacement},
+    dial::response::Answer,
+};
 
 mod agreed;
 mod asked;

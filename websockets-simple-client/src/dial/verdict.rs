@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 };
 use websockets_simple_core::CloseCode;
 
-use crate::{error::ConnectError, params::Plan};
+use crate::{config::Plan, error::ConnectError};
 
 /// With this header servers of this library say that nothing but a farewell follows.
 const HEADER: &str = "websockets-simple-verdict";

@@ -12,7 +12,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::{ParamsError, TlsVersions};
+use crate::{TlsVersions, error::ParamsError};
 
 /// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

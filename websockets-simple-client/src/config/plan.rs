@@ -8,11 +8,11 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token};
 
-#[cfg(feature = "rustls")]
-use super::TlsParams;
 use super::{ClientParams, PATH, TokenPlacement};
+#[cfg(feature = "rustls")]
+use crate::config::tls::TlsParams;
 use crate::{
-    TokenProvider,
+    config::token_provider::TokenProvider,
     error::{ConnectError, ParamsError},
 };
 

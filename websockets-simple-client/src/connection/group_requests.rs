@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use websockets_simple_core::{Control, GroupName, Line};
 
-use crate::GroupError;
+use crate::error::GroupError;
 
 /// Requests that may wait for their answers at a time; further ones wait for their turn.
 const AT_ONCE: usize = 64;

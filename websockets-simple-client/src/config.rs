@@ -6,15 +6,17 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Token};
 
-use crate::{TokenProvider, error::ParamsError, token_provider::Provider};
+use crate::{config::token_provider::Provider, error::ParamsError};
 
 mod plan;
 #[cfg(feature = "rustls")]
 mod tls;
+mod token_provider;
 
 pub(crate) use plan::Plan;
 #[cfg(feature = "rustls")]
 pub(crate) use tls::{TlsParams, Trust};
+pub use token_provider::TokenProvider;
 
 /// What is encoded in a path: what RFC 3986 section 3.3 does not allow there, and what would end it.
 const PATH: &AsciiSet = &CONTROLS

@@ -10,11 +10,11 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    ClientConnection, ClientEvent, ConnectError, ParamsError,
-    connection::Inner,
+    config::Plan,
+    connection::{ClientConnection, Inner, group_requests::GroupRequests},
     dial::{Dialed, Dialer},
-    group_requests::GroupRequests,
-    params::Plan,
+    error::{ConnectError, ParamsError},
+    event::ClientEvent,
 };
 
 pub(crate) struct Shared {

@@ -18,9 +18,9 @@ use tokio_rustls::{
 use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider};
 
 use crate::{
+    config::{Plan, TlsParams, Trust},
     dial::TlsFacts,
     error::{ConnectError, ParamsError, TlsFailure},
-    params::{Plan, TlsParams, Trust},
 };
 
 use verifier::Direct;
