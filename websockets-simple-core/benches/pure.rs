@@ -19,9 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
-    Control, DefaultPacket, Delivery, Disconnect, ErrorStage, EventError, Flusher, Handling, Heartbeat,
-    IntoMessage, Line, Link, LinkConfig, Message, Moment, OutboxConfig, OverflowPolicy, Packet, Recipient,
-    SendStatus, Side, Transport,
+    ConnectionConfig, ConnectionDriver, Control, DefaultPacket, Delivery, Disconnect, ErrorStage, EventError,
+    Flusher, Handling, Heartbeat, IntoMessage, Line, Message, Moment, OutboxConfig, OverflowPolicy, Packet,
+    Recipient, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -236,11 +236,11 @@ impl Open {
             first_frame_pause: Duration::ZERO,
         };
         let line = Arc::new(Connection(Line::new(Side::Server, config)));
-        let link = Link::new(
+        let link = ConnectionDriver::new(
             Transport::shared(TakesAll),
             &[],
             Arc::clone(&line),
-            Arc::new(LinkConfig::new(Side::Server)),
+            Arc::new(ConnectionConfig::new(Side::Server)),
             Heartbeat::off(),
             Nobody,
         );

@@ -1,7 +1,7 @@
 //! One open WebSocket: its driver, and what its handles share with it.
 
-pub use config::LinkConfig;
-pub use driver::Link;
+pub use config::ConnectionConfig;
+pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use inbox::{Recipient, current_owner, new_owner};
 pub use shared::{Delivery, Line, Statistics, encode};

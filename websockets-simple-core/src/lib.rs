@@ -5,7 +5,7 @@
 //! who build another end of their own.
 //!
 //! ```text
-//! IN    bytes -> Link -> protocol engine -> Message -> Recipient
+//! IN    bytes -> ConnectionDriver -> protocol engine -> Message -> Recipient
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
 //! END   one reason -> Disconnect
 //! ```
@@ -41,7 +41,7 @@ pub use protocol::{
 pub use token::Token;
 
 // For those who build an end.
-pub use connection::{Line, Link, LinkConfig, Recipient, current_owner, encode, new_owner};
+pub use connection::{ConnectionConfig, ConnectionDriver, Line, Recipient, current_owner, encode, new_owner};
 pub use events::{Entry, Flow, Narrator, Observable, Subscriptions};
 pub use outbox::{Flusher, OutboxConfig, spent};
 pub use protocol::{Frame, ProtocolError, Side};

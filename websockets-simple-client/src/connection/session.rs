@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect,
-    ErrorEvent, ErrorStage, EventError, Handling, Line, Link, LinkConfig, Message, MessageEvent, Moment,
-    Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions, new_owner,
+    CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
+    Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, Handling, Line, Message,
+    MessageEvent, Moment, Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions, new_owner,
 };
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
-    link: Arc<LinkConfig>,
+    link: Arc<ConnectionConfig>,
     life: Mutex<Life>,
 }
 
@@ -95,7 +95,7 @@ impl Connecting {
         let link = Arc::clone(&shared.link);
         let line = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
-        let link = Link::new(transport, &leftover, line, link, heartbeat, told);
+        let link = ConnectionDriver::new(transport, &leftover, line, link, heartbeat, told);
         let agreed = connection.0.facts.subprotocol.as_deref() == Some(SUBPROTOCOL);
         let link = Box::new(if agreed { link.with_hello() } else { link });
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
@@ -232,7 +232,7 @@ impl Shared {
     /// A client that is not connected.
     pub(crate) fn new(plan: Plan) -> Result<Self, ParamsError> {
         let compatibility = plan.compatibility();
-        let mut link = LinkConfig::new(Side::Client);
+        let mut link = ConnectionConfig::new(Side::Client);
         link.message_size = plan.message_size();
         link.heartbeat = plan.heartbeat();
         link.close_timeout = plan.close_timeout();

@@ -6,7 +6,7 @@ use crate::{connection::heartbeat::Heartbeat, protocol::Side};
 
 /// How a link behaves. Shared by all links of one end.
 #[derive(Clone, Debug)]
-pub struct LinkConfig {
+pub struct ConnectionConfig {
     /// Which end this is.
     pub side: Side,
     /// Largest message accepted, in payload bytes.
@@ -33,7 +33,7 @@ pub struct LinkConfig {
     pub closes_twice: bool,
 }
 
-impl LinkConfig {
+impl ConnectionConfig {
     /// What a side does when nothing else was asked for: no rate or idle limit.
     #[must_use]
     pub fn new(side: Side) -> Self {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     connection::{
         closing::Closing,
-        config::LinkConfig,
+        config::ConnectionConfig,
         heartbeat::{Beat, Heartbeat, Pulse},
         inbox::{Delivery, Recipient},
         rate::Rate,
@@ -48,10 +48,10 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 
 /// See the module.
-pub struct Link<R: Recipient> {
+pub struct ConnectionDriver<R: Recipient> {
     phase: Phase,
     line: Arc<R::Connection>,
-    config: Arc<LinkConfig>,
+    config: Arc<ConnectionConfig>,
     /// Until the connection has ended.
     reader: Option<Reader>,
     engine: Engine,
@@ -99,7 +99,7 @@ enum Phase {
 ///
 /// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`Line::close`] or
 /// [`Line::kill`].
-impl<R: Recipient> Future for Link<R> {
+impl<R: Recipient> Future for ConnectionDriver<R> {
     type Output = Disconnect;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
@@ -142,7 +142,7 @@ impl<R: Recipient> Future for Link<R> {
     }
 }
 
-impl<R: Recipient> Link<R> {
+impl<R: Recipient> ConnectionDriver<R> {
     /// A link over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
     /// heartbeat is delayed by a random share of a tenth of its interval.
     #[must_use]
@@ -150,7 +150,7 @@ impl<R: Recipient> Link<R> {
         transport: Transport,
         leftover: &[u8],
         line: Arc<R::Connection>,
-        config: Arc<LinkConfig>,
+        config: Arc<ConnectionConfig>,
         heartbeat: Heartbeat,
         recipient: R,
     ) -> Self {
@@ -347,9 +347,9 @@ impl<R: Recipient> Link<R> {
     }
 }
 
-impl<R: Recipient> fmt::Debug for Link<R> {
+impl<R: Recipient> fmt::Debug for ConnectionDriver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("ConnectionDriver")
             .field("side", &self.config.side)
             .field("delivery", &self.delivery)
             .field("closing", &self.closing)

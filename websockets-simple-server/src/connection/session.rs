@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, EndedBy, ErrorStage, EventError, Heartbeat, Line, Link, Message, Narrator,
-    OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, ConnectionDriver, EndedBy, ErrorStage, EventError, Heartbeat, Line, Message,
+    Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -266,7 +266,7 @@ pub(crate) fn converse<I: Identity>(
         let attempt =
             Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = Unknown { shared, refused: Some((attempt, why)) };
-        let link = Link::new(transport, &leftover, inner, link, heartbeat, unknown);
+        let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {
             link.await;
             drop(slot);
@@ -293,7 +293,7 @@ pub(crate) fn converse<I: Identity>(
         connection: connection.clone(),
         registered,
     };
-    let link = Link::new(transport, &leftover, inner, link, heartbeat, member);
+    let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, member);
     let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let conversation = Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot };
@@ -305,7 +305,7 @@ pub(crate) fn converse<I: Identity>(
 
 /// An admitted connection, and the places it takes.
 pub(crate) struct Conversation<I: Identity> {
-    link: Link<Member<I>>,
+    link: ConnectionDriver<Member<I>>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
     stop: CancellationToken,

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{
-    CloseCode, EndedBy, Flusher, LinkConfig, Message, Side, Subscriptions, new_owner,
+    CloseCode, ConnectionConfig, EndedBy, Flusher, Message, Side, Subscriptions, new_owner,
 };
 
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) locals: Arc<Locals<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
-    pub(crate) link: Arc<LinkConfig>,
+    pub(crate) link: Arc<ConnectionConfig>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) revoked: Recent<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
@@ -106,7 +106,7 @@ impl<I: Identity> Shared<I> {
     /// A server at rest with one handle.
     pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
         let limits = &params.limits;
-        let mut link = LinkConfig::new(Side::Server);
+        let mut link = ConnectionConfig::new(Side::Server);
         link.message_size = limits.message_size;
         link.heartbeat = params.heartbeat;
         link.ping_text = params.compatibility.ping_text();

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    connection::{driver::Link, heartbeat::Heard, inbox::Recipient},
+    connection::{driver::ConnectionDriver, heartbeat::Heard, inbox::Recipient},
     dotnet::lossy_text as repair,
     events::{ErrorStage, EventError, Moment},
     message::Message,
@@ -26,7 +26,7 @@ pub(super) enum Read {
     Something,
 }
 
-impl<R: Recipient> Link<R> {
+impl<R: Recipient> ConnectionDriver<R> {
     /// Reads once, and takes in everything that brought.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
         if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {

@@ -125,7 +125,7 @@ impl Recipient for Recorder {
 
 /// What a test chooses about a link before it runs.
 struct Plan {
-    config: LinkConfig,
+    config: ConnectionConfig,
     heartbeat: Heartbeat,
     outbox: OutboxConfig,
     /// Bytes that the pipe holds each way.
@@ -142,7 +142,7 @@ struct Plan {
 impl Plan {
     fn new(side: Side) -> Self {
         Self {
-            config: LinkConfig::new(side),
+            config: ConnectionConfig::new(side),
             heartbeat: Heartbeat::off(),
             outbox: OutboxConfig {
                 capacity: 1 << 20,
@@ -173,7 +173,7 @@ impl Plan {
         self
     }
 
-    fn config(mut self, change: impl FnOnce(&mut LinkConfig)) -> Self {
+    fn config(mut self, change: impl FnOnce(&mut ConnectionConfig)) -> Self {
         change(&mut self.config);
         self
     }
@@ -220,7 +220,7 @@ impl Plan {
         };
         let (near, far) = tokio::io::duplex(self.pipe);
         let transport = self.over.unwrap_or_else(|| Transport::shared(near));
-        let link = Link::new(
+        let link = ConnectionDriver::new(
             transport,
             &self.leftover,
             Arc::clone(&line),
