@@ -4,8 +4,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SUBPROTOCOL, SendError, SendStatus,
-    Sending, Statistics, Subscriptions,
+    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, PartKind, Parts, SUBPROTOCOL, SendError,
+    SendStatus, Sending, Statistics, Subscriptions,
 };
 
 use crate::{
@@ -26,7 +26,7 @@ mod session;
 pub struct ClientConnection(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) line: Line,
+    pub(crate) line: ConnectionShared,
     pub(crate) facts: ConnectionFacts,
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
@@ -171,8 +171,8 @@ impl ClientConnection {
     }
 }
 
-impl AsRef<Line> for Inner {
-    fn as_ref(&self) -> &Line {
+impl AsRef<ConnectionShared> for Inner {
+    fn as_ref(&self) -> &ConnectionShared {
         &self.line
     }
 }

@@ -19,9 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
-    ConnectionConfig, ConnectionDriver, Control, DefaultPacket, Delivery, Disconnect, ErrorStage, EventError,
-    Flusher, Handling, Heartbeat, IntoMessage, Line, Message, Moment, OutboxConfig, OverflowPolicy, Packet,
-    Recipient, SendStatus, Side, Transport,
+    ConnectionConfig, ConnectionDriver, ConnectionShared, Control, DefaultPacket, Delivery, Disconnect,
+    ErrorStage, EventError, Flusher, Handling, Heartbeat, IntoMessage, Message, Moment, OutboxConfig,
+    OverflowPolicy, Packet, Recipient, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -211,18 +211,18 @@ struct Open {
     _run: Pin<Box<dyn Future<Output = Disconnect>>>,
 }
 
-struct Connection(Line);
+struct Connection(ConnectionShared);
 
 impl std::ops::Deref for Connection {
-    type Target = Line;
+    type Target = ConnectionShared;
 
-    fn deref(&self) -> &Line {
+    fn deref(&self) -> &ConnectionShared {
         &self.0
     }
 }
 
-impl AsRef<Line> for Connection {
-    fn as_ref(&self) -> &Line {
+impl AsRef<ConnectionShared> for Connection {
+    fn as_ref(&self) -> &ConnectionShared {
         &self.0
     }
 }
@@ -235,7 +235,7 @@ impl Open {
             frame_pause: None,
             first_frame_pause: Duration::ZERO,
         };
-        let line = Arc::new(Connection(Line::new(Side::Server, config)));
+        let line = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
         let link = ConnectionDriver::new(
             Transport::shared(TakesAll),
             &[],

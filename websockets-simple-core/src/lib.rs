@@ -41,7 +41,9 @@ pub use protocol::{
 pub use token::Token;
 
 // For those who build an end.
-pub use connection::{ConnectionConfig, ConnectionDriver, Line, Recipient, current_owner, encode, new_owner};
+pub use connection::{
+    ConnectionConfig, ConnectionDriver, ConnectionShared, Recipient, current_owner, encode, new_owner,
+};
 pub use events::{Entry, Flow, Narrator, Observable, Subscriptions};
 pub use outbox::{Flusher, OutboxConfig, spent};
 pub use protocol::{Frame, ProtocolError, Side};

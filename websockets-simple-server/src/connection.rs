@@ -10,8 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndedBy, IntoMessage, Line, PartKind, Parts, SendError, SendStatus, Sending,
-    Statistics,
+    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, PartKind, Parts, SendError, SendStatus,
+    Sending, Statistics,
 };
 
 use crate::{
@@ -43,7 +43,7 @@ pub struct Connection<I: Identity>(pub(crate) Arc<Inner<I>>);
 
 /// What all handles of a connection share.
 pub(crate) struct Inner<I: Identity> {
-    pub(crate) line: Line,
+    pub(crate) line: ConnectionShared,
     pub(crate) id: ClientId,
     /// Told apart within the server; ascending.
     pub(crate) serial: u64,
@@ -314,8 +314,8 @@ impl<I: Identity> Inner<I> {
     }
 }
 
-impl<I: Identity> AsRef<Line> for Inner<I> {
-    fn as_ref(&self) -> &Line {
+impl<I: Identity> AsRef<ConnectionShared> for Inner<I> {
+    fn as_ref(&self) -> &ConnectionShared {
         &self.line
     }
 }

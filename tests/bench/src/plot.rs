@@ -22,7 +22,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// A server and its points: receivers, CPU time of a delivery.
-type Line<'a> = (&'a str, Vec<(f64, f64)>);
+type ConnectionShared<'a> = (&'a str, Vec<(f64, f64)>);
 
 /// Draws an SVG of the broadcasts with 8 messages of 128 B on their way, one line per server.
 pub fn fanout(summaries: &[Summary], path: &Path) -> anyhow::Result<()> {
@@ -75,8 +75,8 @@ pub fn fanout(summaries: &[Summary], path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lines(summaries: &[Summary]) -> Vec<Line<'_>> {
-    let mut lines: Vec<Line<'_>> = Vec::new();
+fn lines(summaries: &[Summary]) -> Vec<ConnectionShared<'_>> {
+    let mut lines: Vec<ConnectionShared<'_>> = Vec::new();
     for row in summaries {
         let Scenario::Fanout { receivers, window: 8, size: 128 } = row.scenario else { continue };
         // What cost nothing measurable has no place on a logarithmic axis.

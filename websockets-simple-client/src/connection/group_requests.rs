@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use websockets_simple_core::{Control, GroupName, Line};
+use websockets_simple_core::{ConnectionShared, Control, GroupName};
 
 use crate::error::GroupError;
 
@@ -36,16 +36,16 @@ impl GroupRequests {
     }
 
     /// Asks the server to let us into a group, and waits for the answer.
-    pub(crate) async fn join(&self, line: &Line, group: &str) -> Result<(), GroupError> {
+    pub(crate) async fn join(&self, line: &ConnectionShared, group: &str) -> Result<(), GroupError> {
         self.ask(line, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
     /// Asks the server to let us out of a group, and waits for the answer.
-    pub(crate) async fn leave(&self, line: &Line, group: &str) -> Result<(), GroupError> {
+    pub(crate) async fn leave(&self, line: &ConnectionShared, group: &str) -> Result<(), GroupError> {
         self.ask(line, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
-    async fn ask(&self, line: &Line, ask: Control) -> Result<(), GroupError> {
+    async fn ask(&self, line: &ConnectionShared, ask: Control) -> Result<(), GroupError> {
         let answered = async {
             let places = Arc::clone(&self.places);
             let place = places.acquire_owned().await.map_err(|_| GroupError::Ended)?;
@@ -57,7 +57,7 @@ impl GroupRequests {
 
     fn begin(
         &self,
-        line: &Line,
+        line: &ConnectionShared,
         ask: Control,
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<(), GroupError>>, GroupError> {
@@ -72,7 +72,7 @@ impl GroupRequests {
     }
 
     /// Says what could not be said before the server's hello.
-    pub(crate) fn hello(&self, line: &Line) {
+    pub(crate) fn hello(&self, line: &ConnectionShared) {
         say(&mut self.lock(), line);
     }
 
@@ -111,7 +111,7 @@ impl GroupRequests {
 }
 
 /// Asks what was not asked yet, in order, once the server can be asked. Who has given up by then is forgotten.
-fn say(waiting: &mut VecDeque<Request>, line: &Line) {
+fn say(waiting: &mut VecDeque<Request>, line: &ConnectionShared) {
     if line.has_controls() {
         waiting.retain(|request| request.asked || !request.answer.is_closed());
         for request in waiting.iter_mut().filter(|request| !request.asked) {

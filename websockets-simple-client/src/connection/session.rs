@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, Handling, Line, Message,
+    ConnectionShared, Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, Handling, Message,
     MessageEvent, Moment, Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions, new_owner,
 };
 
@@ -71,7 +71,7 @@ impl Connecting {
             frame_pause: compatibility.frame_pause(),
             first_frame_pause: compatibility.first_frame_pause(),
         };
-        let line = Line::new(Side::Client, config);
+        let line = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(Inner {
             line,
             facts,

@@ -20,7 +20,7 @@ use crate::{
         heartbeat::{Beat, Heartbeat, Pulse},
         inbox::{Delivery, Recipient},
         rate::Rate,
-        shared::Line,
+        shared::ConnectionShared,
     },
     dotnet::TextRepair,
     events::{ErrorStage, EventError, Moment},
@@ -50,7 +50,7 @@ const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 /// See the module.
 pub struct ConnectionDriver<R: Recipient> {
     phase: Phase,
-    line: Arc<R::Connection>,
+    shared: Arc<R::Connection>,
     config: Arc<ConnectionConfig>,
     /// Until the connection has ended.
     reader: Option<Reader>,
@@ -97,8 +97,8 @@ enum Phase {
 
 /// Resolves when the connection has ended and its end was told.
 ///
-/// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`Line::close`] or
-/// [`Line::kill`].
+/// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`ConnectionShared::close`] or
+/// [`ConnectionShared::kill`].
 impl<R: Recipient> Future for ConnectionDriver<R> {
     type Output = Disconnect;
 
@@ -116,7 +116,7 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
                     link.phase = Phase::Released(Box::new(end));
                 }
                 Phase::Released(end) => {
-                    if (*link.line).as_ref().outbox.begin_round(cx.waker()).kill {
+                    if (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill {
                         link.delivery.give_up();
                     }
                     ready!(link.delivery.poll(cx));
@@ -126,7 +126,7 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
                     link.phase = Phase::Told(end);
                 }
                 Phase::Told(end) => {
-                    let killed = (*link.line).as_ref().outbox.begin_round(cx.waker()).kill;
+                    let killed = (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill;
                     if link.delivery.poll(cx).is_pending() {
                         if !killed {
                             return Poll::Pending;
@@ -149,14 +149,14 @@ impl<R: Recipient> ConnectionDriver<R> {
     pub fn new(
         transport: Transport,
         leftover: &[u8],
-        line: Arc<R::Connection>,
+        shared: Arc<R::Connection>,
         config: Arc<ConnectionConfig>,
         heartbeat: Heartbeat,
         recipient: R,
     ) -> Self {
         let now = Instant::now();
         let Transport { reader, writer } = transport;
-        (*line).as_ref().outbox.open(writer);
+        (*shared).as_ref().outbox.open(writer);
         let rates = (config.messages_per_second.is_some() || config.bytes_per_second.is_some()).then(|| {
             Box::new(Rates {
                 messages: config.messages_per_second.map(|rate| Rate::new(rate.into(), now)),
@@ -166,10 +166,10 @@ impl<R: Recipient> ConnectionDriver<R> {
         Self {
             phase: Phase::Open,
             engine: Engine::new(config.side, config.message_size),
-            delivery: Delivery::new(recipient, Arc::clone(&line)),
+            delivery: Delivery::new(recipient, Arc::clone(&shared)),
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
-            line,
+            shared,
             expects_hello: false,
             config,
             reader: Some(reader),
@@ -205,8 +205,8 @@ impl<R: Recipient> ConnectionDriver<R> {
         self.delivery.release();
     }
 
-    fn shared(&self) -> &Line {
-        (*self.line).as_ref()
+    fn shared(&self) -> &ConnectionShared {
+        (*self.shared).as_ref()
     }
 
     /// One round; ready when the transport is done with.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    connection::shared::Line,
+    connection::shared::ConnectionShared,
     events::{ErrorStage, EventError, Handling, Moment},
     message::Message,
     outbox::budget as turn,
@@ -28,7 +28,7 @@ const MESSAGES_PER_TURN: usize = 1024;
 /// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
 pub trait Recipient: Send + Unpin + 'static {
     /// What the connection's handles share.
-    type Connection: AsRef<Line> + Send + Sync + 'static;
+    type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
 
     /// Which end this connection belongs to, for [`current_owner`].
     fn owner(&self) -> u64;
@@ -54,7 +54,7 @@ pub trait Recipient: Send + Unpin + 'static {
 /// See the module.
 pub(crate) struct Delivery<R: Recipient> {
     recipient: R,
-    line: Arc<R::Connection>,
+    shared: Arc<R::Connection>,
     parked: VecDeque<Parked>,
     bytes: usize,
     running: Option<Handling>,
@@ -91,9 +91,9 @@ enum Parked {
 }
 
 impl<R: Recipient> Delivery<R> {
-    pub(crate) fn new(recipient: R, line: Arc<R::Connection>) -> Self {
+    pub(crate) fn new(recipient: R, shared: Arc<R::Connection>) -> Self {
         let parked = VecDeque::from([Parked::Connected(Moment::now())]);
-        Self { recipient, line, parked, bytes: 0, running: None, aside: None, panicked: false }
+        Self { recipient, shared, parked, bytes: 0, running: None, aside: None, panicked: false }
     }
 
     /// Payload bytes of messages nobody has taken yet.
@@ -208,12 +208,12 @@ impl<R: Recipient> Delivery<R> {
 
     /// Hands the next item over, which may make work. `None` if there is no item.
     fn begin_next(&mut self) -> Option<Option<Handling>> {
-        let Self { recipient, line, parked, bytes, .. } = self;
+        let Self { recipient, shared, parked, bytes, .. } = self;
         if !matches!(parked.front(), Some(Parked::Connected(_))) {
             if let Some(overdue) = recipient.overdue() {
                 return Some(Some(overdue));
             }
-            if let Some((message, missed, at)) = (**line).as_ref().outbox.take_notice() {
+            if let Some((message, missed, at)) = (**shared).as_ref().outbox.take_notice() {
                 return Some(recipient.sent(message, missed, at));
             }
         }

@@ -18,7 +18,7 @@ use crate::{
 
 /// The part of a connection that its handles and its link share.
 #[derive(Debug)]
-pub struct Line {
+pub struct ConnectionShared {
     pub(crate) outbox: Outbox,
     received_messages: AtomicU64,
     received_bytes: AtomicU64,
@@ -59,8 +59,8 @@ pub struct Delivery {
     pub closed: usize,
 }
 
-impl Line {
-    /// A line whose transport comes with its link.
+impl ConnectionShared {
+    /// A shared whose transport comes with its link.
     #[must_use]
     pub fn new(side: Side, config: OutboxConfig) -> Self {
         Self {

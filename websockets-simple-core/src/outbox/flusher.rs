@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    connection::Line,
+    connection::ConnectionShared,
     outbox::{budget as turn, coalesce::Joined},
 };
 
@@ -24,7 +24,7 @@ pub struct Flusher<C> {
     wake: Arc<Notify>,
 }
 
-impl<C: AsRef<Line>> Flusher<C> {
+impl<C: AsRef<ConnectionShared>> Flusher<C> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
@@ -80,7 +80,7 @@ impl<C: AsRef<Line>> Flusher<C> {
     }
 }
 
-impl<C: AsRef<Line>> Default for Flusher<C> {
+impl<C: AsRef<ConnectionShared>> Default for Flusher<C> {
     fn default() -> Self {
         Self::new()
     }
@@ -110,13 +110,13 @@ mod tests {
     };
 
     struct Connection {
-        line: Line,
+        shared: ConnectionShared,
         writes: Arc<Mutex<Vec<Vec<u8>>>>,
     }
 
-    impl AsRef<Line> for Connection {
-        fn as_ref(&self) -> &Line {
-            &self.line
+    impl AsRef<ConnectionShared> for Connection {
+        fn as_ref(&self) -> &ConnectionShared {
+            &self.shared
         }
     }
 
@@ -148,11 +148,11 @@ mod tests {
         };
         let connection = |_| {
             let writes = Arc::default();
-            let line = Line::new(Side::Server, config);
-            line.outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
-            line.outbox.begin_round(Waker::noop());
-            line.outbox.end_round();
-            Arc::new(Connection { line, writes })
+            let shared = ConnectionShared::new(Side::Server, config);
+            shared.outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
+            shared.outbox.begin_round(Waker::noop());
+            shared.outbox.end_round();
+            Arc::new(Connection { shared, writes })
         };
         (0..number).map(connection).collect()
     }
@@ -160,7 +160,7 @@ mod tests {
     fn broadcast(text: &str, connections: &[Arc<Connection>], flusher: &Flusher<Connection>) -> Delivery {
         let (frame, _) = encode(Message::text(text), false).unwrap();
         let mut delivery = Delivery::default();
-        let listed = |connection: &&Arc<Connection>| connection.line.broadcast(&frame, None, &mut delivery);
+        let listed = |connection: &&Arc<Connection>| connection.shared.broadcast(&frame, None, &mut delivery);
         let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();
         flusher.list(&mut listed);
         delivery

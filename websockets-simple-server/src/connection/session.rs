@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionDriver, EndedBy, ErrorStage, EventError, Heartbeat, Line, Message,
-    Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, ConnectionDriver, ConnectionShared, EndedBy, ErrorStage, EventError, Heartbeat,
+    Message, Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -238,7 +238,7 @@ pub(crate) fn converse<I: Identity>(
         .or_else(chosen)
         .unwrap_or(heartbeat);
     let connection = Connection(Arc::new(Inner {
-        line: Line::new(Side::Server, outbox(&shared.params)),
+        line: ConnectionShared::new(Side::Server, outbox(&shared.params)),
         id,
         serial: shared.next_serial(),
         channel,

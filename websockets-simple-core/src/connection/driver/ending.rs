@@ -25,7 +25,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             let error = EventError::new(request.reason.clone());
             self.delivery.error(ErrorStage::Overflow, error, Moment::now());
         }
-        let outbox = &(*self.line).as_ref().outbox;
+        let outbox = &(*self.shared).as_ref().outbox;
         outbox.stop_accepting();
         if request.discard {
             outbox.discard();
@@ -45,11 +45,11 @@ impl<R: Recipient> ConnectionDriver<R> {
                 closing.peer_has_closed();
                 if self.config.closes_twice {
                     let again = Frame::close(CloseCode::NORMAL.get(), self.config.side);
-                    (*self.line).as_ref().outbox.push_own(again, Own::Close);
+                    (*self.shared).as_ref().outbox.push_own(again, Own::Close);
                 }
             }
             None => {
-                (*self.line).as_ref().outbox.stop_accepting();
+                (*self.shared).as_ref().outbox.stop_accepting();
                 let end = Disconnect::new(EndedBy::Peer, code, reason, true);
                 let deadline = Instant::now() + self.config.close_timeout;
                 self.closing = Some(Box::new(Closing::theirs(end, deadline)));
@@ -117,7 +117,7 @@ impl<R: Recipient> ConnectionDriver<R> {
     }
 
     pub(super) fn poll_closing(&mut self, cx: &Context<'_>) -> Option<Disconnect> {
-        let outbox = &(*self.line).as_ref().outbox;
+        let outbox = &(*self.shared).as_ref().outbox;
         self.closing.as_mut()?.poll(self.drained, self.config.side, outbox, cx)
     }
 }

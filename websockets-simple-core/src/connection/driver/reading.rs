@@ -79,7 +79,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             repair.walk(input);
         }
         loop {
-            let outbox = &(*self.line).as_ref().outbox;
+            let outbox = &(*self.shared).as_ref().outbox;
             let step = self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own));
             if !self.go_on(step, at) {
                 return;

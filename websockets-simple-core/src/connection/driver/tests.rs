@@ -32,18 +32,18 @@ const FOR_EVER: Duration = Duration::from_secs(86400);
 
 /// What the handles of a test share.
 #[derive(Debug)]
-struct Shared(Line);
+struct Shared(ConnectionShared);
 
-impl AsRef<Line> for Shared {
-    fn as_ref(&self) -> &Line {
+impl AsRef<ConnectionShared> for Shared {
+    fn as_ref(&self) -> &ConnectionShared {
         &self.0
     }
 }
 
 impl std::ops::Deref for Shared {
-    type Target = Line;
+    type Target = ConnectionShared;
 
-    fn deref(&self) -> &Line {
+    fn deref(&self) -> &ConnectionShared {
         &self.0
     }
 }
@@ -64,7 +64,7 @@ type OnMessage = Box<dyn FnMut(Message, &Arc<Shared>) -> Option<Handling> + Send
 
 /// Remembers every call, and answers messages as a test wants.
 struct Recorder {
-    line: Arc<Shared>,
+    shared: Arc<Shared>,
     calls: watch::Sender<Vec<Call>>,
     on_message: OnMessage,
     on_control: Option<Handling>,
@@ -91,7 +91,7 @@ impl Recipient for Recorder {
 
     fn received(&mut self, message: Message, _at: Moment) -> Option<Handling> {
         self.record(Call::Received(message.clone()));
-        (self.on_message)(message, &self.line)
+        (self.on_message)(message, &self.shared)
     }
 
     fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<Handling> {
@@ -183,7 +183,8 @@ impl Plan {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.on_message = Box::new(move |message, line| Some(Handling::new(f(message, Arc::clone(line)))));
+        self.on_message =
+            Box::new(move |message, shared| Some(Handling::new(f(message, Arc::clone(shared)))));
         self
     }
 
@@ -205,14 +206,14 @@ impl Plan {
         self.run()
     }
 
-    /// Runs the link after something was done to its line.
-    fn run_after(self, before: impl FnOnce(&Line)) -> Rig {
+    /// Runs the link after something was done to its shared.
+    fn run_after(self, before: impl FnOnce(&ConnectionShared)) -> Rig {
         let side = self.config.side;
-        let line = Arc::new(Shared(Line::new(side, self.outbox)));
-        before(&line);
+        let shared = Arc::new(Shared(ConnectionShared::new(side, self.outbox)));
+        before(&shared);
         let (calls, seen) = watch::channel(Vec::new());
         let recorder = Recorder {
-            line: Arc::clone(&line),
+            shared: Arc::clone(&shared),
             calls,
             on_message: self.on_message,
             on_control: self.on_control,
@@ -223,21 +224,21 @@ impl Plan {
         let link = ConnectionDriver::new(
             transport,
             &self.leftover,
-            Arc::clone(&line),
+            Arc::clone(&shared),
             Arc::new(self.config),
             self.heartbeat,
             recorder,
         );
         let link = if self.hello { link.with_hello() } else { link };
         let peer = Peer { stream: far, masks: side == Side::Server };
-        Rig { peer, line, seen, task: tokio::spawn(link), begun: Instant::now() }
+        Rig { peer, shared, seen, task: tokio::spawn(link), begun: Instant::now() }
     }
 }
 
 /// A running link, and what can be seen of it.
 struct Rig {
     peer: Peer,
-    line: Arc<Shared>,
+    shared: Arc<Shared>,
     seen: watch::Receiver<Vec<Call>>,
     task: JoinHandle<Disconnect>,
     begun: Instant,
@@ -276,7 +277,7 @@ impl Rig {
     }
 
     fn close(&self, code: CloseCode, reason: &str) {
-        assert!(self.line.close(EndedBy::Local, code, reason));
+        assert!(self.shared.close(EndedBy::Local, code, reason));
     }
 
     /// Waits for the end, which is told once, last, and after the connection was let go of.
@@ -288,7 +289,7 @@ impl Rig {
         assert!(matches!(told[..], [Call::Disconnected(told)] if *told == end), "{calls:?}");
         assert!(matches!(calls.last(), Some(Call::Disconnected(_))), "{calls:?}");
         assert!(calls.iter().any(|call| matches!(call, Call::Released)));
-        assert_eq!(self.line.end(), Some(&end));
+        assert_eq!(self.shared.end(), Some(&end));
         end
     }
 }

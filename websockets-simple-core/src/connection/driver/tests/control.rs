@@ -13,9 +13,9 @@ fn controls(calls: &[Call]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_says_hello_first_and_takes_what_follows_the_word_for_control() {
-    let mut rig = Plan::server().run_after(|line| {
-        line.begin_controls();
-        line.try_send(Message::text("welcome"), false).unwrap();
+    let mut rig = Plan::server().run_after(|shared| {
+        shared.begin_controls();
+        shared.try_send(Message::text("welcome"), false).unwrap();
     });
     let hello = rig.peer.hear_text().await;
     assert_eq!(rig.peer.hear_text().await, "welcome");
@@ -25,7 +25,7 @@ async fn a_server_says_hello_first_and_takes_what_follows_the_word_for_control()
     rig.until(|calls| controls(calls) == 1 && texts(calls).len() == 1).await;
     let calls = rig.seen.borrow().clone();
     assert!(matches!(&calls[1], Call::Control(shown) if shown == "Token(Token(..))"), "{calls:?}");
-    assert_eq!(rig.line.statistics().messages_received, 1, "the message of the user");
+    assert_eq!(rig.shared.statistics().messages_received, 1, "the message of the user");
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,12 +34,12 @@ async fn without_controls_the_same_text_is_a_message() {
     let hello = crate::protocol::Controls::new().hello();
     rig.peer.text(hello.as_text().unwrap()).await;
     rig.until_received(1).await;
-    assert!(!rig.line.send_control(&Control::Renewed { at: None }));
+    assert!(!rig.shared.send_control(&Control::Renewed { at: None }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_malformed_control_message_ends_the_connection() {
-    let mut rig = Plan::server().run_after(Line::begin_controls);
+    let mut rig = Plan::server().run_after(ConnectionShared::begin_controls);
     let hello = rig.peer.hear_text().await;
     rig.peer.text(&said(&hello, "\"type\":\"token\"")).await;
     assert_eq!(rig.peer.hear_close().await, (1008, "malformed control message".to_owned()));
@@ -60,7 +60,7 @@ async fn a_client_joins_with_the_first_message_or_never() {
     rig.until(|calls| controls(calls) == 2).await;
     let first = rig.seen.borrow()[1].clone();
     assert!(matches!(&first, Call::Control(shown) if shown == "Hello"), "{first:?}");
-    assert!(rig.line.send_control(&Control::Token(crate::token::Token::new("fresh"))));
+    assert!(rig.shared.send_control(&Control::Token(crate::token::Token::new("fresh"))));
     assert_eq!(rig.peer.hear_text().await, said(&hello, "\"type\":\"token\",\"token\":\"fresh\""));
     assert!(rig.received().is_empty());
 
@@ -69,16 +69,16 @@ async fn a_client_joins_with_the_first_message_or_never() {
         late.peer.text(text).await;
     }
     late.until_received(3).await;
-    assert!(!late.line.send_control(&Control::Renewed { at: None }), "somebody else's hello");
+    assert!(!late.shared.send_control(&Control::Renewed { at: None }), "somebody else's hello");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_control_message_does_not_come_between_the_parts_of_a_message() {
-    let mut rig = Plan::server().run_after(Line::begin_controls);
+    let mut rig = Plan::server().run_after(ConnectionShared::begin_controls);
     let hello = rig.peer.hear_text().await;
-    let mut parts = rig.line.send_parts::<str>().await.unwrap();
+    let mut parts = rig.shared.send_parts::<str>().await.unwrap();
     parts.write("one ").await.unwrap();
-    assert!(rig.line.send_control(&Control::Renewed { at: None }));
+    assert!(rig.shared.send_control(&Control::Renewed { at: None }));
     parts.write("message").await.unwrap();
     parts.finish().await.unwrap();
     let mut message = Vec::new();
@@ -95,7 +95,7 @@ async fn a_control_message_does_not_come_between_the_parts_of_a_message() {
 
 #[tokio::test(start_paused = true)]
 async fn control_messages_do_not_wait_for_a_busy_handler() {
-    let mut rig = Plan::server().busy(3600).run_after(Line::begin_controls);
+    let mut rig = Plan::server().busy(3600).run_after(ConnectionShared::begin_controls);
     let hello = rig.peer.hear_text().await;
     rig.peer.text("keeps the handler busy").await;
     rig.peer.text(&said(&hello, "\"type\":\"token\",\"token\":\"secret\"")).await;
@@ -111,7 +111,7 @@ async fn so_many_control_messages_wait_for_one_at_work_and_no_more() {
             let done = Arc::new(tokio::sync::Notify::new());
             let work = Arc::clone(&done);
             let on_control = Some(Handling::new(async move { work.notified().await }));
-            let mut rig = Plan { on_control, ..Plan::server() }.run_after(Line::begin_controls);
+            let mut rig = Plan { on_control, ..Plan::server() }.run_after(ConnectionShared::begin_controls);
             let hello = rig.peer.hear_text().await;
             let said = frame(TEXT, said(&hello, rest).as_bytes(), true);
             rig.peer.raw(&said).await;
@@ -127,7 +127,7 @@ async fn so_many_control_messages_wait_for_one_at_work_and_no_more() {
             assert_eq!(controls(&rig.seen.borrow()), 1);
             done.notify_one();
             rig.until(|calls| controls(calls) == 1 + waiting).await;
-            assert!(rig.line.is_open());
+            assert!(rig.shared.is_open());
         }
     }
 }

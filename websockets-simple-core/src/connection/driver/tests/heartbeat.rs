@@ -22,7 +22,7 @@ async fn a_text_ping_comes_after_120_seconds_and_its_answer_is_swallowed() {
         rig.until_received(tick as usize).await;
     }
     assert_eq!(rig.received(), ["after"; 4]);
-    assert_eq!(rig.line.statistics().messages_received, 4);
+    assert_eq!(rig.shared.statistics().messages_received, 4);
     assert!(rig.errors().is_empty());
 }
 
@@ -116,13 +116,13 @@ async fn without_a_heartbeat_nobody_is_pinged_and_nobody_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn the_round_trip_is_measured() {
     let mut rig = Plan::server().heartbeat(120, HeartbeatMode::Text).run();
-    assert_eq!(rig.line.statistics().round_trip, None);
+    assert_eq!(rig.shared.statistics().round_trip, None);
     rig.peer.hear_text().await;
     tokio::time::advance(Duration::from_millis(70)).await;
     rig.peer.text("pong").await;
     rig.peer.text("after").await;
     rig.until_received(1).await;
-    assert_eq!(rig.line.statistics().round_trip, Some(Duration::from_millis(70)));
+    assert_eq!(rig.shared.statistics().round_trip, Some(Duration::from_millis(70)));
 }
 
 #[tokio::test(start_paused = true)]
