@@ -18,7 +18,7 @@ use crate::{
         closing::Closing,
         config::ConnectionConfig,
         heartbeat::{Beat, Heartbeat, Pulse},
-        inbox::{Delivery, Recipient},
+        inbox::{Inbox, Recipient},
         rate::Rate,
         shared::ConnectionShared,
     },
@@ -55,7 +55,7 @@ pub struct ConnectionDriver<R: Recipient> {
     /// Until the connection has ended.
     reader: Option<Reader>,
     engine: Engine,
-    delivery: Delivery<R>,
+    inbox: Inbox<R>,
     /// Input that came with the handshake.
     leftover: Box<[u8]>,
     pulse: Pulse,
@@ -117,17 +117,17 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
                 }
                 Phase::Released(end) => {
                     if (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill {
-                        link.delivery.give_up();
+                        link.inbox.give_up();
                     }
-                    ready!(link.delivery.poll(cx));
-                    link.delivery.end((**end).clone());
+                    ready!(link.inbox.poll(cx));
+                    link.inbox.end((**end).clone());
                     link.alarm = None;
                     let end = Box::new((**end).clone());
                     link.phase = Phase::Told(end);
                 }
                 Phase::Told(end) => {
                     let killed = (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill;
-                    if link.delivery.poll(cx).is_pending() {
+                    if link.inbox.poll(cx).is_pending() {
                         if !killed {
                             return Poll::Pending;
                         }
@@ -166,7 +166,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         Self {
             phase: Phase::Open,
             engine: Engine::new(config.side, config.message_size),
-            delivery: Delivery::new(recipient, Arc::clone(&shared)),
+            inbox: Inbox::new(recipient, Arc::clone(&shared)),
             pulse: Pulse::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
             shared,
@@ -202,7 +202,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         self.engine = Engine::new(self.config.side, 0);
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
-        self.delivery.release();
+        self.inbox.release();
     }
 
     fn shared(&self) -> &ConnectionShared {
@@ -216,7 +216,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             self.begin_close(&request);
         }
         if orders.kill {
-            self.delivery.give_up();
+            self.inbox.give_up();
             self.close(EndedBy::Stop, CloseCode::GOING_AWAY, "");
             if let Some(closing) = &mut self.closing {
                 closing.deadline = Instant::now();
@@ -226,9 +226,9 @@ impl<R: Recipient> ConnectionDriver<R> {
         let mut reads = 0;
         loop {
             // What a handler of this connection sends is collected until the end of the round.
-            let handled = self.delivery.poll(cx).is_ready();
+            let handled = self.inbox.poll(cx).is_ready();
             self.close_for_fault(handled);
-            if self.delivery.has_panicked() {
+            if self.inbox.has_panicked() {
                 self.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error");
             }
             match self.read(cx) {
@@ -296,7 +296,7 @@ impl<R: Recipient> ConnectionDriver<R> {
                     if self.pulse.listens_for_text() {
                         self.send_own_text(NO_PING_RESPONSE);
                     }
-                    self.delivery.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
+                    self.inbox.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
                     self.close(EndedBy::Heartbeat, CloseCode::UNRESPONSIVE, NO_PING_RESPONSE);
                     return true;
                 }
@@ -351,7 +351,7 @@ impl<R: Recipient> fmt::Debug for ConnectionDriver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionDriver")
             .field("side", &self.config.side)
-            .field("delivery", &self.delivery)
+            .field("inbox", &self.inbox)
             .field("closing", &self.closing)
             .finish_non_exhaustive()
     }

@@ -52,26 +52,26 @@ pub trait Recipient: Send + Unpin + 'static {
 }
 
 /// See the module.
-pub(crate) struct Delivery<R: Recipient> {
+pub(crate) struct Inbox<R: Recipient> {
     recipient: R,
     shared: Arc<R::Connection>,
-    parked: VecDeque<Parked>,
+    queue: VecDeque<Item>,
     bytes: usize,
     running: Option<Handling>,
-    aside: Option<Box<Aside>>,
+    controls: Option<Box<ControlQueue>>,
     panicked: bool,
 }
 
 /// Control messages, which do not wait for the handlers of the user.
 #[derive(Default)]
-struct Aside {
-    waiting: VecDeque<Waiting>,
+struct ControlQueue {
+    waiting: VecDeque<QueuedControl>,
     /// Bytes of the messages in `waiting`, as they were received.
     bytes: usize,
     running: Option<Handling>,
 }
 
-struct Waiting {
+struct QueuedControl {
     control: Control,
     size: usize,
     at: Moment,
@@ -83,17 +83,17 @@ const CONTROLS: usize = 128;
 /// Bytes of these.
 const CONTROL_BYTES: usize = 128 * 1024;
 
-enum Parked {
+enum Item {
     Connected(Moment),
     Disconnected(Disconnect, Moment),
     Failed(ErrorStage, EventError, Moment),
     Received(Message, Moment),
 }
 
-impl<R: Recipient> Delivery<R> {
+impl<R: Recipient> Inbox<R> {
     pub(crate) fn new(recipient: R, shared: Arc<R::Connection>) -> Self {
-        let parked = VecDeque::from([Parked::Connected(Moment::now())]);
-        Self { recipient, shared, parked, bytes: 0, running: None, aside: None, panicked: false }
+        let queue = VecDeque::from([Item::Connected(Moment::now())]);
+        Self { recipient, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
     }
 
     /// Payload bytes of messages nobody has taken yet.
@@ -103,29 +103,29 @@ impl<R: Recipient> Delivery<R> {
 
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
         self.bytes += message.len();
-        if self.parked.capacity() == 0 {
-            self.parked = SPARE.take();
+        if self.queue.capacity() == 0 {
+            self.queue = SPARE.take();
         }
-        self.parked.push_back(Parked::Received(message, at));
+        self.queue.push_back(Item::Received(message, at));
     }
 
     /// Takes a control message of `size` bytes in. False if there are too many already.
     pub(crate) fn control(&mut self, control: Control, size: usize, at: Moment) -> bool {
-        let aside = self.aside.get_or_insert_default();
-        if aside.waiting.len() == CONTROLS || aside.bytes + size > CONTROL_BYTES {
+        let controls = self.controls.get_or_insert_default();
+        if controls.waiting.len() == CONTROLS || controls.bytes + size > CONTROL_BYTES {
             return false;
         }
-        aside.bytes += size;
-        aside.waiting.push_back(Waiting { control, size, at });
+        controls.bytes += size;
+        controls.waiting.push_back(QueuedControl { control, size, at });
         true
     }
 
     pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
-        self.parked.push_back(Parked::Failed(stage, error, at));
+        self.queue.push_back(Item::Failed(stage, error, at));
     }
 
     pub(crate) fn end(&mut self, end: Disconnect) {
-        self.parked.push_back(Parked::Disconnected(end, Moment::now()));
+        self.queue.push_back(Item::Disconnected(end, Moment::now()));
     }
 
     pub(crate) fn release(&mut self) {
@@ -136,13 +136,13 @@ impl<R: Recipient> Delivery<R> {
     /// Gives up the handler and what waits for it; only errors and the end are still told.
     pub(crate) fn give_up(&mut self) {
         self.drop_running();
-        if let Some(aside) = self.aside.take()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(aside)))
+        if let Some(controls) = self.controls.take()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(controls)))
         {
             self.panicked(&*panic);
         }
         self.bytes = 0;
-        self.parked.retain(|item| !matches!(item, Parked::Received(..)));
+        self.queue.retain(|item| !matches!(item, Item::Received(..)));
     }
 
     /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
@@ -153,8 +153,8 @@ impl<R: Recipient> Delivery<R> {
     /// Lets the handler work: ready when it has nothing left to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.recipient.owner());
-        if self.aside.is_some()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_aside(cx)))
+        if self.controls.is_some()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_controls(cx)))
         {
             self.panicked(&*panic);
         }
@@ -174,20 +174,20 @@ impl<R: Recipient> Delivery<R> {
     }
 
     /// Deals with control messages, one after the other.
-    fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        while let Some(aside) = &mut self.aside {
-            if let Some(running) = &mut aside.running {
+    fn poll_controls(&mut self, cx: &mut Context<'_>) {
+        while let Some(controls) = &mut self.controls {
+            if let Some(running) = &mut controls.running {
                 if Pin::new(running).poll(cx).is_pending() {
                     return;
                 }
-                aside.running = None;
+                controls.running = None;
             }
-            match aside.waiting.pop_front() {
-                Some(Waiting { control, size, at }) => {
-                    aside.bytes -= size;
-                    aside.running = self.recipient.control(control, at);
+            match controls.waiting.pop_front() {
+                Some(QueuedControl { control, size, at }) => {
+                    controls.bytes -= size;
+                    controls.running = self.recipient.control(control, at);
                 }
-                None => self.aside = None,
+                None => self.controls = None,
             }
         }
     }
@@ -208,8 +208,8 @@ impl<R: Recipient> Delivery<R> {
 
     /// Hands the next item over, which may make work. `None` if there is no item.
     fn begin_next(&mut self) -> Option<Option<Handling>> {
-        let Self { recipient, shared, parked, bytes, .. } = self;
-        if !matches!(parked.front(), Some(Parked::Connected(_))) {
+        let Self { recipient, shared, queue, bytes, .. } = self;
+        if !matches!(queue.front(), Some(Item::Connected(_))) {
             if let Some(overdue) = recipient.overdue() {
                 return Some(Some(overdue));
             }
@@ -217,15 +217,15 @@ impl<R: Recipient> Delivery<R> {
                 return Some(recipient.sent(message, missed, at));
             }
         }
-        let item = parked.pop_front()?;
-        if parked.is_empty() {
-            lend(mem::take(parked));
+        let item = queue.pop_front()?;
+        if queue.is_empty() {
+            lend(mem::take(queue));
         }
         Some(match item {
-            Parked::Connected(at) => recipient.connected(at),
-            Parked::Disconnected(end, at) => recipient.disconnected(end, at),
-            Parked::Failed(stage, error, at) => recipient.failed(stage, error, at),
-            Parked::Received(message, at) => {
+            Item::Connected(at) => recipient.connected(at),
+            Item::Disconnected(end, at) => recipient.disconnected(end, at),
+            Item::Failed(stage, error, at) => recipient.failed(stage, error, at),
+            Item::Received(message, at) => {
                 *bytes -= message.len();
                 recipient.received(message, at)
             }
@@ -259,14 +259,14 @@ impl<R: Recipient> Delivery<R> {
 const SPARE_PLACES: usize = 256;
 
 /// Leaves the memory of an empty queue to the next connection of this thread: one that waits keeps none.
-fn lend(queue: VecDeque<Parked>) {
+fn lend(queue: VecDeque<Item>) {
     if queue.capacity() <= SPARE_PLACES {
         SPARE.set(queue);
     }
 }
 
 thread_local! {
-    static SPARE: Cell<VecDeque<Parked>> = const { Cell::new(VecDeque::new()) };
+    static SPARE: Cell<VecDeque<Item>> = const { Cell::new(VecDeque::new()) };
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -299,10 +299,10 @@ impl Drop for Inside {
     }
 }
 
-impl<R: Recipient> fmt::Debug for Delivery<R> {
+impl<R: Recipient> fmt::Debug for Inbox<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("parked", &self.parked.len())
+        f.debug_struct("Inbox")
+            .field("queue", &self.queue.len())
             .field("bytes", &self.bytes)
             .field("running", &self.running.is_some())
             .finish_non_exhaustive()

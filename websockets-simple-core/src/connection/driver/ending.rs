@@ -23,7 +23,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
         if request.by == EndedBy::Overflow {
             let error = EventError::new(request.reason.clone());
-            self.delivery.error(ErrorStage::Overflow, error, Moment::now());
+            self.inbox.error(ErrorStage::Overflow, error, Moment::now());
         }
         let outbox = &(*self.shared).as_ref().outbox;
         outbox.stop_accepting();
@@ -70,7 +70,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             (EndedBy::Protocol, ErrorStage::Protocol)
         };
         let reason = crate::protocol::fit_reason(&fault.error.to_string()).to_owned();
-        self.delivery.error(stage, EventError::new(fault.error), at);
+        self.inbox.error(stage, EventError::new(fault.error), at);
         let request = CloseRequest { code: fault.code, reason, by, discard: false };
         self.fault = Some((Box::new(request), at.instant + self.config.close_timeout));
     }
@@ -110,7 +110,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             }
             None => {
                 let end = Disconnect::new(EndedBy::Transport, None, error.to_string(), false);
-                self.delivery.error(stage, EventError::new(error), Moment::now());
+                self.inbox.error(stage, EventError::new(error), Moment::now());
                 self.closing = Some(Box::new(Closing::gone(end)));
             }
         }

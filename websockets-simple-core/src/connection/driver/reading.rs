@@ -32,7 +32,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
             return Read::Nothing;
         }
-        if self.closing.is_none() && self.delivery.waiting_bytes() > self.config.read_ahead {
+        if self.closing.is_none() && self.inbox.waiting_bytes() > self.config.read_ahead {
             self.paused.get_or_insert_with(Instant::now);
             return Read::Nothing;
         }
@@ -150,7 +150,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             self.lease.get_or_insert_with(|| Lease::new(at.instant)).renew(at.instant);
         }
         self.shared().count_received(message.len());
-        self.delivery.message(message, at);
+        self.inbox.message(message, at);
     }
 
     /// The message, unless it is one of the library.
@@ -159,7 +159,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             && let Some(controls) = Controls::of_hello(&message)
         {
             self.shared().join_controls(controls);
-            self.delivery.control(Control::Hello, message.len(), at);
+            self.inbox.control(Control::Hello, message.len(), at);
             return None;
         }
         let Some(controls) = self.shared().controls() else { return Some(message) };
@@ -167,12 +167,12 @@ impl<R: Recipient> ConnectionDriver<R> {
             None => return Some(message),
             Some(Ok(None)) => {}
             Some(Ok(Some(control))) => {
-                if !self.delivery.control(control, message.len(), at) {
+                if !self.inbox.control(control, message.len(), at) {
                     self.limit_exceeded("too many control messages", at);
                 }
             }
             Some(Err(malformed)) => {
-                self.delivery.error(ErrorStage::Protocol, EventError::new(malformed), at);
+                self.inbox.error(ErrorStage::Protocol, EventError::new(malformed), at);
                 self.close(EndedBy::Protocol, CloseCode::POLICY, "malformed control message");
             }
         }
@@ -188,7 +188,7 @@ impl<R: Recipient> ConnectionDriver<R> {
 
     pub(super) fn limit_exceeded(&mut self, text: &'static str, at: Moment) {
         if self.closing.is_none() {
-            self.delivery.error(ErrorStage::Limit, EventError::new(text), at);
+            self.inbox.error(ErrorStage::Limit, EventError::new(text), at);
             self.close(EndedBy::Limit, CloseCode::POLICY, text);
         }
     }
