@@ -19,9 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
-    ConnectionConfig, ConnectionDriver, ConnectionShared, Control, DefaultPacket, Delivery, Disconnect,
-    ErrorStage, EventError, Flusher, Handling, Heartbeat, IntoMessage, Message, Moment, OutboxConfig,
-    OverflowPolicy, Packet, Recipient, SendStatus, Side, Transport,
+    BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionShared, Control, DefaultPacket,
+    Disconnect, ErrorStage, EventError, Flusher, Handling, Heartbeat, IntoMessage, Message, Moment,
+    OutboxConfig, OverflowPolicy, Packet, Recipient, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -117,13 +117,13 @@ fn broadcast(criterion: &mut Criterion) {
                 let mut listed = Vec::new();
                 for _ in 0..messages {
                     let (frame, _) = encode(black_box(&message), false).unwrap();
-                    let mut delivery = Delivery::default();
+                    let mut report = BroadcastReport::default();
                     for connection in &connections {
-                        if connection.broadcast(&frame, None, &mut delivery) {
+                        if connection.broadcast(&frame, None, &mut report) {
                             listed.push(Arc::clone(connection));
                         }
                     }
-                    assert_eq!(delivery.accepted, RECEIVERS);
+                    assert_eq!(report.accepted, RECEIVERS);
                     flusher.list(&mut listed);
                 }
                 until_idle(run.as_mut());

@@ -4,7 +4,7 @@ pub use config::ConnectionConfig;
 pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use inbox::{Recipient, current_owner, new_owner};
-pub use shared::{ConnectionShared, Delivery, Statistics, encode};
+pub use shared::{BroadcastReport, ConnectionShared, Statistics, encode};
 
 mod closing;
 mod config;

@@ -27,7 +27,7 @@ pub mod tls;
 
 // For users of either end.
 pub use compatibility::Compatibility;
-pub use connection::{Delivery, Heartbeat, HeartbeatMode, Statistics};
+pub use connection::{BroadcastReport, Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     Events, Handler, Handling, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,

@@ -108,8 +108,8 @@ pub use users::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 #[cfg(feature = "rustls")]
 pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{
-    Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
-    Delivery, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
+    Attempt, BroadcastReport, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError,
+    DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
     Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent,
     OverflowPolicy, Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Sending, Statistics,
     SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, dotnet,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use websockets_simple_core::{Delivery, Message};
+use websockets_simple_core::{BroadcastReport, Message};
 
 use crate::{
     addressing::Audience,
@@ -149,7 +149,7 @@ impl<I: Identity> Signal<I> {
     /// # Errors
     ///
     /// [`SignalError`]; nothing was sent then.
-    pub fn rebroadcast(&self) -> Result<Delivery, SignalError> {
+    pub fn rebroadcast(&self) -> Result<BroadcastReport, SignalError> {
         self.receivers()?.send(self.data.to_message()).map_err(SignalError::Level)
     }
 

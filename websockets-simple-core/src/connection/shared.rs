@@ -50,7 +50,7 @@ pub struct Statistics {
 /// What became of one broadcast, receiver by receiver.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Delivery {
+pub struct BroadcastReport {
     /// Outboxes that took the message. Does not mean that the peer has it.
     pub accepted: usize,
     /// Receivers whose policy dropped the message.
@@ -90,15 +90,15 @@ impl ConnectionShared {
     }
 
     /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
-    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, delivery: &mut Delivery) -> bool {
+    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
         match self.outbox.offer(frame.clone(), When::Round, notice) {
-            Offer::Sent | Offer::Queued => delivery.accepted += 1,
+            Offer::Sent | Offer::Queued => report.accepted += 1,
             Offer::List => {
-                delivery.accepted += 1;
+                report.accepted += 1;
                 return true;
             }
-            Offer::Dropped | Offer::Full(_) => delivery.dropped += 1,
-            Offer::Closed | Offer::Overflow => delivery.closed += 1,
+            Offer::Dropped | Offer::Full(_) => report.dropped += 1,
+            Offer::Closed | Offer::Overflow => report.closed += 1,
         }
         false
     }

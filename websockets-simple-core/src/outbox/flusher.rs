@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::{Delivery, encode},
+        connection::{BroadcastReport, encode},
         message::Message,
         outbox::{OutboxConfig, budget::Turn, send::OverflowPolicy},
         protocol::Side,
@@ -157,13 +157,17 @@ mod tests {
         (0..number).map(connection).collect()
     }
 
-    fn broadcast(text: &str, connections: &[Arc<Connection>], flusher: &Flusher<Connection>) -> Delivery {
+    fn broadcast(
+        text: &str,
+        connections: &[Arc<Connection>],
+        flusher: &Flusher<Connection>,
+    ) -> BroadcastReport {
         let (frame, _) = encode(Message::text(text), false).unwrap();
-        let mut delivery = Delivery::default();
-        let listed = |connection: &&Arc<Connection>| connection.shared.broadcast(&frame, None, &mut delivery);
+        let mut report = BroadcastReport::default();
+        let listed = |connection: &&Arc<Connection>| connection.shared.broadcast(&frame, None, &mut report);
         let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();
         flusher.list(&mut listed);
-        delivery
+        report
     }
 
     fn poll(run: std::pin::Pin<&mut impl Future<Output = ()>>) {

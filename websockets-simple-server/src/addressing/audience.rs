@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use websockets_simple_core::{CloseCode, Delivery, IntoMessage, encode, spent};
+use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, encode, spent};
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
@@ -130,10 +130,10 @@ impl<I: Identity> Audience<I> {
     /// # Errors
     ///
     /// When the value has no form on the wire, or a [`BroadcastLevel`] wants more to be named. Nothing is sent then.
-    pub fn send(&self, message: impl IntoMessage) -> Result<Delivery, BroadcastError> {
+    pub fn send(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.check_levels()?;
         let (frame, notice) = encode(message, self.shared.subscriptions.wants_notices())?;
-        let mut delivery = Delivery::default();
+        let mut report = BroadcastReport::default();
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
         let members = self.members();
@@ -142,7 +142,7 @@ impl<I: Identity> Audience<I> {
             if self.leaves_out(member) {
                 continue;
             }
-            if member.0.line.broadcast(&frame, notice.as_ref(), &mut delivery) {
+            if member.0.line.broadcast(&frame, notice.as_ref(), &mut report) {
                 // Where there is no choice, the number stays out of the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));
@@ -151,7 +151,7 @@ impl<I: Identity> Audience<I> {
         for (flusher, list) in flushers.iter().zip(&mut lists) {
             flusher.list(list);
         }
-        Ok(delivery)
+        Ok(report)
     }
 
     /// Closes all of them, each after what is queued for it; answers how many were open. Broadcast levels do not

@@ -1,6 +1,6 @@
 //! Who is connected, and whom a message goes to.
 
-use websockets_simple_core::{Delivery, IntoMessage};
+use websockets_simple_core::{BroadcastReport, IntoMessage};
 
 use super::Server;
 use crate::{
@@ -85,7 +85,7 @@ impl<I: Identity> Server<I> {
     /// # Errors
     ///
     /// When the value has no form on the wire, or a [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
-    pub fn broadcast(&self, message: impl IntoMessage) -> Result<Delivery, BroadcastError> {
+    pub fn broadcast(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.to_all().send(message)
     }
 }
