@@ -1,6 +1,6 @@
 //! RFC 6455 and what the two libraries say to each other in it: no clock, no socket, no tokio.
 
-pub(crate) use buffer_pool::Lease;
+pub(crate) use buffer_pool::PoolGuard;
 pub(crate) use close_code::fit_reason;
 pub use close_code::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};

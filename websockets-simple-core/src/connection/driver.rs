@@ -29,7 +29,7 @@ use crate::{
         CloseRequest, Own, Rest,
         budget::{self, Due, Turn},
     },
-    protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, Lease},
+    protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, PoolGuard},
     transport::{Reader, Transport},
 };
 
@@ -65,7 +65,7 @@ pub struct ConnectionDriver<R: Recipient> {
     /// Whether the next message may begin control messages.
     expects_hello: bool,
     /// While large messages come.
-    lease: Option<Lease>,
+    pool_guard: Option<PoolGuard>,
     /// Since when nothing is read because the handler has not taken what there is.
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -176,7 +176,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             leftover: leftover.into(),
             rates,
             last_data: now,
-            lease: None,
+            pool_guard: None,
             paused: None,
             alarm: None,
             closing: None,
@@ -198,7 +198,7 @@ impl<R: Recipient> ConnectionDriver<R> {
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
-        self.lease = None;
+        self.pool_guard = None;
         self.engine = Engine::new(self.config.side, 0);
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
@@ -302,8 +302,8 @@ impl<R: Recipient> ConnectionDriver<R> {
                 }
             }
         }
-        if self.lease.as_ref().is_some_and(|lease| lease.until() <= at.instant) {
-            self.lease = None;
+        if self.pool_guard.as_ref().is_some_and(|pool_guard| pool_guard.until() <= at.instant) {
+            self.pool_guard = None;
         }
         if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
             self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
@@ -324,7 +324,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
                 earliest(self.pulse.next());
-                earliest(self.lease.as_ref().map(Lease::until));
+                earliest(self.pool_guard.as_ref().map(PoolGuard::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }
             None => {}

@@ -27,18 +27,18 @@ static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 struct Pool {
     kept: VecDeque<Vec<u8>>,
     bytes: usize,
-    leases: usize,
+    guards: usize,
 }
 
 /// A connection's claim that memory is kept, while it receives large messages. With the last claim all of it is freed.
-pub(crate) struct Lease {
+pub(crate) struct PoolGuard {
     until: Instant,
 }
 
-impl Lease {
+impl PoolGuard {
     /// A claim of a connection that has received a large message at `now`.
     pub(crate) fn new(now: Instant) -> Self {
-        with_pool(|pool| pool.leases += 1);
+        with_pool(|pool| pool.guards += 1);
         Self { until: now + IDLE }
     }
 
@@ -53,9 +53,9 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PoolGuard {
     fn drop(&mut self) {
-        with_pool(Pool::end_lease);
+        with_pool(Pool::end_guard);
     }
 }
 
@@ -91,7 +91,7 @@ fn with_pool<T>(f: impl FnOnce(&mut Pool) -> T) -> T {
 
 impl Pool {
     const fn new() -> Self {
-        Self { kept: VecDeque::new(), bytes: 0, leases: 0 }
+        Self { kept: VecDeque::new(), bytes: 0, guards: 0 }
     }
 
     fn take(&mut self, size: usize) -> Option<Vec<u8>> {
@@ -104,7 +104,7 @@ impl Pool {
     }
 
     fn keep(&mut self, mut memory: Vec<u8>) {
-        if self.leases == 0 {
+        if self.guards == 0 {
             return;
         }
         memory.clear();
@@ -117,18 +117,18 @@ impl Pool {
         }
     }
 
-    fn end_lease(&mut self) {
-        self.leases -= 1;
-        if self.leases == 0 {
+    fn end_guard(&mut self) {
+        self.guards -= 1;
+        if self.guards == 0 {
             self.kept = VecDeque::new();
             self.bytes = 0;
         }
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for PoolGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("until", &self.until).finish()
+        f.debug_struct("PoolGuard").field("until", &self.until).finish()
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn pool() -> Pool {
-        Pool { leases: 1, ..Pool::new() }
+        Pool { guards: 1, ..Pool::new() }
     }
 
     #[test]
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn without_a_claim_nothing_is_kept() {
-        let mut pool = Pool { leases: 2, ..Pool::new() };
+        let mut pool = Pool { guards: 2, ..Pool::new() };
         pool.keep(vec![0; LARGE]);
-        pool.end_lease();
+        pool.end_guard();
         assert_eq!(pool.bytes, LARGE);
-        pool.end_lease();
+        pool.end_guard();
         assert_eq!((pool.kept.capacity(), pool.bytes), (0, 0));
         pool.keep(vec![0; LARGE]);
         assert!(pool.kept.is_empty());

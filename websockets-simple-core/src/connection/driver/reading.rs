@@ -13,7 +13,7 @@ use crate::{
     dotnet::lossy_text as repair,
     events::{ErrorStage, EventError, Moment},
     message::Message,
-    protocol::{CloseCode, Control, Controls, EndedBy, Lease, Step, buffer_pool},
+    protocol::{CloseCode, Control, Controls, EndedBy, PoolGuard, Step, buffer_pool},
     transport::ReadNow,
 };
 
@@ -147,7 +147,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         let Some(message) = self.without_controls(message, at) else { return };
         self.last_data = at.instant;
         if message.len() >= buffer_pool::LARGE {
-            self.lease.get_or_insert_with(|| Lease::new(at.instant)).renew(at.instant);
+            self.pool_guard.get_or_insert_with(|| PoolGuard::new(at.instant)).renew(at.instant);
         }
         self.shared().count_received(message.len());
         self.inbox.message(message, at);
