@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionShared, Control, DefaultPacket,
-    Disconnect, ErrorStage, EventError, Flusher, Handling, Heartbeat, IntoMessage, Message, Moment,
+    Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage, Message, Moment,
     OutboxConfig, OverflowPolicy, Packet, Recipient, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
@@ -295,33 +295,33 @@ impl Recipient for Nobody {
         0
     }
 
-    fn connected(&mut self, _: Moment) -> Option<Handling> {
+    fn connected(&mut self, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn received(&mut self, _: Message, _: Moment) -> Option<Handling> {
+    fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn sent(&mut self, _: Message, _: u64, _: Moment) -> Option<Handling> {
+    fn sent(&mut self, _: Message, _: u64, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn failed(&mut self, _: ErrorStage, _: EventError, _: Moment) -> Option<Handling> {
+    fn failed(&mut self, _: ErrorStage, _: EventError, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn overdue(&mut self) -> Option<Handling> {
+    fn overdue(&mut self) -> Option<HandlerFuture> {
         None
     }
 
     fn released(&mut self) {}
 
-    fn disconnected(&mut self, _: Disconnect, _: Moment) -> Option<Handling> {
+    fn disconnected(&mut self, _: Disconnect, _: Moment) -> Option<HandlerFuture> {
         None
     }
 }

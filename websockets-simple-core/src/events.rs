@@ -4,7 +4,7 @@ pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
-pub use handler_future::Handling;
+pub use handler_future::HandlerFuture;
 pub use moment::Moment;
 pub use subscription::{
     Entry, Events, Flow, Handler, Narrator, Observable, SubscribeOptions, Subscription, SubscriptionGuard,

@@ -30,7 +30,7 @@ pub use compatibility::Compatibility;
 pub use connection::{BroadcastReport, Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
-    Events, Handler, Handling, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,
+    Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Message, Packet, ReadJson, Text};
 pub use outbox::{OverflowPolicy, PartKind, Parts, SendError, SendStatus, Sending};

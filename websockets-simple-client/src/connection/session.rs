@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionShared, Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, Handling, Message,
-    MessageEvent, Moment, Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions, new_owner,
+    ConnectionShared, Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, HandlerFuture,
+    Message, MessageEvent, Moment, Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions,
+    new_owner,
 };
 
 use crate::{
@@ -147,11 +148,11 @@ impl Recipient for Told {
         self.shared.owner
     }
 
-    fn connected(&mut self, at: Moment) -> Option<Handling> {
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
     }
 
-    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
         if let Some(ready) = &self.ready {
             ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
@@ -159,17 +160,17 @@ impl Recipient for Told {
         self.narrator.tell(event)
     }
 
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
         let event = self.message(Direction::Sent, message, missed, at);
         self.narrator.tell(event)
     }
 
-    fn control(&mut self, control: Control, at: Moment) -> Option<Handling> {
+    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
         match control {
             Control::Expiring { .. } => {
                 let provider = self.shared.plan.token_provider()?;
                 let (shared, connection) = (Arc::clone(&self.shared), self.connection.clone());
-                Some(Handling::new(async move {
+                Some(HandlerFuture::new(async move {
                     match provider.token().await {
                         Ok(token) => {
                             connection.0.line.send_control(&Control::Token(token));
@@ -195,12 +196,12 @@ impl Recipient for Told {
         }
     }
 
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
         self.narrator.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
-    fn overdue(&mut self) -> Option<Handling> {
+    fn overdue(&mut self) -> Option<HandlerFuture> {
         let connection = &self.connection;
         self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
     }
@@ -212,7 +213,7 @@ impl Recipient for Told {
         self.connection.0.group_requests.end();
     }
 
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
         self.narrator
             .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
     }

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     connection::shared::ConnectionShared,
-    events::{ErrorStage, EventError, Handling, Moment},
+    events::{ErrorStage, EventError, HandlerFuture, Moment},
     message::Message,
     outbox::budget as turn,
     protocol::{Control, Disconnect},
@@ -34,21 +34,21 @@ pub trait Recipient: Send + Unpin + 'static {
     fn owner(&self) -> u64;
 
     /// The connection is open. The first call.
-    fn connected(&mut self, at: Moment) -> Option<Handling>;
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
     /// A message was received.
-    fn received(&mut self, message: Message, at: Moment) -> Option<Handling>;
+    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
     /// A message was accepted for sending; `missed` notices were dropped before it.
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling>;
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
     /// The peer's library says something. Not a message, and no event; its work does not wait for the handlers.
-    fn control(&mut self, control: Control, at: Moment) -> Option<Handling>;
+    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
     /// Something failed.
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling>;
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
     /// Looked at before each of the above: what has to be told first.
-    fn overdue(&mut self) -> Option<Handling>;
+    fn overdue(&mut self) -> Option<HandlerFuture>;
     /// The transport is gone: nobody may find the connection any more.
     fn released(&mut self);
     /// The end, and the last call.
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling>;
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture>;
 }
 
 /// See the module.
@@ -57,7 +57,7 @@ pub(crate) struct Inbox<R: Recipient> {
     shared: Arc<R::Connection>,
     queue: VecDeque<Item>,
     bytes: usize,
-    running: Option<Handling>,
+    running: Option<HandlerFuture>,
     controls: Option<Box<ControlQueue>>,
     panicked: bool,
 }
@@ -68,7 +68,7 @@ struct ControlQueue {
     waiting: VecDeque<QueuedControl>,
     /// Bytes of the messages in `waiting`, as they were received.
     bytes: usize,
-    running: Option<Handling>,
+    running: Option<HandlerFuture>,
 }
 
 struct QueuedControl {
@@ -207,7 +207,7 @@ impl<R: Recipient> Inbox<R> {
     }
 
     /// Hands the next item over, which may make work. `None` if there is no item.
-    fn begin_next(&mut self) -> Option<Option<Handling>> {
+    fn begin_next(&mut self) -> Option<Option<HandlerFuture>> {
         let Self { recipient, shared, queue, bytes, .. } = self;
         if !matches!(queue.front(), Some(Item::Connected(_))) {
             if let Some(overdue) = recipient.overdue() {

@@ -12,7 +12,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 /// Work that delivering an event still needs. Its memory serves the next event of the thread when it is done.
 #[must_use = "the event is not delivered before this is done"]
-pub struct Handling(Option<ReusableBoxFuture<'static, ()>>);
+pub struct HandlerFuture(Option<ReusableBoxFuture<'static, ()>>);
 
 thread_local! {
     /// Where finished work of this thread was.
@@ -27,7 +27,7 @@ pin_project! {
     }
 }
 
-impl Handling {
+impl HandlerFuture {
     /// Boxes the work.
     pub fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
         let work = Work { work: Some(work) };
@@ -41,7 +41,7 @@ impl Handling {
     }
 }
 
-impl Future for Handling {
+impl Future for HandlerFuture {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -66,9 +66,9 @@ impl<F: Future<Output = ()>> Future for Work<F> {
     }
 }
 
-impl fmt::Debug for Handling {
+impl fmt::Debug for HandlerFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handling").finish_non_exhaustive()
+        f.debug_struct("HandlerFuture").finish_non_exhaustive()
     }
 }
 
@@ -78,35 +78,35 @@ mod tests {
 
     use super::*;
 
-    fn poll(handling: &mut Handling) -> Poll<()> {
-        Pin::new(handling).poll(&mut Context::from_waker(Waker::noop()))
+    fn poll(future: &mut HandlerFuture) -> Poll<()> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn what_finished_work_held_is_let_go_of_at_once_although_its_memory_is_kept() {
         let held = Arc::new(());
         let theirs = Arc::clone(&held);
-        let mut handling = Handling::new(std::future::poll_fn(move |_| {
+        let mut future = HandlerFuture::new(std::future::poll_fn(move |_| {
             let _ = &theirs;
             Poll::Ready(())
         }));
         assert_eq!(Arc::strong_count(&held), 2);
-        assert!(poll(&mut handling).is_ready());
+        assert!(poll(&mut future).is_ready());
         assert_eq!(Arc::strong_count(&held), 1);
         assert!(SPARE.take().is_some());
-        assert!(poll(&mut handling).is_ready(), "finished work stays finished");
+        assert!(poll(&mut future).is_ready(), "finished work stays finished");
     }
 
     #[test]
     fn work_of_another_size_and_work_inside_of_work_get_memory_of_their_own() {
-        assert!(poll(&mut Handling::new(async {})).is_ready());
-        let mut outer = Handling::new(async {
+        assert!(poll(&mut HandlerFuture::new(async {})).is_ready());
+        let mut outer = HandlerFuture::new(async {
             let inside = [7_u8; 1000];
-            Handling::new(async move { assert_eq!(inside, [7; 1000]) }).await;
-            Handling::new(std::future::pending()).await;
+            HandlerFuture::new(async move { assert_eq!(inside, [7; 1000]) }).await;
+            HandlerFuture::new(std::future::pending()).await;
         });
         assert!(poll(&mut outer).is_pending());
-        assert!(poll(&mut Handling::new(async {})).is_ready());
+        assert!(poll(&mut HandlerFuture::new(async {})).is_ready());
         assert!(poll(&mut outer).is_pending());
     }
 }

@@ -16,7 +16,7 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::events::{byte_permits::Permits, handler_future::Handling};
+use crate::events::{byte_permits::Permits, handler_future::HandlerFuture};
 
 /// Bytes of messages that an event stream holds unless it was asked for otherwise.
 const STREAM_CAPACITY: usize = 1024 * 1024;
@@ -125,7 +125,7 @@ enum Sink<E> {
 }
 
 trait DynHandler<E>: Send + Sync {
-    fn handle(&self, event: E) -> Handling;
+    fn handle(&self, event: E) -> HandlerFuture;
 }
 
 impl<E: Observable> Subscriptions<E> {
@@ -184,7 +184,7 @@ impl<E: Observable> Subscriptions<E> {
     }
 
     /// Tells everybody who is subscribed now.
-    pub fn tell(&self, event: E) -> Option<Handling> {
+    pub fn tell(&self, event: E) -> Option<HandlerFuture> {
         deliver(&self.snapshot(), event)
     }
 
@@ -237,7 +237,7 @@ impl<E: Observable> Narrator<E> {
     }
 
     /// Tells Connected.
-    pub fn connected(&mut self, event: E) -> Option<Handling> {
+    pub fn connected(&mut self, event: E) -> Option<HandlerFuture> {
         self.catch_up();
         self.replayed = self.version;
         self.witnesses = Arc::clone(&self.current);
@@ -245,7 +245,7 @@ impl<E: Observable> Narrator<E> {
     }
 
     /// Tells anything in between.
-    pub fn tell(&mut self, event: E) -> Option<Handling> {
+    pub fn tell(&mut self, event: E) -> Option<HandlerFuture> {
         self.catch_up();
         deliver(&self.current, event)
     }
@@ -259,7 +259,7 @@ impl<E: Observable> Narrator<E> {
     }
 
     /// Tells Connected to those who subscribed later and asked for it.
-    pub fn replay(&mut self, connected: impl FnOnce() -> E) -> Option<Handling> {
+    pub fn replay(&mut self, connected: impl FnOnce() -> E) -> Option<HandlerFuture> {
         self.catch_up();
         if self.replayed == self.version {
             return None;
@@ -276,19 +276,19 @@ impl<E: Observable> Narrator<E> {
     }
 
     /// Tells Disconnected to whoever saw Connected.
-    pub fn disconnected(&mut self, event: E) -> Option<Handling> {
+    pub fn disconnected(&mut self, event: E) -> Option<HandlerFuture> {
         deliver(&std::mem::replace(&mut self.witnesses, Arc::new([])), event)
     }
 }
 
-fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<Handling> {
+fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<HandlerFuture> {
     match &**entries {
         [] => None,
         [only] => only.take(event),
         _ => {
             let entries = Arc::clone(entries);
             let mut next = 0;
-            let mut running: Option<Handling> = None;
+            let mut running: Option<HandlerFuture> = None;
             let mut poll = move |cx: &mut Context<'_>| loop {
                 if let Some(taking) = &mut running {
                     std::task::ready!(Pin::new(taking).poll(cx));
@@ -298,14 +298,14 @@ fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<Ha
                 next += 1;
                 running = entry.take(event.clone());
             };
-            Some(Handling::new(std::future::poll_fn(move |cx| poll(cx))))
+            Some(HandlerFuture::new(std::future::poll_fn(move |cx| poll(cx))))
         }
     }
 }
 
 impl<E: Observable> Entry<E> {
     /// Gives the event to this one; what is left to do is returned.
-    fn take(self: &Arc<Self>, mut event: E) -> Option<Handling> {
+    fn take(self: &Arc<Self>, mut event: E) -> Option<HandlerFuture> {
         let flow = event.flow();
         if !self.active.load(Ordering::Acquire) || (matches!(flow, Flow::Notice(_)) && !self.options.sent) {
             return None;
@@ -319,7 +319,7 @@ impl<E: Observable> Entry<E> {
             Flow::Bounded(bytes) if permits.try_take(bytes) => bytes,
             Flow::Bounded(bytes) => {
                 let (sender, permits) = (sender.clone(), Arc::clone(permits));
-                return Some(Handling::new(async move {
+                return Some(HandlerFuture::new(async move {
                     permits.take(bytes).await;
                     let _ = sender.send((event, bytes));
                 }));
@@ -347,17 +347,17 @@ where
     F: Fn(E) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    fn handle(&self, event: E) -> Handling {
-        Handling::new((self.0)(event))
+    fn handle(&self, event: E) -> HandlerFuture {
+        HandlerFuture::new((self.0)(event))
     }
 }
 
 struct Stateful<H>(Arc<H>);
 
 impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
-    fn handle(&self, event: E) -> Handling {
+    fn handle(&self, event: E) -> HandlerFuture {
         let handler = Arc::clone(&self.0);
-        Handling::new(async move { handler.handle(event).await })
+        HandlerFuture::new(async move { handler.handle(event).await })
     }
 }
 

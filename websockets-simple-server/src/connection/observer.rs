@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use websockets_simple_core::{
     Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, ErrorEvent, ErrorStage,
-    EventError, Handling, Message, MessageEvent, Moment, Narrator, Recipient,
+    EventError, HandlerFuture, Message, MessageEvent, Moment, Narrator, Recipient,
 };
 
 use crate::{
@@ -30,14 +30,14 @@ impl<I: Identity> Recipient for Member<I> {
         self.connection.0.shared.owner
     }
 
-    fn connected(&mut self, at: Moment) -> Option<Handling> {
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let told =
             self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
         let events = &self.connection.0.shared.channel_events;
         in_turn(told, events.tell(ChannelEventKind::Connect, &self.connection, at))
     }
 
-    fn received(&mut self, message: Message, at: Moment) -> Option<Handling> {
+    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
         let message = match self.connection.0.shared.inbound.get() {
             None => message,
             Some(hook) => match hook(&self.connection, message) {
@@ -54,20 +54,20 @@ impl<I: Identity> Recipient for Member<I> {
             return self.narrator.tell(self.message(Direction::Received, message, 0, at));
         }
         let told = self.narrator.tell(self.message(Direction::Received, message.clone(), 0, at));
-        in_turn(told, Some(Handling::new(routed(self.connection.clone(), message, at))))
+        in_turn(told, Some(HandlerFuture::new(routed(self.connection.clone(), message, at))))
     }
 
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<Handling> {
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
         let event = self.message(Direction::Sent, message, missed, at);
         self.narrator.tell(event)
     }
 
-    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+    fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
         match control {
             Control::Join(group) => group_rule::join(&self.connection, group),
             Control::Leave(group) => group_rule::leave(&self.connection, group),
             Control::Token(token) => {
-                return Some(Handling::new(expiry::renew(self.connection.clone(), token)));
+                return Some(HandlerFuture::new(expiry::renew(self.connection.clone(), token)));
             }
             // What only a server says.
             _ => {}
@@ -75,12 +75,12 @@ impl<I: Identity> Recipient for Member<I> {
         None
     }
 
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<Handling> {
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (self.connection.peer_addr(), Some(self.connection.clone()));
         self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
-    fn overdue(&mut self) -> Option<Handling> {
+    fn overdue(&mut self) -> Option<HandlerFuture> {
         let connection = &self.connection;
         self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
     }
@@ -89,7 +89,7 @@ impl<I: Identity> Recipient for Member<I> {
         self.registered = None;
     }
 
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<Handling> {
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
         let event = happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
         let told = self.narrator.disconnected(event);
         let events = &self.connection.0.shared.channel_events;
@@ -105,15 +105,15 @@ impl<I: Identity> Member<I> {
 
 /// Looks for the route only when it is its turn: whatever it does comes after the event.
 async fn routed<I: Identity>(connection: Connection<I>, message: Message, at: Moment) {
-    if let Some(handling) = connection.0.shared.routes.take(&connection, &message, at) {
-        handling.await;
+    if let Some(future) = connection.0.shared.routes.take(&connection, &message, at) {
+        future.await;
     }
 }
 
 /// One after the other.
-fn in_turn(first: Option<Handling>, second: Option<Handling>) -> Option<Handling> {
+fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Option<HandlerFuture> {
     match (first, second) {
-        (Some(first), Some(second)) => Some(Handling::new(async {
+        (Some(first), Some(second)) => Some(HandlerFuture::new(async {
             first.await;
             second.await;
         })),
@@ -138,34 +138,34 @@ impl<I: Identity> Recipient for Unknown<I> {
         self.shared.owner
     }
 
-    fn connected(&mut self, at: Moment) -> Option<Handling> {
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let (attempt, why) = self.refused.take()?;
         self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
     }
 
-    fn received(&mut self, _message: Message, _at: Moment) -> Option<Handling> {
+    fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<Handling> {
+    fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<Handling> {
+    fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<Handling> {
+    fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn overdue(&mut self) -> Option<Handling> {
+    fn overdue(&mut self) -> Option<HandlerFuture> {
         None
     }
 
     fn released(&mut self) {}
 
-    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<Handling> {
+    fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use websockets_simple_core::{CloseCode, EndedBy, ErrorEvent, ErrorStage, EventError, Handling, Moment};
+use websockets_simple_core::{CloseCode, EndedBy, ErrorEvent, ErrorStage, EventError, HandlerFuture, Moment};
 
 use crate::{
     addressing::Kept,
@@ -42,7 +42,7 @@ pub(crate) struct LocalConversation<I: Identity> {
     conversation: Conversation<I>,
     /// Until it is done.
     work: Option<Boxed<()>>,
-    telling: Option<Handling>,
+    telling: Option<HandlerFuture>,
     ended: bool,
     _kept: Kept<I>,
 }
@@ -94,7 +94,7 @@ fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Pa
     }
 }
 
-fn tell_panic<I: Identity>(connection: &Connection<I>) -> Option<Handling> {
+fn tell_panic<I: Identity>(connection: &Connection<I>) -> Option<HandlerFuture> {
     let error = EventError::new("the work of a local connection panicked");
     let (peer, at) = (connection.peer_addr(), Moment::now().utc);
     let event = ErrorEvent::new(ErrorStage::HandlerPanic, error, peer, Some(connection.clone()), at);

@@ -1,6 +1,6 @@
 //! Handlers of channels: for what clients address, and for who comes and goes.
 
-use websockets_simple_core::Handling;
+use websockets_simple_core::HandlerFuture;
 
 use super::Server;
 use crate::{
@@ -38,7 +38,7 @@ impl<I: Identity> Server<I> {
         F: Fn(Signal<I>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.shared.routes.add(pattern, move |signal| Handling::new(handler(signal)))
+        self.shared.routes.add(pattern, move |signal| HandlerFuture::new(handler(signal)))
     }
 
     /// Removes a route. False if there is none with this pattern.
@@ -78,7 +78,7 @@ impl<I: Identity> Server<I> {
         F: Fn(ChannelEvent<I>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let handle = move |event| Handling::new(handler(event));
+        let handle = move |event| HandlerFuture::new(handler(event));
         self.shared.channel_events.register(kind, channel, event_name, handle)
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use websockets_simple_core::{Handling, Moment};
+use websockets_simple_core::{HandlerFuture, Moment};
 
 use crate::{connection::Connection, users::Identity};
 
@@ -69,7 +69,7 @@ pub struct DuplicateEvent {
     pub event_name: String,
 }
 
-type Handle<I> = dyn Fn(ChannelEvent<I>) -> Handling + Send + Sync;
+type Handle<I> = dyn Fn(ChannelEvent<I>) -> HandlerFuture + Send + Sync;
 
 struct Registration<I: Identity> {
     event_name: Box<str>,
@@ -101,7 +101,7 @@ impl<I: Identity> ChannelEvents<I> {
         kind: ChannelEventKind,
         channel: &str,
         event_name: &str,
-        handle: impl Fn(ChannelEvent<I>) -> Handling + Send + Sync + 'static,
+        handle: impl Fn(ChannelEvent<I>) -> HandlerFuture + Send + Sync + 'static,
     ) -> Result<(), DuplicateEvent> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let channel: Arc<str> = channel.into();
@@ -149,7 +149,7 @@ impl<I: Identity> ChannelEvents<I> {
         kind: ChannelEventKind,
         connection: &Connection<I>,
         at: Moment,
-    ) -> Option<Handling> {
+    ) -> Option<HandlerFuture> {
         if !self.are_in_use.load(Ordering::Acquire) {
             return None;
         }
@@ -159,7 +159,7 @@ impl<I: Identity> ChannelEvents<I> {
             (Arc::clone(&listed.channel), Arc::clone(&listed.registrations))
         };
         let (connection, metadata) = (connection.clone(), EventMetadata::default());
-        Some(Handling::new(async move {
+        Some(HandlerFuture::new(async move {
             for registration in registrations.iter() {
                 if registration.is_active.load(Ordering::Acquire) {
                     let (name, metadata) = (Arc::clone(&name), metadata.clone());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use matchit::Router;
-use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Handling, Message, Moment};
+use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, HandlerFuture, Message, Moment};
 
 use super::{Signal, SignalData, SignalError};
 use crate::config::SignalDefault;
@@ -32,7 +32,7 @@ pub enum RouteError {
     Pattern(String),
 }
 
-type Handle<I> = dyn Fn(Signal<I>) -> Handling + Send + Sync;
+type Handle<I> = dyn Fn(Signal<I>) -> HandlerFuture + Send + Sync;
 
 struct Route<I: Identity> {
     pattern: Arc<str>,
@@ -55,7 +55,7 @@ impl<I: Identity> Routes<I> {
     pub(crate) fn add(
         &self,
         pattern: &str,
-        handle: impl Fn(Signal<I>) -> Handling + Send + Sync + 'static,
+        handle: impl Fn(Signal<I>) -> HandlerFuture + Send + Sync + 'static,
     ) -> Result<(), RouteError> {
         let route = Arc::new(Route { pattern: pattern.into(), handle: Box::new(handle) });
         let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,12 @@ impl<I: Identity> Routes<I> {
     }
 
     /// What is to be done for a message that was received.
-    pub(crate) fn take(&self, connection: &Connection<I>, message: &Message, at: Moment) -> Option<Handling> {
+    pub(crate) fn take(
+        &self,
+        connection: &Connection<I>,
+        message: &Message,
+        at: Moment,
+    ) -> Option<HandlerFuture> {
         let (route, captures) = {
             let router = self.router.read().unwrap_or_else(PoisonError::into_inner);
             match router.at(connection.channel()) {
@@ -110,7 +115,7 @@ impl<I: Identity> Routes<I> {
             SignalDefault::Ignore => None,
             SignalDefault::Echo => {
                 let (connection, message) = (connection.clone(), message.clone());
-                Some(Handling::new(async move {
+                Some(HandlerFuture::new(async move {
                     // It may have ended meanwhile.
                     let _ = connection.send(message).await;
                 }))
@@ -124,7 +129,7 @@ impl<I: Identity> Routes<I> {
 }
 
 /// Tells a failure; the message itself was an event already.
-fn failed<I: Identity>(connection: &Connection<I>, error: SignalError, at: Moment) -> Option<Handling> {
+fn failed<I: Identity>(connection: &Connection<I>, error: SignalError, at: Moment) -> Option<HandlerFuture> {
     let (peer, error) = (connection.peer_addr(), EventError::new(error));
     let event = ErrorEvent::new(ErrorStage::Signal, error, peer, Some(connection.clone()), at.utc);
     connection.0.shared.subscriptions.tell(Event::Error(event))

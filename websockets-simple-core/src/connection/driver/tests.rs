@@ -16,7 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    events::Handling,
+    events::HandlerFuture,
     outbox::{OutboxConfig, OverflowPolicy, SendError},
     protocol::{Control, Side},
 };
@@ -60,15 +60,15 @@ enum Call {
     Disconnected(Disconnect),
 }
 
-type OnMessage = Box<dyn FnMut(Message, &Arc<Shared>) -> Option<Handling> + Send>;
+type OnMessage = Box<dyn FnMut(Message, &Arc<Shared>) -> Option<HandlerFuture> + Send>;
 
 /// Remembers every call, and answers messages as a test wants.
 struct Recorder {
     shared: Arc<Shared>,
     calls: watch::Sender<Vec<Call>>,
     on_message: OnMessage,
-    on_control: Option<Handling>,
-    on_end: Option<Handling>,
+    on_control: Option<HandlerFuture>,
+    on_end: Option<HandlerFuture>,
 }
 
 impl Recorder {
@@ -84,32 +84,32 @@ impl Recipient for Recorder {
         1
     }
 
-    fn connected(&mut self, _at: Moment) -> Option<Handling> {
+    fn connected(&mut self, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Connected);
         None
     }
 
-    fn received(&mut self, message: Message, _at: Moment) -> Option<Handling> {
+    fn received(&mut self, message: Message, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Received(message.clone()));
         (self.on_message)(message, &self.shared)
     }
 
-    fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<Handling> {
+    fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Sent(message, missed));
         None
     }
 
-    fn control(&mut self, control: Control, _at: Moment) -> Option<Handling> {
+    fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Control(format!("{control:?}")));
         self.on_control.take()
     }
 
-    fn failed(&mut self, stage: ErrorStage, error: EventError, _at: Moment) -> Option<Handling> {
+    fn failed(&mut self, stage: ErrorStage, error: EventError, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Failed(stage, error.to_string()));
         None
     }
 
-    fn overdue(&mut self) -> Option<Handling> {
+    fn overdue(&mut self) -> Option<HandlerFuture> {
         None
     }
 
@@ -117,7 +117,7 @@ impl Recipient for Recorder {
         self.record(Call::Released);
     }
 
-    fn disconnected(&mut self, end: Disconnect, _at: Moment) -> Option<Handling> {
+    fn disconnected(&mut self, end: Disconnect, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Disconnected(end));
         self.on_end.take()
     }
@@ -135,8 +135,8 @@ struct Plan {
     hello: bool,
     on_message: OnMessage,
     /// The work that the first control message makes.
-    on_control: Option<Handling>,
-    on_end: Option<Handling>,
+    on_control: Option<HandlerFuture>,
+    on_end: Option<HandlerFuture>,
 }
 
 impl Plan {
@@ -184,7 +184,7 @@ impl Plan {
         F: Future<Output = ()> + Send + 'static,
     {
         self.on_message =
-            Box::new(move |message, shared| Some(Handling::new(f(message, Arc::clone(shared)))));
+            Box::new(move |message, shared| Some(HandlerFuture::new(f(message, Arc::clone(shared)))));
         self
     }
 

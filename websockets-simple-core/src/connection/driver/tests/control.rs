@@ -110,7 +110,7 @@ async fn so_many_control_messages_wait_for_one_at_work_and_no_more() {
         for surplus in [0, 1] {
             let done = Arc::new(tokio::sync::Notify::new());
             let work = Arc::clone(&done);
-            let on_control = Some(Handling::new(async move { work.notified().await }));
+            let on_control = Some(HandlerFuture::new(async move { work.notified().await }));
             let mut rig = Plan { on_control, ..Plan::server() }.run_after(ConnectionShared::begin_controls);
             let hello = rig.peer.hear_text().await;
             let said = frame(TEXT, said(&hello, rest).as_bytes(), true);

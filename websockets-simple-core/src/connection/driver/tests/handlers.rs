@@ -171,7 +171,7 @@ async fn a_panic_in_the_drop_of_a_handler_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_the_end_is_told_does_not_tell_it_again() {
     let mut plan = Plan::server();
-    plan.on_end = Some(Handling::new(async { panic!("on purpose") }));
+    plan.on_end = Some(HandlerFuture::new(async { panic!("on purpose") }));
     let mut rig = plan.run();
     rig.peer.close(1000).await;
     let end = (&mut rig.task).await.unwrap();
@@ -248,7 +248,7 @@ async fn kill_drops_the_handler_and_tells_the_end() {
 #[tokio::test(start_paused = true)]
 async fn kill_gives_a_handler_that_is_stuck_in_the_end_one_second() {
     let mut plan = Plan::server();
-    plan.on_end = Some(Handling::new(std::future::pending()));
+    plan.on_end = Some(HandlerFuture::new(std::future::pending()));
     let mut rig = plan.run();
     rig.peer.close(1000).await;
     rig.until(|calls| matches!(calls.last(), Some(Call::Disconnected(_)))).await;
