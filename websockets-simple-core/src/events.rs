@@ -7,8 +7,8 @@ pub use event::{
 pub use handler_future::HandlerFuture;
 pub use moment::Moment;
 pub use subscription::{
-    Entry, Events, Flow, Handler, Narrator, Observable, SubscribeOptions, Subscription, SubscriptionGuard,
-    Subscriptions,
+    Dispatcher, Events, Flow, Handler, Observable, SubscribeOptions, Subscriber, Subscription,
+    SubscriptionGuard, Subscriptions,
 };
 
 mod byte_permits;

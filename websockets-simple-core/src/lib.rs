@@ -44,7 +44,7 @@ pub use token::Token;
 pub use connection::{
     ConnectionConfig, ConnectionDriver, ConnectionShared, Recipient, current_owner, encode, new_owner,
 };
-pub use events::{Entry, Flow, Narrator, Observable, Subscriptions};
+pub use events::{Dispatcher, Flow, Observable, Subscriber, Subscriptions};
 pub use outbox::{Flusher, OutboxConfig, spent};
 pub use protocol::{Frame, ProtocolError, Side};
 pub use transport::{ReadNow, Transport, WriteNow};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionShared, Control, Direction, Disconnect, ErrorEvent, ErrorStage, EventError, HandlerFuture,
-    Message, MessageEvent, Moment, Narrator, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions,
+    ConnectionShared, Control, Direction, Disconnect, Dispatcher, ErrorEvent, ErrorStage, EventError,
+    HandlerFuture, Message, MessageEvent, Moment, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions,
     new_owner,
 };
 
@@ -86,7 +86,7 @@ impl Connecting {
         let session = Session { connection: connection.clone(), ready, over };
         *shared.life() = Life::Connected(session.clone());
         let told = Told {
-            narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
+            dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
             connection: connection.clone(),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
@@ -135,7 +135,7 @@ impl Drop for Unused {
 
 /// Tells the events of a connection.
 struct Told {
-    narrator: Narrator<ClientEvent>,
+    dispatcher: Dispatcher<ClientEvent>,
     connection: ClientConnection,
     shared: Arc<Shared>,
     ready: Option<watch::Sender<bool>>,
@@ -149,7 +149,7 @@ impl Recipient for Told {
     }
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
-        self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
+        self.dispatcher.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
     }
 
     fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
@@ -157,12 +157,12 @@ impl Recipient for Told {
             ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
         let event = self.message(Direction::Received, message, 0, at);
-        self.narrator.tell(event)
+        self.dispatcher.tell(event)
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
         let event = self.message(Direction::Sent, message, missed, at);
-        self.narrator.tell(event)
+        self.dispatcher.tell(event)
     }
 
     fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
@@ -198,12 +198,12 @@ impl Recipient for Told {
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
-        self.narrator.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+        self.dispatcher.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
         let connection = &self.connection;
-        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+        self.dispatcher.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
     }
 
     fn released(&mut self) {
@@ -214,7 +214,7 @@ impl Recipient for Told {
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
-        self.narrator
+        self.dispatcher
             .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
     }
 }

@@ -106,14 +106,14 @@ impl Default for SubscribeOptions {
 
 /// All subscriptions of one end.
 pub struct Subscriptions<E> {
-    list: RwLock<Arc<[Arc<Entry<E>>]>>,
+    list: RwLock<Arc<[Arc<Subscriber<E>>]>>,
     version: AtomicU64,
     /// Subscriptions that asked for Sent events.
     notices: AtomicUsize,
 }
 
 /// One subscription as those who tell events see it.
-pub struct Entry<E> {
+pub struct Subscriber<E> {
     active: AtomicBool,
     options: SubscribeOptions,
     sink: Sink<E>,
@@ -162,17 +162,18 @@ impl<E: Observable> Subscriptions<E> {
     }
 
     fn add(self: &Arc<Self>, options: SubscribeOptions, sink: Sink<E>) -> Subscription<E> {
-        let entry = Arc::new(Entry { active: AtomicBool::new(true), options, sink });
-        let subscription = Subscription { entry: Arc::downgrade(&entry), of: Arc::downgrade(self) };
-        self.change(|list| list.push(entry));
+        let subscriber = Arc::new(Subscriber { active: AtomicBool::new(true), options, sink });
+        let subscription = Subscription { subscriber: Arc::downgrade(&subscriber), of: Arc::downgrade(self) };
+        self.change(|list| list.push(subscriber));
         subscription
     }
 
-    fn change(&self, f: impl FnOnce(&mut Vec<Arc<Entry<E>>>)) {
+    fn change(&self, f: impl FnOnce(&mut Vec<Arc<Subscriber<E>>>)) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = list.to_vec();
         f(&mut changed);
-        self.notices.store(changed.iter().filter(|entry| entry.options.sent).count(), Ordering::Relaxed);
+        self.notices
+            .store(changed.iter().filter(|subscriber| subscriber.options.sent).count(), Ordering::Relaxed);
         *list = changed.into();
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -191,14 +192,14 @@ impl<E: Observable> Subscriptions<E> {
     /// While an end stops nobody takes events any more, so those that exist are let through unbounded; nothing
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
-        for entry in self.snapshot().iter() {
-            if let Sink::Stream { permits, .. } = &entry.sink {
+        for subscriber in self.snapshot().iter() {
+            if let Sink::Stream { permits, .. } = &subscriber.sink {
                 permits.lift(lift);
             }
         }
     }
 
-    fn snapshot(&self) -> Arc<[Arc<Entry<E>>]> {
+    fn snapshot(&self) -> Arc<[Arc<Subscriber<E>>]> {
         Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -210,18 +211,18 @@ impl<E: Observable> Default for Subscriptions<E> {
 }
 
 /// Tells the events of one connection: whoever saw its Connected sees its Disconnected.
-pub struct Narrator<E> {
+pub struct Dispatcher<E> {
     subscriptions: Arc<Subscriptions<E>>,
     /// Who saw Connected.
-    witnesses: Arc<[Arc<Entry<E>>]>,
+    saw_connected: Arc<[Arc<Subscriber<E>>]>,
     /// Who was subscribed at `version`: looked up once per change and not once per event.
-    current: Arc<[Arc<Entry<E>>]>,
+    current: Arc<[Arc<Subscriber<E>>]>,
     version: u64,
     /// The version up to which late subscriptions were told Connected.
     replayed: u64,
 }
 
-impl<E: Observable> Narrator<E> {
+impl<E: Observable> Dispatcher<E> {
     /// For a connection that nobody has been told of.
     #[must_use]
     pub fn new(subscriptions: Arc<Subscriptions<E>>) -> Self {
@@ -229,7 +230,7 @@ impl<E: Observable> Narrator<E> {
         // Older than any, so that the first look is a real one.
         Self {
             subscriptions,
-            witnesses: Arc::clone(&current),
+            saw_connected: Arc::clone(&current),
             current,
             version: u64::MAX,
             replayed: u64::MAX,
@@ -240,8 +241,8 @@ impl<E: Observable> Narrator<E> {
     pub fn connected(&mut self, event: E) -> Option<HandlerFuture> {
         self.catch_up();
         self.replayed = self.version;
-        self.witnesses = Arc::clone(&self.current);
-        deliver(&self.witnesses, event)
+        self.saw_connected = Arc::clone(&self.current);
+        deliver(&self.saw_connected, event)
     }
 
     /// Tells anything in between.
@@ -265,28 +266,34 @@ impl<E: Observable> Narrator<E> {
             return None;
         }
         self.replayed = self.version;
-        let known = |entry: &Arc<Entry<E>>| self.witnesses.iter().any(|witness| Arc::ptr_eq(witness, entry));
-        let late: Vec<_> =
-            self.current.iter().filter(|entry| entry.options.replay && !known(entry)).cloned().collect();
+        let known = |subscriber: &Arc<Subscriber<E>>| {
+            self.saw_connected.iter().any(|saw| Arc::ptr_eq(saw, subscriber))
+        };
+        let late: Vec<_> = self
+            .current
+            .iter()
+            .filter(|subscriber| subscriber.options.replay && !known(subscriber))
+            .cloned()
+            .collect();
         if late.is_empty() {
             return None;
         }
-        self.witnesses = self.witnesses.iter().chain(&late).cloned().collect();
+        self.saw_connected = self.saw_connected.iter().chain(&late).cloned().collect();
         deliver(&late.into(), connected())
     }
 
     /// Tells Disconnected to whoever saw Connected.
     pub fn disconnected(&mut self, event: E) -> Option<HandlerFuture> {
-        deliver(&std::mem::replace(&mut self.witnesses, Arc::new([])), event)
+        deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event)
     }
 }
 
-fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<HandlerFuture> {
-    match &**entries {
+fn deliver<E: Observable>(subscribers: &Arc<[Arc<Subscriber<E>>]>, event: E) -> Option<HandlerFuture> {
+    match &**subscribers {
         [] => None,
         [only] => only.take(event),
         _ => {
-            let entries = Arc::clone(entries);
+            let subscribers = Arc::clone(subscribers);
             let mut next = 0;
             let mut running: Option<HandlerFuture> = None;
             let mut poll = move |cx: &mut Context<'_>| loop {
@@ -294,16 +301,16 @@ fn deliver<E: Observable>(entries: &Arc<[Arc<Entry<E>>]>, event: E) -> Option<Ha
                     std::task::ready!(Pin::new(taking).poll(cx));
                     running = None;
                 }
-                let Some(entry) = entries.get(next) else { return Poll::Ready(()) };
+                let Some(subscriber) = subscribers.get(next) else { return Poll::Ready(()) };
                 next += 1;
-                running = entry.take(event.clone());
+                running = subscriber.take(event.clone());
             };
             Some(HandlerFuture::new(std::future::poll_fn(move |cx| poll(cx))))
         }
     }
 }
 
-impl<E: Observable> Entry<E> {
+impl<E: Observable> Subscriber<E> {
     /// Gives the event to this one; what is left to do is returned.
     fn take(self: &Arc<Self>, mut event: E) -> Option<HandlerFuture> {
         let flow = event.flow();
@@ -363,7 +370,7 @@ impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
 
 /// A registered handler. Dropping this changes nothing; [`unsubscribe`](Self::unsubscribe) ends it.
 pub struct Subscription<E> {
-    entry: Weak<Entry<E>>,
+    subscriber: Weak<Subscriber<E>>,
     of: Weak<Subscriptions<E>>,
 }
 
@@ -371,10 +378,10 @@ impl<E: Observable> Subscription<E> {
     /// Ends the subscription: no event is handed over after this returns. A handler that is at work finishes.
     /// Safe to call from inside a handler.
     pub fn unsubscribe(&self) {
-        let Some(ended) = self.entry.upgrade() else { return };
+        let Some(ended) = self.subscriber.upgrade() else { return };
         ended.active.store(false, Ordering::Release);
         if let Some(of) = self.of.upgrade() {
-            of.change(|list| list.retain(|entry| !Arc::ptr_eq(entry, &ended)));
+            of.change(|list| list.retain(|subscriber| !Arc::ptr_eq(subscriber, &ended)));
         }
     }
 
@@ -454,21 +461,21 @@ impl<E> fmt::Debug for Subscriptions<E> {
     }
 }
 
-impl<E> fmt::Debug for Entry<E> {
+impl<E> fmt::Debug for Subscriber<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Subscriber").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
-impl<E> fmt::Debug for Narrator<E> {
+impl<E> fmt::Debug for Dispatcher<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Narrator").field("witnesses", &self.witnesses.len()).finish_non_exhaustive()
+        f.debug_struct("Dispatcher").field("saw_connected", &self.saw_connected.len()).finish_non_exhaustive()
     }
 }
 
 impl<E> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("entry", &self.entry.upgrade()).finish_non_exhaustive()
+        f.debug_struct("Subscription").field("subscriber", &self.subscriber.upgrade()).finish_non_exhaustive()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use websockets_simple_core::{
-    Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, ErrorEvent, ErrorStage,
-    EventError, HandlerFuture, Message, MessageEvent, Moment, Narrator, Recipient,
+    Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, Dispatcher, ErrorEvent,
+    ErrorStage, EventError, HandlerFuture, Message, MessageEvent, Moment, Recipient,
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// Tells the events of an admitted connection.
 pub(crate) struct Member<I: Identity> {
     pub(crate) connection: Connection<I>,
-    pub(crate) narrator: Narrator<Event<I>>,
+    pub(crate) dispatcher: Dispatcher<Event<I>>,
     pub(crate) registered: Option<Registered<I>>,
 }
 
@@ -32,7 +32,7 @@ impl<I: Identity> Recipient for Member<I> {
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let told =
-            self.narrator.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
+            self.dispatcher.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
         let events = &self.connection.0.shared.channel_events;
         in_turn(told, events.tell(ChannelEventKind::Connect, &self.connection, at))
     }
@@ -51,15 +51,15 @@ impl<I: Identity> Recipient for Member<I> {
         };
         let routes = &self.connection.0.shared.routes;
         if !routes.are_in_use() {
-            return self.narrator.tell(self.message(Direction::Received, message, 0, at));
+            return self.dispatcher.tell(self.message(Direction::Received, message, 0, at));
         }
-        let told = self.narrator.tell(self.message(Direction::Received, message.clone(), 0, at));
+        let told = self.dispatcher.tell(self.message(Direction::Received, message.clone(), 0, at));
         in_turn(told, Some(HandlerFuture::new(routed(self.connection.clone(), message, at))))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
         let event = self.message(Direction::Sent, message, missed, at);
-        self.narrator.tell(event)
+        self.dispatcher.tell(event)
     }
 
     fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
@@ -77,12 +77,12 @@ impl<I: Identity> Recipient for Member<I> {
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (self.connection.peer_addr(), Some(self.connection.clone()));
-        self.narrator.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+        self.dispatcher.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
         let connection = &self.connection;
-        self.narrator.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+        self.dispatcher.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
     }
 
     fn released(&mut self) {
@@ -91,7 +91,7 @@ impl<I: Identity> Recipient for Member<I> {
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
         let event = happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
-        let told = self.narrator.disconnected(event);
+        let told = self.dispatcher.disconnected(event);
         let events = &self.connection.0.shared.channel_events;
         in_turn(told, events.tell(ChannelEventKind::Disconnect, &self.connection, at))
     }

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionDriver, ConnectionShared, EndedBy, ErrorStage, EventError, Heartbeat,
-    Message, Narrator, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, CloseCode, ConnectionDriver, ConnectionShared, Dispatcher, EndedBy, ErrorStage, EventError,
+    Heartbeat, Message, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -289,7 +289,7 @@ pub(crate) fn converse<I: Identity>(
     }
     shared.close_if_revoked(&connection, began);
     let member = Member {
-        narrator: Narrator::new(Arc::clone(&shared.subscriptions)),
+        dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
         connection: connection.clone(),
         registered,
     };
