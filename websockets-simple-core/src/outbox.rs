@@ -1,7 +1,7 @@
 //! The bounded, shared writing end of one connection.
 //!
 //! Whatever is sent enters the queue at once, in call order, under one short lock; only the write may come
-//! later: at the end of the connection's own round (corked), at the end of the scheduler round that broadcast
+//! later: at the end of the connection's internal round (corked), at the end of the scheduler round that broadcast
 //! (listed with a [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the link's waker).
 
 use std::{
@@ -84,7 +84,7 @@ pub(crate) enum Offer {
 /// When a frame is to be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum When {
-    /// By this call, unless the connection is in the middle of its own round.
+    /// By this call, unless the connection is in the middle of its internal round.
     Now,
     /// At the end of the scheduler round, together with what others broadcast.
     Round,
@@ -125,7 +125,7 @@ pub(crate) enum Rest {
 
 /// A frame of the connection itself, exempt from the bound: at most one of each kind waits, of control messages a few.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Own {
+pub(crate) enum InternalFrame {
     Close,
     /// A control message of the library.
     Control,
@@ -288,7 +288,7 @@ impl Outbox {
             && let Some(frame) = frame.take()
         {
             state.bytes += frame.len();
-            state.queue.push_back(Entry { frame, own: None, part: true });
+            state.queue.push_back(Entry { frame, internal: None, part: true });
             state.write_when(When::Now);
             return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
         }

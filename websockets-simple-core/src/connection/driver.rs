@@ -26,7 +26,7 @@ use crate::{
     events::{ErrorStage, EventError, Moment},
     message::Message,
     outbox::{
-        CloseRequest, Own, Rest,
+        CloseRequest, InternalFrame, Rest,
         budget::{self, Due, Turn},
     },
     protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, PoolGuard},
@@ -131,7 +131,7 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
                         if !killed {
                             return Poll::Pending;
                         }
-                        // The last word gets a deadline of its own, so that a stop does not wait for ever.
+                        // The last word gets a deadline of its internal, so that a stop does not wait for ever.
                         let alarm = link.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
                         ready!(alarm.as_mut().poll(cx));
                     }
@@ -266,9 +266,9 @@ impl<R: Recipient> ConnectionDriver<R> {
         Poll::Pending
     }
 
-    fn send_own_text(&self, text: &str) {
+    fn send_internal_text(&self, text: &str) {
         let frame = Frame::message(Message::text(text), self.config.side);
-        self.shared().outbox.push_own(frame, Own::Text);
+        self.shared().outbox.push_internal(frame, InternalFrame::Text);
     }
 
     /// Heartbeat, idle limit. Their clocks stand still while nothing is read, and while the connection closes.
@@ -286,15 +286,17 @@ impl<R: Recipient> ConnectionDriver<R> {
             match self.pulse.tick(at.instant) {
                 Beat::Ping { text, frame } => {
                     if text {
-                        self.send_own_text(self.config.ping_text);
+                        self.send_internal_text(self.config.ping_text);
                     }
                     if frame {
-                        self.shared().outbox.push_own(Frame::ping(self.config.side), Own::Ping);
+                        self.shared()
+                            .outbox
+                            .push_internal(Frame::ping(self.config.side), InternalFrame::Ping);
                     }
                 }
                 Beat::Unresponsive => {
                     if self.pulse.listens_for_text() {
-                        self.send_own_text(NO_PING_RESPONSE);
+                        self.send_internal_text(NO_PING_RESPONSE);
                     }
                     self.inbox.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
                     self.close(EndedBy::Heartbeat, CloseCode::UNRESPONSIVE, NO_PING_RESPONSE);

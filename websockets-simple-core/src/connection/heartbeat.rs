@@ -8,7 +8,7 @@ use tokio::time::Instant;
 ///
 /// A ping goes out on every tick. A peer that has not answered by the next tick is closed with
 /// [`CloseCode::UNRESPONSIVE`](crate::CloseCode::UNRESPONSIVE): at most two intervals after its last answer,
-/// plus the jitter of the first tick. Time that this side spends waiting for its own handlers or event
+/// plus the jitter of the first tick. Time that this side spends waiting for its internal handlers or event
 /// consumers does not count.
 ///
 /// # Examples

@@ -24,7 +24,7 @@ use crate::{
 /// Messages handed to the handler before others of the scheduler get their turn.
 const MESSAGES_PER_TURN: usize = 1024;
 
-/// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's own
+/// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's internal
 /// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
 pub trait Recipient: Send + Unpin + 'static {
     /// What the connection's handles share.

@@ -11,7 +11,8 @@ use std::{
 use crate::{
     message::{EncodeError, IntoMessage, Message},
     outbox::{
-        CloseRequest, Offer, Outbox, OutboxConfig, Own, PartKind, Parts, SendError, SendStatus, Sending, When,
+        CloseRequest, InternalFrame, Offer, Outbox, OutboxConfig, PartKind, Parts, SendError, SendStatus,
+        Sending, When,
     },
     protocol::{CloseCode, Control, Controls, Disconnect, EndedBy, Frame, Side},
 };
@@ -106,7 +107,8 @@ impl ConnectionShared {
     /// Begins control messages with a `hello`, as a server does before anything else is sent.
     pub fn begin_controls(&self) {
         let controls = Controls::new();
-        self.outbox.push_own(Frame::message(controls.hello(), self.outbox.side()), Own::Control);
+        self.outbox
+            .push_internal(Frame::message(controls.hello(), self.outbox.side()), InternalFrame::Control);
         let _ = self.controls.set(Box::new(controls));
     }
 
@@ -129,7 +131,7 @@ impl ConnectionShared {
     pub fn send_control(&self, control: &Control) -> bool {
         let Some(controls) = self.controls() else { return false };
         let frame = Frame::message(controls.message(control), self.outbox.side());
-        self.outbox.push_own(frame, Own::Control);
+        self.outbox.push_internal(frame, InternalFrame::Control);
         self.outbox.wake();
         true
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     message::Message,
     outbox::{
-        CloseRequest, Offer, Own, Rest, When,
+        CloseRequest, InternalFrame, Offer, Rest, When,
         coalesce::{JOINED, Joined},
         sent_events::Notices,
         waiters::Waiting,
@@ -79,7 +79,7 @@ pub(super) struct Rare {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) frame: Frame,
-    pub(super) own: Option<Own>,
+    pub(super) internal: Option<InternalFrame>,
     /// Part of a message in parts, which cannot be dropped alone.
     pub(super) part: bool,
 }
@@ -140,10 +140,10 @@ impl State {
     }
 
     /// Frames of the connection itself that are queued, also behind a message in parts.
-    pub(super) fn waiting(&self, own: Own) -> usize {
+    pub(super) fn waiting(&self, internal: InternalFrame) -> usize {
         let parts = self.rare.as_ref().and_then(|rare| rare.parts.as_ref());
         let behind = parts.into_iter().flat_map(|parts| &parts.behind);
-        self.queue.iter().chain(behind).filter(|queued| queued.own == Some(own)).count()
+        self.queue.iter().chain(behind).filter(|queued| queued.internal == Some(internal)).count()
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
@@ -159,7 +159,7 @@ impl State {
             self.rare().notices.push(message);
             self.wake_link();
         }
-        let entry = Entry { frame, own: None, part: false };
+        let entry = Entry { frame, internal: None, part: false };
         if let Some(parts) = self.parts() {
             parts.bytes += entry.frame.len();
             parts.behind.push_back(entry);
@@ -273,7 +273,7 @@ impl State {
             let left = front.frame.len() - self.written;
             let now = left.min(taken);
             taken -= now;
-            if front.own.is_none() {
+            if front.internal.is_none() {
                 self.bytes -= now;
             }
             if now < left {
@@ -295,7 +295,7 @@ impl State {
     /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
     pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
         let begun = usize::from(self.written > 0);
-        let droppable = |entry: &Entry| entry.own.is_none() && !entry.part;
+        let droppable = |entry: &Entry| entry.internal.is_none() && !entry.part;
         let freed: usize =
             self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
         // Of what waits behind a message in parts everything can go.
@@ -340,7 +340,7 @@ impl State {
     /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
     pub(super) fn abandon_parts(&mut self) {
         if let Some(parts) = self.rare.as_mut().and_then(|rare| rare.parts.take()) {
-            self.dropped += parts.behind.iter().filter(|entry| entry.own.is_none()).count() as u64;
+            self.dropped += parts.behind.iter().filter(|entry| entry.internal.is_none()).count() as u64;
             parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
         }
     }
@@ -353,7 +353,7 @@ impl State {
 
     pub(super) fn give_up(&mut self) {
         self.stage = Stage::Closed;
-        let lost = self.queue.iter().filter(|entry| entry.own.is_none()).count();
+        let lost = self.queue.iter().filter(|entry| entry.internal.is_none()).count();
         self.dropped += lost as u64;
         self.queue = VecDeque::new();
         self.written = 0;

@@ -1,4 +1,4 @@
-//! What the link alone does with its outbox: the rounds, its own frames, the end.
+//! What the link alone does with its outbox: the rounds, its internal frames, the end.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use crate::{
     events::Moment,
     message::Message,
     outbox::{
-        CloseRequest, Orders, Outbox, Own, Rest,
+        CloseRequest, InternalFrame, Orders, Outbox, Rest,
         queue::{Entry, Stage},
     },
     protocol::{CloseCode, EndedBy, Frame},
@@ -45,22 +45,23 @@ impl Outbox {
     }
 
     /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
-    pub(crate) fn push_own(&self, frame: Frame, own: Own) {
+    pub(crate) fn push_internal(&self, frame: Frame, internal: InternalFrame) {
         let mut state = self.lock();
-        if state.stage == Stage::Closed || (own == Own::Control && state.stage != Stage::Open) {
+        if state.stage == Stage::Closed || (internal == InternalFrame::Control && state.stage != Stage::Open)
+        {
             return;
         }
-        let entry = Entry { frame, own: Some(own), part: false };
-        if own == Own::Close {
+        let entry = Entry { frame, internal: Some(internal), part: false };
+        if internal == InternalFrame::Close {
             state.stage = Stage::Closing;
             state.abandon_parts();
             state.queue.push_back(entry);
             state.wake_waiting();
             return;
         }
-        if own == Own::Control && state.waiting(own) >= CONTROLS {
+        if internal == InternalFrame::Control && state.waiting(internal) >= CONTROLS {
             state.flush(true);
-            if state.waiting(own) >= CONTROLS {
+            if state.waiting(internal) >= CONTROLS {
                 state.request_close(CloseRequest {
                     code: CloseCode::OVERFLOW,
                     reason: "the peer does not read the answers to its control messages".to_owned(),
@@ -70,26 +71,27 @@ impl Outbox {
                 return;
             }
         }
-        let is_data = matches!(own, Own::Control | Own::Text);
+        let is_data = matches!(internal, InternalFrame::Control | InternalFrame::Text);
         if is_data && let Some(parts) = state.parts() {
             // A data frame may not come between the parts of a message.
             parts.behind.push_back(entry);
             return;
         }
-        if own != Own::Control && state.waiting(own) > 0 {
+        if internal != InternalFrame::Control && state.waiting(internal) > 0 {
             state.flush(true);
         }
         let first = usize::from(state.written > 0);
-        let is_same = |queued: &Entry| queued.own == Some(own);
-        if own != Own::Control
+        let is_same = |queued: &Entry| queued.internal == Some(internal);
+        if internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
             state.queue[first + same] = entry;
             return;
         }
         // A text may not come between the parts of a message whose first part has left.
-        let passes =
-            |queued: &Entry| queued.own.is_some() || (is_data && queued.part && queued.frame.continues());
+        let passes = |queued: &Entry| {
+            queued.internal.is_some() || (is_data && queued.part && queued.frame.continues())
+        };
         let ahead = first + state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
         // One that waited for a message in parts is further back, and was said before.
         let behind = state.queue.iter().rposition(is_same).map_or(0, |last| last + 1);
@@ -100,10 +102,10 @@ impl Outbox {
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         let keep = usize::from(state.written > 0);
-        let given_up = state.queue.drain(keep..).filter(|entry| entry.own.is_none()).count();
+        let given_up = state.queue.drain(keep..).filter(|entry| entry.internal.is_none()).count();
         state.dropped += given_up as u64;
         state.bytes = match state.queue.front() {
-            Some(begun) if begun.own.is_none() => begun.frame.len() - state.written,
+            Some(begun) if begun.internal.is_none() => begun.frame.len() - state.written,
             _ => 0,
         };
     }

@@ -1,4 +1,4 @@
-//! Sent notices on their way from whoever sent to the connection's own task.
+//! Sent notices on their way from whoever sent to the connection's internal task.
 
 use std::collections::VecDeque;
 

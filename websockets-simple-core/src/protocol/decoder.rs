@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::{
     message::{Message, Text},
-    outbox::Own,
+    outbox::InternalFrame,
     protocol::{
         buffer_pool as memory,
         close_code::CloseCode,
@@ -32,7 +32,7 @@ const READ_PIECE: usize = 1024;
 /// A message that is announced is given this much memory at first, and then some multiple of what has come.
 const FIRST_PIECE: usize = 16 * 1024;
 
-/// Below this many missing bytes a message is not worth a read of its own.
+/// Below this many missing bytes a message is not worth a read of its internal.
 const WORTH_A_READ: usize = 16 * 1024;
 
 /// What the input brought.
@@ -115,7 +115,11 @@ impl Engine {
     }
 
     /// Takes one step through `input`, which is written over. Control frames that are due go to `reply`.
-    pub(crate) fn step(&mut self, input: &mut &mut [u8], mut reply: impl FnMut(Frame, Own)) -> Step {
+    pub(crate) fn step(
+        &mut self,
+        input: &mut &mut [u8],
+        mut reply: impl FnMut(Frame, InternalFrame),
+    ) -> Step {
         loop {
             match &mut self.place {
                 Place::Between(..) if self.closing => {
@@ -262,7 +266,7 @@ impl Engine {
     }
 
     /// Lets the context take one step, and lets go of it when nothing keeps it.
-    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, Own)) -> Step {
+    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, InternalFrame)) -> Step {
         let before = input.len();
         let Context { protocol, output } = self.context();
         let read = protocol.read(&mut Feed { input, output });
@@ -272,8 +276,8 @@ impl Engine {
         }
         if !output.is_empty() {
             let bytes = mem::take(output);
-            let own = if bytes[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
-            reply(Frame::raw(bytes), own);
+            let internal = if bytes[0] & 0x0F == 0x8 { InternalFrame::Close } else { InternalFrame::Pong };
+            reply(Frame::raw(bytes), internal);
         }
         let step = Step::from(read);
         if matches!(step, Step::Close(..)) {

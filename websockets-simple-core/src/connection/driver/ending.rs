@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     connection::{closing::Closing, driver::ConnectionDriver, inbox::Recipient},
     events::{ErrorStage, EventError, Moment},
-    outbox::{CloseRequest, Own},
+    outbox::{CloseRequest, InternalFrame},
     protocol::{CloseCode, Disconnect, EndedBy, Fault, Frame},
 };
 
@@ -31,7 +31,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             outbox.discard();
         }
         if let Some(frame) = self.engine.close(request.code, &request.reason) {
-            outbox.push_own(frame, Own::Close);
+            outbox.push_internal(frame, InternalFrame::Close);
         }
         self.drained = false;
         let patience = if request.discard { Duration::from_secs(1) } else { self.config.close_timeout };
@@ -45,7 +45,7 @@ impl<R: Recipient> ConnectionDriver<R> {
                 closing.peer_has_closed();
                 if self.config.closes_twice {
                     let again = Frame::close(CloseCode::NORMAL.get(), self.config.side);
-                    (*self.shared).as_ref().outbox.push_own(again, Own::Close);
+                    (*self.shared).as_ref().outbox.push_internal(again, InternalFrame::Close);
                 }
             }
             None => {

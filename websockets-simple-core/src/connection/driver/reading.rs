@@ -80,7 +80,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
         loop {
             let outbox = &(*self.shared).as_ref().outbox;
-            let step = self.engine.step(&mut input, |frame, own| outbox.push_own(frame, own));
+            let step = self.engine.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
             if !self.go_on(step, at) {
                 return;
             }
@@ -141,7 +141,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             return;
         }
         if self.config.answers_text_ping && is_word(&message, "ping") {
-            self.send_own_text("pong");
+            self.send_internal_text("pong");
             return;
         }
         let Some(message) = self.without_controls(message, at) else { return };

@@ -11,7 +11,7 @@ fn full() -> (Outbox, Wire) {
 #[test]
 fn a_pong_passes_a_full_queue() {
     let (outbox, wire) = full();
-    outbox.push_own(pong("a"), Own::Pong);
+    outbox.push_internal(pong("a"), InternalFrame::Pong);
     wire.allow(100);
     round(&outbox);
     assert_eq!(frames(&wire.bytes()), [(0x8A, b"a".to_vec()), (0x81, b"1".to_vec())]);
@@ -20,8 +20,8 @@ fn a_pong_passes_a_full_queue() {
 #[test]
 fn control_frames_take_no_room_from_messages() {
     let (outbox, _wire) = opened(config(3, OverflowPolicy::DropNewest));
-    outbox.push_own(pong("payload"), Own::Pong);
-    outbox.push_own(Frame::ping(Side::Server), Own::Ping);
+    outbox.push_internal(pong("payload"), InternalFrame::Pong);
+    outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
     assert_eq!(outbox.figures().queued, 0);
     assert!(matches!(now(&outbox, "1"), Offer::Queued));
 }
@@ -32,7 +32,7 @@ fn a_pong_waits_for_the_end_of_a_frame_that_has_begun_to_leave() {
     wire.allow(3);
     now(&outbox, "long");
     now(&outbox, "next");
-    outbox.push_own(pong("a"), Own::Pong);
+    outbox.push_internal(pong("a"), InternalFrame::Pong);
     wire.allow(100);
     round(&outbox);
     assert_eq!(
@@ -45,7 +45,7 @@ fn a_pong_waits_for_the_end_of_a_frame_that_has_begun_to_leave() {
 fn a_pong_replaces_one_that_the_stream_refused() {
     let (outbox, wire) = full();
     for payload in ["a", "b", "c"] {
-        outbox.push_own(pong(payload), Own::Pong);
+        outbox.push_internal(pong(payload), InternalFrame::Pong);
     }
     wire.allow(100);
     round(&outbox);
@@ -58,7 +58,7 @@ fn every_ping_of_a_peer_that_reads_gets_its_pong() {
     wire.allow(usize::MAX / 2);
     outbox.begin_round(Waker::noop());
     for payload in ["a", "b", "c"] {
-        outbox.push_own(pong(payload), Own::Pong);
+        outbox.push_internal(pong(payload), InternalFrame::Pong);
     }
     outbox.end_round();
     assert_eq!(wire.texts(), ["a", "b", "c"]);
@@ -69,7 +69,7 @@ fn a_pong_that_has_begun_to_leave_is_not_replaced() {
     let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
     wire.allow(1);
     for payload in ["a", "b", "c"] {
-        outbox.push_own(pong(payload), Own::Pong);
+        outbox.push_internal(pong(payload), InternalFrame::Pong);
         round(&outbox);
     }
     wire.allow(100);
@@ -80,7 +80,7 @@ fn a_pong_that_has_begun_to_leave_is_not_replaced() {
 #[test]
 fn close_goes_behind_what_is_queued_and_shuts_the_door() {
     let (outbox, wire) = full();
-    outbox.push_own(Frame::close(1000, Side::Server), Own::Close);
+    outbox.push_internal(Frame::close(1000, Side::Server), InternalFrame::Close);
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
     assert!(!outbox.is_open());
     wire.allow(100);
@@ -112,7 +112,7 @@ fn the_first_wish_to_close_counts_and_wakes_the_link() {
 fn nothing_is_said_after_the_end() {
     let (outbox, wire) = full();
     outbox.shut(false);
-    outbox.push_own(pong("late"), Own::Pong);
+    outbox.push_internal(pong("late"), InternalFrame::Pong);
     wire.allow(100);
     assert_eq!(round(&outbox), Rest::Nothing);
     assert!(wire.bytes().is_empty());
@@ -129,8 +129,8 @@ fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
     outbox.end_parts(true);
     // The message is complete in the queue, but a part of it has left already.
-    outbox.push_own(frame("ping"), Own::Text);
-    outbox.push_own(pong("p"), Own::Pong);
+    outbox.push_internal(frame("ping"), InternalFrame::Text);
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
     wire.allow(100);
     round(&outbox);
     assert_eq!(
@@ -149,13 +149,13 @@ fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
 fn every_control_message_leaves_once_and_in_order() {
     let (outbox, wire) = full();
     for text in ["a", "b", "c"] {
-        outbox.push_own(frame(text), Own::Control);
+        outbox.push_internal(frame(text), InternalFrame::Control);
     }
     wire.allow(1000);
     round(&outbox);
     assert_eq!(wire.texts(), ["a", "b", "c", "1"]);
-    outbox.push_own(Frame::close(1000, Side::Server), Own::Close);
-    outbox.push_own(frame("late"), Own::Control);
+    outbox.push_internal(Frame::close(1000, Side::Server), InternalFrame::Close);
+    outbox.push_internal(frame("late"), InternalFrame::Control);
     round(&outbox);
     assert_eq!(frames(&wire.bytes()).last().unwrap().0, 0x88, "nothing follows a Close");
 }
@@ -166,11 +166,11 @@ fn a_control_message_does_not_overtake_one_that_waited_for_a_message_in_parts() 
     assert!(outbox.begin_parts().unwrap());
     assert!(outbox.poll_part(&mut part("p", true, false), Waker::noop()).is_ready());
     now(&outbox, "1");
-    outbox.push_own(frame("a"), Own::Control);
+    outbox.push_internal(frame("a"), InternalFrame::Control);
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
     outbox.end_parts(true);
     now(&outbox, "2");
-    outbox.push_own(frame("b"), Own::Control);
+    outbox.push_internal(frame("b"), InternalFrame::Control);
     wire.allow(1000);
     round(&outbox);
     assert_eq!(wire.texts(), ["p", "", "1", "a", "b", "2"]);
@@ -184,10 +184,10 @@ fn who_asks_and_never_reads_the_answers_is_closed() {
             assert!(outbox.begin_parts().unwrap());
         }
         for _ in 0..128 {
-            outbox.push_own(frame("answer"), Own::Control);
+            outbox.push_internal(frame("answer"), InternalFrame::Control);
         }
         assert!(outbox.is_open());
-        outbox.push_own(frame("answer"), Own::Control);
+        outbox.push_internal(frame("answer"), InternalFrame::Control);
         let close = outbox.begin_round(Waker::noop()).close.unwrap();
         assert_eq!((close.code, close.by, close.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
     }

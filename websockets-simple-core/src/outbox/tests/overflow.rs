@@ -112,9 +112,9 @@ fn drop_oldest_never_drops_a_frame_that_has_begun_to_leave() {
 #[test]
 fn drop_oldest_never_drops_what_the_connection_itself_has_to_say() {
     let (outbox, wire) = opened(config(3, OverflowPolicy::DropOldest));
-    outbox.push_own(Frame::ping(Side::Server), Own::Ping);
-    outbox.push_own(pong("p"), Own::Pong);
-    outbox.push_own(frame("ping"), Own::Text);
+    outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
+    outbox.push_internal(frame("ping"), InternalFrame::Text);
     for text in ["1", "2", "3"] {
         assert!(matches!(now(&outbox, text), Offer::Queued));
     }
@@ -139,7 +139,7 @@ fn disconnect_drops_the_queue_but_for_the_rest_of_a_frame_and_then_closes() {
     let request = outbox.begin_round(Waker::noop()).close.unwrap();
     assert_eq!((request.code, request.by, request.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
     outbox.discard();
-    outbox.push_own(Frame::close(4001, Side::Server), Own::Close);
+    outbox.push_internal(Frame::close(4001, Side::Server), InternalFrame::Close);
     assert_eq!(outbox.figures().queued, 3);
     wire.allow(100);
     assert_eq!(outbox.end_round(), Rest::Nothing);

@@ -22,8 +22,8 @@ fn others_wait_behind_the_parts_and_controls_pass_between_them() {
     now_or_never(parts.write("he")).unwrap().unwrap();
     assert!(matches!(now(&outbox, "other"), Offer::Queued));
     assert!(matches!(outbox.offer(frame("broadcast"), When::Round, None), Offer::Queued));
-    outbox.push_own(frame("ping"), Own::Text);
-    outbox.push_own(pong("p"), Own::Pong);
+    outbox.push_internal(frame("ping"), InternalFrame::Text);
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
     round(&outbox);
     now_or_never(parts.write("llo")).unwrap().unwrap();
     now_or_never(parts.finish()).unwrap().unwrap();
@@ -145,7 +145,7 @@ fn parts_that_are_dropped_half_sent_close_the_connection() {
     let request = outbox.begin_round(Waker::noop()).close.unwrap();
     assert_eq!((request.code, request.by), (CloseCode::INTERNAL, EndedBy::Local));
     assert_eq!(outbox.figures().dropped, 1, "what waited behind them cannot follow");
-    outbox.push_own(Frame::close(1011, Side::Server), Own::Close);
+    outbox.push_internal(Frame::close(1011, Side::Server), InternalFrame::Close);
     outbox.end_round();
     assert_eq!(frames(&wire.bytes()), [(0x01, b"a".to_vec()), (0x88, vec![3, 243])]);
 }

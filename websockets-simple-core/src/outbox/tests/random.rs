@@ -109,8 +109,8 @@ impl Run {
             }
             Step::Part => self.part(outbox),
             Step::EndParts => self.end_parts(outbox),
-            Step::Pong => outbox.push_own(pong("p"), Own::Pong),
-            Step::HeartbeatText => outbox.push_own(frame("ping"), Own::Text),
+            Step::Pong => outbox.push_internal(pong("p"), InternalFrame::Pong),
+            Step::HeartbeatText => outbox.push_internal(frame("ping"), InternalFrame::Text),
             Step::Take(room) => {
                 wire.allow(room);
                 round(outbox);

@@ -32,7 +32,7 @@ async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
     // Who comes without having waited does not pass them, not even when there is room.
     wire.allow(3);
     assert!(matches!(now(&outbox, "5"), Offer::Full(_)));
-    // Polled in the wrong order, each still gets its own turn.
+    // Polled in the wrong order, each still gets its internal turn.
     for n in 0..4 {
         for later in (n + 1..4).rev() {
             let cx = &mut Context::from_waker(&wakers[later].1);

@@ -64,7 +64,7 @@ impl Engine {
                         step => step,
                     }
                 }
-                _ => self.step(&mut input, |frame, own| replies.push((frame, own))),
+                _ => self.step(&mut input, |frame, internal| replies.push((frame, internal))),
             };
             if !outcome.note(&step, &replies) {
                 return;
@@ -84,8 +84,9 @@ impl Reference {
             let step = Step::from(protocol.read(&mut Feed { input: &mut input, output }));
             let mut replies = Vec::new();
             if !output.is_empty() {
-                let own = if output[0] & 0x0F == 0x8 { Own::Close } else { Own::Pong };
-                replies.push((Frame::raw(mem::take(output)), own));
+                let internal =
+                    if output[0] & 0x0F == 0x8 { InternalFrame::Close } else { InternalFrame::Pong };
+                replies.push((Frame::raw(mem::take(output)), internal));
             }
             if !outcome.note(&step, &replies) {
                 return;
@@ -100,7 +101,7 @@ impl Reference {
 
 impl Outcome {
     /// Whether more may come of the same input.
-    fn note(&mut self, step: &Step, replies: &[(Frame, Own)]) -> bool {
+    fn note(&mut self, step: &Step, replies: &[(Frame, InternalFrame)]) -> bool {
         self.replies.extend(replies.iter().map(|(frame, _)| unmasked(frame)));
         match step {
             Step::Starved => return false,

@@ -1,12 +1,12 @@
 use super::*;
 
 /// Runs all of `input`: what came out, and what is to be sent for it.
-fn run(engine: &mut Engine, input: &[u8]) -> (Vec<Step>, Vec<(Own, usize)>) {
+fn run(engine: &mut Engine, input: &[u8]) -> (Vec<Step>, Vec<(InternalFrame, usize)>) {
     let mut input = input.to_vec();
     let mut input = &mut input[..];
     let (mut steps, mut replies) = (Vec::new(), Vec::new());
     loop {
-        let step = engine.step(&mut input, |frame, own| replies.push((own, frame.len())));
+        let step = engine.step(&mut input, |frame, internal| replies.push((internal, frame.len())));
         match step {
             Step::Starved => return (steps, replies),
             Step::Over | Step::Fault(_) => {
@@ -26,7 +26,7 @@ fn client() -> Engine {
 fn a_ping_is_answered_before_the_input_is_used_up() {
     let (steps, replies) = run(&mut client(), b"\x89\x01a\x81\x01b");
     assert!(matches!(&steps[..], [Step::Ping, Step::Message(_)]), "{steps:?}");
-    assert_eq!(replies, [(Own::Pong, 7)]);
+    assert_eq!(replies, [(InternalFrame::Pong, 7)]);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn close_is_answered_once_and_what_follows_is_not_read() {
     let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8\x81\x01b");
     assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
     assert!(!steps.iter().any(|step| matches!(step, Step::Message(_))), "{steps:?}");
-    assert_eq!(replies, [(Own::Close, 8)]);
+    assert_eq!(replies, [(InternalFrame::Close, 8)]);
     assert!(engine.close(CloseCode::NORMAL, "").is_none(), "nothing is left to say");
 }
 

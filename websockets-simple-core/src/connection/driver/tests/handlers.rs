@@ -1,4 +1,4 @@
-//! Handlers that are slow, that panic, and that end their own connection.
+//! Handlers that are slow, that panic, and that end their internal connection.
 
 use super::*;
 use crate::{connection::inbox::current_owner, outbox::SendStatus};
