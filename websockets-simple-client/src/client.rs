@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndedBy, Events, Handler, IntoMessage, PartKind,
-    Parts, SendError, SendStatus, Statistics, SubscribeOptions, Subscription, current_owner,
+    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndedBy, Events, Handler, IntoMessage,
+    MessageWriter, PartKind, SendError, SendStatus, Statistics, SubscribeOptions, Subscription,
+    current_owner,
 };
 
 use crate::{
@@ -228,7 +229,7 @@ impl WebsocketClient {
     pub async fn send_parts<K, F>(&self, produce: F) -> Result<(), SendError>
     where
         K: PartKind + ?Sized,
-        F: AsyncFnOnce(&mut Parts<'_, K>) -> Result<(), SendError>,
+        F: AsyncFnOnce(&mut MessageWriter<'_, K>) -> Result<(), SendError>,
     {
         let connection = self.connection().ok_or(SendError::Closed)?;
         let mut parts = connection.send_parts().await?;

@@ -4,8 +4,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, PartKind, Parts, SUBPROTOCOL, SendError,
-    SendStatus, Sending, Statistics, Subscriptions,
+    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, MessageWriter, PartKind, SUBPROTOCOL,
+    SendError, SendStatus, Sending, Statistics, Subscriptions,
 };
 
 use crate::{
@@ -114,7 +114,7 @@ impl ClientConnection {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, nothing has begun.
-    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
         self.0.line.send_parts().await
     }
 

@@ -41,7 +41,7 @@ pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
     Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
-    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, OverflowPolicy,
-    Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Sending, Statistics, SubscribeOptions,
+    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, MessageWriter,
+    OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics, SubscribeOptions,
     Subscription, SubscriptionGuard, Text, Token, dotnet,
 };

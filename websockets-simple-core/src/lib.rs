@@ -33,7 +33,7 @@ pub use events::{
     Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Message, Packet, ReadJson, Text};
-pub use outbox::{OverflowPolicy, PartKind, Parts, SendError, SendStatus, Sending};
+pub use outbox::{MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
 pub use protocol::{
     CloseCode, Control, Controls, Disconnect, EndedBy, GroupName, InvalidCloseCode, InvalidGroupName,
     MalformedControl, SUBPROTOCOL,

@@ -31,7 +31,7 @@ mod round;
 
 pub use budget::spent;
 pub use flusher::Flusher;
-pub use fragmented::{PartKind, Parts};
+pub use fragmented::{MessageWriter, PartKind};
 pub use send::{OverflowPolicy, SendError, SendStatus, Sending};
 
 pub(crate) mod budget;

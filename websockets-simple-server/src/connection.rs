@@ -10,8 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, PartKind, Parts, SendError, SendStatus,
-    Sending, Statistics,
+    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, MessageWriter, PartKind, SendError,
+    SendStatus, Sending, Statistics,
 };
 
 use crate::{
@@ -255,7 +255,7 @@ impl<I: Identity> Connection<I> {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, nothing has begun.
-    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
         self.0.line.send_parts().await
     }
 

@@ -111,6 +111,6 @@ pub use websockets_simple_core::{
     Attempt, BroadcastReport, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError,
     DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
     Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent,
-    OverflowPolicy, Packet, PartKind, Parts, ReadJson, SendError, SendStatus, Sending, Statistics,
+    MessageWriter, OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics,
     SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, dotnet,
 };

@@ -11,8 +11,8 @@ use std::{
 use crate::{
     message::{EncodeError, IntoMessage, Message},
     outbox::{
-        CloseRequest, InternalFrame, Offer, Outbox, OutboxConfig, PartKind, Parts, SendError, SendStatus,
-        Sending, When,
+        CloseRequest, InternalFrame, MessageWriter, Offer, Outbox, OutboxConfig, PartKind, SendError,
+        SendStatus, Sending, When,
     },
     protocol::{CloseCode, Control, Controls, Disconnect, EndedBy, Frame, Side},
 };
@@ -145,8 +145,8 @@ impl ConnectionShared {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, nothing has begun.
-    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<Parts<'_, K>, SendError> {
-        Parts::begin(&self.outbox).await
+    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
+        MessageWriter::begin(&self.outbox).await
     }
 
     /// Asks for the end of the connection; the link carries it out. False when it is ending already.

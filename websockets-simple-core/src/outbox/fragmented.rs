@@ -43,14 +43,14 @@ mod sealed {
 /// peer sees one message when [`finish`](Self::finish) is called. Dropped unfinished, the message cannot be
 /// taken back, so the connection is closed with [`CloseCode::INTERNAL`].
 #[must_use = "a message in parts that is not finished closes its connection"]
-pub struct Parts<'a, K: PartKind + ?Sized> {
+pub struct MessageWriter<'a, K: PartKind + ?Sized> {
     outbox: &'a Outbox,
     first: bool,
     done: bool,
     kind: PhantomData<fn(&K)>,
 }
 
-impl<'a, K: PartKind + ?Sized> Parts<'a, K> {
+impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
     pub(crate) async fn begin(outbox: &'a Outbox) -> Result<Self, SendError> {
         while !outbox.begin_parts()? {
             outbox.parts_ended().await;
@@ -98,7 +98,7 @@ impl<'a, K: PartKind + ?Sized> Parts<'a, K> {
     }
 }
 
-impl<K: PartKind + ?Sized> Drop for Parts<'_, K> {
+impl<K: PartKind + ?Sized> Drop for MessageWriter<'_, K> {
     fn drop(&mut self) {
         if self.done {
             return;
@@ -117,8 +117,11 @@ impl<K: PartKind + ?Sized> Drop for Parts<'_, K> {
     }
 }
 
-impl<K: PartKind + ?Sized> fmt::Debug for Parts<'_, K> {
+impl<K: PartKind + ?Sized> fmt::Debug for MessageWriter<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("text", &K::TEXT).field("begun", &!self.first).finish_non_exhaustive()
+        f.debug_struct("MessageWriter")
+            .field("text", &K::TEXT)
+            .field("begun", &!self.first)
+            .finish_non_exhaustive()
     }
 }

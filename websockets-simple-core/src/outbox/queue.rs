@@ -70,7 +70,7 @@ pub(super) struct Rare {
     pub(super) close: Option<CloseRequest>,
     pub(super) failed: Option<io::Error>,
     pub(super) pace: Option<Pace>,
-    pub(super) parts: Option<Box<PartsInProgress>>,
+    pub(super) parts: Option<Box<FragmentedMessage>>,
     pub(super) waiting: Waiting,
     pub(super) ended: Vec<Waker>,
     pub(super) notices: Notices,
@@ -92,7 +92,7 @@ pub(super) struct Pace {
 
 /// A message that is being sent in parts. Other messages wait behind it, control frames do not.
 #[derive(Debug, Default)]
-pub(super) struct PartsInProgress {
+pub(super) struct FragmentedMessage {
     pub(super) behind: VecDeque<Entry>,
     /// Bytes of messages in `behind`.
     pub(super) bytes: usize,
@@ -126,7 +126,7 @@ impl State {
         self.rare.get_or_insert_default()
     }
 
-    pub(super) fn parts(&mut self) -> Option<&mut PartsInProgress> {
+    pub(super) fn parts(&mut self) -> Option<&mut FragmentedMessage> {
         self.rare.as_mut()?.parts.as_deref_mut()
     }
 

@@ -1,10 +1,10 @@
 //! A message in parts, and what happens around it.
 
 use super::*;
-use crate::outbox::fragmented::Parts;
+use crate::outbox::fragmented::MessageWriter;
 
-fn text_parts(outbox: &Outbox) -> Parts<'_, str> {
-    now_or_never(Parts::begin(outbox)).expect("no other parts").unwrap()
+fn text_parts(outbox: &Outbox) -> MessageWriter<'_, str> {
+    now_or_never(MessageWriter::begin(outbox)).expect("no other parts").unwrap()
 }
 
 fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -169,7 +169,7 @@ fn the_next_parts_begin_when_the_first_are_done() {
     let first = text_parts(&outbox);
     let (woken, waker) = Woken::new();
     let cx = &mut std::task::Context::from_waker(&waker);
-    let mut second = std::pin::pin!(Parts::<[u8]>::begin(&outbox));
+    let mut second = std::pin::pin!(MessageWriter::<[u8]>::begin(&outbox));
     assert!(second.as_mut().poll(cx).is_pending());
     now_or_never(first.finish()).unwrap().unwrap();
     assert_eq!(woken.times(), 1);
@@ -186,7 +186,7 @@ fn the_end_of_the_connection_ends_parts_and_those_who_wait_to_begin() {
     now_or_never(parts.write("a")).unwrap().unwrap();
     let (woken, waker) = Woken::new();
     let cx = &mut std::task::Context::from_waker(&waker);
-    let mut second = std::pin::pin!(Parts::<str>::begin(&outbox));
+    let mut second = std::pin::pin!(MessageWriter::<str>::begin(&outbox));
     assert!(second.as_mut().poll(cx).is_pending());
     {
         let mut writing = std::pin::pin!(parts.write("b"));
