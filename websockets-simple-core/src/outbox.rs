@@ -23,9 +23,9 @@ use crate::{
     transport::Writer,
 };
 
-use queue::{Entry, Pace, Stage, State};
+use queue::{Entry, Stage, State, Throttle};
 
-pub(crate) use coalesce::Joined;
+pub(crate) use coalesce::Coalesced;
 
 mod round;
 
@@ -118,7 +118,7 @@ pub(crate) struct Orders {
 pub(crate) enum Rest {
     Nothing,
     /// The next frame may leave then.
-    Paced(Instant),
+    Throttled(Instant),
     /// The stream wakes the link when it takes more.
     Refused,
 }
@@ -147,11 +147,12 @@ pub(crate) struct Figures {
 impl Outbox {
     /// An outbox whose writer comes later, with [`open`](Self::open).
     pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
-        let pace = (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Pace {
-            gap: config.frame_pause.unwrap_or_default(),
-            next: Instant::now() + config.first_frame_pause,
-        });
-        let state = Mutex::new(State::new(pace));
+        let throttle =
+            (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Throttle {
+                gap: config.frame_pause.unwrap_or_default(),
+                next: Instant::now() + config.first_frame_pause,
+            });
+        let state = Mutex::new(State::new(throttle));
         let OutboxConfig { capacity, policy, .. } = config;
         Self { side, capacity, policy, noticed: AtomicBool::new(false), state }
     }
@@ -375,11 +376,11 @@ impl Outbox {
     }
 
     /// Writes what a round of broadcasts left here.
-    pub(crate) fn flush_round(&self, joined: &mut Joined) {
+    pub(crate) fn flush_round(&self, coalesced: &mut Coalesced) {
         let mut state = self.lock();
         state.listed = false;
         if !state.corked {
-            state.flush_joined(false, &mut Some(joined));
+            state.flush_coalesced(false, &mut Some(coalesced));
         }
     }
 

@@ -27,7 +27,7 @@ use crate::{
     message::Message,
     outbox::{
         CloseRequest, InternalFrame, Rest,
-        budget::{self, Due, Turn},
+        budget::{self, DeferredWakes, Turn},
     },
     protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, PoolGuard},
     transport::{Reader, Transport},
@@ -73,7 +73,7 @@ pub struct ConnectionDriver<R: Recipient> {
     /// How the peer broke the rules, and until when the Close for it waits for what came before.
     fault: Option<(Box<CloseRequest>, Instant)>,
     /// Flushers that wait because this link had not finished in its last turn.
-    due: Option<Box<Due>>,
+    deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
     /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
@@ -104,12 +104,12 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
-        let turn = Turn::begin(link.due.take());
+        let turn = Turn::begin(link.deferred.take());
         loop {
             match &mut link.phase {
                 Phase::Open => {
                     let Poll::Ready(end) = link.poll_open(cx) else {
-                        link.due = turn.end();
+                        link.deferred = turn.end();
                         return Poll::Pending;
                     };
                     link.release(&end);
@@ -181,7 +181,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             alarm: None,
             closing: None,
             fault: None,
-            due: None,
+            deferred: None,
             drained: true,
             broken: None,
         }
@@ -277,7 +277,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         if self.paused.is_some() || self.closing.is_some() {
             return false;
         }
-        // Nothing is due before the alarm.
+        // Nothing is deferred before the alarm.
         if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed()) {
             return false;
         }
@@ -317,7 +317,7 @@ impl<R: Recipient> ConnectionDriver<R> {
     /// True if the deadline has passed already.
     fn set_alarm(&mut self, rest: Rest, new_waker: bool, cx: &mut Context<'_>) -> bool {
         let mut next = match rest {
-            Rest::Paced(until) => Some(until),
+            Rest::Throttled(until) => Some(until),
             Rest::Nothing | Rest::Refused => None,
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();

@@ -23,18 +23,18 @@ thread_local! {
     /// Whether the connection has asked for another turn.
     static GOES_ON: Cell<bool> = const { Cell::new(false) };
     /// Whom to wake at the end of the turn; `None` when no connection has its turn.
-    static DUE: Cell<Option<Due>> = const { Cell::new(None) };
+    static DEFERRED: Cell<Option<DeferredWakes>> = const { Cell::new(None) };
 }
 
 /// Flushers to wake. Dropped, it wakes them.
 #[derive(Debug, Default)]
-pub(crate) struct Due {
+pub(crate) struct DeferredWakes {
     flushers: Vec<Arc<Notify>>,
     /// When the first turn ended that did not wake them.
     since: Option<Instant>,
 }
 
-impl Drop for Due {
+impl Drop for DeferredWakes {
     fn drop(&mut self) {
         self.flushers.iter().for_each(|wake| wake.notify_one());
     }
@@ -42,45 +42,45 @@ impl Drop for Due {
 
 /// While this lives, a connection has its turn on this thread.
 pub(crate) struct Turn {
-    outer: Option<Due>,
+    outer: Option<DeferredWakes>,
 }
 
 impl Turn {
     /// Begins a turn, with what the last one kept.
-    pub(crate) fn begin(kept: Option<Box<Due>>) -> Self {
+    pub(crate) fn begin(kept: Option<Box<DeferredWakes>>) -> Self {
         SENDS.set(0);
         GOES_ON.set(false);
-        let due = kept.map_or_else(Due::default, |kept| *kept);
-        Self { outer: DUE.replace(Some(due)) }
+        let deferred = kept.map_or_else(DeferredWakes::default, |kept| *kept);
+        Self { outer: DEFERRED.replace(Some(deferred)) }
     }
 
     /// Ends the turn. If another one follows at once, those who are to be woken may be kept for it.
-    pub(crate) fn end(self) -> Option<Box<Due>> {
+    pub(crate) fn end(self) -> Option<Box<DeferredWakes>> {
         if !GOES_ON.get() {
             return None;
         }
-        let mut due = DUE.take()?;
-        DUE.set(Some(Due::default()));
-        let since = *due.since.get_or_insert_with(Instant::now);
-        (!due.flushers.is_empty() && since.elapsed() < PATIENCE).then(|| Box::new(due))
+        let mut deferred = DEFERRED.take()?;
+        DEFERRED.set(Some(DeferredWakes::default()));
+        let since = *deferred.since.get_or_insert_with(Instant::now);
+        (!deferred.flushers.is_empty() && since.elapsed() < PATIENCE).then(|| Box::new(deferred))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        drop(DUE.replace(self.outer.take()));
+        drop(DEFERRED.replace(self.outer.take()));
     }
 }
 
 /// Wakes at the end of the turn, or at once when no connection has its turn on this thread.
 pub(crate) fn wake_at_its_end(wake: &Arc<Notify>) {
-    match DUE.take() {
+    match DEFERRED.take() {
         None => wake.notify_one(),
-        Some(mut due) => {
-            if !due.flushers.iter().any(|known| Arc::ptr_eq(known, wake)) {
-                due.flushers.push(Arc::clone(wake));
+        Some(mut deferred) => {
+            if !deferred.flushers.iter().any(|known| Arc::ptr_eq(known, wake)) {
+                deferred.flushers.push(Arc::clone(wake));
             }
-            DUE.set(Some(due));
+            DEFERRED.set(Some(deferred));
         }
     }
 }

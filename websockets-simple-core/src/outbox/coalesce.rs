@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 
 use crate::{outbox::queue::Entry, protocol::Frame};
 
-/// Bytes of frames that are joined.
-pub(super) const JOINED: usize = 64 * 1024;
+/// Bytes of frames that are coalesced.
+pub(super) const COALESCED: usize = 64 * 1024;
 
 /// What a round of broadcasts left in one outbox, most receivers have too: it is copied together once, and the
 /// system is given one piece instead of one for each frame.
 #[derive(Debug, Default)]
-pub(crate) struct Joined {
+pub(crate) struct Coalesced {
     frames: Vec<Frame>,
     bytes: Vec<u8>,
     /// Whether another outbox had the same. If none had, more copying is in vain.
     shared: bool,
 }
 
-impl Joined {
+impl Coalesced {
     /// All of `queue` in one piece, if that is worth it.
     pub(super) fn of(&mut self, queue: &VecDeque<Entry>) -> Option<&[u8]> {
         if queue.len() < 2 {
@@ -28,7 +28,7 @@ impl Joined {
             return Some(&self.bytes);
         }
         let in_vain = !self.frames.is_empty() && !self.shared;
-        if in_vain || queue.iter().map(|entry| entry.frame.len()).sum::<usize>() > JOINED {
+        if in_vain || queue.iter().map(|entry| entry.frame.len()).sum::<usize>() > COALESCED {
             return None;
         }
         self.forget();

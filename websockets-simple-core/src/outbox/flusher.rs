@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     connection::ConnectionShared,
-    outbox::{budget as turn, coalesce::Joined},
+    outbox::{budget as turn, coalesce::Coalesced},
 };
 
 /// Sockets written to before others get their turn.
@@ -48,11 +48,11 @@ impl<C: AsRef<ConnectionShared>> Flusher<C> {
     /// Dropping it leaves listed connections to a later `run`.
     pub async fn run(&self) {
         let mut batch = Vec::new();
-        let mut joined = Joined::default();
+        let mut coalesced = Coalesced::default();
         loop {
             self.next(&mut batch);
             if batch.is_empty() {
-                joined.forget();
+                coalesced.forget();
                 self.wake.notified().await;
                 // Everybody else who is ready to broadcast goes first: their messages leave in the same write.
                 tokio::task::yield_now().await;
@@ -61,7 +61,7 @@ impl<C: AsRef<ConnectionShared>> Flusher<C> {
             let full = batch.len() == WRITES_PER_TURN;
             // Nothing is taken off the list and left unwritten if this future is dropped.
             for connection in batch.drain(..) {
-                connection.as_ref().as_ref().outbox.flush_round(&mut joined);
+                connection.as_ref().as_ref().outbox.flush_round(&mut coalesced);
             }
             if full {
                 tokio::task::yield_now().await;

@@ -15,7 +15,7 @@ use crate::{
     message::Message,
     outbox::{
         CloseRequest, InternalFrame, Offer, Rest, When,
-        coalesce::{JOINED, Joined},
+        coalesce::{COALESCED, Coalesced},
         sent_events::Notices,
         waiters::Waiting,
     },
@@ -69,7 +69,7 @@ pub(super) struct State {
 pub(super) struct Rare {
     pub(super) close: Option<CloseRequest>,
     pub(super) failed: Option<io::Error>,
-    pub(super) pace: Option<Pace>,
+    pub(super) throttle: Option<Throttle>,
     pub(super) parts: Option<Box<FragmentedMessage>>,
     pub(super) waiting: Waiting,
     pub(super) ended: Vec<Waker>,
@@ -85,7 +85,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throttle {
     pub(super) gap: Duration,
     pub(super) next: Instant,
 }
@@ -103,7 +103,7 @@ pub(super) struct FragmentedMessage {
 
 impl State {
     /// An empty queue without a stream to write to.
-    pub(super) fn new(pace: Option<Pace>) -> Self {
+    pub(super) fn new(throttle: Option<Throttle>) -> Self {
         Self {
             stage: Stage::Open,
             corked: false,
@@ -118,7 +118,7 @@ impl State {
             dropped: 0,
             link: None,
             writer: None,
-            rare: pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() })),
+            rare: throttle.map(|throttle| Box::new(Rare { throttle: Some(throttle), ..Rare::default() })),
         }
     }
 
@@ -183,18 +183,18 @@ impl State {
                 // A write that failed leaves nothing in the queue either.
                 _ if self.stage == Stage::Closed => Offer::Closed,
                 Rest::Nothing => Offer::Sent,
-                Rest::Paced(_) | Rest::Refused => Offer::Queued,
+                Rest::Throttled(_) | Rest::Refused => Offer::Queued,
             },
         }
     }
 
     /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
     pub(super) fn flush(&mut self, by_link: bool) -> Rest {
-        self.flush_joined(by_link, &mut None)
+        self.flush_coalesced(by_link, &mut None)
     }
 
     /// As [`flush`](Self::flush), for one outbox of many that are likely to hold the same.
-    pub(super) fn flush_joined(&mut self, by_link: bool, joined: &mut Option<&mut Joined>) -> Rest {
+    pub(super) fn flush_coalesced(&mut self, by_link: bool, coalesced: &mut Option<&mut Coalesced>) -> Rest {
         if self.link.is_none() {
             return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
         }
@@ -207,10 +207,13 @@ impl State {
                 if !by_link {
                     self.wake_link();
                 }
-                return Rest::Paced(until);
+                return Rest::Throttled(until);
             }
-            let written =
-                if self.queue.is_empty() || pause.is_some() { self.push_out() } else { self.write(joined) };
+            let written = if self.queue.is_empty() || pause.is_some() {
+                self.push_out()
+            } else {
+                self.write(coalesced)
+            };
             match written {
                 Poll::Pending => return Rest::Refused,
                 Poll::Ready(Ok(())) => {}
@@ -231,18 +234,20 @@ impl State {
     }
 
     /// Writes once, as many frames as one write may take.
-    fn write(&mut self, joined: &mut Option<&mut Joined>) -> Poll<io::Result<()>> {
-        let is_paced = self.is_paced();
+    fn write(&mut self, coalesced: &mut Option<&mut Coalesced>) -> Poll<io::Result<()>> {
+        let is_throttled = self.is_throttled();
         let Self { queue, writer: Some(writer), link: Some(link), written, .. } = self else {
             return Poll::Pending;
         };
-        let joined = match joined {
-            Some(joined) if *written == 0 && !is_paced => joined.of(queue),
+        let coalesced = match coalesced {
+            Some(coalesced) if *written == 0 && !is_throttled => coalesced.of(queue),
             _ => None,
         };
-        let taken = match joined {
-            Some(joined) => writer.write_now(link, &[IoSlice::new(joined)]),
-            None => write_front(queue, *written, if is_paced { 1 } else { FRAMES_PER_WRITE }, writer, link),
+        let taken = match coalesced {
+            Some(coalesced) => writer.write_now(link, &[IoSlice::new(coalesced)]),
+            None => {
+                write_front(queue, *written, if is_throttled { 1 } else { FRAMES_PER_WRITE }, writer, link)
+            }
         };
         taken.map(|taken| match taken? {
             0 => Err(io::ErrorKind::WriteZero.into()),
@@ -254,13 +259,13 @@ impl State {
         })
     }
 
-    fn is_paced(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.pace.is_some())
+    fn is_throttled(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.throttle.is_some())
     }
 
     /// When the next frame may leave, if that is not yet.
     pub(super) fn pause(&self) -> Option<Instant> {
-        let next = self.rare.as_ref()?.pace.as_ref()?.next;
+        let next = self.rare.as_ref()?.throttle.as_ref()?.next;
         (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
     }
 
@@ -282,8 +287,8 @@ impl State {
             }
             self.written = 0;
             let _ = self.queue.pop_front();
-            if let Some(pace) = self.rare.as_mut().and_then(|rare| rare.pace.as_mut()) {
-                pace.next = Instant::now() + pace.gap;
+            if let Some(throttle) = self.rare.as_mut().and_then(|rare| rare.throttle.as_mut()) {
+                throttle.next = Instant::now() + throttle.gap;
             }
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
@@ -397,7 +402,7 @@ fn write_front(
     let mut next = entries.next();
     while let Some(entry) = next
         && entry.frame.len() <= SMALL
-        && small.len() + SMALL <= JOINED
+        && small.len() + SMALL <= COALESCED
     {
         for piece in entry.frame.after(mem::take(&mut skip)) {
             small.extend_from_slice(piece);
@@ -416,7 +421,7 @@ fn write_front(
         if !small.is_empty() {
             refer_to(&small[..]);
         }
-        // Two pieces at most for each frame, one for those that are joined.
+        // Two pieces at most for each frame, one for those that are coalesced.
         for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
             let after = entry.frame.after(mem::take(&mut skip));
             after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);

@@ -3,10 +3,10 @@
 mod control;
 mod order;
 mod overflow;
-mod pace;
 mod parts;
 mod random;
 mod room;
+mod throttle;
 
 use std::{
     io::IoSlice,

@@ -32,7 +32,7 @@ fn a_broadcast_and_the_send_after_it_leave_in_call_order_and_in_one_write() {
     assert!(matches!(outbox.offer(frame("broadcast"), When::Round, None), Offer::List));
     assert!(matches!(now(&outbox, "send"), Offer::Queued), "what is listed waits for the flusher");
     assert!(wire.writes().is_empty());
-    outbox.flush_round(&mut Joined::default());
+    outbox.flush_round(&mut Coalesced::default());
     assert_eq!(wire.writes(), [wire_of(&["broadcast", "send"])]);
 }
 
@@ -41,7 +41,7 @@ fn a_listed_outbox_is_listed_once() {
     let (outbox, wire) = roomy();
     assert!(matches!(outbox.offer(frame("1"), When::Round, None), Offer::List));
     assert!(matches!(outbox.offer(frame("2"), When::Round, None), Offer::Queued));
-    outbox.flush_round(&mut Joined::default());
+    outbox.flush_round(&mut Coalesced::default());
     assert_eq!(wire.writes(), [wire_of(&["1", "2"])]);
     assert!(
         matches!(outbox.offer(frame("3"), When::Round, None), Offer::List),
@@ -57,7 +57,7 @@ fn everything_said_in_a_round_of_the_link_leaves_in_one_write_at_its_end() {
         assert!(matches!(now(&outbox, text), Offer::Queued));
     }
     assert!(matches!(outbox.offer(frame("d"), When::Round, None), Offer::Queued));
-    outbox.flush_round(&mut Joined::default());
+    outbox.flush_round(&mut Coalesced::default());
     assert!(wire.writes().is_empty(), "a flusher does not cut a round short");
     assert_eq!(outbox.end_round(), Rest::Nothing);
     assert_eq!(wire.writes(), [wire_of(&["a", "b", "c", "d"])]);
@@ -106,7 +106,7 @@ fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
     assert!(matches!(offer("6", When::Now), Offer::Queued));
     assert!(matches!(offer("7", When::Now), Offer::Dropped));
     wire.allow(100);
-    outbox.flush_round(&mut Joined::default());
+    outbox.flush_round(&mut Coalesced::default());
     let notices: Vec<_> = std::iter::from_fn(|| outbox.take_notice()).collect();
     let texts: Vec<_> =
         notices.iter().map(|(message, missed, _)| (message.as_text().unwrap(), *missed)).collect();

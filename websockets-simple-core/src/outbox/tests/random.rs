@@ -122,7 +122,7 @@ impl Run {
                 }
                 outbox.end_round();
             }
-            Step::FlusherRound => outbox.flush_round(&mut Joined::default()),
+            Step::FlusherRound => outbox.flush_round(&mut Coalesced::default()),
         }
     }
 

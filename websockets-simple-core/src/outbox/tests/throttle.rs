@@ -22,10 +22,10 @@ async fn each_frame_is_a_write_of_its_own_and_not_before_its_time() {
     }
     let mut expected = opened + FIRST;
     for written in 0..3 {
-        assert_eq!(round(&outbox), Rest::Paced(expected));
+        assert_eq!(round(&outbox), Rest::Throttled(expected));
         assert_eq!(wire.writes().len(), written);
         tokio::time::advance(expected - Instant::now() - Duration::from_nanos(1_000_000)).await;
-        assert_eq!(round(&outbox), Rest::Paced(expected), "a millisecond early");
+        assert_eq!(round(&outbox), Rest::Throttled(expected), "a millisecond early");
         tokio::time::advance(Duration::from_millis(1)).await;
         round(&outbox);
         expected = Instant::now() + GAP;
@@ -85,7 +85,7 @@ async fn what_the_stream_holds_back_is_pushed_out_before_the_pause() {
     outbox.begin_round(Waker::noop());
     now(&outbox, "1");
     now(&outbox, "2");
-    assert!(matches!(outbox.end_round(), Rest::Paced(_)));
+    assert!(matches!(outbox.end_round(), Rest::Throttled(_)));
     assert_eq!(wire.writes().len(), 1);
     assert_eq!(wire.with(|script| script.flushes), 1, "or both frames would arrive as one");
 }
