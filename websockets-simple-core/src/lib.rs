@@ -45,7 +45,7 @@ pub use connection::{
     ConnectionConfig, ConnectionDriver, ConnectionShared, Recipient, current_owner, encode, new_owner,
 };
 pub use events::{Dispatcher, Flow, Observable, Subscriber, Subscriptions};
-pub use outbox::{Flusher, OutboxConfig, spent};
+pub use outbox::{Flusher, OutboxConfig, charge_sends};
 pub use protocol::{Frame, ProtocolError, Side};
 pub use transport::{ReadNow, Transport, WriteNow};
 

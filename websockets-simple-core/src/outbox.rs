@@ -29,7 +29,7 @@ pub(crate) use coalesce::Coalesced;
 
 mod round;
 
-pub use budget::spent;
+pub use budget::charge_sends;
 pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};
 pub use send::{OverflowPolicy, SendError, SendStatus, Sending};

@@ -27,7 +27,7 @@ use crate::{
     message::Message,
     outbox::{
         CloseRequest, InternalFrame, Rest,
-        budget::{self, DeferredWakes, Turn},
+        budget::{self, DeferredWakes, PollBudget},
     },
     protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, PoolGuard},
     transport::{Reader, Transport},
@@ -104,12 +104,12 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let link = self.get_mut();
-        let turn = Turn::begin(link.deferred.take());
+        let budget = PollBudget::begin(link.deferred.take());
         loop {
             match &mut link.phase {
                 Phase::Open => {
                     let Poll::Ready(end) = link.poll_open(cx) else {
-                        link.deferred = turn.end();
+                        link.deferred = budget.end();
                         return Poll::Pending;
                     };
                     link.release(&end);
@@ -249,7 +249,7 @@ impl<R: Recipient> ConnectionDriver<R> {
                     if !self.pulse.is_waiting() {
                         self.look_at_the_clock();
                     }
-                    budget::give_up(cx);
+                    budget::yield_to_others(cx);
                     break;
                 }
                 Read::Something => reads += 1,

@@ -17,7 +17,7 @@ use crate::{
     connection::shared::ConnectionShared,
     events::{ErrorStage, EventError, HandlerFuture, Moment},
     message::Message,
-    outbox::budget as turn,
+    outbox::budget,
     protocol::{Control, Disconnect},
 };
 
@@ -159,7 +159,7 @@ impl<R: Recipient> Inbox<R> {
             self.panicked(&*panic);
         }
         for _ in 0..MESSAGES_PER_TURN {
-            if self.running.is_none() && turn::is_spent() {
+            if self.running.is_none() && budget::is_exhausted() {
                 break;
             }
             match catch_unwind(AssertUnwindSafe(|| self.step(cx))) {
@@ -169,7 +169,7 @@ impl<R: Recipient> Inbox<R> {
                 Err(panic) => self.panicked(&*panic),
             }
         }
-        turn::give_up(cx);
+        budget::yield_to_others(cx);
         Poll::Pending
     }
 

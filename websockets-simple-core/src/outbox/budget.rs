@@ -1,4 +1,4 @@
-//! The turn that the scheduler gives a connection: what it may spend, and what waits for its end.
+//! The budget that the scheduler gives a connection: what it may spend, and what waits for its end.
 
 use std::{
     cell::Cell,
@@ -10,19 +10,19 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Sends of a connection's handlers before others of the scheduler get their turn: some 100 ns each, about a
+/// Sends of a connection's handlers before others of the scheduler get their budget: some 100 ns each, about a
 /// millisecond together.
-const SENDS_PER_TURN: usize = 8192;
+const SENDS_PER_POLL: usize = 8192;
 
-/// How long a connection that goes on in its next turn keeps flushers waiting: what it broadcasts meanwhile leaves in
+/// How long a connection that goes on in its next budget keeps flushers waiting: what it broadcasts meanwhile leaves in
 /// the same writes, whichever thread does them.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 thread_local! {
     static SENDS: Cell<usize> = const { Cell::new(0) };
-    /// Whether the connection has asked for another turn.
-    static GOES_ON: Cell<bool> = const { Cell::new(false) };
-    /// Whom to wake at the end of the turn; `None` when no connection has its turn.
+    /// Whether the connection has asked for another budget.
+    static YIELDED: Cell<bool> = const { Cell::new(false) };
+    /// Whom to wake at the end of the budget; `None` when no connection has its budget.
     static DEFERRED: Cell<Option<DeferredWakes>> = const { Cell::new(None) };
 }
 
@@ -30,7 +30,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct DeferredWakes {
     flushers: Vec<Arc<Notify>>,
-    /// When the first turn ended that did not wake them.
+    /// When the first budget ended that did not wake them.
     since: Option<Instant>,
 }
 
@@ -40,23 +40,23 @@ impl Drop for DeferredWakes {
     }
 }
 
-/// While this lives, a connection has its turn on this thread.
-pub(crate) struct Turn {
+/// While this lives, a connection has its budget on this thread.
+pub(crate) struct PollBudget {
     outer: Option<DeferredWakes>,
 }
 
-impl Turn {
-    /// Begins a turn, with what the last one kept.
+impl PollBudget {
+    /// Begins a budget, with what the last one kept.
     pub(crate) fn begin(kept: Option<Box<DeferredWakes>>) -> Self {
         SENDS.set(0);
-        GOES_ON.set(false);
+        YIELDED.set(false);
         let deferred = kept.map_or_else(DeferredWakes::default, |kept| *kept);
         Self { outer: DEFERRED.replace(Some(deferred)) }
     }
 
-    /// Ends the turn. If another one follows at once, those who are to be woken may be kept for it.
+    /// Ends the budget. If another one follows at once, those who are to be woken may be kept for it.
     pub(crate) fn end(self) -> Option<Box<DeferredWakes>> {
-        if !GOES_ON.get() {
+        if !YIELDED.get() {
             return None;
         }
         let mut deferred = DEFERRED.take()?;
@@ -66,14 +66,14 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for PollBudget {
     fn drop(&mut self) {
         drop(DEFERRED.replace(self.outer.take()));
     }
 }
 
-/// Wakes at the end of the turn, or at once when no connection has its turn on this thread.
-pub(crate) fn wake_at_its_end(wake: &Arc<Notify>) {
+/// Wakes at the end of the budget, or at once when no connection has its budget on this thread.
+pub(crate) fn wake_after_poll(wake: &Arc<Notify>) {
     match DEFERRED.take() {
         None => wake.notify_one(),
         Some(mut deferred) => {
@@ -87,18 +87,18 @@ pub(crate) fn wake_at_its_end(wake: &Arc<Notify>) {
 
 /// Takes note that a message went to so many receivers, so that a handler which is called for one message after the
 /// other does not keep its thread for too long.
-pub fn spent(receivers: usize) {
+pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
-/// Whether the turn has made as many sends as it may.
-pub(crate) fn is_spent() -> bool {
-    SENDS.get() > SENDS_PER_TURN
+/// Whether the budget has made as many sends as it may.
+pub(crate) fn is_exhausted() -> bool {
+    SENDS.get() > SENDS_PER_POLL
 }
 
-/// Has the task polled again once the others and the driver had their turn. A task that merely wakes itself is
+/// Has the task polled again once the others and the driver had their budget. A task that merely wakes itself is
 /// polled dozens of times before the driver is.
-pub(crate) fn give_up(cx: &mut Context<'_>) {
-    GOES_ON.set(true);
+pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
+    YIELDED.set(true);
     let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);
 }

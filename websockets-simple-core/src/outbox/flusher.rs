@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     connection::ConnectionShared,
-    outbox::{budget as turn, coalesce::Coalesced},
+    outbox::{budget, coalesce::Coalesced},
 };
 
 /// Sockets written to before others get their turn.
@@ -38,7 +38,7 @@ impl<C: AsRef<ConnectionShared>> Flusher<C> {
             return;
         }
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).append(connections);
-        turn::wake_at_its_end(&self.wake);
+        budget::wake_after_poll(&self.wake);
     }
 
     /// Writes to whatever is listed, for ever.
@@ -104,7 +104,7 @@ mod tests {
     use crate::{
         connection::{BroadcastReport, encode},
         message::Message,
-        outbox::{OutboxConfig, budget::Turn, send::OverflowPolicy},
+        outbox::{OutboxConfig, budget::PollBudget, send::OverflowPolicy},
         protocol::Side,
         transport::{WriteNow, Writer},
     };
@@ -202,7 +202,7 @@ mod tests {
         let connections = connections(1);
         let mut run = Box::pin(flusher.run());
         poll(run.as_mut());
-        let turn = Turn::begin(None);
+        let turn = PollBudget::begin(None);
         broadcast("1", &connections, &flusher);
         (0..3).for_each(|_| poll(run.as_mut()));
         assert!(connections[0].writes.lock().unwrap().is_empty(), "in the turn");
@@ -222,9 +222,9 @@ mod tests {
         };
         assert_eq!(written(), 0);
         let turn = |kept, text| {
-            let turn = Turn::begin(kept);
+            let turn = PollBudget::begin(kept);
             broadcast(text, &connections, &flusher);
-            turn::give_up(&mut Context::from_waker(Waker::noop()));
+            budget::yield_to_others(&mut Context::from_waker(Waker::noop()));
             turn.end()
         };
         let kept = turn(None, "1");
@@ -235,7 +235,7 @@ mod tests {
         assert!(turn(kept, "3").is_none());
         assert_eq!(written(), 1, "all three in one");
         let kept = turn(None, "4");
-        drop(Turn::begin(kept));
+        drop(PollBudget::begin(kept));
         assert_eq!(written(), 2, "the next turn was the last one");
         drop(turn(None, "5"));
         assert_eq!(written(), 3, "the connection is gone");

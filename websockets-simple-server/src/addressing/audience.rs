@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, encode, spent};
+use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, charge_sends, encode};
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
@@ -137,7 +137,7 @@ impl<I: Identity> Audience<I> {
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
         let members = self.members();
-        spent(members.len());
+        charge_sends(members.len());
         for member in members.iter() {
             if self.leaves_out(member) {
                 continue;

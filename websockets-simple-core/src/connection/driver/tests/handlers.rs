@@ -325,7 +325,7 @@ async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
         .on_message(move |_, _| {
             at.lock().unwrap().push(by.load(std::sync::atomic::Ordering::Relaxed));
             // As many receivers as one broadcast to all of a large server.
-            budget::spent(10_000);
+            budget::charge_sends(10_000);
             async {}
         })
         .run();
