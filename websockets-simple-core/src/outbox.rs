@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     message::{IntoMessage, Message},
-    outbox::waiters::Turn,
+    outbox::waiters::Waiter,
     protocol::{CloseCode, EndedBy, Frame, Side},
     transport::Writer,
 };
@@ -217,9 +217,9 @@ impl Outbox {
     }
 
     /// One try of a sender that waits for room.
-    pub(crate) fn offer_in_turn(
+    pub(crate) fn offer_waiting(
         &self,
-        turn: &mut Turn,
+        waiter: &mut Waiter,
         frame: &mut Option<Frame>,
         notice: Option<&Message>,
         waker: &Waker,
@@ -229,7 +229,7 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Closed));
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
-        if state.rare().waiting.is_first(turn) {
+        if state.rare().waiters.is_first(waiter) {
             if !state.fits(len, self.capacity) {
                 state.flush(false);
             }
@@ -239,7 +239,7 @@ impl Outbox {
             if state.fits(len, self.capacity)
                 && let Some(frame) = frame.take()
             {
-                state.rare().waiting.leave(turn);
+                state.rare().waiters.leave(waiter);
                 self.note(notice);
                 let leaves = state.accept(frame, notice);
                 let status = if leaves { state.write_when(When::Now) } else { Offer::Queued };
@@ -247,14 +247,14 @@ impl Outbox {
                 return Poll::Ready(status.into_result());
             }
         }
-        state.rare().waiting.wait(turn, waker);
+        state.rare().waiters.wait(waiter, waker);
         Poll::Pending
     }
 
     /// A sender that waited for room went away.
-    pub(crate) fn forget_turn(&self, turn: &mut Turn) {
+    pub(crate) fn forget_waiter(&self, waiter: &mut Waiter) {
         let mut state = self.lock();
-        if state.rare().waiting.leave(turn) {
+        if state.rare().waiters.leave(waiter) {
             state.wake_waiting();
         }
     }

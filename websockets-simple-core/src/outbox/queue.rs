@@ -17,7 +17,7 @@ use crate::{
         CloseRequest, InternalFrame, Offer, Rest, When,
         coalesce::{COALESCED, Coalesced},
         sent_events::Notices,
-        waiters::Waiting,
+        waiters::Waiters,
     },
     protocol::Frame,
     transport::{WriteNow, Writer},
@@ -71,7 +71,7 @@ pub(super) struct Rare {
     pub(super) failed: Option<io::Error>,
     pub(super) throttle: Option<Throttle>,
     pub(super) parts: Option<Box<FragmentedMessage>>,
-    pub(super) waiting: Waiting,
+    pub(super) waiters: Waiters,
     pub(super) ended: Vec<Waker>,
     pub(super) notices: Notices,
 }
@@ -132,7 +132,7 @@ impl State {
 
     /// Whether somebody waits for room.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.waiting.is_empty())
+        self.rare.as_ref().is_some_and(|rare| !rare.waiters.is_empty())
     }
 
     pub(super) fn behind_bytes(&self) -> usize {
@@ -371,9 +371,9 @@ impl State {
     pub(super) fn wake_waiting(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         if self.stage == Stage::Open {
-            rare.waiting.wake_first();
+            rare.waiters.wake_first();
         } else {
-            rare.waiting.wake_all();
+            rare.waiters.wake_all();
         }
         if let Some(parts) = &mut rare.parts
             && let Some(writer) = parts.writer.take()

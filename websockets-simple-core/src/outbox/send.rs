@@ -11,7 +11,7 @@ use tokio::time::{Timeout, timeout};
 
 use crate::{
     message::{EncodeError, Message},
-    outbox::{Offer, Outbox, When, waiters::Room},
+    outbox::{Offer, Outbox, When, waiters::BlockedSend},
     protocol::Frame,
 };
 
@@ -86,7 +86,7 @@ pub struct Sending<'a> {
 /// Small, for every handler that sends holds one of these.
 enum Stage<'a> {
     Begin(Result<Message, EncodeError>),
-    Waiting(Pin<Box<Timeout<Room<'a>>>>),
+    Waiting(Pin<Box<Timeout<BlockedSend<'a>>>>),
     Done,
 }
 
@@ -112,7 +112,8 @@ impl Future for Sending<'_> {
                     let OverflowPolicy::Wait(patience) = outbox.policy() else {
                         return Poll::Ready(Err(SendError::Full));
                     };
-                    *stage = Stage::Waiting(Box::pin(timeout(patience, Room::new(outbox, frame, notice))));
+                    *stage =
+                        Stage::Waiting(Box::pin(timeout(patience, BlockedSend::new(outbox, frame, notice))));
                 }
                 done => return Poll::Ready(done.into_result()),
             }
