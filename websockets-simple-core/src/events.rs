@@ -11,7 +11,7 @@ pub use subscription::{
     SubscriptionGuard, Subscriptions,
 };
 
-mod byte_permits;
+mod byte_semaphore;
 mod event;
 mod handler_future;
 mod moment;

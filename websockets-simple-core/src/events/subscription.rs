@@ -16,7 +16,7 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::events::{byte_permits::Permits, handler_future::HandlerFuture};
+use crate::events::{byte_semaphore::ByteSemaphore, handler_future::HandlerFuture};
 
 /// Bytes of messages that an event stream holds unless it was asked for otherwise.
 const STREAM_CAPACITY: usize = 1024 * 1024;
@@ -121,7 +121,7 @@ pub struct Subscriber<E> {
 
 enum Sink<E> {
     Handler(Box<dyn DynHandler<E>>),
-    Stream { sender: mpsc::UnboundedSender<(E, usize)>, permits: Arc<Permits>, missed: AtomicU64 },
+    Stream { sender: mpsc::UnboundedSender<(E, usize)>, semaphore: Arc<ByteSemaphore>, missed: AtomicU64 },
 }
 
 trait DynHandler<E>: Send + Sync {
@@ -156,9 +156,9 @@ impl<E: Observable> Subscriptions<E> {
     /// Adds a stream.
     pub fn stream(self: &Arc<Self>, options: SubscribeOptions) -> Events<E> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let permits = Arc::new(Permits::new(options.capacity));
-        let sink = Sink::Stream { sender, permits: Arc::clone(&permits), missed: AtomicU64::new(0) };
-        Events { receiver, permits, subscription: self.add(options, sink) }
+        let semaphore = Arc::new(ByteSemaphore::new(options.capacity));
+        let sink = Sink::Stream { sender, semaphore: Arc::clone(&semaphore), missed: AtomicU64::new(0) };
+        Events { receiver, semaphore, subscription: self.add(options, sink) }
     }
 
     fn add(self: &Arc<Self>, options: SubscribeOptions, sink: Sink<E>) -> Subscription<E> {
@@ -193,8 +193,8 @@ impl<E: Observable> Subscriptions<E> {
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
         for subscriber in self.snapshot().iter() {
-            if let Sink::Stream { permits, .. } = &subscriber.sink {
-                permits.lift(lift);
+            if let Sink::Stream { semaphore, .. } = &subscriber.sink {
+                semaphore.lift(lift);
             }
         }
     }
@@ -317,22 +317,22 @@ impl<E: Observable> Subscriber<E> {
         if !self.active.load(Ordering::Acquire) || (matches!(flow, Flow::Notice(_)) && !self.options.sent) {
             return None;
         }
-        let (sender, permits, missed) = match &self.sink {
+        let (sender, semaphore, missed) = match &self.sink {
             Sink::Handler(handler) => return Some(handler.handle(event)),
-            Sink::Stream { sender, permits, missed } => (sender, permits, missed),
+            Sink::Stream { sender, semaphore, missed } => (sender, semaphore, missed),
         };
         let bytes = match flow {
             Flow::Free => 0,
-            Flow::Bounded(bytes) if permits.try_take(bytes) => bytes,
+            Flow::Bounded(bytes) if semaphore.try_take(bytes) => bytes,
             Flow::Bounded(bytes) => {
-                let (sender, permits) = (sender.clone(), Arc::clone(permits));
+                let (sender, semaphore) = (sender.clone(), Arc::clone(semaphore));
                 return Some(HandlerFuture::new(async move {
-                    permits.take(bytes).await;
+                    semaphore.take(bytes).await;
                     let _ = sender.send((event, bytes));
                 }));
             }
             Flow::Notice(bytes) => {
-                if !permits.try_take(bytes) {
+                if !semaphore.try_take(bytes) {
                     missed.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
@@ -408,7 +408,7 @@ impl<E: Observable> Drop for SubscriptionGuard<E> {
 /// ends the subscription.
 pub struct Events<E: Observable> {
     receiver: mpsc::UnboundedReceiver<(E, usize)>,
-    permits: Arc<Permits>,
+    semaphore: Arc<ByteSemaphore>,
     subscription: Subscription<E>,
 }
 
@@ -425,14 +425,14 @@ impl<E: Observable> Events<E> {
     /// The next event if there is one already.
     pub fn try_recv(&mut self) -> Option<E> {
         let (event, bytes) = self.receiver.try_recv().ok()?;
-        self.permits.give(bytes);
+        self.semaphore.give(bytes);
         Some(event)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<E>> {
         self.receiver.poll_recv(cx).map(|next| {
             let (event, bytes) = next?;
-            self.permits.give(bytes);
+            self.semaphore.give(bytes);
             Some(event)
         })
     }
@@ -450,7 +450,7 @@ impl<E: Observable> Drop for Events<E> {
     fn drop(&mut self) {
         self.subscription.unsubscribe();
         // Whoever waits for room need not any more.
-        self.permits.lift(true);
+        self.semaphore.lift(true);
     }
 }
 
@@ -481,6 +481,6 @@ impl<E> fmt::Debug for Subscription<E> {
 
 impl<E: Observable> fmt::Debug for Events<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("permits", &self.permits).finish_non_exhaustive()
+        f.debug_struct("Events").field("semaphore", &self.semaphore).finish_non_exhaustive()
     }
 }

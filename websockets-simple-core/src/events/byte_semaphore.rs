@@ -6,16 +6,16 @@ use tokio::sync::Semaphore;
 
 /// A bound that can be lifted and restored. An event larger than the whole takes the whole.
 #[derive(Debug)]
-pub(crate) struct Permits {
+pub(crate) struct ByteSemaphore {
     capacity: usize,
     room: Semaphore,
-    /// Permits added while the bound is lifted.
+    /// ByteSemaphore added while the bound is lifted.
     lifted: AtomicUsize,
     /// Bytes that were let through unbounded and are still to be given back for nothing.
     debt: AtomicUsize,
 }
 
-impl Permits {
+impl ByteSemaphore {
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         Self {
@@ -71,36 +71,36 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_larger_than_the_whole_takes_the_whole() {
-        let permits = Permits::new(10);
-        assert!(permits.try_take(25));
-        assert!(!permits.try_take(1));
-        permits.give(25);
-        assert!(permits.try_take(10));
+        let semaphore = ByteSemaphore::new(10);
+        assert!(semaphore.try_take(25));
+        assert!(!semaphore.try_take(1));
+        semaphore.give(25);
+        assert!(semaphore.try_take(10));
     }
 
     #[tokio::test]
     async fn a_lifted_bound_lets_those_who_wait_through_and_can_be_restored() {
-        let permits = Permits::new(10);
-        assert!(permits.try_take(10));
-        permits.lift(true);
-        permits.take(10).await;
-        permits.give(10);
-        permits.give(10);
-        permits.lift(false);
-        assert!(permits.try_take(10));
-        assert!(!permits.try_take(1));
+        let semaphore = ByteSemaphore::new(10);
+        assert!(semaphore.try_take(10));
+        semaphore.lift(true);
+        semaphore.take(10).await;
+        semaphore.give(10);
+        semaphore.give(10);
+        semaphore.lift(false);
+        assert!(semaphore.try_take(10));
+        assert!(!semaphore.try_take(1));
     }
 
     #[tokio::test]
     async fn what_was_let_through_unbounded_does_not_widen_the_bound_when_it_is_given_back() {
-        let permits = Permits::new(10);
-        assert!(permits.try_take(10));
-        permits.lift(true);
-        permits.take(10).await;
-        permits.lift(false);
-        permits.give(10);
-        permits.give(10);
-        assert!(permits.try_take(10));
-        assert!(!permits.try_take(1));
+        let semaphore = ByteSemaphore::new(10);
+        assert!(semaphore.try_take(10));
+        semaphore.lift(true);
+        semaphore.take(10).await;
+        semaphore.lift(false);
+        semaphore.give(10);
+        semaphore.give(10);
+        assert!(semaphore.try_take(10));
+        assert!(!semaphore.try_take(1));
     }
 }
