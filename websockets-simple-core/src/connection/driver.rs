@@ -17,7 +17,7 @@ use crate::{
     connection::{
         closing::Closing,
         config::ConnectionConfig,
-        heartbeat::{Beat, Heartbeat, Pulse},
+        heartbeat::{Heartbeat, Liveness, LivenessAction},
         inbox::{Inbox, Recipient},
         rate::Rate,
         shared::ConnectionShared,
@@ -58,7 +58,7 @@ pub struct ConnectionDriver<R: Recipient> {
     inbox: Inbox<R>,
     /// Input that came with the handshake.
     leftover: Box<[u8]>,
-    pulse: Pulse,
+    liveness: Liveness,
     rates: Option<Box<Rates>>,
     repair: Option<Box<TextRepair>>,
     last_data: Instant,
@@ -167,7 +167,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             phase: Phase::Open,
             engine: Engine::new(config.side, config.message_size),
             inbox: Inbox::new(recipient, Arc::clone(&shared)),
-            pulse: Pulse::new(heartbeat, now, rand::random()),
+            liveness: Liveness::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
             shared,
             expects_hello: false,
@@ -246,7 +246,7 @@ impl<R: Recipient> ConnectionDriver<R> {
                 }
                 Read::Something if reads == READS_PER_TURN => {
                     // A peer that never pauses is pinged too, but not judged: its answer may be still unread.
-                    if !self.pulse.is_waiting() {
+                    if !self.liveness.is_waiting() {
                         self.look_at_the_clock();
                     }
                     budget::yield_to_others(cx);
@@ -282,9 +282,9 @@ impl<R: Recipient> ConnectionDriver<R> {
             return false;
         }
         let at = Moment::now();
-        if self.pulse.next().is_some_and(|next| next <= at.instant) {
-            match self.pulse.tick(at.instant) {
-                Beat::Ping { text, frame } => {
+        if self.liveness.next().is_some_and(|next| next <= at.instant) {
+            match self.liveness.tick(at.instant) {
+                LivenessAction::Ping { text, frame } => {
                     if text {
                         self.send_internal_text(self.config.ping_text);
                     }
@@ -294,8 +294,8 @@ impl<R: Recipient> ConnectionDriver<R> {
                             .push_internal(Frame::ping(self.config.side), InternalFrame::Ping);
                     }
                 }
-                Beat::Unresponsive => {
-                    if self.pulse.listens_for_text() {
+                LivenessAction::Unresponsive => {
+                    if self.liveness.expects_text_pong() {
                         self.send_internal_text(NO_PING_RESPONSE);
                     }
                     self.inbox.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
@@ -325,7 +325,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
-                earliest(self.pulse.next());
+                earliest(self.liveness.next());
                 earliest(self.pool_guard.as_ref().map(PoolGuard::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }

@@ -79,7 +79,7 @@ impl Default for Heartbeat {
 
 /// The heartbeat of one connection.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Liveness {
     heartbeat: Heartbeat,
     /// `None` while the heartbeat is off.
     next: Option<Instant>,
@@ -88,20 +88,20 @@ pub(crate) struct Pulse {
 
 /// What to do on a tick.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Beat {
+pub(crate) enum LivenessAction {
     Ping { text: bool, frame: bool },
     Unresponsive,
 }
 
-/// What was heard from the peer.
+/// What was observe from the peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum PeerActivity {
     Traffic,
     PongFrame,
     PongText,
 }
 
-impl Pulse {
+impl Liveness {
     /// Starts with a first tick one interval after `now`, moved ahead by the share `jitter` (0 to 1) of a tenth
     /// of the interval, so that connections opened together do not ping together.
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant, jitter: f64) -> Self {
@@ -124,16 +124,16 @@ impl Pulse {
     }
 
     /// Whether a text `pong` is an answer, to be swallowed.
-    pub(crate) fn listens_for_text(&self) -> bool {
+    pub(crate) fn expects_text_pong(&self) -> bool {
         matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)
     }
 
     /// The verdict at a tick that is due.
-    pub(crate) fn tick(&mut self, now: Instant) -> Beat {
+    pub(crate) fn tick(&mut self, now: Instant) -> LivenessAction {
         self.next = now.checked_add(self.heartbeat.interval);
         if self.waiting.is_some() {
             self.next = None;
-            return Beat::Unresponsive;
+            return LivenessAction::Unresponsive;
         }
         self.waiting = Some(now);
         let (text, frame) = match self.heartbeat.mode {
@@ -141,16 +141,16 @@ impl Pulse {
             HeartbeatMode::Both => (true, true),
             HeartbeatMode::AnyTraffic | HeartbeatMode::Ping | HeartbeatMode::Off => (false, true),
         };
-        Beat::Ping { text, frame }
+        LivenessAction::Ping { text, frame }
     }
 
     /// Takes note of a sign of life; gives the round trip when it answers the last ping.
-    pub(crate) fn heard(&mut self, what: Heard, now: Instant) -> Option<Duration> {
+    pub(crate) fn observe(&mut self, what: PeerActivity, now: Instant) -> Option<Duration> {
         let answers = match self.heartbeat.mode {
             HeartbeatMode::AnyTraffic => true,
-            HeartbeatMode::Both => what != Heard::Traffic,
-            HeartbeatMode::Ping => what == Heard::PongFrame,
-            HeartbeatMode::Text => what == Heard::PongText,
+            HeartbeatMode::Both => what != PeerActivity::Traffic,
+            HeartbeatMode::Ping => what == PeerActivity::PongFrame,
+            HeartbeatMode::Text => what == PeerActivity::PongText,
             HeartbeatMode::Off => false,
         };
         if !answers {
@@ -160,7 +160,7 @@ impl Pulse {
     }
 
     /// Forgives the peer the time in which nothing was read from it.
-    pub(crate) fn forgive(&mut self, paused: Duration) {
+    pub(crate) fn extend(&mut self, paused: Duration) {
         if let Some(next) = &mut self.next {
             *next = next.checked_add(paused).unwrap_or(*next);
         }
@@ -176,49 +176,49 @@ fn share(duration: Duration, factor: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn pulse(mode: HeartbeatMode) -> (Pulse, Instant) {
+    fn liveness(mode: HeartbeatMode) -> (Liveness, Instant) {
         let now = Instant::now();
-        (Pulse::new(Heartbeat::new(Duration::from_secs(120), mode), now, 0.0), now)
+        (Liveness::new(Heartbeat::new(Duration::from_secs(120), mode), now, 0.0), now)
     }
 
     #[test]
     fn a_silent_peer_is_given_up_at_the_second_tick() {
-        let (mut pulse, now) = pulse(HeartbeatMode::Text);
-        let first = pulse.next().unwrap();
+        let (mut liveness, now) = liveness(HeartbeatMode::Text);
+        let first = liveness.next().unwrap();
         assert_eq!(first, now + Duration::from_secs(120));
-        assert_eq!(pulse.tick(first), Beat::Ping { text: true, frame: false });
-        let second = pulse.next().unwrap();
+        assert_eq!(liveness.tick(first), LivenessAction::Ping { text: true, frame: false });
+        let second = liveness.next().unwrap();
         assert_eq!(second, now + Duration::from_secs(240));
-        assert_eq!(pulse.tick(second), Beat::Unresponsive);
-        assert_eq!(pulse.next(), None);
+        assert_eq!(liveness.tick(second), LivenessAction::Unresponsive);
+        assert_eq!(liveness.next(), None);
     }
 
     #[test]
     fn an_answer_in_time_keeps_the_peer_and_gives_the_round_trip() {
-        let (mut pulse, now) = pulse(HeartbeatMode::Text);
+        let (mut liveness, now) = liveness(HeartbeatMode::Text);
         let first = now + Duration::from_secs(120);
-        pulse.tick(first);
-        let trip = pulse.heard(Heard::PongText, first + Duration::from_millis(3));
+        liveness.tick(first);
+        let trip = liveness.observe(PeerActivity::PongText, first + Duration::from_millis(3));
         assert_eq!(trip, Some(Duration::from_millis(3)));
-        assert!(matches!(pulse.tick(pulse.next().unwrap()), Beat::Ping { .. }));
+        assert!(matches!(liveness.tick(liveness.next().unwrap()), LivenessAction::Ping { .. }));
     }
 
     #[test]
     fn each_mode_accepts_its_own_answers_only() {
-        use Heard::{PongFrame, PongText, Traffic};
+        use PeerActivity::{PongFrame, PongText, Traffic};
         for (mode, accepted) in [
             (HeartbeatMode::AnyTraffic, vec![Traffic, PongFrame, PongText]),
             (HeartbeatMode::Both, vec![PongFrame, PongText]),
             (HeartbeatMode::Ping, vec![PongFrame]),
             (HeartbeatMode::Text, vec![PongText]),
         ] {
-            for heard in [Traffic, PongFrame, PongText] {
-                let (mut pulse, now) = pulse(mode);
-                pulse.tick(now);
+            for observe in [Traffic, PongFrame, PongText] {
+                let (mut liveness, now) = liveness(mode);
+                liveness.tick(now);
                 assert_eq!(
-                    pulse.heard(heard, now).is_some(),
-                    accepted.contains(&heard),
-                    "{mode:?} {heard:?}"
+                    liveness.observe(observe, now).is_some(),
+                    accepted.contains(&observe),
+                    "{mode:?} {observe:?}"
                 );
             }
         }
@@ -226,24 +226,24 @@ mod tests {
 
     #[test]
     fn time_in_which_nothing_was_read_is_forgiven() {
-        let (mut pulse, now) = pulse(HeartbeatMode::Ping);
-        pulse.tick(now + Duration::from_secs(120));
-        pulse.forgive(Duration::from_secs(30));
-        assert_eq!(pulse.next(), Some(now + Duration::from_secs(270)));
+        let (mut liveness, now) = liveness(HeartbeatMode::Ping);
+        liveness.tick(now + Duration::from_secs(120));
+        liveness.extend(Duration::from_secs(30));
+        assert_eq!(liveness.next(), Some(now + Duration::from_secs(270)));
     }
 
     #[test]
     fn an_endless_interval_and_off_never_tick() {
         let now = Instant::now();
         let endless = Heartbeat::new(Duration::MAX, HeartbeatMode::Ping);
-        assert_eq!(Pulse::new(endless, now, 1.0).next(), None);
-        assert_eq!(Pulse::new(Heartbeat::off(), now, 0.5).next(), None);
+        assert_eq!(Liveness::new(endless, now, 1.0).next(), None);
+        assert_eq!(Liveness::new(Heartbeat::off(), now, 0.5).next(), None);
     }
 
     #[test]
     fn jitter_delays_the_first_tick_by_a_tenth_at_most() {
         let now = Instant::now();
-        let pulse = Pulse::new(Heartbeat::default(), now, 1.0);
-        assert_eq!(pulse.next(), Some(now + Duration::from_secs(132)));
+        let liveness = Liveness::new(Heartbeat::default(), now, 1.0);
+        assert_eq!(liveness.next(), Some(now + Duration::from_secs(132)));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    connection::{driver::ConnectionDriver, heartbeat::Heard, inbox::Recipient},
+    connection::{driver::ConnectionDriver, heartbeat::PeerActivity, inbox::Recipient},
     dotnet::lossy_text as repair,
     events::{ErrorStage, EventError, Moment},
     message::Message,
@@ -38,7 +38,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
         if let Some(since) = self.paused.take() {
             let paused = since.elapsed();
-            self.pulse.forgive(paused);
+            self.liveness.extend(paused);
             self.last_data += paused;
         }
         if !self.leftover.is_empty() {
@@ -100,7 +100,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             return None;
         }
         let at = Moment::now();
-        self.heard(Heard::Traffic, at);
+        self.observe(PeerActivity::Traffic, at);
         let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
         if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
             self.limit_exceeded("too many bytes per second", at);
@@ -115,7 +115,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             Step::Message(message) => self.message(message, at),
             Step::Ping => self.count_message(at),
             Step::Pong => {
-                self.heard(Heard::PongFrame, at);
+                self.observe(PeerActivity::PongFrame, at);
                 self.count_message(at);
             }
             Step::Close(code, reason) => self.peer_closed(code, reason),
@@ -136,8 +136,8 @@ impl<R: Recipient> ConnectionDriver<R> {
         if self.closing.is_some() {
             return;
         }
-        if self.pulse.listens_for_text() && is_word(&message, "pong") {
-            self.heard(Heard::PongText, at);
+        if self.liveness.expects_text_pong() && is_word(&message, "pong") {
+            self.observe(PeerActivity::PongText, at);
             return;
         }
         if self.config.answers_text_ping && is_word(&message, "ping") {
@@ -193,8 +193,8 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
     }
 
-    pub(super) fn heard(&mut self, what: Heard, at: Moment) {
-        if let Some(round_trip) = self.pulse.heard(what, at.instant) {
+    pub(super) fn observe(&mut self, what: PeerActivity, at: Moment) {
+        if let Some(round_trip) = self.liveness.observe(what, at.instant) {
             self.shared().measured(round_trip);
         }
     }

@@ -83,8 +83,11 @@ async fn in_ping_mode_a_pong_frame_is_the_answer_and_the_text_is_a_message() {
 async fn in_both_mode_either_answer_counts() {
     let mut rig = Plan::server().heartbeat(120, HeartbeatMode::Both).run();
     for (first, payload) in [(TEXT, "pong"), (PONG, ""), (TEXT, "Pong")] {
-        let heard = [rig.peer.hear().await, rig.peer.hear().await];
-        assert!(heard.contains(&(TEXT, b"ping".to_vec())) && heard.contains(&(PING, vec![])), "{heard:?}");
+        let observe = [rig.peer.hear().await, rig.peer.hear().await];
+        assert!(
+            observe.contains(&(TEXT, b"ping".to_vec())) && observe.contains(&(PING, vec![])),
+            "{observe:?}"
+        );
         rig.peer.say(first, payload.as_bytes()).await;
     }
     assert_eq!(rig.peer.hear().await.0 | rig.peer.hear().await.0, PING | TEXT);

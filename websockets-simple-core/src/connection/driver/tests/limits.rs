@@ -132,8 +132,8 @@ async fn every_breach_of_the_framing_closes_with_1002() {
     for (what, bytes) in breaches {
         let mut rig = Plan::server().run();
         rig.peer.raw(&bytes).await;
-        let heard = tokio::time::timeout(Duration::from_secs(60), rig.peer.hear_close()).await;
-        assert_eq!(heard.expect(what).0, 1002, "{what}");
+        let observe = tokio::time::timeout(Duration::from_secs(60), rig.peer.hear_close()).await;
+        assert_eq!(observe.expect(what).0, 1002, "{what}");
         drop(rig.peer.stream.shutdown().await);
         assert_eq!(rig.end().await.by, EndedBy::Protocol, "{what}");
         assert_eq!(rig.errors(), [ErrorStage::Protocol], "{what}");
