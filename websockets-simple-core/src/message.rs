@@ -25,7 +25,7 @@ impl Text {
         Utf8Bytes::try_from(bytes).ok().map(Self)
     }
 
-    pub(crate) fn from_engine(text: Utf8Bytes) -> Self {
+    pub(crate) fn from_decoder(text: Utf8Bytes) -> Self {
         Self(text)
     }
 

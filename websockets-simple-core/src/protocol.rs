@@ -5,7 +5,7 @@ pub(crate) use close_code::fit_reason;
 pub use close_code::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
 pub use decoder::ProtocolError;
-pub(crate) use decoder::{Engine, Fault, Step};
+pub(crate) use decoder::{Decoded, Decoder, Fault};
 pub use frame::{Frame, Side};
 pub use group_name::{GroupName, InvalidGroupName};
 

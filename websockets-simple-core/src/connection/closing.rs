@@ -30,7 +30,7 @@ impl Closing {
         Self { end, deadline, peer_closed: false, peer_gone: false, deaf: false, finished: false }
     }
 
-    /// The peer said Close; the engine answers.
+    /// The peer said Close; the decoder answers.
     pub(crate) fn theirs(end: Disconnect, deadline: Instant) -> Self {
         Self { peer_closed: true, ..Self::ours(end, deadline) }
     }

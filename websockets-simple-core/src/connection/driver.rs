@@ -29,7 +29,7 @@ use crate::{
         CloseRequest, InternalFrame, Rest,
         budget::{self, DeferredWakes, PollBudget},
     },
-    protocol::{CloseCode, Disconnect, EndedBy, Engine, Frame, PoolGuard},
+    protocol::{CloseCode, Decoder, Disconnect, EndedBy, Frame, PoolGuard},
     transport::{Reader, Transport},
 };
 
@@ -54,7 +54,7 @@ pub struct ConnectionDriver<R: Recipient> {
     config: Arc<ConnectionConfig>,
     /// Until the connection has ended.
     reader: Option<Reader>,
-    engine: Engine,
+    decoder: Decoder,
     inbox: Inbox<R>,
     /// Input that came with the handshake.
     leftover: Box<[u8]>,
@@ -165,7 +165,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         });
         Self {
             phase: Phase::Open,
-            engine: Engine::new(config.side, config.message_size),
+            decoder: Decoder::new(config.side, config.message_size),
             inbox: Inbox::new(recipient, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
             repair: config.repairs_text.then(Box::default),
@@ -199,7 +199,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
         self.pool_guard = None;
-        self.engine = Engine::new(self.config.side, 0);
+        self.decoder = Decoder::new(self.config.side, 0);
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
         self.inbox.release();

@@ -1,4 +1,4 @@
-//! The protocol engine: from bytes to messages, control frames and faults. It never touches a socket.
+//! The protocol decoder: from bytes to messages, control frames and faults. It never touches a socket.
 //!
 //! tungstenite's context checks everything RFC 6455 asks of a reader, puts fragments together and answers pings and
 //! Close. What nearly all traffic consists of, whole data messages in one well-formed frame, is taken out of the
@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
     self,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as EngineCode},
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as TungsteniteCode,
+    },
 };
 
 use crate::{
@@ -37,7 +39,7 @@ const WORTH_A_READ: usize = 16 * 1024;
 
 /// What the input brought.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum Decoded {
     /// The input is used up.
     Starved,
     Message(Message),
@@ -67,7 +69,7 @@ pub struct ProtocolError {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Decoder {
     side: Side,
     message_size: usize,
     place: Place,
@@ -78,7 +80,7 @@ pub(crate) struct Engine {
     context: Option<Box<Context>>,
 }
 
-/// Where in the input the engine is.
+/// Where in the input the decoder is.
 #[derive(Debug)]
 enum Place {
     /// Between frames, or in a header of which these bytes have come.
@@ -109,7 +111,7 @@ struct Feed<'a, 'b> {
     output: &'a mut Vec<u8>,
 }
 
-impl Engine {
+impl Decoder {
     pub(crate) fn new(side: Side, message_size: usize) -> Self {
         Self { side, message_size, place: Place::START, fragmented: false, closing: false, context: None }
     }
@@ -119,7 +121,7 @@ impl Engine {
         &mut self,
         input: &mut &mut [u8],
         mut reply: impl FnMut(Frame, InternalFrame),
-    ) -> Step {
+    ) -> Decoded {
         loop {
             match &mut self.place {
                 Place::Between(..) if self.closing => {
@@ -128,13 +130,13 @@ impl Engine {
                         continue;
                     };
                     let step = self.consult(&mut &held[..usize::from(len)], &mut reply);
-                    if !matches!(step, Step::Starved) {
+                    if !matches!(step, Decoded::Starved) {
                         return step;
                     }
                 }
                 Place::Between(held, len) => {
                     if input.is_empty() {
-                        return Step::Starved;
+                        return Decoded::Starved;
                     }
                     let known = usize::from(*len);
                     // Nearly always the whole header is there.
@@ -151,7 +153,7 @@ impl Engine {
                             let Some((header, used)) = Header::read(&held[..known + more]) else {
                                 *len += more as u8;
                                 skip(input, more);
-                                return Step::Starved;
+                                return Decoded::Starved;
                             };
                             skip(input, used - known);
                             (header, used)
@@ -169,7 +171,7 @@ impl Engine {
                         self.fragmented = !header.is_final();
                     }
                     let step = self.consult(&mut &bytes[..used], &mut reply);
-                    if !matches!(step, Step::Starved) {
+                    if !matches!(step, Decoded::Starved) {
                         return step;
                     }
                 }
@@ -179,7 +181,7 @@ impl Engine {
                     let step = self.consult(&mut now, &mut reply);
                     let used = before - now.len();
                     skip(input, used);
-                    if !matches!(step, Step::Starved) || matches!(self.place, Place::Context(1..)) {
+                    if !matches!(step, Decoded::Starved) || matches!(self.place, Place::Context(1..)) {
                         return step;
                     }
                 }
@@ -208,7 +210,7 @@ impl Engine {
     }
 
     /// `len` bytes were read to where they belong.
-    pub(crate) fn took(&mut self, len: usize) -> Step {
+    pub(crate) fn took(&mut self, len: usize) -> Decoded {
         if let Place::Message(partial) = &mut self.place {
             partial.missing -= len;
         }
@@ -231,7 +233,7 @@ impl Engine {
     }
 
     /// Takes a message out of the input, if all of it is there.
-    fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Step> {
+    fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Decoded> {
         let len = header.payload as usize;
         if len <= input.len() {
             self.place = Place::START;
@@ -251,10 +253,10 @@ impl Engine {
     }
 
     /// The message that was in progress, if nothing of it is missing.
-    fn finish(&mut self) -> Step {
-        let Place::Message(partial) = &mut self.place else { return Step::Starved };
+    fn finish(&mut self) -> Decoded {
+        let Place::Message(partial) = &mut self.place else { return Decoded::Starved };
         if partial.missing > 0 {
-            return Step::Starved;
+            return Decoded::Starved;
         }
         let mut payload = mem::take(&mut partial.payload);
         let header = partial.header;
@@ -266,7 +268,7 @@ impl Engine {
     }
 
     /// Lets the context take one step, and lets go of it when nothing keeps it.
-    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, InternalFrame)) -> Step {
+    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, InternalFrame)) -> Decoded {
         let before = input.len();
         let Context { protocol, output } = self.context();
         let read = protocol.read(&mut Feed { input, output });
@@ -279,8 +281,8 @@ impl Engine {
             let internal = if bytes[0] & 0x0F == 0x8 { InternalFrame::Close } else { InternalFrame::Pong };
             reply(Frame::raw(bytes), internal);
         }
-        let step = Step::from(read);
-        if matches!(step, Step::Close(..)) {
+        let step = Decoded::from(read);
+        if matches!(step, Decoded::Close(..)) {
             self.closing = true;
         }
         let in_frame = match &mut self.place {
@@ -321,7 +323,7 @@ impl Context {
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
-        let close = CloseFrame { code: EngineCode::from(code.get()), reason: reason.into() };
+        let close = CloseFrame { code: TungsteniteCode::from(code.get()), reason: reason.into() };
         let Self { protocol, output } = self;
         // An error here is `ConnectionClosed`, which says that there is nothing left to say.
         let _ = protocol.close(&mut Feed { input: &mut &[][..], output }, Some(close));
@@ -350,20 +352,20 @@ fn skip(input: &mut &mut [u8], len: usize) {
     *input = &mut mem::take(input)[len..];
 }
 
-fn message(header: &Header, payload: Bytes) -> Step {
+fn message(header: &Header, payload: Bytes) -> Decoded {
     if !header.is_text() {
-        return Step::Message(Message::Binary(payload));
+        return Decoded::Message(Message::Binary(payload));
     }
     match Text::from_utf8(payload) {
-        Some(text) => Step::Message(Message::Text(text)),
-        None => Step::Fault(Fault::not_utf8()),
+        Some(text) => Decoded::Message(Message::Text(text)),
+        None => Decoded::Fault(Fault::not_utf8()),
     }
 }
 
-impl From<tungstenite::Result<tungstenite::Message>> for Step {
+impl From<tungstenite::Result<tungstenite::Message>> for Decoded {
     fn from(read: tungstenite::Result<tungstenite::Message>) -> Self {
         match read {
-            Ok(tungstenite::Message::Text(text)) => Self::Message(Message::Text(Text::from_engine(text))),
+            Ok(tungstenite::Message::Text(text)) => Self::Message(Message::Text(Text::from_decoder(text))),
             Ok(tungstenite::Message::Binary(bytes)) => Self::Message(Message::Binary(bytes)),
             Ok(tungstenite::Message::Ping(_)) => Self::Ping,
             Ok(tungstenite::Message::Pong(_)) => Self::Pong,

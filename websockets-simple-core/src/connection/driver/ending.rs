@@ -30,7 +30,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         if request.discard {
             outbox.discard();
         }
-        if let Some(frame) = self.engine.close(request.code, &request.reason) {
+        if let Some(frame) = self.decoder.close(request.code, &request.reason) {
             outbox.push_internal(frame, InternalFrame::Close);
         }
         self.drained = false;

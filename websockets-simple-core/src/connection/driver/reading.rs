@@ -1,4 +1,4 @@
-//! What comes in: from the socket through the engine to the handler's queue.
+//! What comes in: from the socket through the decoder to the handler's queue.
 
 use std::{
     cell::Cell,
@@ -13,7 +13,7 @@ use crate::{
     dotnet::lossy_text as repair,
     events::{ErrorStage, EventError, Moment},
     message::Message,
-    protocol::{CloseCode, Control, Controls, EndedBy, PoolGuard, Step, buffer_pool},
+    protocol::{CloseCode, Control, Controls, Decoded, EndedBy, PoolGuard, buffer_pool},
     transport::ReadNow,
 };
 
@@ -48,7 +48,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
         let Some(reader) = &mut self.reader else { return Read::Nothing };
         if self.repair.is_none()
-            && let Some((payload, missing)) = self.engine.large()
+            && let Some((payload, missing)) = self.decoder.large()
         {
             let polled = reader.poll_read_behind(cx, payload, missing);
             return self.came(polled, |link, len| link.take_in_large(len));
@@ -72,7 +72,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         Read::Something
     }
 
-    /// Runs the input through the engine and parks what comes out.
+    /// Runs the input through the decoder and parks what comes out.
     fn take_in(&mut self, mut input: &mut [u8]) {
         let Some(at) = self.arrived(input.len()) else { return };
         if let Some(repair) = &mut self.repair {
@@ -80,7 +80,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         }
         loop {
             let outbox = &(*self.shared).as_ref().outbox;
-            let step = self.engine.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
+            let step = self.decoder.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
             if !self.go_on(step, at) {
                 return;
             }
@@ -90,7 +90,7 @@ impl<R: Recipient> ConnectionDriver<R> {
     /// Takes note of the next `len` bytes of a large message, which are where they belong already.
     fn take_in_large(&mut self, len: usize) {
         let Some(at) = self.arrived(len) else { return };
-        let step = self.engine.took(len);
+        let step = self.decoder.took(len);
         self.go_on(step, at);
     }
 
@@ -108,18 +108,18 @@ impl<R: Recipient> ConnectionDriver<R> {
         Some(at)
     }
 
-    /// Acts on a step of the engine. False if it was the last one that the input allows.
-    fn go_on(&mut self, step: Step, at: Moment) -> bool {
+    /// Acts on a step of the decoder. False if it was the last one that the input allows.
+    fn go_on(&mut self, step: Decoded, at: Moment) -> bool {
         match step {
-            Step::Starved | Step::Over => return false,
-            Step::Message(message) => self.message(message, at),
-            Step::Ping => self.count_message(at),
-            Step::Pong => {
+            Decoded::Starved | Decoded::Over => return false,
+            Decoded::Message(message) => self.message(message, at),
+            Decoded::Ping => self.count_message(at),
+            Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
                 self.count_message(at);
             }
-            Step::Close(code, reason) => self.peer_closed(code, reason),
-            Step::Fault(fault) => {
+            Decoded::Close(code, reason) => self.peer_closed(code, reason),
+            Decoded::Fault(fault) => {
                 self.fault(fault, at);
                 return false;
             }

@@ -1,4 +1,4 @@
-//! The engine held against tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
+//! The decoder held against tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
 //! cut anywhere.
 
 use super::*;
@@ -6,7 +6,7 @@ use super::*;
 /// tungstenite's context, fed with everything.
 struct Reference(Context);
 
-/// What an engine made of its input so far, in words.
+/// What an decoder made of its input so far, in words.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Outcome {
     steps: Vec<String>,
@@ -23,7 +23,7 @@ pub(crate) fn compare(
     cuts: &[usize],
     close_before: Option<usize>,
 ) {
-    let mut engine = Engine::new(side, message_size);
+    let mut decoder = Decoder::new(side, message_size);
     let mut reference = Reference::new(side, message_size);
     let (mut ours, mut theirs) = (Outcome::default(), Outcome::default());
     let mut cuts = cuts.iter().cycle();
@@ -31,14 +31,14 @@ pub(crate) fn compare(
     for piece in 0.. {
         if close_before == Some(piece) {
             let frames =
-                [engine.close(CloseCode::NORMAL, "enough"), reference.close(CloseCode::NORMAL, "enough")];
+                [decoder.close(CloseCode::NORMAL, "enough"), reference.close(CloseCode::NORMAL, "enough")];
             let [ours, theirs] = frames.map(|frame| frame.map(|frame| unmasked(&frame)));
             assert_eq!(ours, theirs, "the Close frames");
         }
         let len = cuts.next().map_or(rest.len(), |cut| (*cut).max(1)).min(rest.len());
         let (now, later) = rest.split_at(len);
         rest = later;
-        engine.take(now, piece % 2 == 0, &mut ours);
+        decoder.take(now, piece % 2 == 0, &mut ours);
         reference.take(now, &mut theirs);
         assert_eq!(ours, theirs, "after piece {piece} of {len} bytes");
         if ours.over || rest.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) fn compare(
     }
 }
 
-impl Engine {
+impl Decoder {
     /// Runs one piece of input; `directly` where a large message can be read to where it belongs.
     fn take(&mut self, piece: &[u8], directly: bool, outcome: &mut Outcome) {
         let mut piece = piece.to_vec();
@@ -60,7 +60,7 @@ impl Engine {
                     payload.extend_from_slice(&input[..len]);
                     skip(&mut input, len);
                     match self.took(len) {
-                        Step::Starved if !input.is_empty() => continue,
+                        Decoded::Starved if !input.is_empty() => continue,
                         step => step,
                     }
                 }
@@ -81,7 +81,7 @@ impl Reference {
     fn take(&mut self, mut input: &[u8], outcome: &mut Outcome) {
         loop {
             let Context { protocol, output } = &mut self.0;
-            let step = Step::from(protocol.read(&mut Feed { input: &mut input, output }));
+            let step = Decoded::from(protocol.read(&mut Feed { input: &mut input, output }));
             let mut replies = Vec::new();
             if !output.is_empty() {
                 let internal =
@@ -101,15 +101,15 @@ impl Reference {
 
 impl Outcome {
     /// Whether more may come of the same input.
-    fn note(&mut self, step: &Step, replies: &[(Frame, InternalFrame)]) -> bool {
+    fn note(&mut self, step: &Decoded, replies: &[(Frame, InternalFrame)]) -> bool {
         self.replies.extend(replies.iter().map(|(frame, _)| unmasked(frame)));
         match step {
-            Step::Starved => return false,
-            Step::Over | Step::Fault(_) => self.over = true,
+            Decoded::Starved => return false,
+            Decoded::Over | Decoded::Fault(_) => self.over = true,
             _ => {}
         }
         self.steps.push(match step {
-            Step::Message(message) => format!("{} {:?}", message.is_text(), message.as_bytes()),
+            Decoded::Message(message) => format!("{} {:?}", message.is_text(), message.as_bytes()),
             step => format!("{step:?}"),
         });
         !self.over

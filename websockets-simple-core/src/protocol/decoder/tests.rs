@@ -1,15 +1,15 @@
 use super::*;
 
 /// Runs all of `input`: what came out, and what is to be sent for it.
-fn run(engine: &mut Engine, input: &[u8]) -> (Vec<Step>, Vec<(InternalFrame, usize)>) {
+fn run(decoder: &mut Decoder, input: &[u8]) -> (Vec<Decoded>, Vec<(InternalFrame, usize)>) {
     let mut input = input.to_vec();
     let mut input = &mut input[..];
     let (mut steps, mut replies) = (Vec::new(), Vec::new());
     loop {
-        let step = engine.step(&mut input, |frame, internal| replies.push((internal, frame.len())));
+        let step = decoder.step(&mut input, |frame, internal| replies.push((internal, frame.len())));
         match step {
-            Step::Starved => return (steps, replies),
-            Step::Over | Step::Fault(_) => {
+            Decoded::Starved => return (steps, replies),
+            Decoded::Over | Decoded::Fault(_) => {
                 steps.push(step);
                 return (steps, replies);
             }
@@ -18,34 +18,34 @@ fn run(engine: &mut Engine, input: &[u8]) -> (Vec<Step>, Vec<(InternalFrame, usi
     }
 }
 
-fn client() -> Engine {
-    Engine::new(Side::Client, 1000)
+fn client() -> Decoder {
+    Decoder::new(Side::Client, 1000)
 }
 
 #[test]
 fn a_ping_is_answered_before_the_input_is_used_up() {
     let (steps, replies) = run(&mut client(), b"\x89\x01a\x81\x01b");
-    assert!(matches!(&steps[..], [Step::Ping, Step::Message(_)]), "{steps:?}");
+    assert!(matches!(&steps[..], [Decoded::Ping, Decoded::Message(_)]), "{steps:?}");
     assert_eq!(replies, [(InternalFrame::Pong, 7)]);
 }
 
 #[test]
 fn close_is_answered_once_and_what_follows_is_not_read() {
-    let mut engine = client();
-    let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8\x81\x01b");
-    assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
-    assert!(!steps.iter().any(|step| matches!(step, Step::Message(_))), "{steps:?}");
+    let mut decoder = client();
+    let (steps, replies) = run(&mut decoder, b"\x88\x02\x03\xe8\x81\x01b");
+    assert!(matches!(steps[0], Decoded::Close(Some(1000), _)), "{steps:?}");
+    assert!(!steps.iter().any(|step| matches!(step, Decoded::Message(_))), "{steps:?}");
     assert_eq!(replies, [(InternalFrame::Close, 8)]);
-    assert!(engine.close(CloseCode::NORMAL, "").is_none(), "nothing is left to say");
+    assert!(decoder.close(CloseCode::NORMAL, "").is_none(), "nothing is left to say");
 }
 
 #[test]
 fn the_answer_to_our_close_is_not_answered() {
-    let mut engine = client();
-    assert!(engine.close(CloseCode::NORMAL, "").is_some());
-    assert!(engine.close(CloseCode::GOING_AWAY, "").is_none(), "said once");
-    let (steps, replies) = run(&mut engine, b"\x88\x02\x03\xe8");
-    assert!(matches!(steps[0], Step::Close(Some(1000), _)), "{steps:?}");
+    let mut decoder = client();
+    assert!(decoder.close(CloseCode::NORMAL, "").is_some());
+    assert!(decoder.close(CloseCode::GOING_AWAY, "").is_none(), "said once");
+    let (steps, replies) = run(&mut decoder, b"\x88\x02\x03\xe8");
+    assert!(matches!(steps[0], Decoded::Close(Some(1000), _)), "{steps:?}");
     assert!(replies.is_empty());
 }
 
@@ -58,7 +58,7 @@ fn each_fault_has_its_code_and_no_word_of_the_message() {
         (b"\x81\x86....secret", CloseCode::PROTOCOL, false),
     ] {
         let (steps, _) = run(&mut client(), input);
-        let [Step::Fault(fault)] = &steps[..] else { panic!("{steps:?}") };
+        let [Decoded::Fault(fault)] = &steps[..] else { panic!("{steps:?}") };
         assert_eq!((fault.code, fault.limit), (code, limit));
         assert!(!format!("{fault:?}").contains("secret"), "{fault:?}");
     }
@@ -68,10 +68,10 @@ fn each_fault_has_its_code_and_no_word_of_the_message() {
 fn any_bytes_whatever_end_in_a_step() {
     use proptest::prelude::*;
     proptest!(|(input: Vec<u8>, cut in 1usize..20)| {
-        let mut engine = client();
+        let mut decoder = client();
         for piece in input.chunks(cut) {
-            let (steps, _) = run(&mut engine, piece);
-            if matches!(steps.last(), Some(Step::Over | Step::Fault(_))) {
+            let (steps, _) = run(&mut decoder, piece);
+            if matches!(steps.last(), Some(Decoded::Over | Decoded::Fault(_))) {
                 break;
             }
         }
@@ -162,10 +162,10 @@ mod against_the_context {
 
 #[test]
 fn a_context_exists_only_while_it_has_something_to_remember() {
-    let mut engine = client();
+    let mut decoder = client();
     let mut remembers = |input: &[u8]| {
-        run(&mut engine, input);
-        engine.context.is_some()
+        run(&mut decoder, input);
+        decoder.context.is_some()
     };
     assert!(!remembers(b"\x81\x01a\x82\x01b\x81\x7e"), "whole messages and half a header");
     assert!(!remembers(b"\x00\x80"), "half a message");
@@ -179,15 +179,15 @@ fn a_context_exists_only_while_it_has_something_to_remember() {
 
 #[test]
 fn an_announced_message_takes_memory_only_as_it_comes() {
-    let mut engine = Engine::new(Side::Client, 100 << 20);
-    run(&mut engine, b"\x82\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
+    let mut decoder = Decoder::new(Side::Client, 100 << 20);
+    run(&mut decoder, b"\x82\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
     let mut came = 0;
-    while let Some((payload, missing)) = engine.large() {
+    while let Some((payload, missing)) = decoder.large() {
         assert!(payload.capacity() <= (16 * came).max(FIRST_PIECE), "{} for {came}", payload.capacity());
         let more = (payload.capacity() - came).min(missing);
         payload.resize(came + more, 7);
         came += more;
-        if let Step::Message(message) = engine.took(more) {
+        if let Decoded::Message(message) = decoder.took(more) {
             assert_eq!(message.len(), 100 << 20);
             return;
         }
