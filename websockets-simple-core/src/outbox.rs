@@ -23,7 +23,7 @@ use crate::{
     transport::Writer,
 };
 
-use queue::{Entry, Stage, State, Throttle};
+use queue::{OutboxState, QueuedFrame, Stage, Throttle};
 
 pub(crate) use coalesce::Coalesced;
 
@@ -52,7 +52,7 @@ pub(crate) struct Outbox {
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
 }
 
 /// How an outbox is bounded and paced.
@@ -81,9 +81,9 @@ pub(crate) enum Offer {
     Sent,
 }
 
-/// When a frame is to be written.
+/// FlushWhen a frame is to be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum When {
+pub(crate) enum FlushWhen {
     /// By this call, unless the connection is in the middle of its internal round.
     Now,
     /// At the end of the scheduler round, together with what others broadcast.
@@ -105,7 +105,7 @@ pub(crate) struct CloseRequest {
 
 /// What the link has to act on, taken at the start of each of its rounds.
 #[derive(Debug, Default)]
-pub(crate) struct Orders {
+pub(crate) struct DriverCommands {
     pub(crate) close: Option<CloseRequest>,
     pub(crate) failed: Option<io::Error>,
     pub(crate) kill: bool,
@@ -115,7 +115,7 @@ pub(crate) struct Orders {
 
 /// What a round could not write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Rest {
+pub(crate) enum FlushOutcome {
     Nothing,
     /// The next frame may leave then.
     Throttled(Instant),
@@ -135,9 +135,9 @@ pub(crate) enum InternalFrame {
     Text,
 }
 
-/// Figures of an outbox at one moment.
+/// OutboxStatistics of an outbox at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Figures {
+pub(crate) struct OutboxStatistics {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) dropped: u64,
@@ -152,7 +152,7 @@ impl Outbox {
                 gap: config.frame_pause.unwrap_or_default(),
                 next: Instant::now() + config.first_frame_pause,
             });
-        let state = Mutex::new(State::new(throttle));
+        let state = Mutex::new(OutboxState::new(throttle));
         let OutboxConfig { capacity, policy, .. } = config;
         Self { side, capacity, policy, noticed: AtomicBool::new(false), state }
     }
@@ -176,7 +176,7 @@ impl Outbox {
     }
 
     /// Takes a frame in, in call order, as far as the policy lets it.
-    pub(crate) fn offer(&self, frame: Frame, when: When, notice: Option<&Message>) -> Offer {
+    pub(crate) fn offer(&self, frame: Frame, when: FlushWhen, notice: Option<&Message>) -> Offer {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return Offer::Closed;
@@ -189,7 +189,7 @@ impl Outbox {
             }
             if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
                 match self.policy {
-                    OverflowPolicy::Wait(_) if when == When::Now => return Offer::Full(frame),
+                    OverflowPolicy::Wait(_) if when == FlushWhen::Now => return Offer::Full(frame),
                     OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest => {
                         state.dropped += 1;
                         return Offer::Dropped;
@@ -229,7 +229,7 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Closed));
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
-        if state.rare().waiters.is_first(waiter) {
+        if state.cold().waiters.is_first(waiter) {
             if !state.fits(len, self.capacity) {
                 state.flush(false);
             }
@@ -239,22 +239,22 @@ impl Outbox {
             if state.fits(len, self.capacity)
                 && let Some(frame) = frame.take()
             {
-                state.rare().waiters.leave(waiter);
+                state.cold().waiters.leave(waiter);
                 self.note(notice);
                 let leaves = state.accept(frame, notice);
-                let status = if leaves { state.write_when(When::Now) } else { Offer::Queued };
+                let status = if leaves { state.write_when(FlushWhen::Now) } else { Offer::Queued };
                 state.wake_waiting();
                 return Poll::Ready(status.into_result());
             }
         }
-        state.rare().waiters.wait(waiter, waker);
+        state.cold().waiters.wait(waiter, waker);
         Poll::Pending
     }
 
     /// A sender that waited for room went away.
     pub(crate) fn forget_waiter(&self, waiter: &mut Waiter) {
         let mut state = self.lock();
-        if state.rare().waiters.leave(waiter) {
+        if state.cold().waiters.leave(waiter) {
             state.wake_waiting();
         }
     }
@@ -265,7 +265,7 @@ impl Outbox {
         if state.stage != Stage::Open {
             return Err(SendError::Closed);
         }
-        let parts = &mut state.rare().parts;
+        let parts = &mut state.cold().parts;
         if parts.is_some() {
             return Ok(false);
         }
@@ -281,7 +281,7 @@ impl Outbox {
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Ok(())) };
         // What waits behind this message cannot leave before it, so only what is ahead counts.
-        let fits = |state: &State| state.bytes == 0 || state.bytes.saturating_add(len) <= self.capacity;
+        let fits = |state: &OutboxState| state.bytes == 0 || state.bytes.saturating_add(len) <= self.capacity;
         if !fits(&state) {
             state.flush(false);
         }
@@ -289,8 +289,8 @@ impl Outbox {
             && let Some(frame) = frame.take()
         {
             state.bytes += frame.len();
-            state.queue.push_back(Entry { frame, internal: None, part: true });
-            state.write_when(When::Now);
+            state.queue.push_back(QueuedFrame { frame, internal: None, part: true });
+            state.write_when(FlushWhen::Now);
             return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
         }
         if let Some(parts) = state.parts() {
@@ -317,12 +317,12 @@ impl Outbox {
     /// Ends the message in parts; what waited behind it follows.
     pub(crate) fn end_parts(&self, sent: bool) {
         let mut state = self.lock();
-        let Some(parts) = state.rare.as_mut().and_then(|rare| rare.parts.take()) else { return };
+        let Some(parts) = state.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
         state.messages += u64::from(sent);
         state.bytes += parts.bytes;
         state.queue.extend(parts.behind);
         parts.next.into_iter().for_each(Waker::wake);
-        state.write_when(When::Now);
+        state.write_when(FlushWhen::Now);
         state.wake_waiting();
     }
 
@@ -352,9 +352,9 @@ impl Outbox {
         self.lock().stage == Stage::Open
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    pub(crate) fn statistics(&self) -> OutboxStatistics {
         let state = self.lock();
-        Figures {
+        OutboxStatistics {
             messages: state.messages,
             bytes: state.sent_bytes,
             dropped: state.dropped,
@@ -368,7 +368,7 @@ impl Outbox {
         if state.stage == Stage::Closed && state.writer.is_none() {
             return Poll::Ready(());
         }
-        let ended = &mut state.rare().ended;
+        let ended = &mut state.cold().ended;
         if !ended.iter().any(|known| known.will_wake(waker)) {
             ended.push(waker.clone());
         }
@@ -391,7 +391,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

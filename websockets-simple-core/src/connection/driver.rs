@@ -26,7 +26,7 @@ use crate::{
     events::{ErrorStage, EventError, Moment},
     message::Message,
     outbox::{
-        CloseRequest, InternalFrame, Rest,
+        CloseRequest, FlushOutcome, InternalFrame,
         budget::{self, DeferredWakes, PollBudget},
     },
     protocol::{CloseCode, Decoder, Disconnect, EndedBy, Frame, PoolGuard},
@@ -256,7 +256,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             }
         }
         let rest = self.shared().outbox.end_round();
-        self.drained = rest == Rest::Nothing;
+        self.drained = rest == FlushOutcome::Nothing;
         if let Some(end) = self.poll_closing(cx) {
             return Poll::Ready(end);
         }
@@ -315,10 +315,10 @@ impl<R: Recipient> ConnectionDriver<R> {
 
     /// Sets the one timer for the earliest deadline, and has it wake this task if the last round had another waker.
     /// True if the deadline has passed already.
-    fn set_alarm(&mut self, rest: Rest, new_waker: bool, cx: &mut Context<'_>) -> bool {
+    fn set_alarm(&mut self, rest: FlushOutcome, new_waker: bool, cx: &mut Context<'_>) -> bool {
         let mut next = match rest {
-            Rest::Throttled(until) => Some(until),
-            Rest::Nothing | Rest::Refused => None,
+            FlushOutcome::Throttled(until) => Some(until),
+            FlushOutcome::Nothing | FlushOutcome::Refused => None,
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
         earliest(self.fault.as_ref().map(|(_, until)| *until));

@@ -1,4 +1,4 @@
-//! What is shared of one connection: its outbox, its figures, how it ended.
+//! What is shared of one connection: its outbox, its statistics, how it ended.
 
 use std::{
     sync::{
@@ -11,8 +11,8 @@ use std::{
 use crate::{
     message::{EncodeError, IntoMessage, Message},
     outbox::{
-        CloseRequest, InternalFrame, MessageWriter, Offer, Outbox, OutboxConfig, PartKind, SendError,
-        SendStatus, Sending, When,
+        CloseRequest, FlushWhen, InternalFrame, MessageWriter, Offer, Outbox, OutboxConfig, PartKind,
+        SendError, SendStatus, Sending,
     },
     protocol::{CloseCode, Control, Controls, Disconnect, EndedBy, Frame, Side},
 };
@@ -28,7 +28,7 @@ pub struct ConnectionShared {
     controls: OnceLock<Box<Controls>>,
 }
 
-/// Figures of one connection.
+/// OutboxStatistics of one connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -87,12 +87,12 @@ impl ConnectionShared {
     pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
         let notice = notice.then(|| message.clone());
         let frame = Frame::message(message, self.outbox.side());
-        self.outbox.offer(frame, When::Now, notice.as_ref()).into_result()
+        self.outbox.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
     }
 
     /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
     pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
-        match self.outbox.offer(frame.clone(), When::Round, notice) {
+        match self.outbox.offer(frame.clone(), FlushWhen::Round, notice) {
             Offer::Sent | Offer::Queued => report.accepted += 1,
             Offer::List => {
                 report.accepted += 1;
@@ -192,10 +192,10 @@ impl ConnectionShared {
         self.outbox.wake();
     }
 
-    /// The figures now.
+    /// The statistics now.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let sent = self.outbox.figures();
+        let sent = self.outbox.statistics();
         let micros = self.round_trip_micros.load(Ordering::Relaxed);
         Statistics {
             messages_received: self.received_messages.load(Ordering::Relaxed),
@@ -230,7 +230,7 @@ impl ConnectionShared {
 ///
 /// # Errors
 ///
-/// When the value has no form on the wire.
+/// FlushWhen the value has no form on the wire.
 pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
     let message = message.into_message()?;
     let notice = notice.then(|| message.clone());

@@ -30,7 +30,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct DeferredWakes {
     flushers: Vec<Arc<Notify>>,
-    /// When the first budget ended that did not wake them.
+    /// FlushWhen the first budget ended that did not wake them.
     since: Option<Instant>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{outbox::queue::Entry, protocol::Frame};
+use crate::{outbox::queue::QueuedFrame, protocol::Frame};
 
 /// Bytes of frames that are coalesced.
 pub(super) const COALESCED: usize = 64 * 1024;
@@ -19,7 +19,7 @@ pub(crate) struct Coalesced {
 
 impl Coalesced {
     /// All of `queue` in one piece, if that is worth it.
-    pub(super) fn of(&mut self, queue: &VecDeque<Entry>) -> Option<&[u8]> {
+    pub(super) fn of(&mut self, queue: &VecDeque<QueuedFrame>) -> Option<&[u8]> {
         if queue.len() < 2 {
             return None;
         }
@@ -28,20 +28,20 @@ impl Coalesced {
             return Some(&self.bytes);
         }
         let in_vain = !self.frames.is_empty() && !self.shared;
-        if in_vain || queue.iter().map(|entry| entry.frame.len()).sum::<usize>() > COALESCED {
+        if in_vain || queue.iter().map(|queued| queued.frame.len()).sum::<usize>() > COALESCED {
             return None;
         }
         self.forget();
-        for entry in queue {
-            self.frames.push(entry.frame.clone());
-            self.bytes.extend(entry.frame.after(0).into_iter().flatten());
+        for queued in queue {
+            self.frames.push(queued.frame.clone());
+            self.bytes.extend(queued.frame.after(0).into_iter().flatten());
         }
         Some(&self.bytes)
     }
 
-    fn is(&self, queue: &VecDeque<Entry>) -> bool {
+    fn is(&self, queue: &VecDeque<QueuedFrame>) -> bool {
         queue.len() == self.frames.len()
-            && queue.iter().zip(&self.frames).all(|(entry, frame)| entry.frame.is_same(frame))
+            && queue.iter().zip(&self.frames).all(|(queued, frame)| queued.frame.is_same(frame))
     }
 
     /// Holds on to no frame any more.

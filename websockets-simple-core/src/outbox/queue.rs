@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     message::Message,
     outbox::{
-        CloseRequest, InternalFrame, Offer, Rest, When,
+        CloseRequest, FlushOutcome, FlushWhen, InternalFrame, Offer,
         coalesce::{COALESCED, Coalesced},
         sent_events::Notices,
         waiters::Waiters,
@@ -44,14 +44,14 @@ pub(super) enum Stage {
 }
 
 /// What every send looks at is in one place, and small: a broadcast goes through the states of all receivers.
-pub(super) struct State {
+pub(super) struct OutboxState {
     pub(super) stage: Stage,
     pub(super) corked: bool,
     pub(super) listed: bool,
     /// The stream holds bytes back (ciphertext).
     pub(super) unflushed: bool,
     pub(super) kill: bool,
-    pub(super) queue: VecDeque<Entry>,
+    pub(super) queue: VecDeque<QueuedFrame>,
     /// Bytes of the front frame that the stream took already.
     pub(super) written: usize,
     /// Unsent bytes of data frames.
@@ -61,12 +61,12 @@ pub(super) struct State {
     pub(super) dropped: u64,
     pub(super) link: Option<Waker>,
     pub(super) writer: Option<Writer>,
-    pub(super) rare: Option<Box<Rare>>,
+    pub(super) cold: Option<Box<ColdState>>,
 }
 
 /// What most connections never need.
 #[derive(Default)]
-pub(super) struct Rare {
+pub(super) struct ColdState {
     pub(super) close: Option<CloseRequest>,
     pub(super) failed: Option<io::Error>,
     pub(super) throttle: Option<Throttle>,
@@ -77,7 +77,7 @@ pub(super) struct Rare {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct QueuedFrame {
     pub(super) frame: Frame,
     pub(super) internal: Option<InternalFrame>,
     /// Part of a message in parts, which cannot be dropped alone.
@@ -93,7 +93,7 @@ pub(super) struct Throttle {
 /// A message that is being sent in parts. Other messages wait behind it, control frames do not.
 #[derive(Debug, Default)]
 pub(super) struct FragmentedMessage {
-    pub(super) behind: VecDeque<Entry>,
+    pub(super) behind: VecDeque<QueuedFrame>,
     /// Bytes of messages in `behind`.
     pub(super) bytes: usize,
     pub(super) writer: Option<Waker>,
@@ -101,7 +101,7 @@ pub(super) struct FragmentedMessage {
     pub(super) next: Vec<Waker>,
 }
 
-impl State {
+impl OutboxState {
     /// An empty queue without a stream to write to.
     pub(super) fn new(throttle: Option<Throttle>) -> Self {
         Self {
@@ -118,30 +118,31 @@ impl State {
             dropped: 0,
             link: None,
             writer: None,
-            rare: throttle.map(|throttle| Box::new(Rare { throttle: Some(throttle), ..Rare::default() })),
+            cold: throttle
+                .map(|throttle| Box::new(ColdState { throttle: Some(throttle), ..ColdState::default() })),
         }
     }
 
-    pub(super) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub(super) fn cold(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
     }
 
     pub(super) fn parts(&mut self) -> Option<&mut FragmentedMessage> {
-        self.rare.as_mut()?.parts.as_deref_mut()
+        self.cold.as_mut()?.parts.as_deref_mut()
     }
 
     /// Whether somebody waits for room.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.waiters.is_empty())
+        self.cold.as_ref().is_some_and(|cold| !cold.waiters.is_empty())
     }
 
     pub(super) fn behind_bytes(&self) -> usize {
-        self.rare.as_ref().and_then(|rare| rare.parts.as_ref()).map_or(0, |parts| parts.bytes)
+        self.cold.as_ref().and_then(|cold| cold.parts.as_ref()).map_or(0, |parts| parts.bytes)
     }
 
     /// Frames of the connection itself that are queued, also behind a message in parts.
     pub(super) fn waiting(&self, internal: InternalFrame) -> usize {
-        let parts = self.rare.as_ref().and_then(|rare| rare.parts.as_ref());
+        let parts = self.cold.as_ref().and_then(|cold| cold.parts.as_ref());
         let behind = parts.into_iter().flat_map(|parts| &parts.behind);
         self.queue.iter().chain(behind).filter(|queued| queued.internal == Some(internal)).count()
     }
@@ -156,47 +157,51 @@ impl State {
     pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
         self.messages += 1;
         if let Some(message) = notice {
-            self.rare().notices.push(message);
+            self.cold().notices.push(message);
             self.wake_link();
         }
-        let entry = Entry { frame, internal: None, part: false };
+        let queued = QueuedFrame { frame, internal: None, part: false };
         if let Some(parts) = self.parts() {
-            parts.bytes += entry.frame.len();
-            parts.behind.push_back(entry);
+            parts.bytes += queued.frame.len();
+            parts.behind.push_back(queued);
             return false;
         }
-        self.bytes += entry.frame.len();
-        self.queue.push_back(entry);
+        self.bytes += queued.frame.len();
+        self.queue.push_back(queued);
         true
     }
 
-    pub(super) fn write_when(&mut self, when: When) -> Offer {
+    pub(super) fn write_when(&mut self, when: FlushWhen) -> Offer {
         if self.corked || self.listed {
             return Offer::Queued;
         }
         match when {
-            When::Round => {
+            FlushWhen::Round => {
                 self.listed = true;
                 Offer::List
             }
-            When::Now => match self.flush(false) {
+            FlushWhen::Now => match self.flush(false) {
                 // A write that failed leaves nothing in the queue either.
                 _ if self.stage == Stage::Closed => Offer::Closed,
-                Rest::Nothing => Offer::Sent,
-                Rest::Throttled(_) | Rest::Refused => Offer::Queued,
+                FlushOutcome::Nothing => Offer::Sent,
+                FlushOutcome::Throttled(_) | FlushOutcome::Refused => Offer::Queued,
             },
         }
     }
 
     /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
-    pub(super) fn flush(&mut self, by_link: bool) -> Rest {
+    pub(super) fn flush(&mut self, by_link: bool) -> FlushOutcome {
         self.flush_coalesced(by_link, &mut None)
     }
 
     /// As [`flush`](Self::flush), for one outbox of many that are likely to hold the same.
-    pub(super) fn flush_coalesced(&mut self, by_link: bool, coalesced: &mut Option<&mut Coalesced>) -> Rest {
+    pub(super) fn flush_coalesced(
+        &mut self,
+        by_link: bool,
+        coalesced: &mut Option<&mut Coalesced>,
+    ) -> FlushOutcome {
         if self.link.is_none() {
-            return if self.queue.is_empty() { Rest::Nothing } else { Rest::Refused };
+            return if self.queue.is_empty() { FlushOutcome::Nothing } else { FlushOutcome::Refused };
         }
         while !self.queue.is_empty() || self.unflushed {
             let pause = self.pause();
@@ -207,7 +212,7 @@ impl State {
                 if !by_link {
                     self.wake_link();
                 }
-                return Rest::Throttled(until);
+                return FlushOutcome::Throttled(until);
             }
             let written = if self.queue.is_empty() || pause.is_some() {
                 self.push_out()
@@ -215,12 +220,12 @@ impl State {
                 self.write(coalesced)
             };
             match written {
-                Poll::Pending => return Rest::Refused,
+                Poll::Pending => return FlushOutcome::Refused,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => self.fail(error),
             }
         }
-        Rest::Nothing
+        FlushOutcome::Nothing
     }
 
     /// Gets the stream to let go of what it holds back.
@@ -260,12 +265,12 @@ impl State {
     }
 
     fn is_throttled(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.throttle.is_some())
+        self.cold.as_ref().is_some_and(|cold| cold.throttle.is_some())
     }
 
-    /// When the next frame may leave, if that is not yet.
+    /// FlushWhen the next frame may leave, if that is not yet.
     pub(super) fn pause(&self) -> Option<Instant> {
-        let next = self.rare.as_ref()?.throttle.as_ref()?.next;
+        let next = self.cold.as_ref()?.throttle.as_ref()?.next;
         (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
     }
 
@@ -287,7 +292,7 @@ impl State {
             }
             self.written = 0;
             let _ = self.queue.pop_front();
-            if let Some(throttle) = self.rare.as_mut().and_then(|rare| rare.throttle.as_mut()) {
+            if let Some(throttle) = self.cold.as_mut().and_then(|cold| cold.throttle.as_mut()) {
                 throttle.next = Instant::now() + throttle.gap;
             }
         }
@@ -300,9 +305,9 @@ impl State {
     /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
     pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
         let begun = usize::from(self.written > 0);
-        let droppable = |entry: &Entry| entry.internal.is_none() && !entry.part;
+        let droppable = |queued: &QueuedFrame| queued.internal.is_none() && !queued.part;
         let freed: usize =
-            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|entry| entry.frame.len()).sum();
+            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|queued| queued.frame.len()).sum();
         // Of what waits behind a message in parts everything can go.
         let kept = self.bytes - freed;
         if kept != 0 && kept.saturating_add(len) > capacity {
@@ -311,8 +316,8 @@ impl State {
         let mut at = begun;
         while !self.fits(len, capacity) && at < self.queue.len() {
             if droppable(&self.queue[at]) {
-                if let Some(entry) = self.queue.remove(at) {
-                    self.bytes -= entry.frame.len();
+                if let Some(queued) = self.queue.remove(at) {
+                    self.bytes -= queued.frame.len();
                     self.dropped += 1;
                 }
             } else {
@@ -322,9 +327,9 @@ impl State {
         while !self.fits(len, capacity)
             && let Some(parts) = self.parts()
             && let Some(oldest) = parts.behind.iter().position(droppable)
-            && let Some(entry) = parts.behind.remove(oldest)
+            && let Some(queued) = parts.behind.remove(oldest)
         {
-            parts.bytes -= entry.frame.len();
+            parts.bytes -= queued.frame.len();
             self.dropped += 1;
         }
         self.fits(len, capacity)
@@ -335,7 +340,7 @@ impl State {
             return false;
         }
         self.stage = Stage::Closing;
-        self.rare().close = Some(request);
+        self.cold().close = Some(request);
         self.abandon_parts();
         self.wake_waiting();
         self.wake_link();
@@ -344,21 +349,21 @@ impl State {
 
     /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
     pub(super) fn abandon_parts(&mut self) {
-        if let Some(parts) = self.rare.as_mut().and_then(|rare| rare.parts.take()) {
-            self.dropped += parts.behind.iter().filter(|entry| entry.internal.is_none()).count() as u64;
+        if let Some(parts) = self.cold.as_mut().and_then(|cold| cold.parts.take()) {
+            self.dropped += parts.behind.iter().filter(|queued| queued.internal.is_none()).count() as u64;
             parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
         }
     }
 
     pub(super) fn fail(&mut self, error: io::Error) {
-        self.rare().failed.get_or_insert(error);
+        self.cold().failed.get_or_insert(error);
         self.give_up();
         self.wake_link();
     }
 
     pub(super) fn give_up(&mut self) {
         self.stage = Stage::Closed;
-        let lost = self.queue.iter().filter(|entry| entry.internal.is_none()).count();
+        let lost = self.queue.iter().filter(|queued| queued.internal.is_none()).count();
         self.dropped += lost as u64;
         self.queue = VecDeque::new();
         self.written = 0;
@@ -369,13 +374,13 @@ impl State {
     }
 
     pub(super) fn wake_waiting(&mut self) {
-        let Some(rare) = &mut self.rare else { return };
+        let Some(cold) = &mut self.cold else { return };
         if self.stage == Stage::Open {
-            rare.waiters.wake_first();
+            cold.waiters.wake_first();
         } else {
-            rare.waiters.wake_all();
+            cold.waiters.wake_all();
         }
-        if let Some(parts) = &mut rare.parts
+        if let Some(parts) = &mut cold.parts
             && let Some(writer) = parts.writer.take()
         {
             writer.wake();
@@ -391,7 +396,7 @@ impl State {
 
 /// Hands the first `frames` of a queue to one write: small ones copied together, large ones where they are.
 fn write_front(
-    queue: &VecDeque<Entry>,
+    queue: &VecDeque<QueuedFrame>,
     mut skip: usize,
     frames: usize,
     writer: &mut Writer,
@@ -400,11 +405,11 @@ fn write_front(
     let mut small = BUFFER.take();
     let mut entries = queue.iter().take(frames);
     let mut next = entries.next();
-    while let Some(entry) = next
-        && entry.frame.len() <= SMALL
+    while let Some(queued) = next
+        && queued.frame.len() <= SMALL
         && small.len() + SMALL <= COALESCED
     {
-        for piece in entry.frame.after(mem::take(&mut skip)) {
+        for piece in queued.frame.after(mem::take(&mut skip)) {
             small.extend_from_slice(piece);
         }
         next = entries.next();
@@ -422,8 +427,8 @@ fn write_front(
             refer_to(&small[..]);
         }
         // Two pieces at most for each frame, one for those that are coalesced.
-        for entry in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
-            let after = entry.frame.after(mem::take(&mut skip));
+        for queued in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
+            let after = queued.frame.after(mem::take(&mut skip));
             after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
         }
         writer.write_now(link, &pieces[..used])
@@ -438,9 +443,9 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for OutboxState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("OutboxState")
             .field("stage", &self.stage)
             .field("frames", &self.queue.len())
             .field("bytes", &self.bytes)

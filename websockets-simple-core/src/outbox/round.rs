@@ -10,8 +10,8 @@ use crate::{
     events::Moment,
     message::Message,
     outbox::{
-        CloseRequest, InternalFrame, Orders, Outbox, Rest,
-        queue::{Entry, Stage},
+        CloseRequest, DriverCommands, FlushOutcome, InternalFrame, Outbox,
+        queue::{QueuedFrame, Stage},
     },
     protocol::{CloseCode, EndedBy, Frame},
     transport::WriteNow,
@@ -22,7 +22,7 @@ const CONTROLS: usize = 128;
 
 impl Outbox {
     /// The link's round begins: what is sent from here on leaves at its end.
-    pub(crate) fn begin_round(&self, waker: &Waker) -> Orders {
+    pub(crate) fn begin_round(&self, waker: &Waker) -> DriverCommands {
         let mut state = self.lock();
         state.corked = true;
         let new_waker = !state.link.as_ref().is_some_and(|link| link.will_wake(waker));
@@ -30,15 +30,15 @@ impl Outbox {
             state.link = Some(waker.clone());
         }
         let kill = state.kill;
-        let (close, failed) = match &mut state.rare {
-            Some(rare) => (rare.close.take(), rare.failed.take()),
+        let (close, failed) = match &mut state.cold {
+            Some(cold) => (cold.close.take(), cold.failed.take()),
             None => (None, None),
         };
-        Orders { close, failed, kill, new_waker }
+        DriverCommands { close, failed, kill, new_waker }
     }
 
     /// The link's round ends: one write for all of it.
-    pub(crate) fn end_round(&self) -> Rest {
+    pub(crate) fn end_round(&self) -> FlushOutcome {
         let mut state = self.lock();
         state.corked = false;
         state.flush(true)
@@ -51,11 +51,11 @@ impl Outbox {
         {
             return;
         }
-        let entry = Entry { frame, internal: Some(internal), part: false };
+        let queued = QueuedFrame { frame, internal: Some(internal), part: false };
         if internal == InternalFrame::Close {
             state.stage = Stage::Closing;
             state.abandon_parts();
-            state.queue.push_back(entry);
+            state.queue.push_back(queued);
             state.wake_waiting();
             return;
         }
@@ -74,35 +74,35 @@ impl Outbox {
         let is_data = matches!(internal, InternalFrame::Control | InternalFrame::Text);
         if is_data && let Some(parts) = state.parts() {
             // A data frame may not come between the parts of a message.
-            parts.behind.push_back(entry);
+            parts.behind.push_back(queued);
             return;
         }
         if internal != InternalFrame::Control && state.waiting(internal) > 0 {
             state.flush(true);
         }
         let first = usize::from(state.written > 0);
-        let is_same = |queued: &Entry| queued.internal == Some(internal);
+        let is_same = |queued: &QueuedFrame| queued.internal == Some(internal);
         if internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
-            state.queue[first + same] = entry;
+            state.queue[first + same] = queued;
             return;
         }
         // A text may not come between the parts of a message whose first part has left.
-        let passes = |queued: &Entry| {
+        let passes = |queued: &QueuedFrame| {
             queued.internal.is_some() || (is_data && queued.part && queued.frame.continues())
         };
         let ahead = first + state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
         // One that waited for a message in parts is further back, and was said before.
         let behind = state.queue.iter().rposition(is_same).map_or(0, |last| last + 1);
-        state.queue.insert(ahead.max(behind), entry);
+        state.queue.insert(ahead.max(behind), queued);
     }
 
     /// Gives up what is queued, but for the rest of a frame that has begun to leave.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         let keep = usize::from(state.written > 0);
-        let given_up = state.queue.drain(keep..).filter(|entry| entry.internal.is_none()).count();
+        let given_up = state.queue.drain(keep..).filter(|queued| queued.internal.is_none()).count();
         state.dropped += given_up as u64;
         state.bytes = match state.queue.front() {
             Some(begun) if begun.internal.is_none() => begun.frame.len() - state.written,
@@ -136,7 +136,7 @@ impl Outbox {
         }
         state.give_up();
         state.writer = None;
-        let waiting = state.rare.as_mut().map(|rare| std::mem::take(&mut rare.ended)).unwrap_or_default();
+        let waiting = state.cold.as_mut().map(|cold| std::mem::take(&mut cold.ended)).unwrap_or_default();
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -147,7 +147,7 @@ impl Outbox {
             return None;
         }
         let mut state = self.lock();
-        let taken = state.rare.as_mut().and_then(|rare| rare.notices.take());
+        let taken = state.cold.as_mut().and_then(|cold| cold.notices.take());
         if taken.is_none() {
             self.noticed.store(false, Ordering::Release);
         }

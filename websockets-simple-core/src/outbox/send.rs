@@ -11,7 +11,7 @@ use tokio::time::{Timeout, timeout};
 
 use crate::{
     message::{EncodeError, Message},
-    outbox::{Offer, Outbox, When, waiters::BlockedSend},
+    outbox::{FlushWhen, Offer, Outbox, waiters::BlockedSend},
     protocol::Frame,
 };
 
@@ -80,11 +80,11 @@ pub enum OverflowPolicy {
 pub struct Sending<'a> {
     outbox: &'a Outbox,
     notice: bool,
-    stage: Stage<'a>,
+    state: SendState<'a>,
 }
 
 /// Small, for every handler that sends holds one of these.
-enum Stage<'a> {
+enum SendState<'a> {
     Begin(Result<Message, EncodeError>),
     Waiting(Pin<Box<Timeout<BlockedSend<'a>>>>),
     Done,
@@ -92,7 +92,7 @@ enum Stage<'a> {
 
 impl<'a> Sending<'a> {
     pub(crate) fn new(outbox: &'a Outbox, message: Result<Message, EncodeError>, notice: bool) -> Self {
-        Self { outbox, notice, stage: Stage::Begin(message) }
+        Self { outbox, notice, state: SendState::Begin(message) }
     }
 }
 
@@ -100,27 +100,29 @@ impl Future for Sending<'_> {
     type Output = Result<SendStatus, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { outbox, notice, stage } = self.get_mut();
-        if let Stage::Begin(_) = stage
-            && let Stage::Begin(message) = mem::replace(stage, Stage::Done)
+        let Self { outbox, notice, state } = self.get_mut();
+        if let SendState::Begin(_) = state
+            && let SendState::Begin(message) = mem::replace(state, SendState::Done)
         {
             let message = message?;
             let notice = notice.then(|| message.clone());
             let frame = Frame::message(message, outbox.side());
-            match outbox.offer(frame, When::Now, notice.as_ref()) {
+            match outbox.offer(frame, FlushWhen::Now, notice.as_ref()) {
                 Offer::Full(frame) => {
                     let OverflowPolicy::Wait(patience) = outbox.policy() else {
                         return Poll::Ready(Err(SendError::Full));
                     };
-                    *stage =
-                        Stage::Waiting(Box::pin(timeout(patience, BlockedSend::new(outbox, frame, notice))));
+                    *state = SendState::Waiting(Box::pin(timeout(
+                        patience,
+                        BlockedSend::new(outbox, frame, notice),
+                    )));
                 }
                 done => return Poll::Ready(done.into_result()),
             }
         }
-        let Stage::Waiting(waiting) = stage else { return Poll::Pending };
+        let SendState::Waiting(waiting) = state else { return Poll::Pending };
         let waited = ready!(waiting.as_mut().poll(cx));
-        *stage = Stage::Done;
+        *state = SendState::Done;
         Poll::Ready(waited.unwrap_or(Err(SendError::Timeout)))
     }
 }

@@ -129,7 +129,7 @@ fn opened(config: OutboxConfig) -> (Outbox, Wire) {
 }
 
 /// A round of the link in which nothing happens but the write at its end.
-fn round(outbox: &Outbox) -> Rest {
+fn round(outbox: &Outbox) -> FlushOutcome {
     outbox.begin_round(Waker::noop());
     outbox.end_round()
 }
@@ -153,7 +153,7 @@ fn pong(payload: &str) -> Frame {
 }
 
 fn now(outbox: &Outbox, text: &str) -> Offer {
-    outbox.offer(frame(text), When::Now, None)
+    outbox.offer(frame(text), FlushWhen::Now, None)
 }
 
 /// The wire form of short unmasked texts.

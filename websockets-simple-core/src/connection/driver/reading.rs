@@ -94,7 +94,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         self.go_on(step, at);
     }
 
-    /// Input has come. When, unless it is not to be looked at.
+    /// Input has come. FlushWhen, unless it is not to be looked at.
     fn arrived(&mut self, len: usize) -> Option<Moment> {
         if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
             return None;

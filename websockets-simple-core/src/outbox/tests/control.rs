@@ -22,7 +22,7 @@ fn control_frames_take_no_room_from_messages() {
     let (outbox, _wire) = opened(config(3, OverflowPolicy::DropNewest));
     outbox.push_internal(pong("payload"), InternalFrame::Pong);
     outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
-    assert_eq!(outbox.figures().queued, 0);
+    assert_eq!(outbox.statistics().queued, 0);
     assert!(matches!(now(&outbox, "1"), Offer::Queued));
 }
 
@@ -84,7 +84,7 @@ fn close_goes_behind_what_is_queued_and_shuts_the_door() {
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
     assert!(!outbox.is_open());
     wire.allow(100);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(frames(&wire.bytes()), [(0x81, b"1".to_vec()), (0x88, vec![3, 232])]);
 }
 
@@ -114,7 +114,7 @@ fn nothing_is_said_after_the_end() {
     outbox.shut(false);
     outbox.push_internal(pong("late"), InternalFrame::Pong);
     wire.allow(100);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert!(wire.bytes().is_empty());
 }
 

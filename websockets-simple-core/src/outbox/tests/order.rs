@@ -20,16 +20,16 @@ fn a_send_that_the_stream_took_half_of_is_queued() {
     let (outbox, wire) = opened(config(1024, OverflowPolicy::Disconnect));
     wire.allow(4);
     assert!(matches!(now(&outbox, "hello"), Offer::Queued));
-    assert_eq!(outbox.figures().queued, 3);
+    assert_eq!(outbox.statistics().queued, 3);
     wire.allow(100);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.texts(), ["hello"]);
 }
 
 #[test]
 fn a_broadcast_and_the_send_after_it_leave_in_call_order_and_in_one_write() {
     let (outbox, wire) = roomy();
-    assert!(matches!(outbox.offer(frame("broadcast"), When::Round, None), Offer::List));
+    assert!(matches!(outbox.offer(frame("broadcast"), FlushWhen::Round, None), Offer::List));
     assert!(matches!(now(&outbox, "send"), Offer::Queued), "what is listed waits for the flusher");
     assert!(wire.writes().is_empty());
     outbox.flush_round(&mut Coalesced::default());
@@ -39,12 +39,12 @@ fn a_broadcast_and_the_send_after_it_leave_in_call_order_and_in_one_write() {
 #[test]
 fn a_listed_outbox_is_listed_once() {
     let (outbox, wire) = roomy();
-    assert!(matches!(outbox.offer(frame("1"), When::Round, None), Offer::List));
-    assert!(matches!(outbox.offer(frame("2"), When::Round, None), Offer::Queued));
+    assert!(matches!(outbox.offer(frame("1"), FlushWhen::Round, None), Offer::List));
+    assert!(matches!(outbox.offer(frame("2"), FlushWhen::Round, None), Offer::Queued));
     outbox.flush_round(&mut Coalesced::default());
     assert_eq!(wire.writes(), [wire_of(&["1", "2"])]);
     assert!(
-        matches!(outbox.offer(frame("3"), When::Round, None), Offer::List),
+        matches!(outbox.offer(frame("3"), FlushWhen::Round, None), Offer::List),
         "listed again after the flush"
     );
 }
@@ -56,10 +56,10 @@ fn everything_said_in_a_round_of_the_link_leaves_in_one_write_at_its_end() {
     for text in ["a", "b", "c"] {
         assert!(matches!(now(&outbox, text), Offer::Queued));
     }
-    assert!(matches!(outbox.offer(frame("d"), When::Round, None), Offer::Queued));
+    assert!(matches!(outbox.offer(frame("d"), FlushWhen::Round, None), Offer::Queued));
     outbox.flush_round(&mut Coalesced::default());
     assert!(wire.writes().is_empty(), "a flusher does not cut a round short");
-    assert_eq!(outbox.end_round(), Rest::Nothing);
+    assert_eq!(outbox.end_round(), FlushOutcome::Nothing);
     assert_eq!(wire.writes(), [wire_of(&["a", "b", "c", "d"])]);
 }
 
@@ -69,9 +69,9 @@ fn a_send_is_sent_only_when_the_stream_holds_nothing_back() {
     wire.with(|script| script.holds_back = true);
     assert!(matches!(now(&outbox, "a"), Offer::Queued));
     wire.with(|script| script.holds_back = false);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.with(|script| script.flushes), 1);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.with(|script| script.flushes), 1, "nothing to flush, nothing flushed");
 }
 
@@ -102,9 +102,9 @@ fn a_failed_write_is_told_to_the_link_and_the_message_was_not_sent() {
 fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
     let (outbox, wire) = opened(config(10, OverflowPolicy::DropNewest));
     let offer = |text: &str, when| outbox.offer(frame(text), when, Some(&message(text)));
-    assert!(matches!(offer("12345", When::Round), Offer::List));
-    assert!(matches!(offer("6", When::Now), Offer::Queued));
-    assert!(matches!(offer("7", When::Now), Offer::Dropped));
+    assert!(matches!(offer("12345", FlushWhen::Round), Offer::List));
+    assert!(matches!(offer("6", FlushWhen::Now), Offer::Queued));
+    assert!(matches!(offer("7", FlushWhen::Now), Offer::Dropped));
     wire.allow(100);
     outbox.flush_round(&mut Coalesced::default());
     let notices: Vec<_> = std::iter::from_fn(|| outbox.take_notice()).collect();
@@ -149,8 +149,8 @@ fn the_end_wakes_whoever_waits_for_it_and_counts_what_was_lost() {
     assert!(outbox.poll_ended(&waker).is_pending());
     outbox.shut(true);
     assert_eq!(woken.times(), 1);
-    let figures = outbox.figures();
-    assert_eq!((figures.messages, figures.dropped, figures.queued), (2, 2, 0));
+    let statistics = outbox.statistics();
+    assert_eq!((statistics.messages, statistics.dropped, statistics.queued), (2, 2, 0));
     assert!(wire.with(|script| script.aborted));
 }
 
@@ -162,7 +162,7 @@ fn a_burst_gives_its_memory_back_once_it_has_left() {
     }
     assert!(outbox.lock().queue.capacity() >= 5000);
     wire.allow(usize::MAX / 2);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert!(outbox.lock().queue.capacity() <= KEPT_FRAMES);
     let largest = wire.writes().iter().map(Vec::len).max().unwrap();
     assert_eq!(largest, FRAMES_PER_WRITE * 3, "and no write is without bound");

@@ -7,9 +7,9 @@ fn the_bound_is_exact_to_the_byte_headers_included() {
     let (outbox, _wire) = opened(config(10, OverflowPolicy::DropNewest));
     assert!(matches!(now(&outbox, "123"), Offer::Queued));
     assert!(matches!(now(&outbox, "123"), Offer::Queued));
-    assert_eq!(outbox.figures().queued, 10);
+    assert_eq!(outbox.statistics().queued, 10);
     assert!(matches!(now(&outbox, ""), Offer::Dropped));
-    assert_eq!(outbox.figures().dropped, 1);
+    assert_eq!(outbox.statistics().dropped, 1);
 }
 
 #[test]
@@ -17,10 +17,10 @@ fn bytes_of_a_frame_that_the_stream_took_count_no_more() {
     let (outbox, wire) = opened(config(10, OverflowPolicy::DropNewest));
     wire.allow(1);
     assert!(matches!(now(&outbox, "12345678"), Offer::Queued));
-    assert_eq!(outbox.figures().queued, 9);
+    assert_eq!(outbox.statistics().queued, 9);
     wire.allow(1);
     assert!(matches!(now(&outbox, ""), Offer::Queued), "8 bytes are left, 2 more fit");
-    assert_eq!(outbox.figures().queued, 10);
+    assert_eq!(outbox.statistics().queued, 10);
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn a_policy_judges_only_what_the_stream_refused() {
             let done = now(&outbox, &format!("{n:08}"));
             assert!(matches!(done, Offer::Queued), "{policy:?}: {done:?}");
         }
-        assert_eq!(outbox.end_round(), Rest::Nothing);
+        assert_eq!(outbox.end_round(), FlushOutcome::Nothing);
         assert_eq!(wire.texts().len(), 20, "{policy:?}");
-        assert_eq!(outbox.figures().dropped, 0, "{policy:?}");
+        assert_eq!(outbox.statistics().dropped, 0, "{policy:?}");
     }
 }
 
@@ -74,8 +74,8 @@ fn drop_oldest_drops_as_few_as_make_room() {
         now(&outbox, text);
     }
     assert!(matches!(now(&outbox, "1234"), Offer::Queued), "6 bytes: two of three make room");
-    assert_eq!(outbox.figures().queued, 12);
-    assert_eq!(outbox.figures().dropped, 2);
+    assert_eq!(outbox.statistics().queued, 12);
+    assert_eq!(outbox.statistics().dropped, 2);
     wire.allow(100);
     round(&outbox);
     assert_eq!(wire.texts(), ["3", "4", "1234"]);
@@ -88,7 +88,7 @@ fn drop_oldest_drops_nothing_when_that_would_not_make_room() {
     now(&outbox, "123456");
     now(&outbox, "1");
     assert!(matches!(now(&outbox, "12345678"), Offer::Dropped), "7 bytes cannot be dropped, 10 do not fit");
-    assert_eq!(outbox.figures().dropped, 1);
+    assert_eq!(outbox.statistics().dropped, 1);
     wire.allow(100);
     round(&outbox);
     assert_eq!(wire.texts(), ["123456", "1"]);
@@ -140,11 +140,11 @@ fn disconnect_drops_the_queue_but_for_the_rest_of_a_frame_and_then_closes() {
     assert_eq!((request.code, request.by, request.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
     outbox.discard();
     outbox.push_internal(Frame::close(4001, Side::Server), InternalFrame::Close);
-    assert_eq!(outbox.figures().queued, 3);
+    assert_eq!(outbox.statistics().queued, 3);
     wire.allow(100);
-    assert_eq!(outbox.end_round(), Rest::Nothing);
+    assert_eq!(outbox.end_round(), FlushOutcome::Nothing);
     assert_eq!(frames(&wire.bytes()), [(0x81, b"abcd".to_vec()), (0x88, 4001u16.to_be_bytes().to_vec())]);
-    assert_eq!(outbox.figures().dropped, 1);
+    assert_eq!(outbox.statistics().dropped, 1);
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn discarding_whole_frames_leaves_nothing() {
     now(&outbox, "1");
     now(&outbox, "2");
     outbox.discard();
-    assert_eq!(outbox.figures().queued, 0);
-    assert_eq!(outbox.figures().dropped, 2);
+    assert_eq!(outbox.statistics().queued, 0);
+    assert_eq!(outbox.statistics().dropped, 2);
     wire.allow(100);
     round(&outbox);
     assert!(wire.bytes().is_empty());
@@ -164,7 +164,7 @@ fn discarding_whole_frames_leaves_nothing() {
 fn a_broadcast_to_an_outbox_that_waits_is_dropped_and_does_not_wait() {
     let (outbox, _wire) = opened(config(3, OverflowPolicy::Wait(Duration::from_secs(1))));
     now(&outbox, "1");
-    assert!(matches!(outbox.offer(frame("2"), When::Round, None), Offer::Dropped));
+    assert!(matches!(outbox.offer(frame("2"), FlushWhen::Round, None), Offer::Dropped));
     assert!(matches!(now(&outbox, "2"), Offer::Full(_)));
-    assert_eq!(outbox.figures().dropped, 1, "what came back to the caller was not dropped");
+    assert_eq!(outbox.statistics().dropped, 1, "what came back to the caller was not dropped");
 }

@@ -21,7 +21,7 @@ fn others_wait_behind_the_parts_and_controls_pass_between_them() {
     let mut parts = text_parts(&outbox);
     now_or_never(parts.write("he")).unwrap().unwrap();
     assert!(matches!(now(&outbox, "other"), Offer::Queued));
-    assert!(matches!(outbox.offer(frame("broadcast"), When::Round, None), Offer::Queued));
+    assert!(matches!(outbox.offer(frame("broadcast"), FlushWhen::Round, None), Offer::Queued));
     outbox.push_internal(frame("ping"), InternalFrame::Text);
     outbox.push_internal(pong("p"), InternalFrame::Pong);
     round(&outbox);
@@ -39,8 +39,8 @@ fn others_wait_behind_the_parts_and_controls_pass_between_them() {
             (0x81, b"ping".to_vec()),
         ]
     );
-    assert_eq!(outbox.figures().messages, 3);
-    assert_eq!(outbox.figures().queued, 0);
+    assert_eq!(outbox.statistics().messages, 3);
+    assert_eq!(outbox.statistics().queued, 0);
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn what_waits_behind_the_parts_counts_against_the_bound() {
     now_or_never(parts.write("a")).unwrap().unwrap();
     assert!(matches!(now(&outbox, "1"), Offer::Queued));
     assert!(matches!(now(&outbox, "2"), Offer::Queued));
-    assert_eq!(outbox.figures().queued, 6);
+    assert_eq!(outbox.statistics().queued, 6);
     assert!(matches!(now(&outbox, "3"), Offer::Dropped));
     now_or_never(parts.write("b")).expect("the parts do not wait for those who wait for them").unwrap();
     now_or_never(parts.finish()).unwrap().unwrap();
-    assert_eq!(outbox.figures().queued, 0);
+    assert_eq!(outbox.statistics().queued, 0);
     assert_eq!(wire.texts(), ["a", "b", "", "1", "2"]);
 }
 
@@ -68,7 +68,7 @@ fn drop_oldest_drops_the_oldest_of_those_who_wait_behind_the_parts() {
     for text in ["1", "2", "3"] {
         assert!(matches!(now(&outbox, text), Offer::Queued), "{text}");
     }
-    assert_eq!(outbox.figures().dropped, 1);
+    assert_eq!(outbox.statistics().dropped, 1);
     now_or_never(parts.finish()).unwrap().unwrap();
     assert_eq!(wire.texts(), ["a", "", "2", "3"]);
 }
@@ -87,7 +87,7 @@ fn drop_oldest_never_drops_a_part() {
     round(&outbox);
     now_or_never(parts.finish()).unwrap().unwrap();
     assert_eq!(wire.texts(), ["a", "b", "", "2"]);
-    assert_eq!(outbox.figures().dropped, 2);
+    assert_eq!(outbox.statistics().dropped, 2);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn parts_that_are_dropped_half_sent_close_the_connection() {
     drop(parts);
     let request = outbox.begin_round(Waker::noop()).close.unwrap();
     assert_eq!((request.code, request.by), (CloseCode::INTERNAL, EndedBy::Local));
-    assert_eq!(outbox.figures().dropped, 1, "what waited behind them cannot follow");
+    assert_eq!(outbox.statistics().dropped, 1, "what waited behind them cannot follow");
     outbox.push_internal(Frame::close(1011, Side::Server), InternalFrame::Close);
     outbox.end_round();
     assert_eq!(frames(&wire.bytes()), [(0x01, b"a".to_vec()), (0x88, vec![3, 243])]);
@@ -159,7 +159,7 @@ fn parts_that_are_dropped_before_anything_left_change_nothing() {
     drop(parts);
     assert!(outbox.is_open());
     assert_eq!(wire.texts(), ["behind"]);
-    assert_eq!(outbox.figures().messages, 1);
+    assert_eq!(outbox.statistics().messages, 1);
 }
 
 #[test]

@@ -65,7 +65,7 @@ struct Run {
 }
 
 impl Run {
-    fn offer(&mut self, outbox: &Outbox, len: usize, when: When) {
+    fn offer(&mut self, outbox: &Outbox, len: usize, when: FlushWhen) {
         let number = self.next;
         self.next += 1;
         let text = format!("{number}-{}", "x".repeat(len));
@@ -105,7 +105,7 @@ impl Run {
     fn step(&mut self, outbox: &Outbox, wire: &Wire, step: Step) {
         match step {
             Step::Offer { len, round } => {
-                self.offer(outbox, len, if round { When::Round } else { When::Now })
+                self.offer(outbox, len, if round { FlushWhen::Round } else { FlushWhen::Now })
             }
             Step::Part => self.part(outbox),
             Step::EndParts => self.end_parts(outbox),
@@ -118,7 +118,7 @@ impl Run {
             Step::LinkRound { corked } => {
                 outbox.begin_round(Waker::noop());
                 for len in corked {
-                    self.offer(outbox, len, When::Now);
+                    self.offer(outbox, len, FlushWhen::Now);
                 }
                 outbox.end_round();
             }
@@ -131,8 +131,8 @@ impl Run {
         round(outbox);
         self.end_parts(outbox);
         assert!(self.parts.is_none());
-        assert_eq!(round(outbox), Rest::Nothing);
-        assert_eq!(outbox.figures().queued, 0);
+        assert_eq!(round(outbox), FlushOutcome::Nothing);
+        assert_eq!(outbox.statistics().queued, 0);
     }
 }
 
@@ -144,11 +144,11 @@ proptest! {
         for step in steps {
             run.step(&outbox, &wire, step);
             // A message in parts and what waits behind it have the bound for themselves each.
-            prop_assert!(outbox.figures().queued <= 1000);
+            prop_assert!(outbox.statistics().queued <= 1000);
         }
         run.finish(&outbox, &wire);
         prop_assert_eq!(read(&wire.bytes()), run.accepted);
-        prop_assert_eq!(outbox.figures().dropped, run.refused);
+        prop_assert_eq!(outbox.statistics().dropped, run.refused);
     }
 
     #[test]
@@ -158,13 +158,13 @@ proptest! {
         for step in steps {
             run.step(&outbox, &wire, step);
             // A message in parts and what waits behind it have the bound for themselves each.
-            prop_assert!(outbox.figures().queued <= 1000);
+            prop_assert!(outbox.statistics().queued <= 1000);
         }
         run.finish(&outbox, &wire);
         let read = read(&wire.bytes());
         let mut accepted = run.accepted.iter();
         prop_assert!(read.iter().all(|number| accepted.any(|other| other == number)), "{:?}", read);
         let lost = (run.accepted.len() - read.len()) as u64;
-        prop_assert_eq!(outbox.figures().dropped, lost + run.refused);
+        prop_assert_eq!(outbox.statistics().dropped, lost + run.refused);
     }
 }

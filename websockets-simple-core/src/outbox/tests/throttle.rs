@@ -22,15 +22,15 @@ async fn each_frame_is_a_write_of_its_own_and_not_before_its_time() {
     }
     let mut expected = opened + FIRST;
     for written in 0..3 {
-        assert_eq!(round(&outbox), Rest::Throttled(expected));
+        assert_eq!(round(&outbox), FlushOutcome::Throttled(expected));
         assert_eq!(wire.writes().len(), written);
         tokio::time::advance(expected - Instant::now() - Duration::from_nanos(1_000_000)).await;
-        assert_eq!(round(&outbox), Rest::Throttled(expected), "a millisecond early");
+        assert_eq!(round(&outbox), FlushOutcome::Throttled(expected), "a millisecond early");
         tokio::time::advance(Duration::from_millis(1)).await;
         round(&outbox);
         expected = Instant::now() + GAP;
     }
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.writes(), ["1", "2", "3"].map(|text| wire_of(&[text])));
 }
 
@@ -50,9 +50,9 @@ async fn the_rest_of_a_frame_does_not_wait_for_the_pace() {
     tokio::time::advance(FIRST).await;
     wire.allow(2);
     now(&outbox, "hello");
-    assert_eq!(round(&outbox), Rest::Refused);
+    assert_eq!(round(&outbox), FlushOutcome::Refused);
     wire.allow(100);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.texts(), ["hello"]);
 }
 
@@ -61,9 +61,9 @@ async fn a_paced_stream_that_takes_nothing_is_waited_for_and_not_spun_on() {
     let (outbox, wire) = paced();
     now(&outbox, "1");
     tokio::time::advance(FIRST + GAP).await;
-    assert_eq!(round(&outbox), Rest::Refused, "the time has come, the room has not");
+    assert_eq!(round(&outbox), FlushOutcome::Refused, "the time has come, the room has not");
     wire.allow(100);
-    assert_eq!(round(&outbox), Rest::Nothing);
+    assert_eq!(round(&outbox), FlushOutcome::Nothing);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn what_the_stream_holds_back_is_pushed_out_before_the_pause() {
     outbox.begin_round(Waker::noop());
     now(&outbox, "1");
     now(&outbox, "2");
-    assert!(matches!(outbox.end_round(), Rest::Throttled(_)));
+    assert!(matches!(outbox.end_round(), FlushOutcome::Throttled(_)));
     assert_eq!(wire.writes().len(), 1);
     assert_eq!(wire.with(|script| script.flushes), 1, "or both frames would arrive as one");
 }
