@@ -12,6 +12,6 @@ pub mod timestamp;
 
 pub use numeric_enum::NumericEnum;
 
-pub(crate) use lossy_text::TextRepair;
+pub(crate) use lossy_text::LossyText;
 
 pub(crate) mod lossy_text;

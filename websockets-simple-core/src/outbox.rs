@@ -47,8 +47,8 @@ mod waiters;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Outbox {
-    /// Whether there are notices: looked at before each event, which would be a lock otherwise.
-    noticed: AtomicBool,
+    /// Whether there are sent_events: looked at before each event, which would be a lock otherwise.
+    has_sent_events: AtomicBool,
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
@@ -154,7 +154,7 @@ impl Outbox {
             });
         let state = Mutex::new(OutboxState::new(throttle));
         let OutboxConfig { capacity, policy, .. } = config;
-        Self { side, capacity, policy, noticed: AtomicBool::new(false), state }
+        Self { side, capacity, policy, has_sent_events: AtomicBool::new(false), state }
     }
 
     /// Hands over the stream to write to.
@@ -387,7 +387,7 @@ impl Outbox {
     /// Called under the lock, so that a notice is not overlooked.
     fn note(&self, notice: Option<&Message>) {
         if notice.is_some() {
-            self.noticed.store(true, Ordering::Release);
+            self.has_sent_events.store(true, Ordering::Release);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
         rate::Rate,
         shared::ConnectionShared,
     },
-    dotnet::TextRepair,
+    dotnet::LossyText,
     events::{ErrorStage, EventError, Moment},
     message::Message,
     outbox::{
@@ -60,7 +60,7 @@ pub struct ConnectionDriver<R: Recipient> {
     leftover: Box<[u8]>,
     liveness: Liveness,
     rates: Option<Box<Rates>>,
-    repair: Option<Box<TextRepair>>,
+    lossy_text: Option<Box<LossyText>>,
     last_data: Instant,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
@@ -168,7 +168,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             decoder: Decoder::new(config.side, config.message_size),
             inbox: Inbox::new(recipient, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
-            repair: config.repairs_text.then(Box::default),
+            lossy_text: config.repairs_text.then(Box::default),
             shared,
             expects_hello: false,
             config,

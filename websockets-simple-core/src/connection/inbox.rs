@@ -37,7 +37,7 @@ pub trait Recipient: Send + Unpin + 'static {
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
     /// A message was received.
     fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
-    /// A message was accepted for sending; `missed` notices were dropped before it.
+    /// A message was accepted for sending; `missed` sent_events were dropped before it.
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
     /// The peer's library says something. Not a message, and no event; its work does not wait for the handlers.
     fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
@@ -213,7 +213,7 @@ impl<R: Recipient> Inbox<R> {
             if let Some(overdue) = recipient.overdue() {
                 return Some(Some(overdue));
             }
-            if let Some((message, missed, at)) = (**shared).as_ref().outbox.take_notice() {
+            if let Some((message, missed, at)) = (**shared).as_ref().outbox.take_sent_event() {
                 return Some(recipient.sent(message, missed, at));
             }
         }

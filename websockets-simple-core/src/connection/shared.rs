@@ -226,7 +226,7 @@ impl ConnectionShared {
 }
 
 /// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
-/// notices.
+/// sent_events.
 ///
 /// # Errors
 ///

@@ -13,7 +13,7 @@ const BINARY: u8 = 0x2;
 
 /// Where in a frame the input stands.
 #[derive(Debug, Default)]
-pub(crate) struct TextRepair {
+pub(crate) struct LossyText {
     /// Header bytes seen so far.
     header: [u8; 14],
     seen: usize,
@@ -21,7 +21,7 @@ pub(crate) struct TextRepair {
     payload: u64,
 }
 
-impl TextRepair {
+impl LossyText {
     /// Rewrites the opcodes in the next piece of input.
     pub(crate) fn walk(&mut self, mut input: &mut [u8]) {
         while !input.is_empty() {
@@ -107,16 +107,16 @@ mod tests {
                 .iter()
                 .flat_map(|(opcode, len)| frame(if *opcode == 1 { 2 } else { *opcode }, *len))
                 .collect();
-            let mut repair = TextRepair::default();
+            let mut lossy_text = LossyText::default();
             for piece in input.chunks_mut(cut) {
-                repair.walk(piece);
+                lossy_text.walk(piece);
             }
             prop_assert_eq!(input, expected);
         }
 
         #[test]
         fn any_bytes_whatever_are_walked_without_a_panic(mut input: Vec<u8>) {
-            TextRepair::default().walk(&mut input);
+            LossyText::default().walk(&mut input);
         }
     }
 

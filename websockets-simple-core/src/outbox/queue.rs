@@ -16,7 +16,7 @@ use crate::{
     outbox::{
         CloseRequest, FlushOutcome, FlushWhen, InternalFrame, Offer,
         coalesce::{COALESCED, Coalesced},
-        sent_events::Notices,
+        sent_events::SentEvents,
         waiters::Waiters,
     },
     protocol::Frame,
@@ -73,7 +73,7 @@ pub(super) struct ColdState {
     pub(super) parts: Option<Box<FragmentedMessage>>,
     pub(super) waiters: Waiters,
     pub(super) ended: Vec<Waker>,
-    pub(super) notices: Notices,
+    pub(super) sent_events: SentEvents,
 }
 
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl OutboxState {
     pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
         self.messages += 1;
         if let Some(message) = notice {
-            self.cold().notices.push(message);
+            self.cold().sent_events.push(message);
             self.wake_link();
         }
         let queued = QueuedFrame { frame, internal: None, part: false };

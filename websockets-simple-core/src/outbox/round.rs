@@ -142,14 +142,14 @@ impl Outbox {
     }
 
     /// The next Sent notice, with the number missed before it.
-    pub(crate) fn take_notice(&self) -> Option<(Message, u64, Moment)> {
-        if !self.noticed.load(Ordering::Acquire) {
+    pub(crate) fn take_sent_event(&self) -> Option<(Message, u64, Moment)> {
+        if !self.has_sent_events.load(Ordering::Acquire) {
             return None;
         }
         let mut state = self.lock();
-        let taken = state.cold.as_mut().and_then(|cold| cold.notices.take());
+        let taken = state.cold.as_mut().and_then(|cold| cold.sent_events.take());
         if taken.is_none() {
-            self.noticed.store(false, Ordering::Release);
+            self.has_sent_events.store(false, Ordering::Release);
         }
         taken
     }

@@ -1,21 +1,21 @@
-//! Sent notices on their way from whoever sent to the connection's internal task.
+//! Sent sent_events on their way from whoever sent to the connection's internal task.
 
 use std::collections::VecDeque;
 
 use crate::{events::Moment, message::Message};
 
-/// Payload bytes of notices that may wait. Beyond it notices are counted instead of kept.
+/// Payload bytes of sent_events that may wait. Beyond it sent_events are counted instead of kept.
 const CAPACITY: usize = 64 * 1024;
 
-/// Notices that wait for the link.
+/// SentEvents that wait for the link.
 #[derive(Debug, Default)]
-pub(crate) struct Notices {
+pub(crate) struct SentEvents {
     queue: VecDeque<(Message, u64, Moment)>,
     bytes: usize,
     missed: u64,
 }
 
-impl Notices {
+impl SentEvents {
     /// Adds a notice if there is room. Never waits.
     pub(crate) fn push(&mut self, message: &Message) {
         if !self.queue.is_empty() && self.bytes + message.len() > CAPACITY {
@@ -40,15 +40,15 @@ mod tests {
 
     #[test]
     fn a_notice_says_how_many_were_missed_before_it() {
-        let mut notices = Notices::default();
+        let mut sent_events = SentEvents::default();
         let big = Message::binary(vec![0; CAPACITY]);
-        notices.push(&big);
-        notices.push(&Message::text("missed"));
-        notices.push(&Message::text("missed"));
-        assert_eq!(notices.take().unwrap().1, 0);
-        notices.push(&Message::text("kept"));
-        let (message, missed, _) = notices.take().unwrap();
+        sent_events.push(&big);
+        sent_events.push(&Message::text("missed"));
+        sent_events.push(&Message::text("missed"));
+        assert_eq!(sent_events.take().unwrap().1, 0);
+        sent_events.push(&Message::text("kept"));
+        let (message, missed, _) = sent_events.take().unwrap();
         assert_eq!((message.as_text(), missed), (Some("kept"), 2));
-        assert!(notices.take().is_none());
+        assert!(sent_events.take().is_none());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{driver::ConnectionDriver, heartbeat::PeerActivity, inbox::Recipient},
-    dotnet::lossy_text as repair,
+    dotnet::lossy_text,
     events::{ErrorStage, EventError, Moment},
     message::Message,
     protocol::{CloseCode, Control, Controls, Decoded, EndedBy, PoolGuard, buffer_pool},
@@ -47,7 +47,7 @@ impl<R: Recipient> ConnectionDriver<R> {
             return Read::Something;
         }
         let Some(reader) = &mut self.reader else { return Read::Nothing };
-        if self.repair.is_none()
+        if self.lossy_text.is_none()
             && let Some((payload, missing)) = self.decoder.large()
         {
             let polled = reader.poll_read_behind(cx, payload, missing);
@@ -75,8 +75,8 @@ impl<R: Recipient> ConnectionDriver<R> {
     /// Runs the input through the decoder and parks what comes out.
     fn take_in(&mut self, mut input: &mut [u8]) {
         let Some(at) = self.arrived(input.len()) else { return };
-        if let Some(repair) = &mut self.repair {
-            repair.walk(input);
+        if let Some(lossy_text) = &mut self.lossy_text {
+            lossy_text.walk(input);
         }
         loop {
             let outbox = &(*self.shared).as_ref().outbox;
@@ -131,7 +131,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         if self.closing.is_some() {
             return;
         }
-        let message = if self.repair.is_some() { repair::repaired(message) } else { message };
+        let message = if self.lossy_text.is_some() { lossy_text::repaired(message) } else { message };
         self.count_message(at);
         if self.closing.is_some() {
             return;

@@ -107,9 +107,9 @@ fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
     assert!(matches!(offer("7", FlushWhen::Now), Offer::Dropped));
     wire.allow(100);
     outbox.flush_round(&mut Coalesced::default());
-    let notices: Vec<_> = std::iter::from_fn(|| outbox.take_notice()).collect();
+    let sent_events: Vec<_> = std::iter::from_fn(|| outbox.take_sent_event()).collect();
     let texts: Vec<_> =
-        notices.iter().map(|(message, missed, _)| (message.as_text().unwrap(), *missed)).collect();
+        sent_events.iter().map(|(message, missed, _)| (message.as_text().unwrap(), *missed)).collect();
     assert_eq!(texts, [("12345", 0), ("6", 0)]);
 }
 
@@ -117,15 +117,15 @@ fn every_accepted_message_gives_one_notice_and_a_refused_one_none() {
 async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
     let (outbox, wire) = opened(config(3, OverflowPolicy::Wait(Duration::from_secs(1))));
     outbox.send(message("1"), true).await.unwrap();
-    outbox.take_notice().unwrap();
+    outbox.take_sent_event().unwrap();
     let second = message("2");
     let mut waiting = std::pin::pin!(outbox.send(second, true));
     assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending());
-    assert!(outbox.take_notice().is_none());
+    assert!(outbox.take_sent_event().is_none());
     wire.allow(100);
     waiting.await.unwrap();
-    assert_eq!(outbox.take_notice().unwrap().0.as_text(), Some("2"));
-    assert!(outbox.take_notice().is_none());
+    assert_eq!(outbox.take_sent_event().unwrap().0.as_text(), Some("2"));
+    assert!(outbox.take_sent_event().is_none());
 }
 
 #[test]
