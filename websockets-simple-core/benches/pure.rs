@@ -19,9 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
-    BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionShared, Control, DefaultPacket,
-    Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage, Message, Moment,
-    OutboxConfig, OverflowPolicy, Packet, Recipient, SendStatus, Side, Transport,
+    BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
+    DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
+    Message, Moment, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -288,7 +288,7 @@ impl AsyncWrite for TakesAll {
 /// Nobody listens to what happens on the connection.
 struct Nobody;
 
-impl Recipient for Nobody {
+impl ConnectionObserver for Nobody {
     type Connection = Connection;
 
     fn owner(&self) -> u64 {

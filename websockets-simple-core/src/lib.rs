@@ -5,7 +5,7 @@
 //! who build another end of their own.
 //!
 //! ```text
-//! IN    bytes -> ConnectionDriver -> protocol engine -> Message -> Recipient
+//! IN    bytes -> ConnectionDriver -> protocol engine -> Message -> ConnectionObserver
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
 //! END   one reason -> Disconnect
 //! ```
@@ -42,7 +42,8 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionShared, Recipient, current_owner, encode, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, encode,
+    new_owner,
 };
 pub use events::{Dispatcher, Flow, Observable, Subscriber, Subscriptions};
 pub use outbox::{Flusher, OutboxConfig, charge_sends};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionShared, Control, Direction, Disconnect, Dispatcher, ErrorEvent, ErrorStage, EventError,
-    HandlerFuture, Message, MessageEvent, Moment, OutboxConfig, Recipient, SUBPROTOCOL, Side, Subscriptions,
+    ConnectionObserver, ConnectionShared, Control, Direction, Disconnect, Dispatcher, ErrorEvent, ErrorStage,
+    EventError, HandlerFuture, Message, MessageEvent, Moment, OutboxConfig, SUBPROTOCOL, Side, Subscriptions,
     new_owner,
 };
 
@@ -141,7 +141,7 @@ struct Told {
     ready: Option<watch::Sender<bool>>,
 }
 
-impl Recipient for Told {
+impl ConnectionObserver for Told {
     type Connection = Inner;
 
     fn owner(&self) -> u64 {

@@ -18,7 +18,7 @@ use crate::{
         closing::Closing,
         config::ConnectionConfig,
         heartbeat::{Heartbeat, Liveness, LivenessAction},
-        inbox::{Inbox, Recipient},
+        inbox::{ConnectionObserver, Inbox},
         rate::Rate,
         shared::ConnectionShared,
     },
@@ -48,7 +48,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 
 /// See the module.
-pub struct ConnectionDriver<R: Recipient> {
+pub struct ConnectionDriver<R: ConnectionObserver> {
     phase: Phase,
     shared: Arc<R::Connection>,
     config: Arc<ConnectionConfig>,
@@ -99,7 +99,7 @@ enum Phase {
 ///
 /// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`ConnectionShared::close`] or
 /// [`ConnectionShared::kill`].
-impl<R: Recipient> Future for ConnectionDriver<R> {
+impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
     type Output = Disconnect;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
@@ -142,7 +142,7 @@ impl<R: Recipient> Future for ConnectionDriver<R> {
     }
 }
 
-impl<R: Recipient> ConnectionDriver<R> {
+impl<R: ConnectionObserver> ConnectionDriver<R> {
     /// A link over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
     /// heartbeat is delayed by a random share of a tenth of its interval.
     #[must_use]
@@ -152,7 +152,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         shared: Arc<R::Connection>,
         config: Arc<ConnectionConfig>,
         heartbeat: Heartbeat,
-        recipient: R,
+        observer: R,
     ) -> Self {
         let now = Instant::now();
         let Transport { reader, writer } = transport;
@@ -166,7 +166,7 @@ impl<R: Recipient> ConnectionDriver<R> {
         Self {
             phase: Phase::Open,
             decoder: Decoder::new(config.side, config.message_size),
-            inbox: Inbox::new(recipient, Arc::clone(&shared)),
+            inbox: Inbox::new(observer, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
             lossy_text: config.repairs_text.then(Box::default),
             shared,
@@ -349,7 +349,7 @@ impl<R: Recipient> ConnectionDriver<R> {
     }
 }
 
-impl<R: Recipient> fmt::Debug for ConnectionDriver<R> {
+impl<R: ConnectionObserver> fmt::Debug for ConnectionDriver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionDriver")
             .field("side", &self.config.side)

@@ -26,7 +26,7 @@ const MESSAGES_PER_TURN: usize = 1024;
 
 /// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's internal
 /// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
-pub trait Recipient: Send + Unpin + 'static {
+pub trait ConnectionObserver: Send + Unpin + 'static {
     /// What the connection's handles share.
     type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
 
@@ -52,8 +52,8 @@ pub trait Recipient: Send + Unpin + 'static {
 }
 
 /// See the module.
-pub(crate) struct Inbox<R: Recipient> {
-    recipient: R,
+pub(crate) struct Inbox<R: ConnectionObserver> {
+    observer: R,
     shared: Arc<R::Connection>,
     queue: VecDeque<Item>,
     bytes: usize,
@@ -90,10 +90,10 @@ enum Item {
     Received(Message, Moment),
 }
 
-impl<R: Recipient> Inbox<R> {
-    pub(crate) fn new(recipient: R, shared: Arc<R::Connection>) -> Self {
+impl<R: ConnectionObserver> Inbox<R> {
+    pub(crate) fn new(observer: R, shared: Arc<R::Connection>) -> Self {
         let queue = VecDeque::from([Item::Connected(Moment::now())]);
-        Self { recipient, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
+        Self { observer, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
     }
 
     /// Payload bytes of messages nobody has taken yet.
@@ -129,8 +129,8 @@ impl<R: Recipient> Inbox<R> {
     }
 
     pub(crate) fn release(&mut self) {
-        let recipient = &mut self.recipient;
-        let _ = catch_unwind(AssertUnwindSafe(|| recipient.released()));
+        let observer = &mut self.observer;
+        let _ = catch_unwind(AssertUnwindSafe(|| observer.released()));
     }
 
     /// Gives up the handler and what waits for it; only errors and the end are still told.
@@ -152,7 +152,7 @@ impl<R: Recipient> Inbox<R> {
 
     /// Lets the handler work: ready when it has nothing left to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _inside = Inside::enter(self.recipient.owner());
+        let _inside = Inside::enter(self.observer.owner());
         if self.controls.is_some()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_controls(cx)))
         {
@@ -185,7 +185,7 @@ impl<R: Recipient> Inbox<R> {
             match controls.waiting.pop_front() {
                 Some(QueuedControl { control, size, at }) => {
                     controls.bytes -= size;
-                    controls.running = self.recipient.control(control, at);
+                    controls.running = self.observer.control(control, at);
                 }
                 None => self.controls = None,
             }
@@ -208,13 +208,13 @@ impl<R: Recipient> Inbox<R> {
 
     /// Hands the next item over, which may make work. `None` if there is no item.
     fn begin_next(&mut self) -> Option<Option<HandlerFuture>> {
-        let Self { recipient, shared, queue, bytes, .. } = self;
+        let Self { observer, shared, queue, bytes, .. } = self;
         if !matches!(queue.front(), Some(Item::Connected(_))) {
-            if let Some(overdue) = recipient.overdue() {
+            if let Some(overdue) = observer.overdue() {
                 return Some(Some(overdue));
             }
             if let Some((message, missed, at)) = (**shared).as_ref().outbox.take_sent_event() {
-                return Some(recipient.sent(message, missed, at));
+                return Some(observer.sent(message, missed, at));
             }
         }
         let item = queue.pop_front()?;
@@ -222,12 +222,12 @@ impl<R: Recipient> Inbox<R> {
             lend(mem::take(queue));
         }
         Some(match item {
-            Item::Connected(at) => recipient.connected(at),
-            Item::Disconnected(end, at) => recipient.disconnected(end, at),
-            Item::Failed(stage, error, at) => recipient.failed(stage, error, at),
+            Item::Connected(at) => observer.connected(at),
+            Item::Disconnected(end, at) => observer.disconnected(end, at),
+            Item::Failed(stage, error, at) => observer.failed(stage, error, at),
             Item::Received(message, at) => {
                 *bytes -= message.len();
-                recipient.received(message, at)
+                observer.received(message, at)
             }
         })
     }
@@ -299,7 +299,7 @@ impl Drop for Inside {
     }
 }
 
-impl<R: Recipient> fmt::Debug for Inbox<R> {
+impl<R: ConnectionObserver> fmt::Debug for Inbox<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
             .field("queue", &self.queue.len())

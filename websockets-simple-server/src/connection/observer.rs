@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use websockets_simple_core::{
-    Attempt, ConnectionEvent, ConnectionEventKind, Control, Direction, Disconnect, Dispatcher, ErrorEvent,
-    ErrorStage, EventError, HandlerFuture, Message, MessageEvent, Moment, Recipient,
+    Attempt, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Direction, Disconnect,
+    Dispatcher, ErrorEvent, ErrorStage, EventError, HandlerFuture, Message, MessageEvent, Moment,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ pub(crate) struct Member<I: Identity> {
     pub(crate) registered: Option<Registered<I>>,
 }
 
-impl<I: Identity> Recipient for Member<I> {
+impl<I: Identity> ConnectionObserver for Member<I> {
     type Connection = Inner<I>;
 
     fn owner(&self) -> u64 {
@@ -131,7 +131,7 @@ pub(crate) struct Unknown<I: Identity> {
     pub(crate) refused: Option<(Attempt, String)>,
 }
 
-impl<I: Identity> Recipient for Unknown<I> {
+impl<I: Identity> ConnectionObserver for Unknown<I> {
     type Connection = Inner<I>;
 
     fn owner(&self) -> u64 {

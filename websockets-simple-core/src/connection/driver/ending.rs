@@ -5,13 +5,13 @@ use std::{io, task::Context, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    connection::{closing::Closing, driver::ConnectionDriver, inbox::Recipient},
+    connection::{closing::Closing, driver::ConnectionDriver, inbox::ConnectionObserver},
     events::{ErrorStage, EventError, Moment},
     outbox::{CloseRequest, InternalFrame},
     protocol::{CloseCode, Disconnect, EndedBy, Fault, Frame},
 };
 
-impl<R: Recipient> ConnectionDriver<R> {
+impl<R: ConnectionObserver> ConnectionDriver<R> {
     pub(super) fn close(&mut self, by: EndedBy, code: CloseCode, reason: &str) {
         self.begin_close(&CloseRequest { code, reason: reason.to_owned(), by, discard: false });
     }

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    connection::{driver::ConnectionDriver, heartbeat::PeerActivity, inbox::Recipient},
+    connection::{driver::ConnectionDriver, heartbeat::PeerActivity, inbox::ConnectionObserver},
     dotnet::lossy_text,
     events::{ErrorStage, EventError, Moment},
     message::Message,
@@ -26,7 +26,7 @@ pub(super) enum Read {
     Something,
 }
 
-impl<R: Recipient> ConnectionDriver<R> {
+impl<R: ConnectionObserver> ConnectionDriver<R> {
     /// Reads once, and takes in everything that brought.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
         if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {

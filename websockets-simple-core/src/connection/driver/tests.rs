@@ -48,7 +48,7 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// A call that the recipient got.
+/// A call that the observer got.
 #[derive(Clone, Debug)]
 enum Call {
     Connected,
@@ -77,7 +77,7 @@ impl Recorder {
     }
 }
 
-impl Recipient for Recorder {
+impl ConnectionObserver for Recorder {
     type Connection = Shared;
 
     fn owner(&self) -> u64 {
