@@ -6,7 +6,7 @@ pub(crate) use group_rule::GroupRule;
 pub(crate) use members::Places;
 pub use placement::Placement;
 pub(crate) use placement::{PlaceHeaders, Placed};
-pub(crate) use registry::{Registered, Registry, Seat};
+pub(crate) use registry::{Registered, Registry, UserPermit};
 pub(crate) use unlisted::{Kept, Locals};
 
 mod audience;

@@ -39,7 +39,7 @@ use crate::{
     users::{Admission, Authenticated, Credentials, Denied, HandshakeRequest, Identity},
 };
 
-pub(crate) use context::Desk;
+pub(crate) use context::HandshakeContext;
 #[cfg(feature = "rustls")]
 pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::Refusal;
@@ -77,7 +77,7 @@ impl<I: Identity> Default for Terms<I> {
 /// What a handshake needs of the server around it.
 pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     /// A place for the user, given back when it is dropped.
-    type Seat: Send + 'static;
+    type UserPermit: Send + 'static;
     /// Where the connection belongs.
     type Place: Send + 'static;
 
@@ -92,7 +92,7 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
     /// Counts the connection for this client, the real one where the peer is a proxy.
     fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal>;
     /// Takes a place for the user.
-    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Self::Seat>, Refusal>;
+    fn user_permit(&self, user: Option<&I::Id>) -> Result<Option<Self::UserPermit>, Refusal>;
     /// Takes the connection's place and tells the client of it.
     fn place(
         &self,
@@ -107,14 +107,14 @@ pub(crate) trait Front<I: Identity>: Send + Sync + 'static {
 }
 
 /// A connection that was admitted.
-pub(crate) struct Opened<S, I: Identity, Seat, Place> {
+pub(crate) struct Opened<S, I: Identity, UserPermit, Place> {
     pub(crate) stream: S,
     /// Bytes that came behind the request.
     pub(crate) leftover: Bytes,
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) user: Option<Authenticated<I::Id>>,
-    pub(crate) seat: Option<Seat>,
+    pub(crate) user_permit: Option<UserPermit>,
     /// Only for those who are authorized.
     pub(crate) place: Option<Place>,
     /// The peer is not authorized: it is told this and closed.
@@ -122,11 +122,14 @@ pub(crate) struct Opened<S, I: Identity, Seat, Place> {
     pub(crate) client: Option<IpAddr>,
 }
 
-impl<S, I: Identity, Seat, Place> Opened<S, I, Seat, Place> {
+impl<S, I: Identity, UserPermit, Place> Opened<S, I, UserPermit, Place> {
     /// The stream, and the rest.
-    pub(crate) fn split(self) -> (S, Opened<(), I, Seat, Place>) {
-        let Self { stream, leftover, head, subprotocol, user, seat, place, farewell, client } = self;
-        (stream, Opened { stream: (), leftover, head, subprotocol, user, seat, place, farewell, client })
+    pub(crate) fn split(self) -> (S, Opened<(), I, UserPermit, Place>) {
+        let Self { stream, leftover, head, subprotocol, user, user_permit, place, farewell, client } = self;
+        (
+            stream,
+            Opened { stream: (), leftover, head, subprotocol, user, user_permit, place, farewell, client },
+        )
     }
 }
 
@@ -140,31 +143,31 @@ pub(crate) enum Ended {
 }
 
 /// What was decided about a request.
-pub(crate) struct Accepted<I: Identity, Seat, Place> {
+pub(crate) struct Accepted<I: Identity, UserPermit, Place> {
     head: RequestHead,
     subprotocol: Option<Arc<str>>,
     user: Option<Authenticated<I::Id>>,
-    seat: Option<Seat>,
+    user_permit: Option<UserPermit>,
     place: Option<Place>,
     farewell: Option<String>,
     client: Option<IpAddr>,
     upgrade: OnUpgrade,
 }
 
-impl<I: Identity, Seat, Place> Accepted<I, Seat, Place> {
+impl<I: Identity, UserPermit, Place> Accepted<I, UserPermit, Place> {
     /// Waits until the HTTP library has sent the 101 and lets go of its stream, from which `take` gets ours.
     pub(crate) async fn open<S>(
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
-    ) -> Result<Opened<S, I, Seat, Place>, &'static str> {
-        let Self { head, subprotocol, user, seat, place, farewell, client, upgrade } = self;
+    ) -> Result<Opened<S, I, UserPermit, Place>, &'static str> {
+        let Self { head, subprotocol, user, user_permit, place, farewell, client, upgrade } = self;
         let upgraded = upgrade.await.map_err(|_| HUNG_UP)?;
         let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
-        Ok(Opened { stream, leftover, head, subprotocol, user, seat, place, farewell, client })
+        Ok(Opened { stream, leftover, head, subprotocol, user, user_permit, place, farewell, client })
     }
 }
 
-type Verdict<I, Seat, Place> = Arc<Mutex<Option<Result<Accepted<I, Seat, Place>, Ended>>>>;
+type Verdict<I, UserPermit, Place> = Arc<Mutex<Option<Result<Accepted<I, UserPermit, Place>, Ended>>>>;
 
 /// Shakes hands over `stream`. The caller sets the deadline.
 pub(crate) async fn handshake<S, I, F>(
@@ -172,14 +175,14 @@ pub(crate) async fn handshake<S, I, F>(
     front: Arc<F>,
     peer: &Peer,
     deadline: &Arc<Deadline>,
-) -> Result<Opened<S, I, F::Seat, F::Place>, Ended>
+) -> Result<Opened<S, I, F::UserPermit, F::Place>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
     F: Front<I>,
 {
     let fallback = front.params().fallback.as_ref();
-    let verdict: Verdict<I, F::Seat, F::Place> = Arc::default();
+    let verdict: Verdict<I, F::UserPermit, F::Place> = Arc::default();
     let (lent, lender) = reclaim_io::lend(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
@@ -259,7 +262,7 @@ pub(crate) async fn answer<I: Identity, F: Front<I>>(
     front: &F,
     peer: &Peer,
     terms: Terms<I>,
-    decide: impl Fn(Result<Accepted<I, F::Seat, F::Place>, Ended>),
+    decide: impl Fn(Result<Accepted<I, F::UserPermit, F::Place>, Ended>),
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
     // The path of a request that could not be taken apart may be a token.
@@ -291,7 +294,7 @@ async fn judge<I: Identity, F: Front<I>>(
     peer: &Peer,
     client: Option<IpAddr>,
     terms: Terms<I>,
-) -> Result<(Accepted<I, F::Seat, F::Place>, Response<Full<Bytes>>), Refusal> {
+) -> Result<(Accepted<I, F::UserPermit, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
     overloaded()?;
@@ -336,7 +339,7 @@ async fn judge<I: Identity, F: Front<I>>(
         }
     };
     overloaded()?;
-    let seat = front.seat(user.as_ref().map(Authenticated::id))?;
+    let user_permit = front.user_permit(user.as_ref().map(Authenticated::id))?;
     let place = match farewell {
         None => Some(front.place(
             &question,
@@ -355,7 +358,10 @@ async fn judge<I: Identity, F: Front<I>>(
     if farewell.is_some() {
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
-    Ok((Accepted { head: asked.head, subprotocol, user, seat, place, farewell, client, upgrade }, response))
+    Ok((
+        Accepted { head: asked.head, subprotocol, user, user_permit, place, farewell, client, upgrade },
+        response,
+    ))
 }
 
 /// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.

@@ -33,7 +33,7 @@ struct Channel<I: Identity> {
 struct UserEntry<I: Identity> {
     members: Members<I>,
     /// Places taken, by connections and by handshakes on their way.
-    seats: usize,
+    permits: usize,
 }
 
 impl<I: Identity> Registry<I> {
@@ -48,14 +48,14 @@ impl<I: Identity> Registry<I> {
     }
 
     /// Reserves a place for a user; `None` when all `limit` are taken.
-    pub(crate) fn seat(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<Seat<I>> {
+    pub(crate) fn user_permit(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<UserPermit<I>> {
         let mut maps = self.lock();
-        let seats = &mut maps.users.entry(user.clone()).or_insert_with(UserEntry::new).seats;
-        if *seats >= limit {
+        let permits = &mut maps.users.entry(user.clone()).or_insert_with(UserEntry::new).permits;
+        if *permits >= limit {
             return None;
         }
-        *seats += 1;
-        Some(Seat { registry: Arc::clone(self), user: user.clone() })
+        *permits += 1;
+        Some(UserPermit { registry: Arc::clone(self), user: user.clone() })
     }
 
     /// Keeps an id for a connection to come; `None` when it is taken.
@@ -232,21 +232,21 @@ impl<I: Identity> Channel<I> {
 
 impl<I: Identity> UserEntry<I> {
     fn new() -> Self {
-        Self { members: Members::new(Kind::User), seats: 0 }
+        Self { members: Members::new(Kind::User), permits: 0 }
     }
 }
 
 /// A place for a connection of a user.
-pub(crate) struct Seat<I: Identity> {
+pub(crate) struct UserPermit<I: Identity> {
     registry: Arc<Registry<I>>,
     user: I::Id,
 }
 
-impl<I: Identity> Drop for Seat<I> {
+impl<I: Identity> Drop for UserPermit<I> {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.registry.lock().users.entry(self.user.clone()) {
-            entry.get_mut().seats -= 1;
-            if entry.get().seats == 0 {
+            entry.get_mut().permits -= 1;
+            if entry.get().permits == 0 {
                 entry.remove();
             }
         }

@@ -201,7 +201,7 @@ pub(crate) struct Surplus {
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct SlotPermit {
+pub(crate) struct ConnectionPermit {
     slots: Arc<Slots>,
     /// Whom it is counted for, once that is known.
     ip: Option<IpAddr>,
@@ -218,14 +218,14 @@ impl Slots {
     }
 
     /// Takes a place, for this address if there is one to count it for.
-    pub(crate) fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<SlotPermit, Full> {
+    pub(crate) fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<ConnectionPermit, Full> {
         let mut taken = self.lock();
         if taken.total >= self.total {
             return Err(Full::Total);
         }
         let ip = ip.map(|ip| taken.count(ip, self.per_ip)).transpose()?;
         taken.total += 1;
-        Ok(SlotPermit { slots: Arc::clone(self), ip })
+        Ok(ConnectionPermit { slots: Arc::clone(self), ip })
     }
 
     /// Whoever has no place is told so, unless too many are just being told.
@@ -266,7 +266,7 @@ impl Taken {
     }
 }
 
-impl SlotPermit {
+impl ConnectionPermit {
     /// Counts the place for this address, and no longer for another one.
     pub(crate) fn count_for(&mut self, ip: IpAddr) -> Result<(), Full> {
         if self.ip == Some(ip.to_canonical()) {
@@ -281,7 +281,7 @@ impl SlotPermit {
     }
 }
 
-impl Drop for SlotPermit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.slots.lock();
         taken.total -= 1;

@@ -27,8 +27,8 @@ use websockets_simple_core::{
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
 use crate::{
-    addressing::{Placed, Places, Seat},
-    config::{Endpoint, Scope, ServerParams, SlotPermit, Surplus},
+    addressing::{Placed, Places, UserPermit},
+    config::{ConnectionPermit, Endpoint, Scope, ServerParams, Surplus},
     connection::{
         Connection, Inner,
         current_user::CurrentUser,
@@ -36,7 +36,7 @@ use crate::{
         observer::{Member, Unknown},
         scoped::Work,
     },
-    handshake::{self, Deadline, Desk, Ended, Front, Opened, Waiting},
+    handshake::{self, Deadline, Ended, Front, HandshakeContext, Opened, Waiting},
     net::{Local, Peer, ProxyProtocol, Socket},
     run::{InSession, Shared},
     users::Identity,
@@ -50,7 +50,7 @@ const NO_ANSWER: &str = "the fallback service took too long";
 
 /// Whether there is room for a connection.
 pub(crate) enum Arrival {
-    Welcome(SlotPermit),
+    Welcome(ConnectionPermit),
     Surplus(Surplus),
 }
 
@@ -95,7 +95,7 @@ async fn begin<I: Identity, S: Socket>(
         Some(bound) => bound,
         None => stream.local().ok()?,
     };
-    let front = Arc::new(Desk {
+    let front = Arc::new(HandshakeContext {
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
@@ -110,15 +110,15 @@ async fn begin<I: Identity, S: Socket>(
         opened,
         transport,
         peer,
-        Stay { began, heartbeat, local: None, slot: front.take_slot(), stop },
+        Stay { began, heartbeat, local: None, permit: front.take_permit(), stop },
     ))
 }
 
-type Arrived<I> = (Opened<(), I, Seat<I>, Placed<I>>, Transport, Peer);
+type Arrived<I> = (Opened<(), I, UserPermit<I>, Placed<I>>, Transport, Peer);
 
 /// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
 async fn open<I: Identity, S: Socket>(
-    front: &Arc<Desk<I>>,
+    front: &Arc<HandshakeContext<I>>,
     mut stream: S,
     mut peer: Peer,
     endpoint: &Endpoint,
@@ -186,7 +186,7 @@ async fn secure<S: Socket>(tls: &ServerTls, stream: S) -> Secured<S> {
 }
 
 async fn greet<I: Identity, S>(
-    front: &Arc<Desk<I>>,
+    front: &Arc<HandshakeContext<I>>,
     stream: S,
     mut peer: Peer,
     transport: impl FnOnce(S) -> Transport,
@@ -216,20 +216,20 @@ pub(crate) struct Stay<I: Identity> {
     pub(crate) heartbeat: Heartbeat,
     /// It lasts as long as this, and nobody can look it up.
     pub(crate) local: Option<Work<I>>,
-    pub(crate) slot: Option<SlotPermit>,
+    pub(crate) permit: Option<ConnectionPermit>,
     pub(crate) stop: CancellationToken,
 }
 
 /// From the 101 to the end.
 pub(crate) fn converse<I: Identity>(
     shared: Arc<Shared<I>>,
-    opened: Opened<(), I, Seat<I>, Placed<I>>,
+    opened: Opened<(), I, UserPermit<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
     stay: Stay<I>,
 ) -> Boxed<()> {
-    let Stay { began, heartbeat, local, slot, stop } = stay;
-    let Opened { leftover, head, subprotocol, user, seat, place, farewell, .. } = opened;
+    let Stay { began, heartbeat, local, permit, stop } = stay;
+    let Opened { leftover, head, subprotocol, user, user_permit, place, farewell, .. } = opened;
     let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
     let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
     let heartbeat = user
@@ -269,7 +269,7 @@ pub(crate) fn converse<I: Identity>(
         let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {
             link.await;
-            drop(slot);
+            drop(permit);
         });
     }
     if let Some(text) = shared.params.success_text.as_deref() {
@@ -296,7 +296,8 @@ pub(crate) fn converse<I: Identity>(
     let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, member);
     let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
-    let conversation = Conversation { link, connection, expiry, stop, _seat: seat, _slot: slot };
+    let conversation =
+        Conversation { link, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
     match kept {
         None => Box::pin(conversation),
         Some((kept, local)) => Box::pin(local.run(conversation, kept)),
@@ -309,8 +310,8 @@ pub(crate) struct Conversation<I: Identity> {
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
     stop: CancellationToken,
-    _seat: Option<Seat<I>>,
-    _slot: Option<SlotPermit>,
+    _user_permit: Option<UserPermit<I>>,
+    _permit: Option<ConnectionPermit>,
 }
 
 /// Nothing in it is pinned in place, whatever the type of a user id.

@@ -13,8 +13,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{Placed, Placement, Seat},
-    config::{ServerParams, SlotPermit},
+    addressing::{Placed, Placement, UserPermit},
+    config::{ConnectionPermit, ServerParams},
     handshake::{Front, refusal::Refusal, timeout::Deadline},
     net::{
         Peer,
@@ -28,7 +28,7 @@ use crate::{
 use crate::connection::Arrival;
 
 /// The server as one handshake sees it.
-pub(crate) struct Desk<I: Identity> {
+pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) stop: CancellationToken,
@@ -39,8 +39,8 @@ pub(crate) struct Desk<I: Identity> {
     pub(crate) connecting: Mutex<Option<Attempt>>,
 }
 
-impl<I: Identity> Front<I> for Desk<I> {
-    type Seat = Seat<I>;
+impl<I: Identity> Front<I> for HandshakeContext<I> {
+    type UserPermit = UserPermit<I>;
     type Place = Placed<I>;
 
     fn params(&self) -> &ServerParams {
@@ -73,15 +73,15 @@ impl<I: Identity> Front<I> for Desk<I> {
 
     fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
         let mut arrival = self.arrival();
-        let (Some(Arrival::Welcome(slot)), Some(client)) = (&mut *arrival, client) else { return Ok(()) };
-        slot.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
+        let (Some(Arrival::Welcome(permit)), Some(client)) = (&mut *arrival, client) else { return Ok(()) };
+        permit.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
     }
 
-    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Seat<I>>, Refusal> {
+    fn user_permit(&self, user: Option<&I::Id>) -> Result<Option<UserPermit<I>>, Refusal> {
         let Some(user) = user else { return Ok(None) };
         let limit = self.shared.params.limits.connections_per_user;
-        match self.shared.registry.seat(user, limit) {
-            Some(seat) => Ok(Some(seat)),
+        match self.shared.registry.user_permit(user, limit) {
+            Some(user_permit) => Ok(Some(user_permit)),
             None => Err(Refusal::too_many_of_user(&self.shared.params)),
         }
     }
@@ -114,11 +114,11 @@ impl<I: Identity> Front<I> for Desk<I> {
     }
 }
 
-impl<I: Identity> Desk<I> {
+impl<I: Identity> HandshakeContext<I> {
     /// The place of the connection, which it keeps from now on.
-    pub(crate) fn take_slot(&self) -> Option<SlotPermit> {
+    pub(crate) fn take_permit(&self) -> Option<ConnectionPermit> {
         match self.arrival().take() {
-            Some(Arrival::Welcome(slot)) => Some(slot),
+            Some(Arrival::Welcome(permit)) => Some(permit),
             Some(Arrival::Surplus(_)) | None => None,
         }
     }
@@ -127,8 +127,8 @@ impl<I: Identity> Desk<I> {
     /// and nobody to tell it so.
     fn count_early(&self, client: IpAddr) -> bool {
         let mut arrival = self.arrival();
-        if let Some(Arrival::Welcome(slot)) = &mut *arrival
-            && let Err(full) = slot.count_for(client)
+        if let Some(Arrival::Welcome(permit)) = &mut *arrival
+            && let Err(full) = permit.count_for(client)
         {
             *arrival = self.shared.slots.surplus(full).map(Arrival::Surplus);
         }

@@ -46,7 +46,7 @@ struct FakeFront<I: Identity> {
     full: Option<limits::Full>,
     user_is_full: bool,
     id_is_taken: bool,
-    seats: Arc<()>,
+    permits: Arc<()>,
     stop: CancellationToken,
     diary: Diary,
 }
@@ -57,12 +57,12 @@ impl<I: Identity> FakeFront<I> {
     }
 
     fn seats_taken(&self) -> usize {
-        Arc::strong_count(&self.seats) - 1
+        Arc::strong_count(&self.permits) - 1
     }
 }
 
 impl<I: Identity> Front<I> for FakeFront<I> {
-    type Seat = Arc<()>;
+    type UserPermit = Arc<()>;
     type Place = ();
 
     fn params(&self) -> &ServerParams {
@@ -93,11 +93,11 @@ impl<I: Identity> Front<I> for FakeFront<I> {
         Ok(())
     }
 
-    fn seat(&self, user: Option<&I::Id>) -> Result<Option<Arc<()>>, Refusal> {
+    fn user_permit(&self, user: Option<&I::Id>) -> Result<Option<Arc<()>>, Refusal> {
         if self.user_is_full {
             return Err(Refusal::too_many_of_user(&self.params));
         }
-        Ok(user.map(|_| Arc::clone(&self.seats)))
+        Ok(user.map(|_| Arc::clone(&self.permits)))
     }
 
     fn place(
@@ -193,7 +193,7 @@ fn front<I: Identity>(
         full: None,
         user_is_full: false,
         id_is_taken: false,
-        seats: Arc::default(),
+        permits: Arc::default(),
         stop,
         diary,
     }

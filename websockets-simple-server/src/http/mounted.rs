@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use websockets_simple_core::Transport;
 
 use crate::{
-    addressing::{Placed, Seat},
+    addressing::{Placed, UserPermit},
     connection::{Arrival, Boxed, PARTING, Stay, Work, converse},
-    handshake::{self, Accepted, Deadline, Desk, Ended, Front, HUNG_UP, Refusal, Terms},
+    handshake::{self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, Terms},
     net::Peer,
     run::{InSession, Shared},
     users::Identity,
@@ -56,7 +56,7 @@ async fn begin<I: Identity>(
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
     let Mounted { parts, mut peer, terms, local } = request;
-    let front = Desk {
+    let front = HandshakeContext {
         shared: Arc::clone(&shared),
         peer_addr: peer.addr,
         stop: stop.clone(),
@@ -77,7 +77,7 @@ async fn begin<I: Identity>(
             let (transport, opened) = opened.split();
             peer.client = opened.client;
             let heartbeat = shared.params.heartbeat_over_http();
-            let stay = Stay { began, heartbeat, local, slot: front.take_slot(), stop };
+            let stay = Stay { began, heartbeat, local, permit: front.take_permit(), stop };
             Some(converse(shared, opened, transport, peer, stay))
         }
         Some(Err(why)) => {
@@ -93,12 +93,12 @@ async fn begin<I: Identity>(
 
 /// Answers the request; gives what was admitted.
 async fn answer<I: Identity>(
-    front: &Desk<I>,
+    front: &HandshakeContext<I>,
     parts: Parts,
     peer: &Peer,
     terms: Terms<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Accepted<I, Seat<I>, Placed<I>>> {
+) -> Option<Accepted<I, UserPermit<I>, Placed<I>>> {
     let verdict = Mutex::new(None);
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let answering = handshake::answer(parts, front, peer, terms, decide);

@@ -130,7 +130,7 @@ impl<I: Identity> Upgrade<I> {
         };
         let ip = peer_addr.map(|addr| addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
         let arrival = match shared.slots.take(ip) {
-            Ok(slot) => Arrival::Welcome(slot),
+            Ok(permit) => Arrival::Welcome(permit),
             Err(full) => match shared.slots.surplus(full) {
                 Some(surplus) => Arrival::Surplus(surplus),
                 None => return Refusal::full(full, &shared.params).into_guest_response(),

@@ -154,7 +154,7 @@ async fn accept<I: Identity>(
         // Behind a proxy are many, of which none is known yet.
         let ip = peer_addr.map(|peer| peer.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
         let arrival = match shared.slots.take(ip) {
-            Ok(slot) => Arrival::Welcome(slot),
+            Ok(permit) => Arrival::Welcome(permit),
             Err(full) => match shared.slots.surplus(full) {
                 Some(surplus) => Arrival::Surplus(surplus),
                 None => continue,

@@ -12,7 +12,7 @@ async fn the_101_is_exact() {
     assert_eq!(opened.head.channel(), "/a room");
     assert_eq!(opened.head.query("x").unwrap(), "1");
     assert!(opened.leftover.is_empty() && opened.subprotocol.is_none() && opened.farewell.is_none());
-    assert!(opened.user.is_none() && opened.seat.is_none());
+    assert!(opened.user.is_none() && opened.user_permit.is_none());
     assert_eq!(front.diary(), ["connecting /a room"]);
 }
 

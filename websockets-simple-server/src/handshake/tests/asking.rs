@@ -103,7 +103,7 @@ async fn where_upgrades_are_wanted_the_unknown_gets_a_101_and_a_farewell() {
         let marked = "Sec-Websocket-Protocol: chat\r\nWebsockets-Simple-Verdict: unauthorized\r\n";
         assert_eq!(answer, switching(marked));
         assert_eq!(opened.farewell.as_deref(), Some("nobody knows you"));
-        assert!(opened.user.is_none() && opened.seat.is_none());
+        assert!(opened.user.is_none() && opened.user_permit.is_none());
         assert_eq!(front.seats_taken(), 0);
     }
 }
