@@ -16,7 +16,7 @@ use crate::{
     config::ServerParams,
     connection::Connection,
     http::Upgrade,
-    run::{Life, Shared, StopReport, WaitingInside, accept},
+    run::{Life, Shared, StopReport, StopWaiter, accept},
     users::{
         Admission, Anonymous, Authenticated, Everyone, HandshakeRequest, Identity, KnownUsers, User, UserId,
         UserService,
@@ -281,7 +281,7 @@ impl<I: Identity> Server<I> {
         let Some(mut run) = self.shared.run() else { return StopReport::default() };
         run.stop.cancel();
         let inside = current_owner() == Some(self.shared.owner);
-        let _inside = inside.then(|| WaitingInside::new(&self.shared.tally));
+        let _inside = inside.then(|| StopWaiter::new(&self.shared.shutdown));
         match run.report.wait_for(Option::is_some).await {
             Ok(report) => report.unwrap_or_default(),
             // The runtime is shutting down, and the server with it.

@@ -38,7 +38,7 @@ use crate::{
     },
     handshake::{self, Deadline, Ended, Front, HandshakeContext, Opened, Waiting},
     net::{Local, Peer, ProxyProtocol, Socket},
-    run::{InSession, Shared},
+    run::{SessionGuard, Shared},
     users::Identity,
 };
 
@@ -70,13 +70,13 @@ pub(crate) fn session<I: Identity, S: Socket>(
     arrival: Arrival,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
-    let in_session = InSession::new(&shared);
+    let session_guard = SessionGuard::new(&shared);
     let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, arrival, stop));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
         }
-        drop(in_session);
+        drop(session_guard);
     }
 }
 
@@ -331,7 +331,7 @@ impl<I: Identity> Future for Conversation<I> {
         let Inner { shared, line, .. } = &*self.connection.0;
         shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
-            shared.tally.count(line.was_killed(), end.clean);
+            shared.shutdown.count(line.was_killed(), end.clean);
         }
         Poll::Ready(())
     }

@@ -16,7 +16,7 @@ use crate::{
     connection::{Arrival, Boxed, PARTING, Stay, Work, converse},
     handshake::{self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, Terms},
     net::Peer,
-    run::{InSession, Shared},
+    run::{SessionGuard, Shared},
     users::Identity,
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Mounted<I: Identity> {
 /// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
 pub(crate) fn mounted<I: Identity>(
     shared: Arc<Shared<I>>,
-    in_session: InSession<I>,
+    session_guard: SessionGuard<I>,
     request: Mounted<I>,
     arrival: Arrival,
     stop: CancellationToken,
@@ -42,7 +42,7 @@ pub(crate) fn mounted<I: Identity>(
         if let Some(conversation) = opening.await {
             conversation.await;
         }
-        drop(in_session);
+        drop(session_guard);
     }
 }
 

@@ -124,7 +124,7 @@ impl<I: Identity> Upgrade<I> {
             Scope::Global => None,
             Scope::Local => Some(local.unwrap_or_else(|| Work::new(|_| async {}))),
         };
-        let (run, in_session) = match shared.enter() {
+        let (run, session_guard) = match shared.enter() {
             Ok(entered) => entered,
             Err(refusal) => return refusal.into_guest_response(),
         };
@@ -139,7 +139,7 @@ impl<I: Identity> Upgrade<I> {
         let endpoint = endpoint.map_or(Local::Unknown, Local::Tcp);
         let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), terms, local };
         let (reply, answered) = oneshot::channel();
-        let session = mounted::mounted(Arc::clone(&shared), in_session, request, arrival, run.stop, reply);
+        let session = mounted::mounted(Arc::clone(&shared), session_guard, request, arrival, run.stop, reply);
         run.sessions.spawn_on(session, &run.runtime);
         match answered.await {
             Ok(response) => response,

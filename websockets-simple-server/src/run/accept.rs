@@ -96,13 +96,13 @@ async fn run<I: Identity>(
     shared.subscriptions.lift_bounds(true);
     shared.close_all();
     let patience = shared.params.stop_timeout;
-    let in_time = tokio::time::timeout(patience, shared.tally.at_rest()).await.is_ok();
+    let in_time = tokio::time::timeout(patience, shared.shutdown.at_rest()).await.is_ok();
     // 3. Who is not done by now loses their handler; the rest is quick.
     if !in_time {
         shared.kill_all();
-        let _ = tokio::time::timeout(LAST_WORD * 2, shared.tally.at_rest()).await;
+        let _ = tokio::time::timeout(LAST_WORD * 2, shared.shutdown.at_rest()).await;
     }
-    let report = shared.tally.take_report();
+    let report = shared.shutdown.take_report();
     flushers.shutdown().await;
     shared.has_stopped();
     if let Some(telling) = shared.subscriptions.tell(Event::server(ServerEventKind::Stopped(report))) {

@@ -62,7 +62,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
     pub(crate) owner: u64,
-    pub(crate) tally: Tally,
+    pub(crate) shutdown: ShutdownTracker,
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) life: Mutex<Life>,
@@ -72,14 +72,14 @@ pub(crate) struct Shared<I: Identity> {
 
 /// Counts that a stop waits for and reports.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ShutdownTracker {
     pub(crate) clean: AtomicUsize,
     pub(crate) unclean: AtomicUsize,
     pub(crate) dropped: AtomicUsize,
     /// Tasks of connections, handshakes included.
     pub(crate) sessions: AtomicUsize,
     /// Handlers that wait for the stop themselves.
-    pub(crate) waiting_inside: AtomicUsize,
+    pub(crate) stop_waiters: AtomicUsize,
     /// Rings when one of the two above changes.
     pub(crate) changed: Notify,
 }
@@ -132,7 +132,7 @@ impl<I: Identity> Shared<I> {
             placement: OnceLock::new(),
             group_rule: OnceLock::new(),
             owner: new_owner(),
-            tally: Tally::default(),
+            shutdown: ShutdownTracker::default(),
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),
             life: Mutex::new(Life::Stopped),
@@ -156,10 +156,10 @@ impl<I: Identity> Shared<I> {
     }
 
     /// Enters a run that is not stopping. Its stop waits for whoever is in.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, InSession<I>), Refusal> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, SessionGuard<I>), Refusal> {
         match &*self.life() {
             Life::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
-            Life::Running(run) => Ok((run.clone(), InSession::new(self))),
+            Life::Running(run) => Ok((run.clone(), SessionGuard::new(self))),
             Life::Stopped | Life::Starting => Err(Refusal::at_rest(&self.params)),
         }
     }
@@ -233,7 +233,7 @@ impl<I: Identity> Shared<I> {
     }
 }
 
-impl Tally {
+impl ShutdownTracker {
     /// Counts the end of a connection during a stop.
     pub(crate) fn count(&self, killed: bool, clean: bool) {
         let ended = match (killed, clean) {
@@ -256,7 +256,7 @@ impl Tally {
     pub(crate) async fn at_rest(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.sessions.load(Ordering::Acquire) <= self.waiting_inside.load(Ordering::Acquire) {
+            if self.sessions.load(Ordering::Acquire) <= self.stop_waiters.load(Ordering::Acquire) {
                 return;
             }
             changed.await;
@@ -265,35 +265,35 @@ impl Tally {
 }
 
 /// Counts a task of a connection while it lives, also through a panic.
-pub(crate) struct InSession<I: Identity>(Arc<Shared<I>>);
+pub(crate) struct SessionGuard<I: Identity>(Arc<Shared<I>>);
 
-impl<I: Identity> InSession<I> {
+impl<I: Identity> SessionGuard<I> {
     pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
-        shared.tally.sessions.fetch_add(1, Ordering::AcqRel);
+        shared.shutdown.sessions.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(shared))
     }
 }
 
-impl<I: Identity> Drop for InSession<I> {
+impl<I: Identity> Drop for SessionGuard<I> {
     fn drop(&mut self) {
-        self.0.tally.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.0.tally.changed.notify_waiters();
+        self.0.shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.0.shutdown.changed.notify_waiters();
     }
 }
 
 /// Counts a handler that waits for the stop itself.
-pub(crate) struct WaitingInside<'a>(&'a Tally);
+pub(crate) struct StopWaiter<'a>(&'a ShutdownTracker);
 
-impl<'a> WaitingInside<'a> {
-    pub(crate) fn new(tally: &'a Tally) -> Self {
-        tally.waiting_inside.fetch_add(1, Ordering::AcqRel);
-        tally.changed.notify_waiters();
-        Self(tally)
+impl<'a> StopWaiter<'a> {
+    pub(crate) fn new(shutdown: &'a ShutdownTracker) -> Self {
+        shutdown.stop_waiters.fetch_add(1, Ordering::AcqRel);
+        shutdown.changed.notify_waiters();
+        Self(shutdown)
     }
 }
 
-impl Drop for WaitingInside<'_> {
+impl Drop for StopWaiter<'_> {
     fn drop(&mut self) {
-        self.0.waiting_inside.fetch_sub(1, Ordering::AcqRel);
+        self.0.stop_waiters.fetch_sub(1, Ordering::AcqRel);
     }
 }
