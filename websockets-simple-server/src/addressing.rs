@@ -7,7 +7,7 @@ pub(crate) use members::Places;
 pub use placement::Placement;
 pub(crate) use placement::{PlaceHeaders, Placed};
 pub(crate) use registry::{Registered, Registry, UserPermit};
-pub(crate) use unlisted::{Kept, Locals};
+pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 
 mod audience;
 pub(crate) mod group_rule;

@@ -228,7 +228,7 @@ impl<I: Identity> Server<I> {
     /// Each connection tells its replayed Connected in its own task.
     fn wake_for_replay(&self, options: SubscribeOptions) {
         if options.replay {
-            for connection in self.shared.registry.all().iter().chain(&self.shared.locals.all()) {
+            for connection in self.shared.registry.all().iter().chain(&self.shared.unlisted.all()) {
                 connection.0.line.wake();
             }
         }

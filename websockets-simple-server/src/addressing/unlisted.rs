@@ -8,25 +8,29 @@ use std::{
 use crate::{addressing::registry::ReservedId, connection::Connection, users::Identity};
 
 /// The local connections of a server, kept for what reaches every connection all the same: a stop, a revocation.
-pub(crate) struct Locals<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
+pub(crate) struct UnlistedConnections<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
 
 /// Keeps a connection among them until it is dropped.
-pub(crate) struct Kept<I: Identity> {
-    locals: Arc<Locals<I>>,
+pub(crate) struct UnlistedGuard<I: Identity> {
+    unlisted: Arc<UnlistedConnections<I>>,
     serial: u64,
     /// Nobody else is called the same meanwhile.
     _id: Option<ReservedId<I>>,
 }
 
-impl<I: Identity> Locals<I> {
+impl<I: Identity> UnlistedConnections<I> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::default()))
     }
 
-    pub(crate) fn keep(self: &Arc<Self>, connection: &Connection<I>, id: Option<ReservedId<I>>) -> Kept<I> {
+    pub(crate) fn keep(
+        self: &Arc<Self>,
+        connection: &Connection<I>,
+        id: Option<ReservedId<I>>,
+    ) -> UnlistedGuard<I> {
         let serial = connection.0.serial;
         self.lock().insert(serial, connection.clone());
-        Kept { locals: Arc::clone(self), serial, _id: id }
+        UnlistedGuard { unlisted: Arc::clone(self), serial, _id: id }
     }
 
     pub(crate) fn all(&self) -> Vec<Connection<I>> {
@@ -38,9 +42,9 @@ impl<I: Identity> Locals<I> {
     }
 }
 
-impl<I: Identity> Drop for Kept<I> {
+impl<I: Identity> Drop for UnlistedGuard<I> {
     fn drop(&mut self) {
         // Not dropped under the lock, as it may be the last handle.
-        let _connection = self.locals.lock().remove(&self.serial);
+        let _connection = self.unlisted.lock().remove(&self.serial);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use websockets_simple_core::{CloseCode, EndedBy, ErrorEvent, ErrorStage, EventError, HandlerFuture, Moment};
 
 use crate::{
-    addressing::Kept,
+    addressing::UnlistedGuard,
     connection::{
         Connection,
         session::{Boxed, Conversation},
@@ -32,9 +32,9 @@ impl<I: Identity> Work<I> {
     }
 
     /// The connection and the work, each as long as the other.
-    pub(crate) fn run(self, conversation: Conversation<I>, kept: Kept<I>) -> LocalConversation<I> {
+    pub(crate) fn run(self, conversation: Conversation<I>, kept: UnlistedGuard<I>) -> LocalConversation<I> {
         let work = Some((self.0)(conversation.connection.clone()));
-        LocalConversation { conversation, work, telling: None, ended: false, _kept: kept }
+        LocalConversation { conversation, work, telling: None, ended: false, _unlisted: kept }
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct LocalConversation<I: Identity> {
     work: Option<Boxed<()>>,
     telling: Option<HandlerFuture>,
     ended: bool,
-    _kept: Kept<I>,
+    _unlisted: UnlistedGuard<I>,
 }
 
 /// As that of the conversation: nothing in it is pinned in place.

@@ -281,7 +281,7 @@ pub(crate) fn converse<I: Identity>(
             drop(reserved);
             (Some(registered), None)
         }
-        Some(local) => (None, Some((shared.locals.keep(&connection, reserved), local))),
+        Some(local) => (None, Some((shared.unlisted.keep(&connection, reserved), local))),
     };
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.

@@ -19,7 +19,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{GroupRule, Locals, Placed, Placement, Registry},
+    addressing::{GroupRule, Placed, Placement, Registry, UnlistedConnections},
     config::{ServerParams, Slots},
     connection::{Connection, CurrentUser, Inner},
     handshake::Refusal,
@@ -50,7 +50,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) params: ServerParams,
     pub(crate) admission: Box<dyn Admission<I>>,
     pub(crate) registry: Arc<Registry<I>>,
-    pub(crate) locals: Arc<Locals<I>>,
+    pub(crate) unlisted: Arc<UnlistedConnections<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
     pub(crate) link: Arc<ConnectionConfig>,
@@ -124,7 +124,7 @@ impl<I: Identity> Shared<I> {
             params,
             admission,
             registry: Arc::new(Registry::new()),
-            locals: Locals::new(),
+            unlisted: UnlistedConnections::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
             link: Arc::new(link),
@@ -194,7 +194,7 @@ impl<I: Identity> Shared<I> {
 
     /// Closes everybody: the server stops.
     pub(crate) fn close_all(&self) {
-        for connection in self.registry.all().iter().chain(&self.locals.all()) {
+        for connection in self.registry.all().iter().chain(&self.unlisted.all()) {
             connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
         }
     }
@@ -212,7 +212,7 @@ impl<I: Identity> Shared<I> {
         };
         candidates
             .iter()
-            .chain(&self.locals.all())
+            .chain(&self.unlisted.all())
             .filter(concerned)
             .filter(|connection| connection.0.close_as_revoked())
             .count()
@@ -226,7 +226,7 @@ impl<I: Identity> Shared<I> {
 
     /// Drops the handlers of everybody who is left.
     pub(crate) fn kill_all(&self) {
-        let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.locals.all());
+        let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {
             connection.0.line.kill();
         }
