@@ -5,7 +5,7 @@ pub use client_id::{ClientId, InvalidClientId};
 pub use endpoint::Endpoint;
 pub use id_signing::{IdSigning, InvalidSignature};
 pub use limits::Limits;
-pub(crate) use limits::{ConnectionPermit, Full, Slots, Surplus};
+pub(crate) use limits::{ConnectionPermit, Full, Overflow, Slots};
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};
 pub use scope::Scope;
 pub use signal_defaults::{SignalDefault, SignalReach};

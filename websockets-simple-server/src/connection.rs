@@ -27,7 +27,7 @@ use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
 pub(crate) use scoped::Work;
-pub(crate) use session::{Arrival, Boxed, PARTING, Stay, converse};
+pub(crate) use session::{Admittance, Boxed, PARTING, SessionParts, converse};
 
 mod current_user;
 mod expiry;

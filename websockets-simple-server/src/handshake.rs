@@ -44,7 +44,7 @@ pub(crate) use context::HandshakeContext;
 pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::Refusal;
 pub(crate) use timeout::{Answering, Deadline, Waiting};
-pub(crate) use tokens::Asked;
+pub(crate) use tokens::ParsedRequest;
 
 mod context;
 mod reclaim_io;
@@ -59,16 +59,16 @@ const VERDICT: &str = "websockets-simple-verdict";
 pub(crate) const HUNG_UP: &str = "the peer hung up before the answer";
 
 /// What is known of a request before it is judged, where somebody else has looked at it.
-pub(crate) struct Terms<I: Identity> {
+pub(crate) struct UpgradeOverrides<I: Identity> {
     /// The path was for a router, and is no token.
     pub(crate) routed: bool,
-    /// Whose request it is; nobody else is asked then.
+    /// Whose request it is; nobody else is parsed then.
     pub(crate) user: Option<Authenticated<I::Id>>,
-    /// Where it belongs; nobody else is asked then.
+    /// Where it belongs; nobody else is parsed then.
     pub(crate) placement: Option<Placement>,
 }
 
-impl<I: Identity> Default for Terms<I> {
+impl<I: Identity> Default for UpgradeOverrides<I> {
     fn default() -> Self {
         Self { routed: false, user: None, placement: None }
     }
@@ -198,7 +198,7 @@ where
             // The body, empty as it should be, stays until the answer: hyper looks whether anybody wants it.
             let (parts, _body) = request.into_parts();
             let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-            let response = answer(parts, &*front, peer, Terms::default(), decide).await;
+            let response = answer(parts, &*front, peer, UpgradeOverrides::default(), decide).await;
             Ok(response.unwrap_or_else(Refusal::into_response).map(Either::Left))
         }
     });
@@ -261,18 +261,18 @@ pub(crate) async fn answer<I: Identity, F: Front<I>>(
     mut parts: Parts,
     front: &F,
     peer: &Peer,
-    terms: Terms<I>,
+    overrides: UpgradeOverrides<I>,
     decide: impl Fn(Result<Accepted<I, F::UserPermit, F::Place>, Ended>),
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), terms.routed);
+    let read = front.admission().read(&parts.uri, &mut parts.headers, front.params(), overrides.routed);
     // The path of a request that could not be taken apart may be a token.
-    let path = read.as_ref().map_or("/", |asked| asked.head.channel());
+    let path = read.as_ref().map_or("/", |parsed| parsed.head.channel());
     let client = peer.client_of(&front.params().trusted_proxies, &parts.headers);
     let attempt = Attempt::new(peer.addr, path).of_client(client);
     decide(Err(Ended::Refused(attempt.clone(), HUNG_UP.to_owned())));
     front.connecting(attempt.clone()).await;
     let judged = match read {
-        Ok(asked) => judge(parts, asked, front, peer, client, terms).await,
+        Ok(parsed) => judge(parts, parsed, front, peer, client, overrides).await,
         Err(refusal) => Err(front.overloaded().unwrap_or(refusal)),
     };
     match judged {
@@ -289,11 +289,11 @@ pub(crate) async fn answer<I: Identity, F: Front<I>>(
 
 async fn judge<I: Identity, F: Front<I>>(
     mut parts: Parts,
-    asked: Asked,
+    parsed: ParsedRequest,
     front: &F,
     peer: &Peer,
     client: Option<IpAddr>,
-    terms: Terms<I>,
+    overrides: UpgradeOverrides<I>,
 ) -> Result<(Accepted<I, F::UserPermit, F::Place>, Response<Full<Bytes>>), Refusal> {
     let params = front.params();
     let overloaded = || front.overloaded().map_or(Ok(()), Err);
@@ -312,14 +312,14 @@ async fn judge<I: Identity, F: Front<I>>(
     {
         return Err(Refusal::wrong_origin());
     }
-    let subprotocol = choose(&asked.offered, params)?;
+    let subprotocol = choose(&parsed.offered, params)?;
     let credentials = Credentials {
-        token: asked.token,
+        token: parsed.token,
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = peer.question(&asked.head, client);
-    let admitted = match terms.user {
+    let question = peer.question(&parsed.head, client);
+    let admitted = match overrides.user {
         Some(user) => Ok(Some(user)),
         None => tokio::select! {
             biased;
@@ -344,8 +344,8 @@ async fn judge<I: Identity, F: Front<I>>(
         None => Some(front.place(
             &question,
             user.as_ref(),
-            terms.placement,
-            terms.routed,
+            overrides.placement,
+            overrides.routed,
             response.headers_mut(),
         )?),
         Some(_) => None,
@@ -359,7 +359,7 @@ async fn judge<I: Identity, F: Front<I>>(
         response.headers_mut().insert(VERDICT, HeaderValue::from_static("unauthorized"));
     }
     Ok((
-        Accepted { head: asked.head, subprotocol, user, user_permit, place, farewell, client, upgrade },
+        Accepted { head: parsed.head, subprotocol, user, user_permit, place, farewell, client, upgrade },
         response,
     ))
 }

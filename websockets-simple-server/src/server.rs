@@ -136,7 +136,7 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. Asked
+    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. ParsedRequest
     /// once the user is known. Runs in the connection's task and must not block. The first hook counts.
     #[must_use]
     pub fn with_placement(

@@ -194,7 +194,7 @@ pub(crate) enum Full {
 
 /// A connection for which there is no place, but somebody to tell it so.
 #[derive(Debug)]
-pub(crate) struct Surplus {
+pub(crate) struct Overflow {
     pub(crate) full: Full,
     _refuser: OwnedSemaphorePermit,
 }
@@ -229,9 +229,9 @@ impl Slots {
     }
 
     /// Whoever has no place is told so, unless too many are just being told.
-    pub(crate) fn surplus(&self, full: Full) -> Option<Surplus> {
+    pub(crate) fn overflow(&self, full: Full) -> Option<Overflow> {
         let refuser = Arc::clone(&self.refusers).try_acquire_owned().ok()?;
-        Some(Surplus { full, _refuser: refuser })
+        Some(Overflow { full, _refuser: refuser })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

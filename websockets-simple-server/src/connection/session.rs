@@ -28,7 +28,7 @@ use websockets_simple_core::{
 use crate::net::ServerTls;
 use crate::{
     addressing::{Placed, Places, UserPermit},
-    config::{ConnectionPermit, Endpoint, Scope, ServerParams, Surplus},
+    config::{ConnectionPermit, Endpoint, Overflow, Scope, ServerParams},
     connection::{
         Connection, Inner,
         current_user::CurrentUser,
@@ -49,9 +49,9 @@ pub(crate) const PARTING: Duration = Duration::from_secs(1);
 const NO_ANSWER: &str = "the fallback service took too long";
 
 /// Whether there is room for a connection.
-pub(crate) enum Arrival {
-    Welcome(ConnectionPermit),
-    Surplus(Surplus),
+pub(crate) enum Admittance {
+    Admitted(ConnectionPermit),
+    Overflow(Overflow),
 }
 
 /// A future that owns what it works with, so that whoever holds it holds one pointer.
@@ -67,11 +67,11 @@ pub(crate) fn session<I: Identity, S: Socket>(
     peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
     bound: Option<Local>,
-    arrival: Arrival,
+    admittance: Admittance,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let session_guard = SessionGuard::new(&shared);
-    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, arrival, stop));
+    let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, admittance, stop));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
@@ -87,7 +87,7 @@ async fn begin<I: Identity, S: Socket>(
     peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
     bound: Option<Local>,
-    arrival: Arrival,
+    admittance: Admittance,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
@@ -101,7 +101,7 @@ async fn begin<I: Identity, S: Socket>(
         stop: stop.clone(),
         deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
-        arrival: Mutex::new(Some(arrival)),
+        admittance: Mutex::new(Some(admittance)),
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
     let heartbeat = shared.params.heartbeat;
@@ -110,7 +110,7 @@ async fn begin<I: Identity, S: Socket>(
         opened,
         transport,
         peer,
-        Stay { began, heartbeat, local: None, permit: front.take_permit(), stop },
+        SessionParts { began, heartbeat, local: None, permit: front.take_permit(), stop },
     ))
 }
 
@@ -210,7 +210,7 @@ where
 }
 
 /// What the server gives a connection to live with.
-pub(crate) struct Stay<I: Identity> {
+pub(crate) struct SessionParts<I: Identity> {
     pub(crate) began: Instant,
     /// Unless somebody chooses another.
     pub(crate) heartbeat: Heartbeat,
@@ -226,9 +226,9 @@ pub(crate) fn converse<I: Identity>(
     opened: Opened<(), I, UserPermit<I>, Placed<I>>,
     transport: Transport,
     peer: Peer,
-    stay: Stay<I>,
+    parts: SessionParts<I>,
 ) -> Boxed<()> {
-    let Stay { began, heartbeat, local, permit, stop } = stay;
+    let SessionParts { began, heartbeat, local, permit, stop } = parts;
     let Opened { leftover, head, subprotocol, user, user_permit, place, farewell, .. } = opened;
     let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
     let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));

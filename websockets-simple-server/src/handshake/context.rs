@@ -25,7 +25,7 @@ use crate::{
     users::{Admission, Authenticated, HandshakeRequest, Identity},
 };
 
-use crate::connection::Arrival;
+use crate::connection::Admittance;
 
 /// The server as one handshake sees it.
 pub(crate) struct HandshakeContext<I: Identity> {
@@ -34,7 +34,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) stop: CancellationToken,
     pub(crate) deadline: Arc<Deadline>,
     /// The place of the connection, until it is open.
-    pub(crate) arrival: Mutex<Option<Arrival>>,
+    pub(crate) admittance: Mutex<Option<Admittance>>,
     /// What Connecting was told of, until it is Connected or Refused.
     pub(crate) connecting: Mutex<Option<Attempt>>,
 }
@@ -55,9 +55,9 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
         if self.stop.is_cancelled() {
             return Some(Refusal::stopping(&self.shared.params));
         }
-        match &*self.arrival() {
-            Some(Arrival::Surplus(surplus)) => Some(Refusal::full(surplus.full, &self.shared.params)),
-            Some(Arrival::Welcome(_)) | None => None,
+        match &*self.admittance() {
+            Some(Admittance::Overflow(overflow)) => Some(Refusal::full(overflow.full, &self.shared.params)),
+            Some(Admittance::Admitted(_)) | None => None,
         }
     }
 
@@ -72,8 +72,10 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
     }
 
     fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
-        let mut arrival = self.arrival();
-        let (Some(Arrival::Welcome(permit)), Some(client)) = (&mut *arrival, client) else { return Ok(()) };
+        let mut admittance = self.admittance();
+        let (Some(Admittance::Admitted(permit)), Some(client)) = (&mut *admittance, client) else {
+            return Ok(());
+        };
         permit.count_for(client).map_err(|full| Refusal::full(full, &self.shared.params))
     }
 
@@ -117,26 +119,26 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
 impl<I: Identity> HandshakeContext<I> {
     /// The place of the connection, which it keeps from now on.
     pub(crate) fn take_permit(&self) -> Option<ConnectionPermit> {
-        match self.arrival().take() {
-            Some(Arrival::Welcome(permit)) => Some(permit),
-            Some(Arrival::Surplus(_)) | None => None,
+        match self.admittance().take() {
+            Some(Admittance::Admitted(permit)) => Some(permit),
+            Some(Admittance::Overflow(_)) | None => None,
         }
     }
 
     /// Counts the connection for a client that is known before its request is. False if there is no place for it,
     /// and nobody to tell it so.
     fn count_early(&self, client: IpAddr) -> bool {
-        let mut arrival = self.arrival();
-        if let Some(Arrival::Welcome(permit)) = &mut *arrival
+        let mut admittance = self.admittance();
+        if let Some(Admittance::Admitted(permit)) = &mut *admittance
             && let Err(full) = permit.count_for(client)
         {
-            *arrival = self.shared.slots.surplus(full).map(Arrival::Surplus);
+            *admittance = self.shared.slots.overflow(full).map(Admittance::Overflow);
         }
-        arrival.is_some()
+        admittance.is_some()
     }
 
-    fn arrival(&self) -> MutexGuard<'_, Option<Arrival>> {
-        self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
+    fn admittance(&self) -> MutexGuard<'_, Option<Admittance>> {
+        self.admittance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a proxy say whose connection it is. False if that is nobody who may go on.

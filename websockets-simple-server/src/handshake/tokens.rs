@@ -30,14 +30,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A request taken apart.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ParsedRequest {
     pub(crate) token: Option<Token>,
     pub(crate) head: RequestHead,
     /// Offered subprotocols, those that carry tokens left out.
     pub(crate) offered: Vec<String>,
 }
 
-impl Asked {
+impl ParsedRequest {
     /// Takes a request apart for a server that asks nobody who they are.
     pub(crate) fn anonymous(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
         let head = RequestHead::new(&channel(uri.path())?, uri.query().unwrap_or_default(), headers);

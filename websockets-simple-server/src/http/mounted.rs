@@ -13,8 +13,10 @@ use websockets_simple_core::Transport;
 
 use crate::{
     addressing::{Placed, UserPermit},
-    connection::{Arrival, Boxed, PARTING, Stay, Work, converse},
-    handshake::{self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, Terms},
+    connection::{Admittance, Boxed, PARTING, SessionParts, Work, converse},
+    handshake::{
+        self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides,
+    },
     net::Peer,
     run::{SessionGuard, Shared},
     users::Identity,
@@ -24,7 +26,7 @@ use crate::{
 pub(crate) struct Mounted<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) peer: Peer,
-    pub(crate) terms: Terms<I>,
+    pub(crate) overrides: UpgradeOverrides<I>,
     pub(crate) local: Option<Work<I>>,
 }
 
@@ -33,11 +35,11 @@ pub(crate) fn mounted<I: Identity>(
     shared: Arc<Shared<I>>,
     session_guard: SessionGuard<I>,
     request: Mounted<I>,
-    arrival: Arrival,
+    admittance: Admittance,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(begin(shared, request, arrival, stop, reply));
+    let opening = Box::pin(begin(shared, request, admittance, stop, reply));
     async move {
         if let Some(conversation) = opening.await {
             conversation.await;
@@ -50,21 +52,21 @@ pub(crate) fn mounted<I: Identity>(
 async fn begin<I: Identity>(
     shared: Arc<Shared<I>>,
     request: Mounted<I>,
-    arrival: Arrival,
+    admittance: Admittance,
     stop: CancellationToken,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let Mounted { parts, mut peer, terms, local } = request;
+    let Mounted { parts, mut peer, overrides, local } = request;
     let front = HandshakeContext {
         shared: Arc::clone(&shared),
         peer_addr: peer.addr,
         stop: stop.clone(),
         deadline: Deadline::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
-        arrival: Mutex::new(Some(arrival)),
+        admittance: Mutex::new(Some(admittance)),
     };
-    let accepted = answer(&front, parts, &peer, terms, reply).await?;
+    let accepted = answer(&front, parts, &peer, overrides, reply).await?;
     let mut opening = std::pin::pin!(accepted.open(take));
     let opened = tokio::select! {
         biased;
@@ -77,8 +79,8 @@ async fn begin<I: Identity>(
             let (transport, opened) = opened.split();
             peer.client = opened.client;
             let heartbeat = shared.params.heartbeat_over_http();
-            let stay = Stay { began, heartbeat, local, permit: front.take_permit(), stop };
-            Some(converse(shared, opened, transport, peer, stay))
+            let parts = SessionParts { began, heartbeat, local, permit: front.take_permit(), stop };
+            Some(converse(shared, opened, transport, peer, parts))
         }
         Some(Err(why)) => {
             front.give_up(why).await;
@@ -96,12 +98,12 @@ async fn answer<I: Identity>(
     front: &HandshakeContext<I>,
     parts: Parts,
     peer: &Peer,
-    terms: Terms<I>,
+    overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Accepted<I, UserPermit<I>, Placed<I>>> {
     let verdict = Mutex::new(None);
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-    let answering = handshake::answer(parts, front, peer, terms, decide);
+    let answering = handshake::answer(parts, front, peer, overrides, decide);
     let answered = tokio::select! {
         biased;
         answered = answering => Some(answered),

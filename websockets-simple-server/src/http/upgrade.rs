@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{Arrival, Connection, Work},
-    handshake::{Refusal, Terms},
+    connection::{Admittance, Connection, Work},
+    handshake::{Refusal, UpgradeOverrides},
     http::mounted::{self, Mounted},
     net::{Local, Peer},
     run::Shared,
@@ -42,7 +42,7 @@ pub struct Upgrade<I: Identity> {
     parts: Parts,
     peer_addr: Option<SocketAddr>,
     endpoint: Option<SocketAddr>,
-    terms: Terms<I>,
+    overrides: UpgradeOverrides<I>,
     scope: Scope,
     local: Option<Work<I>>,
 }
@@ -50,9 +50,9 @@ pub struct Upgrade<I: Identity> {
 impl<I: Identity> Upgrade<I> {
     pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
         let peer_addr = peer_addr(&parts.extensions);
-        let terms = Terms { routed: true, ..Terms::default() };
+        let overrides = UpgradeOverrides { routed: true, ..UpgradeOverrides::default() };
         let scope = shared.params.scope;
-        Self { shared, parts, peer_addr, endpoint: None, terms, scope, local: None }
+        Self { shared, parts, peer_addr, endpoint: None, overrides, scope, local: None }
     }
 
     /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
@@ -73,7 +73,7 @@ impl<I: Identity> Upgrade<I> {
     /// Says where the connection belongs, and what it is called;
     /// [`with_placement`](crate::Server::with_placement) is not asked then.
     pub fn placement(mut self, placement: Placement) -> Self {
-        self.terms.placement = Some(placement);
+        self.overrides.placement = Some(placement);
         self
     }
 
@@ -119,7 +119,7 @@ impl<I: Identity> Upgrade<I> {
     }
 
     async fn answer(self) -> Response<Full<Bytes>> {
-        let Self { shared, parts, peer_addr, endpoint, terms, scope, local } = self;
+        let Self { shared, parts, peer_addr, endpoint, overrides, scope, local } = self;
         let local = match scope {
             Scope::Global => None,
             Scope::Local => Some(local.unwrap_or_else(|| Work::new(|_| async {}))),
@@ -129,17 +129,18 @@ impl<I: Identity> Upgrade<I> {
             Err(refusal) => return refusal.into_guest_response(),
         };
         let ip = peer_addr.map(|addr| addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
-        let arrival = match shared.slots.take(ip) {
-            Ok(permit) => Arrival::Welcome(permit),
-            Err(full) => match shared.slots.surplus(full) {
-                Some(surplus) => Arrival::Surplus(surplus),
+        let admittance = match shared.slots.take(ip) {
+            Ok(permit) => Admittance::Admitted(permit),
+            Err(full) => match shared.slots.overflow(full) {
+                Some(overflow) => Admittance::Overflow(overflow),
                 None => return Refusal::full(full, &shared.params).into_guest_response(),
             },
         };
         let endpoint = endpoint.map_or(Local::Unknown, Local::Tcp);
-        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), terms, local };
+        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), overrides, local };
         let (reply, answered) = oneshot::channel();
-        let session = mounted::mounted(Arc::clone(&shared), session_guard, request, arrival, run.stop, reply);
+        let session =
+            mounted::mounted(Arc::clone(&shared), session_guard, request, admittance, run.stop, reply);
         run.sessions.spawn_on(session, &run.runtime);
         match answered.await {
             Ok(response) => response,
@@ -152,7 +153,7 @@ impl<I: Identity> Upgrade<I> {
 impl<T: UserId> Upgrade<User<T>> {
     /// Says whose connection it is: the application knows, and the user service is not asked.
     pub fn identified(mut self, user: Authenticated<T>) -> Self {
-        self.terms.user = Some(user);
+        self.overrides.user = Some(user);
         self
     }
 }

@@ -10,7 +10,7 @@ use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
 use crate::net::ServerTls;
 use crate::{
     config::Endpoint,
-    connection::{Arrival, session},
+    connection::{Admittance, session},
     net::{Bound, Listener},
     run::shared::{Run, Shared, StopReport},
     server::{Event, ServerEventKind, StartError},
@@ -153,10 +153,10 @@ async fn accept<I: Identity>(
         pause = Duration::ZERO;
         // Behind a proxy are many, of which none is known yet.
         let ip = peer_addr.map(|peer| peer.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
-        let arrival = match shared.slots.take(ip) {
-            Ok(permit) => Arrival::Welcome(permit),
-            Err(full) => match shared.slots.surplus(full) {
-                Some(surplus) => Arrival::Surplus(surplus),
+        let admittance = match shared.slots.take(ip) {
+            Ok(permit) => Admittance::Admitted(permit),
+            Err(full) => match shared.slots.overflow(full) {
+                Some(overflow) => Admittance::Overflow(overflow),
                 None => continue,
             },
         };
@@ -166,7 +166,7 @@ async fn accept<I: Identity>(
             peer_addr,
             endpoint.clone(),
             bound.clone(),
-            arrival,
+            admittance,
             stop.clone(),
         );
         sessions.spawn(session);

@@ -14,7 +14,7 @@ use websockets_simple_core::EventError;
 
 use crate::{
     config::ServerParams,
-    handshake::{Asked, Refusal},
+    handshake::{ParsedRequest, Refusal},
     users::{
         revocation::Revocations,
         user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService},
@@ -65,7 +65,7 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
         headers: &mut HeaderMap,
         params: &ServerParams,
         routed: bool,
-    ) -> Result<Asked, Refusal>;
+    ) -> Result<ParsedRequest, Refusal>;
 
     /// Says whose request it is; `Ok(None)` on a server without users.
     async fn admit(
@@ -99,8 +99,8 @@ impl Admission<Anonymous> for Everyone {
         headers: &mut HeaderMap,
         _params: &ServerParams,
         _routed: bool,
-    ) -> Result<Asked, Refusal> {
-        Asked::anonymous(uri, headers)
+    ) -> Result<ParsedRequest, Refusal> {
+        ParsedRequest::anonymous(uri, headers)
     }
 
     async fn admit(
@@ -134,8 +134,8 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
         headers: &mut HeaderMap,
         params: &ServerParams,
         routed: bool,
-    ) -> Result<Asked, Refusal> {
-        Asked::with_token(uri, headers, params, routed)
+    ) -> Result<ParsedRequest, Refusal> {
+        ParsedRequest::with_token(uri, headers, params, routed)
     }
 
     async fn admit(

@@ -52,7 +52,7 @@ pub trait UserService: Send + Sync + 'static {
     /// What identifies a user.
     type Id: UserId;
 
-    /// Whose credentials these are. Asked before the handshake is answered, under the authentication deadline.
+    /// Whose credentials these are. ParsedRequest before the handshake is answered, under the authentication deadline.
     ///
     /// `None` says that they are nobody's: the client is refused as not authorized.
     ///
@@ -70,7 +70,7 @@ pub trait UserService: Send + Sync + 'static {
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
 
-    /// Tells what is revoked, as it happens: the server closes the connections that were opened with it. Asked for
+    /// Tells what is revoked, as it happens: the server closes the connections that were opened with it. ParsedRequest for
     /// when the server starts and, after the stream has ended, not again before the next start.
     ///
     /// A service without this (the default) is asked once per connection, and never again.

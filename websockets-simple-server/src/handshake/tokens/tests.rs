@@ -1,11 +1,15 @@
 use super::*;
 
-fn asked(target: &str, headers: &[(&'static str, &str)], params: &ServerParams) -> Result<Asked, Refusal> {
+fn asked(
+    target: &str,
+    headers: &[(&'static str, &str)],
+    params: &ServerParams,
+) -> Result<ParsedRequest, Refusal> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_str(value).unwrap());
     }
-    Asked::with_token(&target.parse().unwrap(), &mut map, params, false)
+    ParsedRequest::with_token(&target.parse().unwrap(), &mut map, params, false)
 }
 
 fn token(target: &str, headers: &[(&'static str, &str)]) -> Option<String> {
@@ -97,7 +101,7 @@ fn a_path_that_is_not_utf8_is_refused() {
 fn an_anonymous_server_takes_nothing_out() {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer secret-7"));
-    let asked = Asked::anonymous(&"/a%20room?token=x".parse().unwrap(), &headers).unwrap();
+    let asked = ParsedRequest::anonymous(&"/a%20room?token=x".parse().unwrap(), &headers).unwrap();
     assert_eq!(asked.head.channel(), "/a room");
     assert_eq!(asked.head.query("token").unwrap(), "x");
     assert!(asked.token.is_none());
@@ -113,7 +117,7 @@ proptest::proptest! {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&authorization).unwrap());
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(&protocols).unwrap());
-            let _ = Asked::with_token(&uri, &mut headers, &ServerParams::local(), false);
+            let _ = ParsedRequest::with_token(&uri, &mut headers, &ServerParams::local(), false);
         }
     }
 }

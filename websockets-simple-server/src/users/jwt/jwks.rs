@@ -33,7 +33,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A set of keys that an issuer publishes (RFC 7517 section 5), most often at a `jwks_uri`.
 ///
 /// It is fetched when the first token comes. Once it is older than [`refresh_after`](Self::refresh_after), the next
-/// token has it fetched anew, without waiting for it; if that fails, the old keys stay good and it is tried again
+/// token has it fetched anew, without waiting for it; if that fails, the old keys parts good and it is tried again
 /// after 30 seconds. A token that names a key (`kid`) that is not in the set has it fetched at once, at most every 30
 /// seconds, so a new key of the issuer works from its first token on. However many tokens come, there is one request
 /// at a time. What is under way ends when the set is dropped.
