@@ -34,7 +34,7 @@ use websockets_simple_core::{Attempt, ErrorStage, EventError, SUBPROTOCOL};
 use crate::{
     addressing::Placement,
     config::{ServerParams, UnauthorizedDelivery},
-    handshake::reclaim_io::Loan,
+    handshake::reclaim_io::ReclaimableIo,
     net::{Peer, RequestHead},
     users::{Admission, Authenticated, Credentials, Denied, HandshakeRequest, Identity},
 };
@@ -183,7 +183,7 @@ where
 {
     let fallback = front.params().fallback.as_ref();
     let verdict: Verdict<I, F::UserPermit, F::Place> = Arc::default();
-    let (lent, lender) = reclaim_io::lend(stream);
+    let (io, reclaim) = reclaim_io::reclaimable(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let (front, verdict) = (Arc::clone(&front), Arc::clone(&verdict));
         async move {
@@ -210,9 +210,9 @@ where
         .max_buf_size(limits.head_size)
         .auto_date_header(fallback.is_some())
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(lent), service)
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    // In a block of its own: what is lent comes back when the connection is dropped.
+    // In a block of its own: what is io comes back when the connection is dropped.
     let served = {
         let mut connection = pin!(connection);
         let stopping = async {
@@ -235,7 +235,7 @@ where
     let accepted = match decided {
         Some(Ok(accepted)) => accepted,
         Some(Err(ended)) => {
-            Box::pin(lender.linger()).await;
+            Box::pin(reclaim.linger()).await;
             return Err(ended);
         }
         None => {
@@ -244,13 +244,13 @@ where
             {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
-            Box::pin(lender.linger()).await;
+            Box::pin(reclaim.linger()).await;
             return Err(Ended::NoRequest);
         }
     };
     let attempt = Attempt::new(peer.addr, accepted.head.channel()).of_client(accepted.client);
     let keep = |upgraded: Upgraded| {
-        let parts = upgraded.downcast::<TokioIo<Loan<S>>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<ReclaimableIo<S>>>().ok()?;
         Some((parts.io.into_inner().keep()?, parts.read_buf))
     };
     accepted.open(keep).await.map_err(|why| Ended::Refused(attempt, why.to_owned()))

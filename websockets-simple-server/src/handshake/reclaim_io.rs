@@ -1,4 +1,4 @@
-//! A stream that is lent to the HTTP library and comes back when that lets go of it.
+//! A stream that is io to the HTTP library and comes back when that lets go of it.
 
 use std::{
     io::{self, IoSlice},
@@ -16,22 +16,22 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of that; more is not worth it.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// The lent stream.
-pub(crate) struct Loan<S> {
+/// The io stream.
+pub(crate) struct ReclaimableIo<S> {
     stream: Option<S>,
-    owner: Lender<S>,
+    owner: Reclaim<S>,
 }
 
 /// Gets the stream back.
-pub(crate) struct Lender<S>(Arc<Mutex<Option<S>>>);
+pub(crate) struct Reclaim<S>(Arc<Mutex<Option<S>>>);
 
 /// Lends a stream.
-pub(crate) fn lend<S>(stream: S) -> (Loan<S>, Lender<S>) {
-    let owner = Lender(Arc::default());
-    (Loan { stream: Some(stream), owner: Lender(Arc::clone(&owner.0)) }, owner)
+pub(crate) fn reclaimable<S>(stream: S) -> (ReclaimableIo<S>, Reclaim<S>) {
+    let owner = Reclaim(Arc::default());
+    (ReclaimableIo { stream: Some(stream), owner: Reclaim(Arc::clone(&owner.0)) }, owner)
 }
 
-impl<S> Loan<S> {
+impl<S> ReclaimableIo<S> {
     /// Keeps the stream for good.
     pub(crate) fn keep(mut self) -> Option<S> {
         self.stream.take()
@@ -45,7 +45,7 @@ impl<S> Loan<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Lender<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Reclaim<S> {
     /// As [`linger`], with the stream, if it has come back.
     pub(crate) async fn linger(self) {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -73,19 +73,19 @@ pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     .await;
 }
 
-impl<S> Drop for Loan<S> {
+impl<S> Drop for ReclaimableIo<S> {
     fn drop(&mut self) {
         *self.owner.0.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Loan<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReclaimableIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.get_mut().stream()?.poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Loan<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReclaimableIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().stream()?.poll_write(cx, buf)
     }
