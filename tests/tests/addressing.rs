@@ -270,7 +270,7 @@ async fn a_send_to_a_user_satisfies_every_level() {
 #[tokio::test]
 async fn clients_are_told_their_place_in_headers_and_ids_are_signed() {
     let signing = IdSigning::new("super-secret").strict(true);
-    let server = placed(ServerParams::local().place_headers("X-PODE-SIGNAL").id_signing(signing.clone()));
+    let server = placed(ServerParams::local().identity_headers("X-PODE-SIGNAL").id_signing(signing.clone()));
     let addr = started(&server).await;
     let mut events = server.events();
     for path in ["/a?groups=red,blue", "/a?id=a.b"] {

@@ -126,7 +126,7 @@ async fn a_wrong_signature_matches_nothing_and_is_told() {
 
 #[tokio::test]
 async fn the_prefix_of_the_headers_is_the_applications_to_choose() {
-    let (server, addr) = application(ServerParams::mounted().place_headers("X-Chat")).await;
+    let (server, addr) = application(ServerParams::mounted().identity_headers("X-Chat")).await;
     let head = RawPeer::connect(addr).await.request("/ws", "").await.to_ascii_lowercase();
     assert!(head.contains("\r\nx-chat-client-id: ") && head.contains("\r\nx-chat-name: work\r\n"), "{head}");
     assert!(!head.contains("pode"), "{head}");

@@ -5,7 +5,7 @@ pub(crate) use audience::Part;
 pub(crate) use group_rule::GroupRule;
 pub(crate) use members::Places;
 pub use placement::Placement;
-pub(crate) use placement::{PlaceHeaders, Placed};
+pub(crate) use placement::{IdentityHeaders, Placed};
 pub(crate) use registry::{Registered, Registry, UserPermit};
 pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 

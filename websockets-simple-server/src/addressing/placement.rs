@@ -77,13 +77,13 @@ impl<I: Identity> Placed<I> {
 
 /// The headers in which a client is told its place.
 #[derive(Clone, Debug)]
-pub(crate) struct PlaceHeaders {
+pub(crate) struct IdentityHeaders {
     pub(crate) client_id: HeaderName,
     pub(crate) name: HeaderName,
     pub(crate) group: HeaderName,
 }
 
-impl Default for PlaceHeaders {
+impl Default for IdentityHeaders {
     fn default() -> Self {
         Self {
             client_id: HeaderName::from_static("x-pode-signal-client-id"),
@@ -93,7 +93,7 @@ impl Default for PlaceHeaders {
     }
 }
 
-impl PlaceHeaders {
+impl IdentityHeaders {
     /// `None` if the prefix cannot be part of a header's name.
     pub(crate) fn new(prefix: &str) -> Option<Self> {
         let name = |rest: &str| HeaderName::try_from(format!("{prefix}-{rest}")).ok();

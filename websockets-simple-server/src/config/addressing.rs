@@ -1,7 +1,7 @@
 //! How connections are named and addressed.
 
 use crate::{
-    addressing::PlaceHeaders,
+    addressing::IdentityHeaders,
     config::{
         broadcast_level::BroadcastLevel,
         id_signing::IdSigning,
@@ -85,10 +85,10 @@ impl ServerParams {
     ///
     /// When a header cannot begin like that.
     #[must_use]
-    pub fn place_headers(mut self, prefix: &str) -> Self {
-        let headers = PlaceHeaders::new(prefix);
-        self.place_headers = headers.expect("the name of a header can begin with the prefix");
-        self.tells_place = true;
+    pub fn identity_headers(mut self, prefix: &str) -> Self {
+        let headers = IdentityHeaders::new(prefix);
+        self.identity_headers = headers.expect("the name of a header can begin with the prefix");
+        self.sends_identity_headers = true;
         self
     }
 }

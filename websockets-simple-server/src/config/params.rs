@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
 use crate::{
-    addressing::PlaceHeaders,
+    addressing::IdentityHeaders,
     config::heartbeat::HeartbeatOf,
     config::{
         broadcast_level::Levels, endpoint::Endpoint, id_signing::IdSigning, limits::Limits, scope::Scope,
@@ -57,9 +57,9 @@ pub struct ServerParams {
     pub(crate) signals: Defaults,
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) scope: Scope,
-    pub(crate) place_headers: PlaceHeaders,
+    pub(crate) identity_headers: IdentityHeaders,
     /// Whether they are sent by our own endpoints, too.
-    pub(crate) tells_place: bool,
+    pub(crate) sends_identity_headers: bool,
 }
 
 /// How a client learns that it is not authorized.
@@ -158,8 +158,8 @@ impl ServerParams {
             signals: Defaults::default(),
             id_signing: None,
             scope: Scope::default(),
-            place_headers: PlaceHeaders::default(),
-            tells_place: false,
+            identity_headers: IdentityHeaders::default(),
+            sends_identity_headers: false,
         }
     }
 

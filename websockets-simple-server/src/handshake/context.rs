@@ -98,14 +98,14 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
     ) -> Result<Placed<I>, Refusal> {
         let placed = self.shared.place(request, user, said).ok_or_else(Refusal::id_is_taken)?;
         let params = &self.shared.params;
-        if params.tells_place || routed {
+        if params.sends_identity_headers || routed {
             let head = request.head();
             let id = match &params.id_signing {
                 Some(signing) => signing.sign(&placed.id, request.client_addr(), head.header("user-agent")),
                 None => placed.id.to_string(),
             };
             let channel = placed.channel.as_deref().unwrap_or_else(|| head.channel());
-            params.place_headers.tell(response, &id, channel, &placed.groups);
+            params.identity_headers.tell(response, &id, channel, &placed.groups);
         }
         Ok(placed)
     }

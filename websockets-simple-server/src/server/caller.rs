@@ -16,7 +16,7 @@ use crate::{
 
 impl<I: Identity> Server<I> {
     /// The open connection of the client that sends an ordinary HTTP request, by the headers that it was told its
-    /// [place](crate::ServerParams::place_headers) in: `X-PODE-SIGNAL-CLIENT-ID` has to be there, and where
+    /// [place](crate::ServerParams::identity_headers) in: `X-PODE-SIGNAL-CLIENT-ID` has to be there, and where
     /// `X-PODE-SIGNAL-NAME` or `X-PODE-SIGNAL-GROUP` are, the connection has to be in that channel and those groups. With the
     /// feature `axum`, [`Caller`](crate::Caller) extracts it.
     ///
@@ -31,7 +31,7 @@ impl<I: Identity> Server<I> {
     /// Dropped before it resolves, an event may not have been told.
     pub async fn caller(&self, request: &Parts) -> Option<Connection<I>> {
         let (shared, headers) = (&self.shared, &request.headers);
-        let (params, names) = (&shared.params, &shared.params.place_headers);
+        let (params, names) = (&shared.params, &shared.params.identity_headers);
         let id = text(headers, &names.client_id)?;
         let peer_addr = peer_addr(&request.extensions);
         let id = match &params.id_signing {
