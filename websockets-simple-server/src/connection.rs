@@ -26,8 +26,8 @@ use crate::{
 use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
-pub(crate) use scoped::Work;
-pub(crate) use session::{Admittance, Boxed, PARTING, SessionParts, converse};
+pub(crate) use scoped::ScopedWork;
+pub(crate) use session::{Admittance, Boxed, PARTING, SessionParts, serve};
 
 mod current_user;
 mod expiry;
@@ -39,10 +39,10 @@ pub(crate) mod session;
 ///
 /// Handles may be kept: they do not hold the socket open, and sending on one whose connection has ended answers
 /// [`SendError::Closed`].
-pub struct Connection<I: Identity>(pub(crate) Arc<Inner<I>>);
+pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
 /// What all handles of a connection share.
-pub(crate) struct Inner<I: Identity> {
+pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) line: ConnectionShared,
     pub(crate) id: ClientId,
     /// Told apart within the server; ascending.
@@ -303,7 +303,7 @@ impl<T: UserId> Connection<User<T>> {
     }
 }
 
-impl<I: Identity> Inner<I> {
+impl<I: Identity> ConnectionState<I> {
     pub(crate) fn groups(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,7 +314,7 @@ impl<I: Identity> Inner<I> {
     }
 }
 
-impl<I: Identity> AsRef<ConnectionShared> for Inner<I> {
+impl<I: Identity> AsRef<ConnectionShared> for ConnectionState<I> {
     fn as_ref(&self) -> &ConnectionShared {
         &self.line
     }

@@ -6,7 +6,7 @@ use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, charge_sen
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
-    connection::{Connection, Inner},
+    connection::{Connection, ConnectionState},
     run::Shared,
     users::{Identity, User, UserId},
 };
@@ -135,7 +135,7 @@ impl<I: Identity> Audience<I> {
         let (frame, notice) = encode(message, self.shared.subscriptions.wants_notices())?;
         let mut report = BroadcastReport::default();
         let flushers = &self.shared.flushers;
-        let mut lists: Vec<Vec<Arc<Inner<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
+        let mut lists: Vec<Vec<Arc<ConnectionState<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
         let members = self.members();
         charge_sends(members.len());
         for member in members.iter() {

@@ -14,7 +14,7 @@ use websockets_simple_core::{
 
 use crate::{
     config::ServerParams,
-    connection::{Connection, Inner},
+    connection::{Connection, ConnectionState},
     server::Event,
     users::{Credentials, Denied, Identity},
 };
@@ -42,7 +42,7 @@ impl Expiry {
     }
 
     /// Does what is due, and has the task woken for the next time.
-    pub(crate) fn poll<I: Identity>(&mut self, connection: &Inner<I>, cx: &mut Context<'_>) {
+    pub(crate) fn poll<I: Identity>(&mut self, connection: &ConnectionState<I>, cx: &mut Context<'_>) {
         let Some(at) = connection.user.as_ref().and_then(|user| user.said().expiry()) else { return };
         if at != self.at {
             *self = Self::new(at);
@@ -68,7 +68,7 @@ impl Expiry {
     }
 
     /// When something has to be done.
-    fn due<I: Identity>(&self, connection: &Inner<I>, params: &ServerParams) -> DateTime<Utc> {
+    fn due<I: Identity>(&self, connection: &ConnectionState<I>, params: &ServerParams) -> DateTime<Utc> {
         let moved = |by: Duration| TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
         let due = match (connection.line.has_controls(), self.asked) {
             (false, _) => Some(self.at),
@@ -81,7 +81,7 @@ impl Expiry {
 
 /// Judges a token that a client shows to renew its credentials, and tells it the verdict.
 pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
-    let Inner { shared, line, head, peer, user, .. } = &*connection.0;
+    let ConnectionState { shared, line, head, peer, user, .. } = &*connection.0;
     let Some(user) = user.as_ref().filter(|user| user.said().expiry().is_some()) else {
         line.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;

@@ -9,7 +9,7 @@ use websockets_simple_core::{
 
 use crate::{
     addressing::{Registered, group_rule},
-    connection::{Connection, Inner, expiry},
+    connection::{Connection, ConnectionState, expiry},
     run::Shared,
     server::{Event, Inbound},
     signals::ChannelEventKind,
@@ -24,7 +24,7 @@ pub(crate) struct Member<I: Identity> {
 }
 
 impl<I: Identity> ConnectionObserver for Member<I> {
-    type Connection = Inner<I>;
+    type Connection = ConnectionState<I>;
 
     fn owner(&self) -> u64 {
         self.connection.0.shared.owner
@@ -132,7 +132,7 @@ pub(crate) struct Unknown<I: Identity> {
 }
 
 impl<I: Identity> ConnectionObserver for Unknown<I> {
-    type Connection = Inner<I>;
+    type Connection = ConnectionState<I>;
 
     fn owner(&self) -> u64 {
         self.shared.owner

@@ -12,16 +12,16 @@ use crate::{
     addressing::UnlistedGuard,
     connection::{
         Connection,
-        session::{Boxed, Conversation},
+        session::{Boxed, Session},
     },
     server::Event,
     users::Identity,
 };
 
 /// What the application does with a local connection.
-pub(crate) struct Work<I: Identity>(Box<dyn FnOnce(Connection<I>) -> Boxed<()> + Send>);
+pub(crate) struct ScopedWork<I: Identity>(Box<dyn FnOnce(Connection<I>) -> Boxed<()> + Send>);
 
-impl<I: Identity> Work<I> {
+impl<I: Identity> ScopedWork<I> {
     pub(crate) fn new<F, Fut>(work: F) -> Self
     where
         F: FnOnce(Connection<I>) -> Fut + Send + 'static,
@@ -32,14 +32,14 @@ impl<I: Identity> Work<I> {
     }
 
     /// The connection and the work, each as long as the other.
-    pub(crate) fn run(self, conversation: Conversation<I>, kept: UnlistedGuard<I>) -> LocalConversation<I> {
-        let work = Some((self.0)(conversation.connection.clone()));
-        LocalConversation { conversation, work, telling: None, ended: false, _unlisted: kept }
+    pub(crate) fn run(self, session: Session<I>, kept: UnlistedGuard<I>) -> ScopedSession<I> {
+        let work = Some((self.0)(session.connection.clone()));
+        ScopedSession { session, work, telling: None, ended: false, _unlisted: kept }
     }
 }
 
-pub(crate) struct LocalConversation<I: Identity> {
-    conversation: Conversation<I>,
+pub(crate) struct ScopedSession<I: Identity> {
+    session: Session<I>,
     /// Until it is done.
     work: Option<Boxed<()>>,
     telling: Option<HandlerFuture>,
@@ -47,15 +47,15 @@ pub(crate) struct LocalConversation<I: Identity> {
     _unlisted: UnlistedGuard<I>,
 }
 
-/// As that of the conversation: nothing in it is pinned in place.
-impl<I: Identity> Unpin for LocalConversation<I> {}
+/// As that of the session: nothing in it is pinned in place.
+impl<I: Identity> Unpin for ScopedSession<I> {}
 
-impl<I: Identity> Future for LocalConversation<I> {
+impl<I: Identity> Future for ScopedSession<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { conversation, work, telling, ended, .. } = &mut *self;
-        if !*ended && Pin::new(&mut *conversation).poll(cx).is_ready() {
+        let Self { session, work, telling, ended, .. } = &mut *self;
+        if !*ended && Pin::new(&mut *session).poll(cx).is_ready() {
             *ended = true;
             // Whatever it still waits for will not come.
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
@@ -64,11 +64,11 @@ impl<I: Identity> Future for LocalConversation<I> {
             && let Some(end) = poll_work(working, cx)
         {
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
-            let line = &conversation.connection.0.line;
+            let line = &session.connection.0.line;
             match end {
                 Ok(()) => line.close(EndedBy::Local, CloseCode::NORMAL, ""),
                 Err(Panicked) => {
-                    *telling = tell_panic(&conversation.connection);
+                    *telling = tell_panic(&session.connection);
                     line.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error")
                 }
             };

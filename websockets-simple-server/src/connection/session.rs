@@ -30,11 +30,11 @@ use crate::{
     addressing::{Placed, Places, UserPermit},
     config::{ConnectionPermit, Endpoint, Overflow, Scope, ServerParams},
     connection::{
-        Connection, Inner,
+        Connection, ConnectionState,
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{Member, Unknown},
-        scoped::Work,
+        scoped::ScopedWork,
     },
     handshake::{self, Deadline, Ended, Front, HandshakeContext, Opened, Waiting},
     net::{Local, Peer, ProxyProtocol, Socket},
@@ -73,8 +73,8 @@ pub(crate) fn session<I: Identity, S: Socket>(
     let session_guard = SessionGuard::new(&shared);
     let opening = Box::pin(begin(shared, stream, peer_addr, endpoint, bound, admittance, stop));
     async move {
-        if let Some(conversation) = opening.await {
-            conversation.await;
+        if let Some(session) = opening.await {
+            session.await;
         }
         drop(session_guard);
     }
@@ -105,7 +105,7 @@ async fn begin<I: Identity, S: Socket>(
     });
     let (opened, transport, peer) = open(&front, stream, Peer::new(peer_addr, local), &endpoint).await?;
     let heartbeat = shared.params.heartbeat;
-    Some(converse(
+    Some(serve(
         shared,
         opened,
         transport,
@@ -215,13 +215,13 @@ pub(crate) struct SessionParts<I: Identity> {
     /// Unless somebody chooses another.
     pub(crate) heartbeat: Heartbeat,
     /// It lasts as long as this, and nobody can look it up.
-    pub(crate) local: Option<Work<I>>,
+    pub(crate) local: Option<ScopedWork<I>>,
     pub(crate) permit: Option<ConnectionPermit>,
     pub(crate) stop: CancellationToken,
 }
 
 /// From the 101 to the end.
-pub(crate) fn converse<I: Identity>(
+pub(crate) fn serve<I: Identity>(
     shared: Arc<Shared<I>>,
     opened: Opened<(), I, UserPermit<I>, Placed<I>>,
     transport: Transport,
@@ -237,7 +237,7 @@ pub(crate) fn converse<I: Identity>(
         .and_then(crate::users::Authenticated::heartbeat_override)
         .or_else(chosen)
         .unwrap_or(heartbeat);
-    let connection = Connection(Arc::new(Inner {
+    let connection = Connection(Arc::new(ConnectionState {
         line: ConnectionShared::new(Side::Server, outbox(&shared.params)),
         id,
         serial: shared.next_serial(),
@@ -296,16 +296,15 @@ pub(crate) fn converse<I: Identity>(
     let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, member);
     let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
-    let conversation =
-        Conversation { link, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
+    let session = Session { link, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
     match kept {
-        None => Box::pin(conversation),
-        Some((kept, local)) => Box::pin(local.run(conversation, kept)),
+        None => Box::pin(session),
+        Some((kept, local)) => Box::pin(local.run(session, kept)),
     }
 }
 
 /// An admitted connection, and the places it takes.
-pub(crate) struct Conversation<I: Identity> {
+pub(crate) struct Session<I: Identity> {
     link: ConnectionDriver<Member<I>>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
@@ -315,9 +314,9 @@ pub(crate) struct Conversation<I: Identity> {
 }
 
 /// Nothing in it is pinned in place, whatever the type of a user id.
-impl<I: Identity> Unpin for Conversation<I> {}
+impl<I: Identity> Unpin for Session<I> {}
 
-impl<I: Identity> Future for Conversation<I> {
+impl<I: Identity> Future for Session<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -328,7 +327,7 @@ impl<I: Identity> Future for Conversation<I> {
             }
             return Poll::Pending;
         };
-        let Inner { shared, line, .. } = &*self.connection.0;
+        let ConnectionState { shared, line, .. } = &*self.connection.0;
         shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
             shared.shutdown.count(line.was_killed(), end.clean);

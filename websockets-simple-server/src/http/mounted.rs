@@ -13,7 +13,7 @@ use websockets_simple_core::Transport;
 
 use crate::{
     addressing::{Placed, UserPermit},
-    connection::{Admittance, Boxed, PARTING, SessionParts, Work, converse},
+    connection::{Admittance, Boxed, PARTING, ScopedWork, SessionParts, serve},
     handshake::{
         self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides,
     },
@@ -27,7 +27,7 @@ pub(crate) struct Mounted<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) peer: Peer,
     pub(crate) overrides: UpgradeOverrides<I>,
-    pub(crate) local: Option<Work<I>>,
+    pub(crate) local: Option<ScopedWork<I>>,
 }
 
 /// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
@@ -41,8 +41,8 @@ pub(crate) fn mounted<I: Identity>(
 ) -> impl Future<Output = ()> + Send {
     let opening = Box::pin(begin(shared, request, admittance, stop, reply));
     async move {
-        if let Some(conversation) = opening.await {
-            conversation.await;
+        if let Some(session) = opening.await {
+            session.await;
         }
         drop(session_guard);
     }
@@ -80,7 +80,7 @@ async fn begin<I: Identity>(
             peer.client = opened.client;
             let heartbeat = shared.params.heartbeat_over_http();
             let parts = SessionParts { began, heartbeat, local, permit: front.take_permit(), stop };
-            Some(converse(shared, opened, transport, peer, parts))
+            Some(serve(shared, opened, transport, peer, parts))
         }
         Some(Err(why)) => {
             front.give_up(why).await;

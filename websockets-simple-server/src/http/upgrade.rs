@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{Admittance, Connection, Work},
+    connection::{Admittance, Connection, ScopedWork},
     handshake::{Refusal, UpgradeOverrides},
     http::mounted::{self, Mounted},
     net::{Local, Peer},
@@ -44,7 +44,7 @@ pub struct Upgrade<I: Identity> {
     endpoint: Option<SocketAddr>,
     overrides: UpgradeOverrides<I>,
     scope: Scope,
-    local: Option<Work<I>>,
+    local: Option<ScopedWork<I>>,
 }
 
 impl<I: Identity> Upgrade<I> {
@@ -107,7 +107,7 @@ impl<I: Identity> Upgrade<I> {
         F: FnOnce(Connection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        (self.scope, self.local) = (Scope::Local, Some(Work::new(work)));
+        (self.scope, self.local) = (Scope::Local, Some(ScopedWork::new(work)));
         self
     }
 
@@ -122,7 +122,7 @@ impl<I: Identity> Upgrade<I> {
         let Self { shared, parts, peer_addr, endpoint, overrides, scope, local } = self;
         let local = match scope {
             Scope::Global => None,
-            Scope::Local => Some(local.unwrap_or_else(|| Work::new(|_| async {}))),
+            Scope::Local => Some(local.unwrap_or_else(|| ScopedWork::new(|_| async {}))),
         };
         let (run, session_guard) = match shared.enter() {
             Ok(entered) => entered,

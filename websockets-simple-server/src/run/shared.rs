@@ -21,7 +21,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::{GroupRule, Placed, Placement, Registry, UnlistedConnections},
     config::{ServerParams, Slots},
-    connection::{Connection, CurrentUser, Inner},
+    connection::{Connection, ConnectionState, CurrentUser},
     handshake::Refusal,
     server::{Event, Inbound},
     signals::{ChannelEvents, Routes},
@@ -52,7 +52,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) registry: Arc<Registry<I>>,
     pub(crate) unlisted: Arc<UnlistedConnections<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
-    pub(crate) flushers: Box<[Flusher<Inner<I>>]>,
+    pub(crate) flushers: Box<[Flusher<ConnectionState<I>>]>,
     pub(crate) link: Arc<ConnectionConfig>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) revoked: Recent<I::Id>,
