@@ -1,11 +1,11 @@
 //! Who is connected, and whom a message goes to.
 
 pub use audience::Audience;
-pub(crate) use audience::Part;
+pub(crate) use audience::Selector;
 pub(crate) use group_rule::GroupRule;
-pub(crate) use members::Places;
+pub(crate) use members::ListPositions;
 pub use placement::Placement;
-pub(crate) use placement::{IdentityHeaders, Placed};
+pub(crate) use placement::{IdentityHeaders, PlacedConnection};
 pub(crate) use registry::{Registered, Registry, UserPermit};
 pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 

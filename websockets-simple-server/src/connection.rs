@@ -15,7 +15,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::Places,
+    addressing::ListPositions,
     config::{ClientId, Scope},
     net::{Peer, RequestHead},
     run::Shared,
@@ -60,7 +60,7 @@ pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) since: DateTime<Utc>,
     pub(crate) scope: Scope,
     pub(crate) state: Mutex<http::Extensions>,
-    pub(crate) places: Places,
+    pub(crate) positions: ListPositions,
 }
 
 impl<I: Identity> Connection<I> {

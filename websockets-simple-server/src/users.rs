@@ -14,7 +14,7 @@ pub use jwt::Jwks;
 #[cfg(feature = "jwt")]
 pub use jwt::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
 pub use memory::MemoryUsers;
-pub(crate) use revocation::Recent;
+pub(crate) use revocation::RecentRevocations;
 pub use revocation::{Revocation, Revocations};
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use sql::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};

@@ -22,12 +22,12 @@ pub struct Audience<I: Identity> {
     /// All, if there are none.
     channels: Vec<Box<str>>,
     /// Those of the channels that are meant; all, if there are none.
-    only: Vec<Part<I>>,
-    except: Vec<Part<I>>,
+    only: Vec<Selector<I>>,
+    except: Vec<Selector<I>>,
 }
 
 /// What connections can have in common.
-pub(crate) enum Part<I: Identity> {
+pub(crate) enum Selector<I: Identity> {
     Channel(Box<str>),
     Client(ClientId),
     Connection(Connection<I>),
@@ -35,7 +35,7 @@ pub(crate) enum Part<I: Identity> {
     User(I::Id),
 }
 
-impl<I: Identity> Part<I> {
+impl<I: Identity> Selector<I> {
     fn has(&self, connection: &Connection<I>) -> bool {
         match self {
             Self::Channel(channel) => *connection.channel() == **channel,
@@ -61,7 +61,7 @@ impl<I: Identity> Audience<I> {
         Self { shared: Arc::clone(shared), channels: Vec::new(), only: Vec::new(), except: Vec::new() }
     }
 
-    pub(crate) fn only(mut self, part: Part<I>) -> Self {
+    pub(crate) fn only(mut self, part: Selector<I>) -> Self {
         self.only.push(part);
         self
     }
@@ -74,41 +74,41 @@ impl<I: Identity> Audience<I> {
 
     /// Means only those of the channels that are in this group, or are named otherwise.
     pub fn group(self, group: &str) -> Self {
-        self.only(Part::Group(group.into()))
+        self.only(Selector::Group(group.into()))
     }
 
     /// Means only those of the channels that have this id, or are named otherwise.
     pub fn client(self, id: &ClientId) -> Self {
-        self.only(Part::Client(id.clone()))
+        self.only(Selector::Client(id.clone()))
     }
 
     /// Leaves a connection out.
     pub fn except(mut self, connection: &Connection<I>) -> Self {
-        self.except.push(Part::Connection(connection.clone()));
+        self.except.push(Selector::Connection(connection.clone()));
         self
     }
 
     /// Leaves connections out.
     pub fn except_all<'a>(mut self, connections: impl IntoIterator<Item = &'a Connection<I>>) -> Self {
-        self.except.extend(connections.into_iter().cloned().map(Part::Connection));
+        self.except.extend(connections.into_iter().cloned().map(Selector::Connection));
         self
     }
 
     /// Leaves a channel out.
     pub fn except_channel(mut self, channel: &str) -> Self {
-        self.except.push(Part::Channel(channel.into()));
+        self.except.push(Selector::Channel(channel.into()));
         self
     }
 
     /// Leaves those out that are in a group of this name.
     pub fn except_group(mut self, group: &str) -> Self {
-        self.except.push(Part::Group(group.into()));
+        self.except.push(Selector::Group(group.into()));
         self
     }
 
     /// Leaves the connection with this id out.
     pub fn except_client(mut self, id: &ClientId) -> Self {
-        self.except.push(Part::Client(id.clone()));
+        self.except.push(Selector::Client(id.clone()));
         self
     }
 
@@ -165,7 +165,7 @@ impl<I: Identity> Audience<I> {
     }
 
     fn check_levels(&self) -> Result<(), BroadcastError> {
-        let named = self.only.iter().map(Part::level).min().unwrap_or(BroadcastLevel::Name);
+        let named = self.only.iter().map(Selector::level).min().unwrap_or(BroadcastLevel::Name);
         self.shared.params.levels.check(&self.channels, named)
     }
 
@@ -174,8 +174,8 @@ impl<I: Identity> Audience<I> {
         match (&*self.channels, &*self.only) {
             ([], []) => registry.all(),
             ([channel], []) => registry.channel(channel),
-            ([channel], [Part::Group(group)]) => registry.group(channel, group),
-            ([], [Part::User(user)]) => registry.user(user),
+            ([channel], [Selector::Group(group)]) => registry.group(channel, group),
+            ([], [Selector::User(user)]) => registry.user(user),
             _ => self.selected().into(),
         }
     }
@@ -195,9 +195,9 @@ impl<I: Identity> Audience<I> {
         if is_among_few {
             for part in &self.only {
                 match part {
-                    Part::Client(id) => add(registry.client(id).as_slice()),
-                    Part::User(user) => add(&registry.user(user)),
-                    Part::Channel(_) | Part::Connection(_) | Part::Group(_) => {}
+                    Selector::Client(id) => add(registry.client(id).as_slice()),
+                    Selector::User(user) => add(&registry.user(user)),
+                    Selector::Channel(_) | Selector::Connection(_) | Selector::Group(_) => {}
                 }
             }
         } else if self.channels.is_empty() {
@@ -215,17 +215,17 @@ impl<I: Identity> Audience<I> {
 impl<T: UserId> Audience<User<T>> {
     /// Means only those of the channels that are this user's, or are named otherwise.
     pub fn user(self, user: &T) -> Self {
-        self.only(Part::User(user.clone()))
+        self.only(Selector::User(user.clone()))
     }
 
     /// Leaves a user's connections out.
     pub fn except_user(mut self, user: &T) -> Self {
-        self.except.push(Part::User(user.clone()));
+        self.except.push(Selector::User(user.clone()));
         self
     }
 }
 
-impl<I: Identity> fmt::Debug for Part<I> {
+impl<I: Identity> fmt::Debug for Selector<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Channel(name) => f.debug_tuple("Channel").field(name).finish(),

@@ -12,14 +12,14 @@ use crate::{connection::Connection, users::Identity};
 
 /// Connections side by side, with a copy for broadcasts that is made once per change and not once per use.
 pub(crate) struct Members<I: Identity> {
-    kind: Kind,
+    kind: ListKind,
     list: Vec<Connection<I>>,
     copy: Option<Arc<[Connection<I>]>>,
 }
 
 /// What a list of members is of. A connection is in one list of each kind, and knows where.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum ListKind {
     /// All that are open, or all that are draining: a connection is not both.
     Server,
     Channel,
@@ -28,16 +28,16 @@ pub(crate) enum Kind {
 
 /// Where a connection stands in the list of each kind. Only used under the registry's lock.
 #[derive(Default)]
-pub(crate) struct Places([AtomicUsize; 3]);
+pub(crate) struct ListPositions([AtomicUsize; 3]);
 
-impl Places {
-    fn of(&self, kind: Kind) -> &AtomicUsize {
+impl ListPositions {
+    fn of(&self, kind: ListKind) -> &AtomicUsize {
         &self.0[kind as usize]
     }
 }
 
 impl<I: Identity> Members<I> {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: ListKind) -> Self {
         Self { kind, list: Vec::new(), copy: None }
     }
 
@@ -47,19 +47,19 @@ impl<I: Identity> Members<I> {
 
     pub(crate) fn add(&mut self, connection: &Connection<I>) {
         self.copy = None;
-        connection.0.places.of(self.kind).store(self.list.len(), Ordering::Relaxed);
+        connection.0.positions.of(self.kind).store(self.list.len(), Ordering::Relaxed);
         self.list.push(connection.clone());
     }
 
     pub(crate) fn remove(&mut self, connection: &Connection<I>) {
-        let place = connection.0.places.of(self.kind).load(Ordering::Relaxed);
+        let place = connection.0.positions.of(self.kind).load(Ordering::Relaxed);
         if self.list.get(place).is_none_or(|held| held != connection) {
             return;
         }
         self.copy = None;
         self.list.swap_remove(place);
         if let Some(moved) = self.list.get(place) {
-            moved.0.places.of(self.kind).store(place, Ordering::Relaxed);
+            moved.0.positions.of(self.kind).store(place, Ordering::Relaxed);
         }
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(self.list.len() * 2);

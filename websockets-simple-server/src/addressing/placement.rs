@@ -60,7 +60,7 @@ impl Placement {
 }
 
 /// A connection's place, taken.
-pub(crate) struct Placed<I: Identity> {
+pub(crate) struct PlacedConnection<I: Identity> {
     pub(crate) channel: Option<Box<str>>,
     pub(crate) groups: Vec<Arc<str>>,
     pub(crate) id: ClientId,
@@ -68,7 +68,7 @@ pub(crate) struct Placed<I: Identity> {
     pub(crate) reserved: Option<ReservedId<I>>,
 }
 
-impl<I: Identity> Placed<I> {
+impl<I: Identity> PlacedConnection<I> {
     /// In the channel of its path.
     pub(crate) fn anywhere() -> Self {
         Self { channel: None, groups: Vec::new(), id: ClientId::random(), reserved: None }

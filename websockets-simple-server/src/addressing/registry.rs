@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    addressing::members::{Group, Kind, Members},
+    addressing::members::{Group, ListKind, Members},
     config::ClientId,
     connection::Connection,
     users::Identity,
@@ -32,18 +32,18 @@ struct Channel<I: Identity> {
 
 struct UserEntry<I: Identity> {
     members: Members<I>,
-    /// Places taken, by connections and by handshakes on their way.
+    /// ListPositions taken, by connections and by handshakes on their way.
     permits: usize,
 }
 
 impl<I: Identity> Registry<I> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Maps {
-            all: Members::new(Kind::Server),
+            all: Members::new(ListKind::Server),
             by_id: HashMap::new(),
             channels: HashMap::new(),
             users: HashMap::new(),
-            draining: Members::new(Kind::Server),
+            draining: Members::new(ListKind::Server),
         }))
     }
 
@@ -217,7 +217,7 @@ impl<I: Identity> Maps<I> {
 
 impl<I: Identity> Channel<I> {
     fn new() -> Self {
-        Self { members: Members::new(Kind::Channel), groups: HashMap::new() }
+        Self { members: Members::new(ListKind::Channel), groups: HashMap::new() }
     }
 
     fn leave(&mut self, connection: &Connection<I>, group: &str) {
@@ -232,7 +232,7 @@ impl<I: Identity> Channel<I> {
 
 impl<I: Identity> UserEntry<I> {
     fn new() -> Self {
-        Self { members: Members::new(Kind::User), permits: 0 }
+        Self { members: Members::new(ListKind::User), permits: 0 }
     }
 }
 

@@ -27,7 +27,7 @@ use websockets_simple_core::{
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
 use crate::{
-    addressing::{Placed, Places, UserPermit},
+    addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{ConnectionPermit, Endpoint, Overflow, Scope, ServerParams},
     connection::{
         Connection, ConnectionState,
@@ -114,7 +114,7 @@ async fn begin<I: Identity, S: Socket>(
     ))
 }
 
-type Arrived<I> = (Opened<(), I, UserPermit<I>, Placed<I>>, Transport, Peer);
+type Arrived<I> = (Opened<(), I, UserPermit<I>, PlacedConnection<I>>, Transport, Peer);
 
 /// What a proxy says, TLS if the endpoint asks for it, then the opening handshake, all under one deadline.
 async fn open<I: Identity, S: Socket>(
@@ -223,14 +223,14 @@ pub(crate) struct SessionParts<I: Identity> {
 /// From the 101 to the end.
 pub(crate) fn serve<I: Identity>(
     shared: Arc<Shared<I>>,
-    opened: Opened<(), I, UserPermit<I>, Placed<I>>,
+    opened: Opened<(), I, UserPermit<I>, PlacedConnection<I>>,
     transport: Transport,
     peer: Peer,
     parts: SessionParts<I>,
 ) -> Boxed<()> {
     let SessionParts { began, heartbeat, local, permit, stop } = parts;
     let Opened { leftover, head, subprotocol, user, user_permit, place, farewell, .. } = opened;
-    let Placed { channel, groups, id, reserved } = place.unwrap_or_else(Placed::anywhere);
+    let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
     let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
     let heartbeat = user
         .as_ref()
@@ -251,7 +251,7 @@ pub(crate) fn serve<I: Identity>(
         since: chrono::Utc::now(),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
         state: Mutex::default(),
-        places: Places::default(),
+        positions: ListPositions::default(),
     }));
     let line = &connection.0.line;
     let inner = Arc::clone(&connection.0);
@@ -303,7 +303,7 @@ pub(crate) fn serve<I: Identity>(
     }
 }
 
-/// An admitted connection, and the places it takes.
+/// An admitted connection, and the positions it takes.
 pub(crate) struct Session<I: Identity> {
     link: ConnectionDriver<Member<I>>,
     pub(super) connection: Connection<I>,

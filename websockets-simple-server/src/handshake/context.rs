@@ -13,7 +13,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{Placed, Placement, UserPermit},
+    addressing::{PlacedConnection, Placement, UserPermit},
     config::{ConnectionPermit, ServerParams},
     handshake::{Front, refusal::Refusal, timeout::Deadline},
     net::{
@@ -41,7 +41,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
 
 impl<I: Identity> Front<I> for HandshakeContext<I> {
     type UserPermit = UserPermit<I>;
-    type Place = Placed<I>;
+    type Place = PlacedConnection<I>;
 
     fn params(&self) -> &ServerParams {
         &self.shared.params
@@ -95,7 +95,7 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
         said: Option<Placement>,
         routed: bool,
         response: &mut HeaderMap,
-    ) -> Result<Placed<I>, Refusal> {
+    ) -> Result<PlacedConnection<I>, Refusal> {
         let placed = self.shared.place(request, user, said).ok_or_else(Refusal::id_is_taken)?;
         let params = &self.shared.params;
         if params.sends_identity_headers || routed {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use websockets_simple_core::Transport;
 
 use crate::{
-    addressing::{Placed, UserPermit},
+    addressing::{PlacedConnection, UserPermit},
     connection::{Admittance, Boxed, PARTING, ScopedWork, SessionParts, serve},
     handshake::{
         self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides,
@@ -100,7 +100,7 @@ async fn answer<I: Identity>(
     peer: &Peer,
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Accepted<I, UserPermit<I>, Placed<I>>> {
+) -> Option<Accepted<I, UserPermit<I>, PlacedConnection<I>>> {
     let verdict = Mutex::new(None);
     let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
     let answering = handshake::answer(parts, front, peer, overrides, decide);

@@ -19,13 +19,13 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{GroupRule, Placed, Placement, Registry, UnlistedConnections},
+    addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
     config::{ServerParams, Slots},
     connection::{Connection, ConnectionState, CurrentUser},
     handshake::Refusal,
     server::{Event, Inbound},
     signals::{ChannelEvents, Routes},
-    users::{Admission, Authenticated, HandshakeRequest, Identity, Recent, Revocation},
+    users::{Admission, Authenticated, HandshakeRequest, Identity, RecentRevocations, Revocation},
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -55,7 +55,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) flushers: Box<[Flusher<ConnectionState<I>>]>,
     pub(crate) link: Arc<ConnectionConfig>,
     pub(crate) slots: Arc<Slots>,
-    pub(crate) revoked: Recent<I::Id>,
+    pub(crate) revoked: RecentRevocations<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
     pub(crate) routes: Routes<I>,
@@ -117,7 +117,7 @@ impl<I: Identity> Shared<I> {
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
-            revoked: Recent::new(limits.handshake + limits.authentication),
+            revoked: RecentRevocations::new(limits.handshake + limits.authentication),
             slots: Slots::new(limits),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
@@ -183,12 +183,12 @@ impl<I: Identity> Shared<I> {
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
         said: Option<Placement>,
-    ) -> Option<Placed<I>> {
+    ) -> Option<PlacedConnection<I>> {
         let asked = || self.placement.get().map(|place| place(request, user));
         let Placement { channel, groups, client_id } = said.or_else(asked).unwrap_or_default();
         Some(match client_id {
-            Some(id) => Placed { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
-            None => Placed { channel, groups, ..Placed::anywhere() },
+            Some(id) => PlacedConnection { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
+            None => PlacedConnection { channel, groups, ..PlacedConnection::anywhere() },
         })
     }
 

@@ -4,7 +4,7 @@ use websockets_simple_core::CloseCode;
 
 use super::WebsocketServerAuth;
 use crate::{
-    addressing::{Audience, Part},
+    addressing::{Audience, Selector},
     connection::Connection,
     users::{Revocation, User, UserId},
 };
@@ -22,7 +22,7 @@ pub struct ConnectedUser<T: UserId> {
 impl<T: UserId> WebsocketServerAuth<T> {
     /// All connections of one user.
     pub fn to_user(&self, user: &T) -> Audience<User<T>> {
-        Audience::all(&self.shared).only(Part::User(user.clone()))
+        Audience::all(&self.shared).only(Selector::User(user.clone()))
     }
 
     /// The users that are connected, each once, in no particular order.

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::users::{
-    revocation::{Recent, Revocation, Revocations},
+    revocation::{RecentRevocations, Revocation, Revocations},
     user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
 };
 
@@ -51,7 +51,7 @@ pub struct Cached<S: UserService> {
     known_for: Duration,
     unknown_for: Duration,
     answers: Cache<Key, Answer<S::Id>>,
-    revoked: Arc<Recent<S::Id>>,
+    revoked: Arc<RecentRevocations<S::Id>>,
 }
 
 impl<S: UserService> Cached<S> {
@@ -64,7 +64,7 @@ impl<S: UserService> Cached<S> {
             known_for,
             unknown_for,
             answers: cache(10_000),
-            revoked: Arc::new(Recent::new(known_for + LONGEST_QUESTION)),
+            revoked: Arc::new(RecentRevocations::new(known_for + LONGEST_QUESTION)),
         }
     }
 
@@ -72,7 +72,7 @@ impl<S: UserService> Cached<S> {
     #[must_use]
     pub fn known_for(mut self, at_most: Duration) -> Self {
         self.known_for = at_most;
-        self.revoked = Arc::new(Recent::new(at_most.saturating_add(LONGEST_QUESTION)));
+        self.revoked = Arc::new(RecentRevocations::new(at_most.saturating_add(LONGEST_QUESTION)));
         self
     }
 
@@ -230,7 +230,7 @@ impl std::error::Error for Shared {
 /// Notes what is revoked before it is told.
 struct Watched<T> {
     inner: Revocations<T>,
-    revoked: Arc<Recent<T>>,
+    revoked: Arc<RecentRevocations<T>>,
 }
 
 impl<T: Clone + PartialEq> Stream for Watched<T> {

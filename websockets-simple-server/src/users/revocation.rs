@@ -39,13 +39,13 @@ impl<T: PartialEq> Revocation<T> {
 /// The latest revocations: credentials that were good when the user service was asked may have been revoked before
 /// their connection could be found.
 #[derive(Debug)]
-pub(crate) struct Recent<T> {
+pub(crate) struct RecentRevocations<T> {
     latest: Mutex<VecDeque<(Instant, Revocation<T>)>>,
     /// How long an answer of the user service may take to become a connection.
     kept: Duration,
 }
 
-impl<T: Clone + PartialEq> Recent<T> {
+impl<T: Clone + PartialEq> RecentRevocations<T> {
     pub(crate) fn new(kept: Duration) -> Self {
         Self { latest: Mutex::default(), kept }
     }
@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_revoked_after_the_question_concerns_its_answer() {
-        let recent = Recent::new(Duration::from_secs(15));
+        let recent = RecentRevocations::new(Duration::from_secs(15));
         let asked = Instant::now();
         let (seven, eight) = (Authenticated::new(7).credential("a"), Authenticated::new(8).credential("b"));
         recent.add(&Revocation::Credential("a".to_owned()));
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_older_than_any_question_is_forgotten() {
-        let recent = Recent::new(Duration::from_secs(15));
+        let recent = RecentRevocations::new(Duration::from_secs(15));
         (0..100).for_each(|user| recent.add(&Revocation::User(user)));
         tokio::time::advance(Duration::from_secs(16)).await;
         recent.add(&Revocation::User(7));
