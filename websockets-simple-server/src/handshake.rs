@@ -36,14 +36,14 @@ use crate::{
     config::{ServerParams, UnauthorizedDelivery},
     handshake::reclaim_io::ReclaimableIo,
     net::{Peer, RequestHead},
-    users::{Admission, Authenticated, Credentials, Denied, HandshakeRequest, Identity},
+    users::{Admission, AdmissionError, Authenticated, Credentials, HandshakeRequest, Identity},
 };
 
 pub(crate) use context::HandshakeContext;
 #[cfg(feature = "rustls")]
 pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::Refusal;
-pub(crate) use timeout::{Answering, Deadline, Waiting};
+pub(crate) use timeout::{HandshakeTimeout, ResponseGuard, TimeoutPhase};
 pub(crate) use tokens::ParsedRequest;
 
 mod context;
@@ -174,7 +174,7 @@ pub(crate) async fn handshake<S, I, F>(
     stream: S,
     front: Arc<F>,
     peer: &Peer,
-    deadline: &Arc<Deadline>,
+    deadline: &Arc<HandshakeTimeout>,
 ) -> Result<Opened<S, I, F::UserPermit, F::Place>, Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -240,7 +240,7 @@ where
         }
         None => {
             if let Err(error) = served
-                && deadline.waiting() != Waiting::Request
+                && deadline.waiting() != TimeoutPhase::Request
             {
                 front.failed(ErrorStage::Handshake, EventError::new(error)).await;
             }
@@ -329,11 +329,11 @@ async fn judge<I: Identity, F: Front<I>>(
     };
     let (user, farewell) = match admitted {
         Ok(user) => (user, None),
-        Err(Denied::Unauthorized) => match params.unauthorized_delivery {
+        Err(AdmissionError::Unauthorized) => match params.unauthorized_delivery {
             UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text.to_owned())),
             UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
         },
-        Err(Denied::Failed(error)) => {
+        Err(AdmissionError::Failed(error)) => {
             front.failed(ErrorStage::UserService, error).await;
             return Err(Refusal::unavailable(params));
         }

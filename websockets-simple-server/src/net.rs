@@ -1,7 +1,7 @@
 //! Sockets, TLS, and who is at the other end.
 
-pub(crate) use listener::{Bound, Listener, Socket};
-pub(crate) use peer::{Local, Peer};
+pub(crate) use listener::{BoundListener, Listener, Socket};
+pub(crate) use peer::{LocalEndpoint, Peer};
 pub use proxy_protocol::ProxyProtocol;
 pub use request_head::RequestHead;
 #[cfg(feature = "rustls")]

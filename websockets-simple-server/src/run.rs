@@ -1,7 +1,7 @@
 //! One run of a server: bind, accept, watch over its tasks, stop.
 
 pub use shared::StopReport;
-pub(crate) use shared::{Life, SessionGuard, Shared, StopWaiter};
+pub(crate) use shared::{RunState, SessionGuard, Shared, StopWaiter};
 
 pub(crate) mod accept;
 mod shared;

@@ -16,9 +16,9 @@ use crate::{
     config::ServerParams,
     connection::Connection,
     http::Upgrade,
-    run::{Life, Shared, StopReport, StopWaiter, accept},
+    run::{RunState, Shared, StopReport, StopWaiter, accept},
     users::{
-        Admission, Anonymous, Authenticated, Everyone, HandshakeRequest, Identity, KnownUsers, User, UserId,
+        Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, HandshakeRequest, Identity, User, UserId,
         UserService,
     },
 };
@@ -40,7 +40,7 @@ mod users;
 /// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
 /// server stops as with [`stop`](Self::stop).
 ///
-/// The life of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
+/// The state of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`start`](Self::start), [`stop`](Self::stop), and `start` again; subscriptions survive a stop, and an endpoint
 /// with port 0 keeps the port that it was given.
 pub struct Server<I: Identity> {
@@ -103,7 +103,7 @@ impl WebsocketServer {
     /// A server that admits everybody. Opens no socket yet.
     #[must_use]
     pub fn new(params: ServerParams) -> Self {
-        Self::with_admission(params, Box::new(Everyone))
+        Self::with_admission(params, Box::new(AdmitAll))
     }
 }
 
@@ -111,7 +111,7 @@ impl<T: UserId> WebsocketServerAuth<T> {
     /// A server that admits whom the user service knows. Opens no socket yet.
     #[must_use]
     pub fn new(params: ServerParams, users: impl UserService<Id = T>) -> Self {
-        Self::with_admission(params, Box::new(KnownUsers::new(users)))
+        Self::with_admission(params, Box::new(AdmitUsers::new(users)))
     }
 }
 
@@ -245,21 +245,21 @@ impl<I: Identity> Server<I> {
     /// Dropped before it resolves, the server may or may not have started; `stop` brings it back to rest.
     pub async fn start(&self) -> Result<(), StartError> {
         {
-            let mut life = self.shared.life();
-            if !matches!(*life, Life::Stopped) {
+            let mut state = self.shared.state();
+            if !matches!(*state, RunState::Stopped) {
                 return Err(StartError::AlreadyRunning);
             }
-            *life = Life::Starting;
+            *state = RunState::Starting;
         }
         let run = match accept::bind_and_run(&self.shared) {
             Ok(run) => run,
             Err(error) => {
-                *self.shared.life() = Life::Stopped;
+                *self.shared.state() = RunState::Stopped;
                 return Err(error);
             }
         };
         let addrs = run.addrs.clone();
-        *self.shared.life() = Life::Running(run);
+        *self.shared.state() = RunState::Running(run);
         tracing::info!(?addrs, "listening");
         if let Some(telling) = self.shared.subscriptions.tell(Event::server(ServerEventKind::Started(addrs)))
         {

@@ -1,6 +1,6 @@
 //! Who a client is: the user services, and what they answer.
 
-pub(crate) use admission::{Admission, Denied, Everyone, KnownUsers};
+pub(crate) use admission::{Admission, AdmissionError, AdmitAll, AdmitUsers};
 pub use admission::{Anonymous, Identity, User};
 #[cfg(feature = "cache")]
 pub use cached::Cached;

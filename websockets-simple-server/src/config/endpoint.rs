@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::net::ServerTls;
 #[cfg(unix)]
 use crate::net::UnixSocket;
-use crate::net::{Bound, ProxyProtocol};
+use crate::net::{BoundListener, ProxyProtocol};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -107,7 +107,7 @@ impl Endpoint {
     }
 
     /// Listens, on the port of `before` if the system is to choose and has chosen that before.
-    pub(crate) fn bind(&self, before: Option<SocketAddr>) -> io::Result<Bound> {
+    pub(crate) fn bind(&self, before: Option<SocketAddr>) -> io::Result<BoundListener> {
         let again = |port| before.filter(|_| port == 0).map_or(port, |before| before.port());
         match &self.place {
             Place::All(port) => {
@@ -118,15 +118,15 @@ impl Endpoint {
                     }
                     listener => listener,
                 }
-                .map(Bound::Tcp)
+                .map(BoundListener::Tcp)
             }
             Place::Tcp(addr) => {
                 let mut addr = *addr;
                 addr.set_port(again(addr.port()));
-                listen(addr, false).map(Bound::Tcp)
+                listen(addr, false).map(BoundListener::Tcp)
             }
             #[cfg(unix)]
-            Place::Unix(socket) => socket.bind(BACKLOG).map(Bound::Unix),
+            Place::Unix(socket) => socket.bind(BACKLOG).map(BoundListener::Unix),
         }
     }
 }
@@ -167,7 +167,7 @@ mod tests {
     impl Endpoint {
         fn listener(&self, before: Option<SocketAddr>) -> io::Result<TcpListener> {
             match self.bind(before)? {
-                Bound::Tcp(listener) => Ok(listener),
+                BoundListener::Tcp(listener) => Ok(listener),
                 bound => panic!("{bound:?} is not over TCP"),
             }
         }

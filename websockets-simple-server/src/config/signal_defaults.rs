@@ -29,13 +29,13 @@ pub enum SignalReach {
 
 /// The defaults of a server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Defaults {
+pub(crate) struct SignalDefaults {
     pub(crate) of_all: SignalDefault,
     pub(crate) of: BTreeMap<Box<str>, SignalDefault>,
     pub(crate) reach: SignalReach,
 }
 
-impl Defaults {
+impl SignalDefaults {
     /// Whether anything happens anywhere.
     pub(crate) fn are_any(&self) -> bool {
         self.of.values().chain([&self.of_all]).any(|what| *what != SignalDefault::Ignore)

@@ -16,7 +16,7 @@ use crate::{
     config::ServerParams,
     connection::{Connection, ConnectionState},
     server::Event,
-    users::{Credentials, Denied, Identity},
+    users::{AdmissionError, Credentials, Identity},
 };
 
 /// Tokens in a row that may be wrong before the connection is closed for it.
@@ -107,14 +107,14 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             line.close(EndedBy::Expired, CloseCode::POLICY, "the new token is of another user");
             return;
         }
-        Ok(None) | Err(Denied::Unauthorized) => {
+        Ok(None) | Err(AdmissionError::Unauthorized) => {
             if user.refuse() >= TRIES {
                 line.close(EndedBy::Expired, CloseCode::POLICY, "too many tokens that are not accepted");
                 return;
             }
             "not authorized"
         }
-        Err(Denied::Failed(error)) => {
+        Err(AdmissionError::Failed(error)) => {
             tell(&connection, error).await;
             "the server cannot tell now"
         }

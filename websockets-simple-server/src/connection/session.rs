@@ -36,8 +36,8 @@ use crate::{
         observer::{Member, Unknown},
         scoped::ScopedWork,
     },
-    handshake::{self, Deadline, Ended, Front, HandshakeContext, Opened, Waiting},
-    net::{Local, Peer, ProxyProtocol, Socket},
+    handshake::{self, Ended, Front, HandshakeContext, HandshakeTimeout, Opened, TimeoutPhase},
+    net::{LocalEndpoint, Peer, ProxyProtocol, Socket},
     run::{SessionGuard, Shared},
     users::Identity,
 };
@@ -66,7 +66,7 @@ pub(crate) fn session<I: Identity, S: Socket>(
     stream: S,
     peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<Local>,
+    bound: Option<LocalEndpoint>,
     admittance: Admittance,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
@@ -86,7 +86,7 @@ async fn begin<I: Identity, S: Socket>(
     stream: S,
     peer_addr: Option<SocketAddr>,
     endpoint: Endpoint,
-    bound: Option<Local>,
+    bound: Option<LocalEndpoint>,
     admittance: Admittance,
     stop: CancellationToken,
 ) -> Option<Boxed<()>> {
@@ -99,7 +99,7 @@ async fn begin<I: Identity, S: Socket>(
         shared: Arc::clone(&shared),
         peer_addr,
         stop: stop.clone(),
-        deadline: Deadline::new(shared.params.limits.handshake),
+        deadline: HandshakeTimeout::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
         admittance: Mutex::new(Some(admittance)),
     });
@@ -156,9 +156,9 @@ async fn open<I: Identity, S: Socket>(
     };
     let Some(opened) = opened else {
         match front.deadline.waiting() {
-            Waiting::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
-            Waiting::Handshake => front.ran_out_of_time().await,
-            Waiting::Request => {}
+            TimeoutPhase::Answer => front.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
+            TimeoutPhase::Handshake => front.ran_out_of_time().await,
+            TimeoutPhase::Request => {}
         }
         return None;
     };

@@ -15,7 +15,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ConnectionPermit, ServerParams},
-    handshake::{Front, refusal::Refusal, timeout::Deadline},
+    handshake::{Front, refusal::Refusal, timeout::HandshakeTimeout},
     net::{
         Peer,
         proxy_protocol::{self, HeaderError, Source},
@@ -32,7 +32,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) stop: CancellationToken,
-    pub(crate) deadline: Arc<Deadline>,
+    pub(crate) deadline: Arc<HandshakeTimeout>,
     /// The place of the connection, until it is open.
     pub(crate) admittance: Mutex<Option<Admittance>>,
     /// What Connecting was told of, until it is Connected or Refused.

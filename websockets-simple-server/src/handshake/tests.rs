@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::limits,
-    net::Local,
-    users::{Anonymous, Everyone, HandshakeRequest, KnownUsers, User, UserService, UserServiceError},
+    net::LocalEndpoint,
+    users::{AdmitAll, AdmitUsers, Anonymous, HandshakeRequest, User, UserService, UserServiceError},
 };
 
 mod agreed;
@@ -201,14 +201,14 @@ fn front<I: Identity>(
 
 /// A server that asks nobody who they are.
 fn open_to_all(params: ServerParams) -> FakeFront<Anonymous> {
-    front(params, |_, _| Box::new(Everyone))
+    front(params, |_, _| Box::new(AdmitAll))
 }
 
 /// A server with users.
 fn with_users(params: ServerParams, mood: Mood) -> FakeFront<User<i64>> {
     front(params, |stop, diary| {
         let users = FakeUsers { mood, stop: stop.clone(), diary: Arc::clone(diary) };
-        Box::new(KnownUsers::new(users))
+        Box::new(AdmitUsers::new(users))
     })
 }
 
@@ -245,8 +245,9 @@ fn switching(more: &str) -> String {
 type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>, ()>, Ended>;
 
 async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer = Peer::new(Some(([192, 0, 2, 1], 1234).into()), Local::Tcp(([192, 0, 2, 2], 80).into()));
-    let deadline = Deadline::new(Duration::from_secs(60));
+    let peer =
+        Peer::new(Some(([192, 0, 2, 1], 1234).into()), LocalEndpoint::Tcp(([192, 0, 2, 2], 80).into()));
+    let deadline = HandshakeTimeout::new(Duration::from_secs(60));
     handshake(stream, Arc::clone(front), &peer, &deadline).await
 }
 

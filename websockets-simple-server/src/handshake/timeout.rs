@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 /// Until when a connection that is no WebSocket yet has time: for the head of a request, then for its answer.
 #[derive(Debug)]
-pub(crate) struct Deadline {
+pub(crate) struct HandshakeTimeout {
     each: Duration,
-    now: Mutex<(Waiting, Instant)>,
+    now: Mutex<(TimeoutPhase, Instant)>,
 }
 
 /// What a connection has time for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Waiting {
+pub(crate) enum TimeoutPhase {
     /// The answer of the fallback service.
     Answer,
     /// The opening handshake, or whatever else comes first.
@@ -27,28 +27,28 @@ pub(crate) enum Waiting {
 
 /// The answer to a request that is under way.
 #[derive(Debug)]
-pub(crate) struct Answering {
-    deadline: Arc<Deadline>,
+pub(crate) struct ResponseGuard {
+    deadline: Arc<HandshakeTimeout>,
     failed: bool,
 }
 
-impl Deadline {
+impl HandshakeTimeout {
     pub(crate) fn new(each: Duration) -> Arc<Self> {
-        Arc::new(Self { each, now: Mutex::new((Waiting::Handshake, Instant::now() + each)) })
+        Arc::new(Self { each, now: Mutex::new((TimeoutPhase::Handshake, Instant::now() + each)) })
     }
 
     /// A request is to be answered, until what this gives is dropped.
-    pub(crate) fn answering(self: &Arc<Self>) -> Answering {
-        self.begin(Waiting::Answer);
-        Answering { deadline: Arc::clone(self), failed: false }
+    pub(crate) fn answering(self: &Arc<Self>) -> ResponseGuard {
+        self.begin(TimeoutPhase::Answer);
+        ResponseGuard { deadline: Arc::clone(self), failed: false }
     }
 
     /// A connection that was used for requests has come to its handshake.
     pub(crate) fn handshaking(&self) {
-        self.begin(Waiting::Handshake);
+        self.begin(TimeoutPhase::Handshake);
     }
 
-    pub(crate) fn waiting(&self) -> Waiting {
+    pub(crate) fn waiting(&self) -> TimeoutPhase {
         self.now().0
     }
 
@@ -63,26 +63,26 @@ impl Deadline {
         }
     }
 
-    fn begin(&self, waiting: Waiting) {
+    fn begin(&self, waiting: TimeoutPhase) {
         *self.now() = (waiting, Instant::now() + self.each);
     }
 
-    fn now(&self) -> MutexGuard<'_, (Waiting, Instant)> {
+    fn now(&self) -> MutexGuard<'_, (TimeoutPhase, Instant)> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answering {
+impl ResponseGuard {
     /// It has come to nothing, and no other request is waited for.
     pub(crate) fn fail(&mut self) {
         self.failed = true;
     }
 }
 
-impl Drop for Answering {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
         if !self.failed {
-            self.deadline.begin(Waiting::Request);
+            self.deadline.begin(TimeoutPhase::Request);
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_request_and_each_answer_begins_it_anew() {
         let begun = Instant::now();
-        let deadline = Deadline::new(Duration::from_secs(10));
+        let deadline = HandshakeTimeout::new(Duration::from_secs(10));
         let passed = tokio::spawn({
             let deadline = Arc::clone(&deadline);
             async move {
@@ -102,16 +102,16 @@ mod tests {
                 begun.elapsed()
             }
         });
-        assert_eq!(deadline.waiting(), Waiting::Handshake);
+        assert_eq!(deadline.waiting(), TimeoutPhase::Handshake);
         tokio::time::sleep(Duration::from_secs(9)).await;
         let answering = deadline.answering();
-        assert_eq!(deadline.waiting(), Waiting::Answer);
+        assert_eq!(deadline.waiting(), TimeoutPhase::Answer);
         tokio::time::sleep(Duration::from_secs(9)).await;
         drop(answering);
-        assert_eq!(deadline.waiting(), Waiting::Request);
+        assert_eq!(deadline.waiting(), TimeoutPhase::Request);
         tokio::time::sleep(Duration::from_secs(9)).await;
         deadline.handshaking();
-        assert_eq!(deadline.waiting(), Waiting::Handshake);
+        assert_eq!(deadline.waiting(), TimeoutPhase::Handshake);
         assert_eq!(passed.await.unwrap(), Duration::from_secs(37));
     }
 }

@@ -17,7 +17,7 @@ use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
     config::ServerParams,
-    handshake::{Answering, Deadline, Front},
+    handshake::{Front, HandshakeTimeout, ResponseGuard},
     net::Peer,
     users::Identity,
 };
@@ -51,10 +51,10 @@ impl Fallback {
         mut request: Request<Incoming>,
         front: &F,
         peer: &Peer,
-        deadline: &Arc<Deadline>,
-    ) -> Response<Timed> {
+        deadline: &Arc<HandshakeTimeout>,
+    ) -> Response<TimedBody> {
         let answering = deadline.answering();
-        let timed = |response: Response<Plain>| response.map(|body| Timed { body, answering });
+        let timed = |response: Response<Plain>| response.map(|body| TimedBody { body, answering });
         let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
         let client = peer.client_of(&front.params().trusted_proxies, request.headers());
         let refusal = front.overloaded().or_else(|| front.count(client).err());
@@ -99,12 +99,12 @@ impl fmt::Debug for Fallback {
 }
 
 /// The body of an answer, which is under a deadline until it is dropped.
-pub(crate) struct Timed {
+pub(crate) struct TimedBody {
     body: Plain,
-    answering: Answering,
+    answering: ResponseGuard,
 }
 
-impl Body for Timed {
+impl Body for TimedBody {
     type Data = Bytes;
     type Error = Failure;
 

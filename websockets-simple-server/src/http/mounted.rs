@@ -15,7 +15,7 @@ use crate::{
     addressing::{PlacedConnection, UserPermit},
     connection::{Admittance, Boxed, PARTING, ScopedWork, SessionParts, serve},
     handshake::{
-        self, Accepted, Deadline, Ended, Front, HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides,
+        self, Accepted, Ended, Front, HUNG_UP, HandshakeContext, HandshakeTimeout, Refusal, UpgradeOverrides,
     },
     net::Peer,
     run::{SessionGuard, Shared},
@@ -62,7 +62,7 @@ async fn begin<I: Identity>(
         shared: Arc::clone(&shared),
         peer_addr: peer.addr,
         stop: stop.clone(),
-        deadline: Deadline::new(shared.params.limits.handshake),
+        deadline: HandshakeTimeout::new(shared.params.limits.handshake),
         connecting: Mutex::default(),
         admittance: Mutex::new(Some(admittance)),
     };

@@ -13,7 +13,7 @@ use crate::{
     connection::{Admittance, Connection, ScopedWork},
     handshake::{Refusal, UpgradeOverrides},
     http::mounted::{self, Mounted},
-    net::{Local, Peer},
+    net::{LocalEndpoint, Peer},
     run::Shared,
     server::peer_addr,
     users::{Authenticated, Identity, User, UserId},
@@ -136,7 +136,7 @@ impl<I: Identity> Upgrade<I> {
                 None => return Refusal::full(full, &shared.params).into_guest_response(),
             },
         };
-        let endpoint = endpoint.map_or(Local::Unknown, Local::Tcp);
+        let endpoint = endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp);
         let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), overrides, local };
         let (reply, answered) = oneshot::channel();
         let session =

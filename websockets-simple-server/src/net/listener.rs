@@ -10,7 +10,7 @@ use tokio::{
 };
 use websockets_simple_core::Transport;
 
-use crate::net::peer::Local;
+use crate::net::peer::LocalEndpoint;
 #[cfg(unix)]
 use crate::net::unix_socket::BoundSocket;
 
@@ -22,26 +22,26 @@ pub(crate) trait Listener: Send + Sync + 'static {
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Option<SocketAddr>)>> + Send;
 
     /// The address that connections come to, if it is the same for all.
-    fn local(&self) -> Option<Local>;
+    fn local(&self) -> Option<LocalEndpoint>;
 }
 
 /// A connection as it is accepted.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The address that it came to.
-    fn local(&self) -> io::Result<Local>;
+    fn local(&self) -> io::Result<LocalEndpoint>;
 
     fn into_transport(self) -> Transport;
 }
 
 /// A listener of either kind.
 #[derive(Debug)]
-pub(crate) enum Bound {
+pub(crate) enum BoundListener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(BoundSocket),
 }
 
-impl Bound {
+impl BoundListener {
     /// The address that the system may have chosen.
     pub(crate) fn tcp_addr(&self) -> io::Result<Option<SocketAddr>> {
         match self {
@@ -63,14 +63,14 @@ impl Listener for TcpListener {
         Ok((stream, Some(peer)))
     }
 
-    fn local(&self) -> Option<Local> {
-        self.local_addr().ok().filter(|addr| !addr.ip().is_unspecified()).map(Local::Tcp)
+    fn local(&self) -> Option<LocalEndpoint> {
+        self.local_addr().ok().filter(|addr| !addr.ip().is_unspecified()).map(LocalEndpoint::Tcp)
     }
 }
 
 impl Socket for TcpStream {
-    fn local(&self) -> io::Result<Local> {
-        self.local_addr().map(Local::Tcp)
+    fn local(&self) -> io::Result<LocalEndpoint> {
+        self.local_addr().map(LocalEndpoint::Tcp)
     }
 
     fn into_transport(self) -> Transport {
@@ -86,17 +86,17 @@ impl Listener for BoundSocket {
         self.listener.accept().await.map(|(stream, _)| (stream, None))
     }
 
-    fn local(&self) -> Option<Local> {
-        Some(Local::Unix(self.path().into()))
+    fn local(&self) -> Option<LocalEndpoint> {
+        Some(LocalEndpoint::Unix(self.path().into()))
     }
 }
 
 #[cfg(unix)]
 impl Socket for UnixStream {
-    fn local(&self) -> io::Result<Local> {
+    fn local(&self) -> io::Result<LocalEndpoint> {
         let addr = self.local_addr()?;
         let path = addr.as_pathname().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Local::Unix(path.into()))
+        Ok(LocalEndpoint::Unix(path.into()))
     }
 
     fn into_transport(self) -> Transport {

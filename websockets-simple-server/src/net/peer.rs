@@ -25,7 +25,7 @@ pub(crate) struct Peer {
     /// Whether that is all that is ever known, whatever a request says.
     pub(crate) hides_client: bool,
     /// The address of ours that it connected to.
-    pub(crate) endpoint: Local,
+    pub(crate) endpoint: LocalEndpoint,
     /// What it showed in the TLS handshake, verified.
     #[cfg(feature = "rustls")]
     pub(crate) certificate: Option<PeerCertificate>,
@@ -33,7 +33,7 @@ pub(crate) struct Peer {
 
 /// An address of ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Local {
+pub(crate) enum LocalEndpoint {
     Tcp(SocketAddr),
     /// An HTTP server of the application has not told it.
     Unknown,
@@ -42,7 +42,7 @@ pub(crate) enum Local {
 }
 
 impl Peer {
-    pub(crate) fn new(addr: Option<SocketAddr>, endpoint: Local) -> Self {
+    pub(crate) fn new(addr: Option<SocketAddr>, endpoint: LocalEndpoint) -> Self {
         Self {
             addr,
             client: addr.map(|addr| addr.ip().to_canonical()),
@@ -79,7 +79,7 @@ impl Peer {
     }
 }
 
-impl Local {
+impl LocalEndpoint {
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(addr) => Some(*addr),

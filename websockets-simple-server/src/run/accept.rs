@@ -11,7 +11,7 @@ use crate::net::ServerTls;
 use crate::{
     config::Endpoint,
     connection::{Admittance, session},
-    net::{Bound, Listener},
+    net::{BoundListener, Listener},
     run::shared::{Run, Shared, StopReport},
     server::{Event, ServerEventKind, StartError},
     users::{Identity, Revocations},
@@ -58,7 +58,7 @@ pub(crate) fn bind_and_run<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, 
 /// The task that owns all others of a server.
 async fn run<I: Identity>(
     shared: Arc<Shared<I>>,
-    listeners: Vec<(Bound, Endpoint)>,
+    listeners: Vec<(BoundListener, Endpoint)>,
     sessions: TaskTracker,
     stop: CancellationToken,
     reporter: watch::Sender<Option<StopReport>>,
@@ -81,9 +81,13 @@ async fn run<I: Identity>(
         }
         let (shared, stop, sessions) = (Arc::clone(&shared), stop.clone(), sessions.clone());
         match listener {
-            Bound::Tcp(listener) => acceptors.spawn(accept(shared, listener, endpoint, stop, sessions)),
+            BoundListener::Tcp(listener) => {
+                acceptors.spawn(accept(shared, listener, endpoint, stop, sessions))
+            }
             #[cfg(unix)]
-            Bound::Unix(listener) => acceptors.spawn(accept(shared, listener, endpoint, stop, sessions)),
+            BoundListener::Unix(listener) => {
+                acceptors.spawn(accept(shared, listener, endpoint, stop, sessions))
+            }
         };
     }
 

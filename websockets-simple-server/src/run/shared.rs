@@ -65,7 +65,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) shutdown: ShutdownTracker,
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
-    pub(crate) life: Mutex<Life>,
+    pub(crate) state: Mutex<RunState>,
     /// Addresses that endpoints have, with the ports that those with port 0 were given.
     bound: Mutex<Vec<Option<SocketAddr>>>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct ShutdownTracker {
     pub(crate) changed: Notify,
 }
 
-pub(crate) enum Life {
+pub(crate) enum RunState {
     Stopped,
     Starting,
     Running(Run),
@@ -135,7 +135,7 @@ impl<I: Identity> Shared<I> {
             shutdown: ShutdownTracker::default(),
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),
-            life: Mutex::new(Life::Stopped),
+            state: Mutex::new(RunState::Stopped),
             bound: Mutex::new(Vec::new()),
         }
     }
@@ -144,33 +144,33 @@ impl<I: Identity> Shared<I> {
         self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, RunState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn run(&self) -> Option<Run> {
-        match &*self.life() {
-            Life::Running(run) => Some(run.clone()),
-            Life::Stopped | Life::Starting => None,
+        match &*self.state() {
+            RunState::Running(run) => Some(run.clone()),
+            RunState::Stopped | RunState::Starting => None,
         }
     }
 
     /// Enters a run that is not stopping. Its stop waits for whoever is in.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, SessionGuard<I>), Refusal> {
-        match &*self.life() {
-            Life::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
-            Life::Running(run) => Ok((run.clone(), SessionGuard::new(self))),
-            Life::Stopped | Life::Starting => Err(Refusal::at_rest(&self.params)),
+        match &*self.state() {
+            RunState::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
+            RunState::Running(run) => Ok((run.clone(), SessionGuard::new(self))),
+            RunState::Stopped | RunState::Starting => Err(Refusal::at_rest(&self.params)),
         }
     }
 
     /// Once a run is cancelled: whoever was about to enter it is in when this returns.
     pub(crate) fn nobody_enters(&self) {
-        drop(self.life());
+        drop(self.state());
     }
 
     pub(crate) fn has_stopped(&self) {
-        *self.life() = Life::Stopped;
+        *self.state() = RunState::Stopped;
     }
 
     pub(crate) fn bound(&self) -> MutexGuard<'_, Vec<Option<SocketAddr>>> {

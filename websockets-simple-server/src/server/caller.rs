@@ -9,7 +9,7 @@ use super::Server;
 use crate::{
     config::{ClientId, InvalidSignature},
     connection::Connection,
-    net::{Local, Peer},
+    net::{LocalEndpoint, Peer},
     server::event::Event,
     users::Identity,
 };
@@ -37,7 +37,7 @@ impl<I: Identity> Server<I> {
         let id = match &params.id_signing {
             None => ClientId::new(id).ok()?,
             Some(signing) => {
-                let peer = Peer::new(peer_addr, Local::Unknown);
+                let peer = Peer::new(peer_addr, LocalEndpoint::Unknown);
                 let client = peer.client_of(&params.trusted_proxies, headers);
                 match signing.verify(id, client, text(headers, &http::header::USER_AGENT)) {
                     Ok(id) => id,

@@ -73,7 +73,7 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
         credentials: &Credentials,
         request: &HandshakeRequest<'_>,
         params: &ServerParams,
-    ) -> Result<Option<Authenticated<I::Id>>, Denied>;
+    ) -> Result<Option<Authenticated<I::Id>>, AdmissionError>;
 
     /// What is revoked from now on.
     fn revocations(&self) -> Option<Revocations<I::Id>>;
@@ -81,7 +81,7 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
 
 /// Why nobody was admitted.
 #[derive(Debug)]
-pub(crate) enum Denied {
+pub(crate) enum AdmissionError {
     /// The user service cannot tell.
     Failed(EventError),
     Unauthorized,
@@ -89,10 +89,10 @@ pub(crate) enum Denied {
 
 /// Admits everybody.
 #[derive(Debug)]
-pub(crate) struct Everyone;
+pub(crate) struct AdmitAll;
 
 #[async_trait]
-impl Admission<Anonymous> for Everyone {
+impl Admission<Anonymous> for AdmitAll {
     fn read(
         &self,
         uri: &Uri,
@@ -108,7 +108,7 @@ impl Admission<Anonymous> for Everyone {
         _credentials: &Credentials,
         _request: &HandshakeRequest<'_>,
         _params: &ServerParams,
-    ) -> Result<Option<Authenticated<()>>, Denied> {
+    ) -> Result<Option<Authenticated<()>>, AdmissionError> {
         Ok(None)
     }
 
@@ -118,16 +118,16 @@ impl Admission<Anonymous> for Everyone {
 }
 
 /// Admits whom a user service knows.
-pub(crate) struct KnownUsers<U>(U);
+pub(crate) struct AdmitUsers<U>(U);
 
-impl<U: UserService> KnownUsers<U> {
+impl<U: UserService> AdmitUsers<U> {
     pub(crate) fn new(users: U) -> Self {
         Self(users)
     }
 }
 
 #[async_trait]
-impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
+impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
     fn read(
         &self,
         uri: &Uri,
@@ -143,9 +143,9 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
         credentials: &Credentials,
         request: &HandshakeRequest<'_>,
         params: &ServerParams,
-    ) -> Result<Option<Authenticated<U::Id>>, Denied> {
+    ) -> Result<Option<Authenticated<U::Id>>, AdmissionError> {
         if credentials.is_empty() && !params.ask_without_credentials {
-            return Err(Denied::Unauthorized);
+            return Err(AdmissionError::Unauthorized);
         }
         let deadline = params.limits.authentication;
         // Called within the future, as a service written without `async` may panic before it has one.
@@ -157,10 +157,10 @@ impl<U: UserService> Admission<User<U::Id>> for KnownUsers<U> {
         });
         match tokio::time::timeout(deadline, asking).await {
             Ok(Ok(Ok(Some(user)))) => Ok(Some(user)),
-            Ok(Ok(Ok(None))) => Err(Denied::Unauthorized),
-            Ok(Ok(Err(error))) => Err(Denied::Failed(EventError::new(error))),
-            Ok(Err(panicked)) => Err(Denied::Failed(EventError::new(panicked))),
-            Err(_) => Err(Denied::Failed(EventError::new("the user service took too long"))),
+            Ok(Ok(Ok(None))) => Err(AdmissionError::Unauthorized),
+            Ok(Ok(Err(error))) => Err(AdmissionError::Failed(EventError::new(error))),
+            Ok(Err(panicked)) => Err(AdmissionError::Failed(EventError::new(panicked))),
+            Err(_) => Err(AdmissionError::Failed(EventError::new("the user service took too long"))),
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
         admission: &impl Admission<I>,
         credentials: &Credentials,
         params: &ServerParams,
-    ) -> Result<Option<Authenticated<I::Id>>, Denied> {
+    ) -> Result<Option<Authenticated<I::Id>>, AdmissionError> {
         let head = RequestHead::new("/", "", &HeaderMap::new());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         admission.admit(credentials, &HandshakeRequest::new(&head, addr, addr), params).await
@@ -234,34 +234,34 @@ mod tests {
         credentials: &Credentials,
         params: &ServerParams,
         answer: impl Fn() -> Answer<'static> + Send + Sync + 'static,
-    ) -> (Result<Option<i64>, Denied>, usize) {
-        let known = KnownUsers::new(Service { answer, asked: AtomicUsize::new(0) });
+    ) -> (Result<Option<i64>, AdmissionError>, usize) {
+        let known = AdmitUsers::new(Service { answer, asked: AtomicUsize::new(0) });
         let admitted = admit(&known, credentials, params).await;
         (admitted.map(|user| user.map(|user| *user.id())), known.0.asked.into_inner())
     }
 
-    fn shown(denied: &Denied) -> String {
-        let Denied::Failed(error) = denied else { panic!("this is no failure: {denied:?}") };
+    fn shown(denied: &AdmissionError) -> String {
+        let AdmissionError::Failed(error) = denied else { panic!("this is no failure: {denied:?}") };
         format!("{error} {error:?}")
     }
 
     #[tokio::test]
     async fn everybody_is_admitted_as_nobody() {
         let credentials = Credentials::of_token("token");
-        assert!(matches!(admit(&Everyone, &credentials, &ServerParams::local()).await, Ok(None)));
-        assert!(matches!(admit(&Everyone, &Credentials::default(), &ServerParams::local()).await, Ok(None)));
+        assert!(matches!(admit(&AdmitAll, &credentials, &ServerParams::local()).await, Ok(None)));
+        assert!(matches!(admit(&AdmitAll, &Credentials::default(), &ServerParams::local()).await, Ok(None)));
     }
 
     #[tokio::test]
     async fn whom_the_service_knows_is_admitted_and_nobody_else() {
         let users = MemoryUsers::new();
         users.add("token", 0_i64);
-        let known = KnownUsers::new(users);
+        let known = AdmitUsers::new(users);
         let params = ServerParams::local();
         let user = admit(&known, &Credentials::of_token("token"), &params).await.unwrap().unwrap();
         assert_eq!(*user.id(), 0);
         let other = admit(&known, &Credentials::of_token("other"), &params).await;
-        assert!(matches!(other, Err(Denied::Unauthorized)));
+        assert!(matches!(other, Err(AdmissionError::Unauthorized)));
     }
 
     #[tokio::test]
@@ -269,7 +269,7 @@ mod tests {
         let nothing = Credentials::default();
         let guest = || -> Answer<'static> { Box::pin(async { Ok(Some(Authenticated::new(9))) }) };
         let params = ServerParams::local();
-        assert!(matches!(answered(&nothing, &params, guest).await, (Err(Denied::Unauthorized), 0)));
+        assert!(matches!(answered(&nothing, &params, guest).await, (Err(AdmissionError::Unauthorized), 0)));
         let params = params.ask_without_credentials(true);
         assert!(matches!(answered(&nothing, &params, guest).await, (Ok(Some(9)), 1)));
     }
@@ -299,7 +299,7 @@ mod tests {
         let credentials = Credentials::of_token("token");
         let fails = || -> Answer<'static> { Box::pin(async { Err(UserServiceError::new("gone")) }) };
         let (failed, _) = answered(&credentials, &ServerParams::local(), fails).await;
-        let Err(Denied::Failed(error)) = failed else { panic!("{failed:?}") };
+        let Err(AdmissionError::Failed(error)) = failed else { panic!("{failed:?}") };
         assert_eq!(error.to_string(), "the user service failed");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "gone");
     }
