@@ -133,9 +133,9 @@ impl WebsocketClient {
     /// Dropped before it resolves, the attempt is given up and the socket closed.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
         let attempt = Connecting::begin(&self.shared)?;
-        let path = Attempt::new(None, self.shared.plan.path_without_token());
+        let path = Attempt::new(None, self.shared.params.path_without_token());
         self.shared.tell(ConnectionEventKind::Connecting(path.clone())).await;
-        let (plan, dialed) = match self.shared.dial().await {
+        let (params, dialed) = match self.shared.dial().await {
             Ok(dialed) => dialed,
             Err(error) => {
                 drop(attempt);
@@ -148,7 +148,7 @@ impl WebsocketClient {
         let mut session = attempt.open(dialed);
         tracing::debug!(peer = %session.connection.peer_addr(), "connected");
         let unused = Unused(Some(session.connection.clone()));
-        let patience = self.shared.plan.connect_timeout();
+        let patience = self.shared.params.connect_timeout();
         let ready = async {
             // An end before the success text drops the sender.
             session.ready.wait_for(|ready| *ready).await.is_ok()
@@ -158,7 +158,7 @@ impl WebsocketClient {
                 unused.keep();
                 Ok(session.connection)
             }
-            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &plan)),
+            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &params)),
             Err(_) => Err(ConnectError::Timeout),
         }
     }

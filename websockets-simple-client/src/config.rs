@@ -8,12 +8,12 @@ use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPo
 
 use crate::{config::token_provider::Provider, error::ParamsError};
 
-mod plan;
+mod checked;
 #[cfg(feature = "rustls")]
 mod tls;
 mod token_provider;
 
-pub(crate) use plan::Plan;
+pub(crate) use checked::CheckedParams;
 #[cfg(feature = "rustls")]
 pub(crate) use tls::{TlsParams, Trust};
 pub use token_provider::TokenProvider;

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 use websockets_simple_core::Transport;
 
-use crate::{config::Plan, error::ConnectError};
+use crate::{config::CheckedParams, error::ConnectError};
 
 mod request;
 mod response;
@@ -72,14 +72,14 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Sets TLS up if it is needed.
-    pub(crate) fn new(plan: &Plan) -> Result<Self, crate::error::ParamsError> {
+    pub(crate) fn new(params: &CheckedParams) -> Result<Self, crate::error::ParamsError> {
         #[cfg(not(feature = "rustls"))]
-        if plan.secured() {
+        if params.secured() {
             return Err(crate::error::ParamsError::Tls("the feature `tls` is off".to_owned()));
         }
         Ok(Self {
             #[cfg(feature = "rustls")]
-            connector: plan.secured().then(|| tls::connector(plan.tls())).transpose()?,
+            connector: params.secured().then(|| tls::connector(params.tls())).transpose()?,
         })
     }
 
@@ -88,22 +88,23 @@ impl Dialer {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, the socket is closed.
-    pub(crate) async fn dial(&self, plan: &Plan) -> Result<Dialed, ConnectError> {
-        let dialing = Box::pin(self.dial_in_time(plan));
-        tokio::time::timeout(plan.connect_timeout(), dialing).await.unwrap_or(Err(ConnectError::Timeout))
+    pub(crate) async fn dial(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
+        let dialing = Box::pin(self.dial_in_time(params));
+        tokio::time::timeout(params.connect_timeout(), dialing).await.unwrap_or(Err(ConnectError::Timeout))
     }
 
-    async fn dial_in_time(&self, plan: &Plan) -> Result<Dialed, ConnectError> {
-        let stream = connect(plan).await?;
+    async fn dial_in_time(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
+        let stream = connect(params).await?;
         let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
         let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;
-        let (mut stream, tls) = self.secure(plan, stream).await?;
+        let (mut stream, tls) = self.secure(params, stream).await?;
         let key = generate_key();
-        let head = request::head(plan, &key);
+        let head = request::head(params, &key);
         stream.write_all(head.expose().as_bytes()).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
-        let answer = response::read(&mut stream, plan, &derive_accept_key(key.as_bytes())).await?;
-        if let Some(refusal) = verdict::refusal(&mut stream, plan, &answer.headers, &answer.leftover).await {
+        let answer = response::read(&mut stream, params, &derive_accept_key(key.as_bytes())).await?;
+        if let Some(refusal) = verdict::refusal(&mut stream, params, &answer.headers, &answer.leftover).await
+        {
             return Err(refusal);
         }
         let facts = ConnectionFacts {
@@ -119,13 +120,13 @@ impl Dialer {
     #[cfg(feature = "rustls")]
     async fn secure(
         &self,
-        plan: &Plan,
+        params: &CheckedParams,
         stream: TcpStream,
     ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
         match &self.connector {
             None => Ok((DialedStream::Plain(stream), None)),
             Some(connector) => {
-                let (stream, facts) = tls::secure(connector, plan, stream).await?;
+                let (stream, facts) = tls::secure(connector, params, stream).await?;
                 Ok((DialedStream::Tls(Box::new(stream)), Some(facts)))
             }
         }
@@ -135,7 +136,7 @@ impl Dialer {
     #[expect(clippy::unused_async, reason = "with the feature it waits")]
     async fn secure(
         &self,
-        _plan: &Plan,
+        _plan: &CheckedParams,
         stream: TcpStream,
     ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
         Ok((DialedStream::Plain(stream), None))
@@ -153,10 +154,10 @@ pub(crate) fn lost(error: io::Error) -> ConnectError {
 }
 
 /// Connects to one of the addresses of the host.
-async fn connect(plan: &Plan) -> Result<TcpStream, ConnectError> {
-    let host = (plan.host.name.as_str(), plan.port());
+async fn connect(params: &CheckedParams) -> Result<TcpStream, ConnectError> {
+    let host = (params.host.name.as_str(), params.port());
     let addresses: Vec<_> = tokio::net::lookup_host(host).await.map_err(ConnectError::Resolve)?.collect();
-    connect_to_first(addresses, plan.receive_buffer(), plan.send_buffer())
+    connect_to_first(addresses, params.receive_buffer(), params.send_buffer())
         .await
         .map_err(ConnectError::Connect)
 }

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
-use crate::config::Plan;
+use crate::config::CheckedParams;
 
 /// Which parameter is wrong. No socket was opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -183,10 +183,10 @@ pub enum TlsFailure {
 
 impl ConnectError {
     /// Reads the end of a connection that was over before it began to be used.
-    pub(crate) fn from_end(end: Option<&Disconnect>, plan: &Plan) -> Self {
+    pub(crate) fn from_end(end: Option<&Disconnect>, params: &CheckedParams) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
-                Self::Unauthorized { message: plan.without_token(&end.reason, false) }
+                Self::Unauthorized { message: params.without_token(&end.reason, false) }
             }
             _ => Self::Closed,
         }

@@ -62,15 +62,18 @@ fn malformed_and_duplicate_subprotocols_are_refused() {
 
 #[test]
 fn a_url_gives_host_port_path_and_query() {
-    let plan = ClientParams::url("wss://example.org/a%20b?x=1").unwrap().check().unwrap();
-    assert_eq!((plan.port(), plan.secured(), plan.target.expose()), (443, true, "/a%20b?x=1"));
-    let plan = ClientParams::url("ws://[::1]:9000").unwrap().check().unwrap();
-    assert_eq!((plan.host.name.as_str(), plan.host.shown.as_str(), plan.port()), ("::1", "[::1]", 9000));
+    let params = ClientParams::url("wss://example.org/a%20b?x=1").unwrap().check().unwrap();
+    assert_eq!((params.port(), params.secured(), params.target.expose()), (443, true, "/a%20b?x=1"));
+    let params = ClientParams::url("ws://[::1]:9000").unwrap().check().unwrap();
+    assert_eq!(
+        (params.host.name.as_str(), params.host.shown.as_str(), params.port()),
+        ("::1", "[::1]", 9000)
+    );
     for (url, port, secured) in
         [("ws://h", 80, false), ("wss://h", 443, true), ("http://h:81", 81, false), ("https://h/", 443, true)]
     {
-        let plan = ClientParams::url(url).unwrap().check().unwrap();
-        assert_eq!((plan.port(), plan.secured(), plan.target.expose()), (port, secured, "/"), "{url}");
+        let params = ClientParams::url(url).unwrap().check().unwrap();
+        assert_eq!((params.port(), params.secured(), params.target.expose()), (port, secured, "/"), "{url}");
     }
     let more = ClientParams::url("ws://h/?x=1").unwrap().query("y", "2");
     assert_eq!(target(more), "/?x=1&y=2");
@@ -101,13 +104,13 @@ fn a_path_token_is_encoded_as_the_dotnet_client_does_but_keeps_what_follows_a_ha
 
 #[test]
 fn each_placement_puts_the_token_where_it_says() {
-    let plan = params().token("se cret").token_placement(TokenPlacement::Query).check().unwrap();
-    assert_eq!(plan.target.expose(), "/?token=se+cret");
-    let plan = params().token("secret").check().unwrap();
-    assert_eq!(plan.authorization.unwrap().expose(), "Bearer secret");
-    let plan = params().token("secret").token_placement(TokenPlacement::Subprotocol).check().unwrap();
-    assert_eq!(plan.offers.expose(), "websockets-simple, bearer.c2VjcmV0");
-    assert!(!plan.required);
+    let params = params().token("se cret").token_placement(TokenPlacement::Query).check().unwrap();
+    assert_eq!(params.target.expose(), "/?token=se+cret");
+    let params = params().token("secret").check().unwrap();
+    assert_eq!(params.authorization.unwrap().expose(), "Bearer secret");
+    let params = params().token("secret").token_placement(TokenPlacement::Subprotocol).check().unwrap();
+    assert_eq!(params.offers.expose(), "websockets-simple, bearer.c2VjcmV0");
+    assert!(!params.required);
     let chat = params().subprotocol("chat").token("secret").token_placement(TokenPlacement::Subprotocol);
     assert_eq!(chat.check().unwrap().offers.expose(), "chat, bearer.c2VjcmV0");
 }
@@ -141,11 +144,11 @@ fn nothing_that_is_given_can_break_out_of_its_line_of_the_request() {
     let evil = "x\r\nEvil: 1\r\n\r\n";
     let params = params().path(evil).query(evil, evil).token(evil);
     for placement in [TokenPlacement::Path, TokenPlacement::Query, TokenPlacement::Subprotocol] {
-        let plan = params.clone().token_placement(placement).check().unwrap();
-        for line in [&plan.target, &plan.offers] {
+        let params = params.clone().token_placement(placement).check().unwrap();
+        for line in [&params.target, &params.offers] {
             assert!(!line.expose().contains(['\r', '\n']), "{placement:?}: {}", line.expose());
         }
-        let target = plan.target.expose();
+        let target = params.target.expose();
         assert!(!target.contains(' '), "{target}");
     }
 }

@@ -11,7 +11,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::Plan,
+    config::CheckedParams,
     connection::{ClientConnection, Inner, group_requests::GroupRequests},
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(crate) struct Shared {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) params: Arc<CheckedParams>,
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
@@ -63,12 +63,12 @@ impl Connecting {
     pub(crate) fn open(mut self, dialed: Dialed) -> Session {
         self.used = true;
         let shared = &self.shared;
-        let plan = &shared.plan;
-        let compatibility = plan.compatibility();
+        let params = &shared.params;
+        let compatibility = params.compatibility();
         let Dialed { stream, leftover, facts } = dialed;
         let config = OutboxConfig {
-            capacity: plan.outbox_bytes(),
-            policy: plan.overflow(),
+            capacity: params.outbox_bytes(),
+            policy: params.overflow(),
             frame_pause: compatibility.frame_pause(),
             first_frame_pause: compatibility.first_frame_pause(),
         };
@@ -76,7 +76,7 @@ impl Connecting {
         let connection = ClientConnection(Arc::new(Inner {
             line,
             facts,
-            group_requests: GroupRequests::new(plan.connect_timeout()),
+            group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
             since: chrono::Utc::now(),
         }));
@@ -85,13 +85,13 @@ impl Connecting {
         let (over_sender, over) = watch::channel(false);
         let session = Session { connection: connection.clone(), ready, over };
         *shared.life() = Life::Connected(session.clone());
-        let told = Told {
+        let told = SubscribedObserver {
             dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
             connection: connection.clone(),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
         };
-        let heartbeat = plan.heartbeat();
+        let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
         let link = Arc::clone(&shared.link);
         let line = Arc::clone(&connection.0);
@@ -134,14 +134,14 @@ impl Drop for Unused {
 }
 
 /// Tells the events of a connection.
-struct Told {
+struct SubscribedObserver {
     dispatcher: Dispatcher<ClientEvent>,
     connection: ClientConnection,
     shared: Arc<Shared>,
     ready: Option<watch::Sender<bool>>,
 }
 
-impl ConnectionObserver for Told {
+impl ConnectionObserver for SubscribedObserver {
     type Connection = Inner;
 
     fn owner(&self) -> u64 {
@@ -168,7 +168,7 @@ impl ConnectionObserver for Told {
     fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
         match control {
             Control::Expiring { .. } => {
-                let provider = self.shared.plan.token_provider()?;
+                let provider = self.shared.params.token_provider()?;
                 let (shared, connection) = (Arc::clone(&self.shared), self.connection.clone());
                 Some(HandlerFuture::new(async move {
                     match provider.token().await {
@@ -219,7 +219,7 @@ impl ConnectionObserver for Told {
     }
 }
 
-impl Told {
+impl SubscribedObserver {
     fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> ClientEvent {
         ClientEvent::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
     }
@@ -231,18 +231,18 @@ fn happened(kind: ConnectionEventKind<ClientConnection>, at: Moment) -> ClientEv
 
 impl Shared {
     /// A client that is not connected.
-    pub(crate) fn new(plan: Plan) -> Result<Self, ParamsError> {
-        let compatibility = plan.compatibility();
+    pub(crate) fn new(params: CheckedParams) -> Result<Self, ParamsError> {
+        let compatibility = params.compatibility();
         let mut link = ConnectionConfig::new(Side::Client);
-        link.message_size = plan.message_size();
-        link.heartbeat = plan.heartbeat();
-        link.close_timeout = plan.close_timeout();
+        link.message_size = params.message_size();
+        link.heartbeat = params.heartbeat();
+        link.close_timeout = params.close_timeout();
         link.repairs_text = compatibility.repairs_text();
         link.closes_twice = compatibility.closes_twice();
         link.answers_text_ping = compatibility.answers_text_ping();
-        let dialer = Dialer::new(&plan)?;
+        let dialer = Dialer::new(&params)?;
         Ok(Self {
-            plan: Arc::new(plan),
+            params: Arc::new(params),
             dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
@@ -255,13 +255,13 @@ impl Shared {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a WebSocket, with a token of the provider where there is one; with the plan that this went by.
-    pub(crate) async fn dial(&self) -> Result<(Arc<Plan>, Dialed), ConnectError> {
-        let patience = self.plan.connect_timeout();
-        let fresh = tokio::time::timeout(patience, self.plan.with_fresh_token()).await;
-        let plan = fresh.unwrap_or(Err(ConnectError::Timeout))?;
-        let dialed = self.dialer.dial(&plan).await?;
-        Ok((plan, dialed))
+    /// Opens a WebSocket, with a token of the provider where there is one; with the params that this went by.
+    pub(crate) async fn dial(&self) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
+        let patience = self.params.connect_timeout();
+        let fresh = tokio::time::timeout(patience, self.params.with_fresh_token()).await;
+        let params = fresh.unwrap_or(Err(ConnectError::Timeout))?;
+        let dialed = self.dialer.dial(&params).await?;
+        Ok((params, dialed))
     }
 
     pub(crate) fn session(&self) -> Option<Session> {

@@ -5,43 +5,43 @@ use std::fmt::Write;
 use http::header::HOST;
 use websockets_simple_core::Token;
 
-use crate::config::Plan;
+use crate::config::CheckedParams;
 
 /// The head, ready to be written at once.
 ///
 /// Not made by tungstenite's `generate_request`, which logs the whole request at trace level, token included.
 /// The spelling of the names matters to .NET v6 servers, which compare it to the letter.
-pub(crate) fn head(plan: &Plan, key: &str) -> Token {
+pub(crate) fn head(params: &CheckedParams, key: &str) -> Token {
     let mut head = String::with_capacity(512);
     let mut line = |name: &str, value: &str| {
         let _ = write!(head, "{name}: {value}\r\n");
     };
-    match plan.headers.iter().rev().find(|header| header.name == HOST) {
+    match params.headers.iter().rev().find(|header| header.name == HOST) {
         Some(given) => line("Host", given.value.expose()),
-        None => line("Host", &host_and_port(plan)),
+        None => line("Host", &host_and_port(params)),
     }
     line("Connection", "Upgrade");
     line("Upgrade", "websocket");
     line("Sec-WebSocket-Version", "13");
     line("Sec-WebSocket-Key", key);
-    for header in plan.headers.iter().filter(|header| header.name != HOST) {
+    for header in params.headers.iter().filter(|header| header.name != HOST) {
         line(&header.spelled, header.value.expose());
     }
-    if let Some(authorization) = &plan.authorization {
+    if let Some(authorization) = &params.authorization {
         line("Authorization", authorization.expose());
     }
-    if !plan.offers.expose().is_empty() {
-        line("Sec-WebSocket-Protocol", plan.offers.expose());
+    if !params.offers.expose().is_empty() {
+        line("Sec-WebSocket-Protocol", params.offers.expose());
     }
-    Token::new(format!("GET {} HTTP/1.1\r\n{head}\r\n", plan.target.expose()))
+    Token::new(format!("GET {} HTTP/1.1\r\n{head}\r\n", params.target.expose()))
 }
 
 /// The port is left out where it is the scheme's own (RFC 6455 section 4.1).
-fn host_and_port(plan: &Plan) -> String {
-    let usual = if plan.secured() { 443 } else { 80 };
-    if plan.port() == usual {
-        plan.host.shown.clone()
+fn host_and_port(params: &CheckedParams) -> String {
+    let usual = if params.secured() { 443 } else { 80 };
+    if params.port() == usual {
+        params.host.shown.clone()
     } else {
-        format!("{}:{}", plan.host.shown, plan.port())
+        format!("{}:{}", params.host.shown, params.port())
     }
 }

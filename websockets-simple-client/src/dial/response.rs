@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use websockets_simple_core::Compatibility;
 
-use crate::{config::Plan, dial::lost, error::ConnectError};
+use crate::{config::CheckedParams, dial::lost, error::ConnectError};
 
 /// Bytes of a response head.
 const HEAD: usize = 16 * 1024;
@@ -43,24 +43,24 @@ pub(crate) struct Answer {
 /// Reads the answer and judges it.
 pub(crate) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
-    plan: &Plan,
+    params: &CheckedParams,
     accept: &str,
 ) -> Result<Answer, ConnectError> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if !looks_like_http(&bytes) {
-            return Err(before_http(stream, bytes, plan).await);
+            return Err(before_http(stream, bytes, params).await);
         }
         if let Some((status, headers, size)) = parse(&bytes)? {
             let rest = bytes.split_off(size);
             match status {
-                101 => return accepted(headers, rest, plan, accept),
+                101 => return accepted(headers, rest, params, accept),
                 // An interim answer, such as 103: the one that counts follows (RFC 9110 section 15.2).
                 100..=199 => {
                     bytes = rest;
                     continue;
                 }
-                _ => return Err(refused(stream, plan, status, &headers, rest).await),
+                _ => return Err(refused(stream, params, status, &headers, rest).await),
             }
         }
         if bytes.len() >= HEAD {
@@ -102,7 +102,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, HeaderMap, usize)>, ConnectError> 
 fn accepted(
     headers: HeaderMap,
     leftover: Vec<u8>,
-    plan: &Plan,
+    params: &CheckedParams,
     accept: &str,
 ) -> Result<Answer, ConnectError> {
     let bad = |why: &str| Err(ConnectError::BadResponse(why.to_owned()));
@@ -121,14 +121,14 @@ fn accepted(
     let mut chosen = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let subprotocol = match (chosen.next(), chosen.next()) {
         // A plain .NET v6 server accepts a subprotocol without saying so.
-        (None, _) if plan.required && plan.compatibility() == Compatibility::None => {
+        (None, _) if params.required && params.compatibility() == Compatibility::None => {
             return Err(ConnectError::SubprotocolRejected);
         }
         (None, _) => None,
         (Some(chosen), None) => {
             let chosen = chosen.to_str().unwrap_or_default().trim();
             // What carries the token was not offered to be chosen.
-            let offered = plan.offers.expose().split(", ").filter(|offer| !offer.starts_with("bearer."));
+            let offered = params.offers.expose().split(", ").filter(|offer| !offer.starts_with("bearer."));
             if !offered.into_iter().any(|offer| offer == chosen) {
                 return Err(ConnectError::SubprotocolRejected);
             }
@@ -147,19 +147,19 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
 /// A proper refusal.
 async fn refused<S: AsyncRead + Unpin>(
     stream: &mut S,
-    plan: &Plan,
+    params: &CheckedParams,
     status: u16,
     headers: &HeaderMap,
     raw: Vec<u8>,
 ) -> ConnectError {
     let (body, cut) = body(stream, headers, raw).await;
-    let body = plan.without_token(&String::from_utf8_lossy(&body), cut);
+    let body = params.without_token(&String::from_utf8_lossy(&body), cut);
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     match (status, text(header::LOCATION)) {
         (401, _) => ConnectError::Unauthorized { message: body },
         (400, _) if body == NO_SUBPROTOCOL => ConnectError::SubprotocolRejected,
         (300..=399, Some(location)) => {
-            ConnectError::Redirected { location: plan.without_token(location, false) }
+            ConnectError::Redirected { location: params.without_token(location, false) }
         }
         _ => {
             let seconds = text(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
@@ -214,7 +214,11 @@ async fn more<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>, limit: 
 }
 
 /// An answer that is no HTTP: the refusals of .NET servers, or another protocol.
-async fn before_http<S: AsyncRead + Unpin>(stream: &mut S, mut bytes: Vec<u8>, plan: &Plan) -> ConnectError {
+async fn before_http<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut bytes: Vec<u8>,
+    params: &CheckedParams,
+) -> ConnectError {
     while matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true)) {}
     bytes.truncate(BODY);
     // These two are no accident, whatever the server was taken for.
@@ -225,8 +229,8 @@ async fn before_http<S: AsyncRead + Unpin>(stream: &mut S, mut bytes: Vec<u8>, p
     if said == NO_SUBPROTOCOL.as_bytes() {
         return ConnectError::SubprotocolRejected;
     }
-    let said = plan.without_token(&String::from_utf8_lossy(said), bytes.len() >= BODY);
-    if plan.compatibility() != Compatibility::None {
+    let said = params.without_token(&String::from_utf8_lossy(said), bytes.len() >= BODY);
+    if params.compatibility() != Compatibility::None {
         return ConnectError::Unauthorized { message: said };
     }
     let mut shown: String = said.chars().filter(|c| !c.is_control()).collect();

@@ -67,8 +67,8 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 async fn dial(params: ClientParams) -> Result<Dialed, ConnectError> {
-    let plan = params.check().unwrap();
-    let dialed = Dialer::new(&plan).unwrap().dial(&plan).await;
+    let params = params.check().unwrap();
+    let dialed = Dialer::new(&params).unwrap().dial(&params).await;
     if let Err(error) = &dialed {
         let mut shown = format!("{error:?} {error}");
         let mut cause = std::error::Error::source(error);
@@ -121,9 +121,9 @@ async fn judged<F: Future<Output = ()>>(
     room: usize,
     server: impl FnOnce(tokio::io::DuplexStream) -> F,
 ) -> Result<Answer, ConnectError> {
-    let plan = adapt(ClientParams::new("localhost", 80)).check().unwrap();
+    let params = adapt(ClientParams::new("localhost", 80)).check().unwrap();
     let (mut near, far) = duplex(room);
     // The far end goes on until it is done, the near one ends when the answer is judged.
-    let reading = async move { response::read(&mut near, &plan, ACCEPT).await };
+    let reading = async move { response::read(&mut near, &params, ACCEPT).await };
     tokio::join!(reading, server(far)).0
 }

@@ -18,7 +18,7 @@ use tokio_rustls::{
 use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider};
 
 use crate::{
-    config::{Plan, TlsParams, Trust},
+    config::{CheckedParams, TlsParams, Trust},
     dial::TlsFacts,
     error::{ConnectError, ParamsError, TlsFailure},
 };
@@ -92,14 +92,14 @@ fn in_full(error: &TlsError) -> String {
     text
 }
 
-/// Secures a TCP connection to the host of the plan.
+/// Secures a TCP connection to the host of the params.
 pub(crate) async fn secure(
     connector: &TlsConnector,
-    plan: &Plan,
+    params: &CheckedParams,
     stream: TcpStream,
 ) -> Result<(TlsStream<TcpStream>, TlsFacts), ConnectError> {
-    let name =
-        ServerName::try_from(plan.host.name.clone()).map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
+    let name = ServerName::try_from(params.host.name.clone())
+        .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
     let stream = connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
     let (_, session) = stream.get_ref();
     let facts = TlsFacts {

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 };
 use websockets_simple_core::CloseCode;
 
-use crate::{config::Plan, error::ConnectError};
+use crate::{config::CheckedParams, error::ConnectError};
 
 /// With this header servers of this library say that nothing but a farewell follows.
 const HEADER: &str = "websockets-simple-verdict";
@@ -32,7 +32,7 @@ const FAREWELL: usize = 4 * 1024;
 /// The refusal that a 101 and what came with it amount to, if they do.
 pub(crate) async fn refusal<S>(
     stream: &mut S,
-    plan: &Plan,
+    params: &CheckedParams,
     headers: &HeaderMap,
     leftover: &[u8],
 ) -> Option<ConnectError>
@@ -40,9 +40,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if headers.get(HEADER).is_some_and(|verdict| verdict == "unauthorized") {
-        return Some(farewell(stream, plan, leftover).await);
+        return Some(farewell(stream, params, leftover).await);
     }
-    if !plan.shows_token() {
+    if !params.shows_token() {
         return None;
     }
     // Another server may say the same of a token by a Close right behind its 101.
@@ -53,7 +53,7 @@ where
             Message::Text(text) => message = text.as_str().to_owned(),
             Message::Close(Some(close)) if is_policy(&close) => {
                 let message = if message.is_empty() { close.reason.as_str() } else { &message };
-                return Some(unauthorized(plan, message));
+                return Some(unauthorized(params, message));
             }
             _ => {}
         }
@@ -64,7 +64,7 @@ where
 /// Reads the text and the Close that follow.
 async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    plan: &Plan,
+    params: &CheckedParams,
     leftover: &[u8],
 ) -> ConnectError {
     let mut message = String::new();
@@ -81,15 +81,15 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let _ = tokio::time::timeout(PATIENCE, reading).await;
-    unauthorized(plan, &message)
+    unauthorized(params, &message)
 }
 
 fn is_policy(close: &CloseFrame) -> bool {
     u16::from(close.code) == CloseCode::POLICY.get()
 }
 
-fn unauthorized(plan: &Plan, message: &str) -> ConnectError {
-    ConnectError::Unauthorized { message: plan.without_token(message, false) }
+fn unauthorized(params: &CheckedParams, message: &str) -> ConnectError {
+    ConnectError::Unauthorized { message: params.without_token(message, false) }
 }
 
 fn config() -> WebSocketConfig {

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// Tells the events of an admitted connection.
-pub(crate) struct Member<I: Identity> {
+pub(crate) struct SubscribedObserver<I: Identity> {
     pub(crate) connection: Connection<I>,
     pub(crate) dispatcher: Dispatcher<Event<I>>,
     pub(crate) registered: Option<Registered<I>>,
 }
 
-impl<I: Identity> ConnectionObserver for Member<I> {
+impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     type Connection = ConnectionState<I>;
 
     fn owner(&self) -> u64 {
@@ -97,7 +97,7 @@ impl<I: Identity> ConnectionObserver for Member<I> {
     }
 }
 
-impl<I: Identity> Member<I> {
+impl<I: Identity> SubscribedObserver<I> {
     fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
         Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
     }
@@ -126,12 +126,12 @@ fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -
 }
 
 /// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
-pub(crate) struct Unknown<I: Identity> {
+pub(crate) struct RefusedObserver<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) refused: Option<(Attempt, String)>,
 }
 
-impl<I: Identity> ConnectionObserver for Unknown<I> {
+impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     type Connection = ConnectionState<I>;
 
     fn owner(&self) -> u64 {

@@ -33,7 +33,7 @@ use crate::{
         Connection, ConnectionState,
         current_user::CurrentUser,
         expiry::Expiry,
-        observer::{Member, Unknown},
+        observer::{RefusedObserver, SubscribedObserver},
         scoped::ScopedWork,
     },
     handshake::{self, Ended, Front, HandshakeContext, HandshakeTimeout, Opened, TimeoutPhase},
@@ -265,7 +265,7 @@ pub(crate) fn serve<I: Identity>(
         line.close(EndedBy::Local, CloseCode::POLICY, &why);
         let attempt =
             Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
-        let unknown = Unknown { shared, refused: Some((attempt, why)) };
+        let unknown = RefusedObserver { shared, refused: Some((attempt, why)) };
         let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, unknown);
         return Box::pin(async move {
             link.await;
@@ -288,7 +288,7 @@ pub(crate) fn serve<I: Identity>(
         line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
     }
     shared.close_if_revoked(&connection, began);
-    let member = Member {
+    let member = SubscribedObserver {
         dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
         connection: connection.clone(),
         registered,
@@ -305,7 +305,7 @@ pub(crate) fn serve<I: Identity>(
 
 /// An admitted connection, and the positions it takes.
 pub(crate) struct Session<I: Identity> {
-    link: ConnectionDriver<Member<I>>,
+    link: ConnectionDriver<SubscribedObserver<I>>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
     stop: CancellationToken,

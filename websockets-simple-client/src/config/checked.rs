@@ -29,7 +29,7 @@ const HIDDEN: &str = "***";
 const RECOGNIZABLE: usize = 4;
 
 /// Checked parameters. What may hold the token is a [`Token`] itself.
-pub(crate) struct Plan {
+pub(crate) struct CheckedParams {
     pub(crate) host: Host,
     /// Path and query of the request line.
     pub(crate) target: Token,
@@ -63,7 +63,7 @@ pub(crate) struct Host {
 
 impl ClientParams {
     /// Checks everything, once, so that nothing later can fail for these reasons.
-    pub(crate) fn check(self) -> Result<Plan, ParamsError> {
+    pub(crate) fn check(self) -> Result<CheckedParams, ParamsError> {
         self.check_figures()?;
         let host = Host::parse(self.host.trim())?;
         let placement = self.token_placement.unwrap_or(match self.compatibility {
@@ -123,7 +123,7 @@ impl ClientParams {
             (false, false) => format!("{path}?{query}"),
             (false, true) => format!("{path}&{query}"),
         };
-        Ok(Plan {
+        Ok(CheckedParams {
             host,
             target: Token::new(target),
             authorization,
@@ -230,7 +230,7 @@ fn spellings(token: &Token) -> Vec<Token> {
     spellings.into_iter().map(Token::new).collect()
 }
 
-impl Plan {
+impl CheckedParams {
     /// What a server said, without the token. A text that was `cut` may end within one.
     pub(crate) fn without_token(&self, said: &str, cut: bool) -> String {
         let mut said = said.to_owned();
@@ -250,13 +250,13 @@ impl Plan {
         said
     }
 
-    /// The plan with a token of the provider, if there is one.
+    /// The params with a token of the provider, if there is one.
     pub(crate) async fn with_fresh_token(self: &Arc<Self>) -> Result<Arc<Self>, ConnectError> {
         let Some(provider) = &self.params.token_provider else { return Ok(Arc::clone(self)) };
         let token = provider.0.token().await.map_err(ConnectError::TokenProvider)?;
-        let plan = self.params.clone().token(token).check();
+        let params = self.params.clone().token(token).check();
         // Everything but the token was checked before.
-        Ok(Arc::new(plan.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
+        Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
     }
 
     /// Where tokens come from.
