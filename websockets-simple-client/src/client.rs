@@ -115,7 +115,7 @@ impl WebsocketClient {
         if options.replay
             && let Some(session) = self.shared.session()
         {
-            session.connection.0.line.wake();
+            session.connection.0.core.wake();
         }
     }
 
@@ -180,11 +180,11 @@ impl WebsocketClient {
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
         let mut session = self.shared.session()?;
-        let line = &session.connection.0.line;
-        line.close(EndedBy::Local, code, reason);
+        let core = &session.connection.0.core;
+        core.close(EndedBy::Local, code, reason);
         // Whoever calls this from the loop that takes the events does not take any meanwhile.
         self.shared.subscriptions.lift_bounds(true);
-        line.ended().await;
+        core.ended().await;
         if current_owner() != Some(self.shared.owner) {
             // So that `connect` can follow at once. A handler of this client would wait for itself here.
             let _ = session.over.wait_for(|over| *over).await;
@@ -316,7 +316,7 @@ impl Clone for WebsocketClient {
 impl Drop for Handles {
     fn drop(&mut self) {
         if let Some(session) = self.0.session() {
-            session.connection.0.line.close(EndedBy::Local, CloseCode::GOING_AWAY, "");
+            session.connection.0.core.close(EndedBy::Local, CloseCode::GOING_AWAY, "");
         }
     }
 }

@@ -26,7 +26,7 @@ mod session;
 pub struct ClientConnection(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) line: ConnectionShared,
+    pub(crate) core: ConnectionShared,
     pub(crate) facts: ConnectionFacts,
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
@@ -73,7 +73,7 @@ impl ClientConnection {
     /// Messages and bytes each way, what waits, how far away the server is.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.0.line.statistics()
+        self.0.core.statistics()
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
@@ -91,7 +91,7 @@ impl ClientConnection {
     ///
     /// Dropped while it waits for room, nothing was sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
-        self.0.line.send(message, self.0.subscriptions.wants_notices())
+        self.0.core.send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.
@@ -101,7 +101,7 @@ impl ClientConnection {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.try_send(message, self.0.subscriptions.wants_notices())
+        self.0.core.try_send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
@@ -115,7 +115,7 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, nothing has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
-        self.0.line.send_parts().await
+        self.0.core.send_parts().await
     }
 
     /// Joins a group of its channel, as [`WebsocketClient::join`](crate::WebsocketClient::join) does. May be called
@@ -130,7 +130,7 @@ impl ClientConnection {
     /// Dropped before it resolves, the server may or may not let it in.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.join(&self.0.line, group).await
+        self.0.group_requests.join(&self.0.core, group).await
     }
 
     /// Leaves a group of its channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does. May be called
@@ -145,7 +145,7 @@ impl ClientConnection {
     /// Dropped before it resolves, the server may or may not let it out.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.leave(&self.0.line, group).await
+        self.0.group_requests.leave(&self.0.core, group).await
     }
 
     fn check_subprotocol(&self) -> Result<(), GroupError> {
@@ -155,25 +155,25 @@ impl ClientConnection {
     /// Asks for the end of the connection, with a code and reason (cut to 123 bytes), without waiting for it.
     /// False if it was ending already.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
-        self.0.line.close(EndedBy::Local, code, reason)
+        self.0.core.close(EndedBy::Local, code, reason)
     }
 
     /// Whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.line.is_open()
+        self.0.core.is_open()
     }
 
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
-        self.0.line.end()
+        self.0.core.end()
     }
 }
 
 impl AsRef<ConnectionShared> for Inner {
     fn as_ref(&self) -> &ConnectionShared {
-        &self.line
+        &self.core
     }
 }
 

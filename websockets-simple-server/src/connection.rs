@@ -43,7 +43,7 @@ pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
 /// What all handles of a connection share.
 pub(crate) struct ConnectionState<I: Identity> {
-    pub(crate) line: ConnectionShared,
+    pub(crate) core: ConnectionShared,
     pub(crate) id: ClientId,
     /// Told apart within the server; ascending.
     pub(crate) serial: u64,
@@ -182,7 +182,7 @@ impl<I: Identity> Connection<I> {
     /// Messages and bytes each way, what waits, how far away the peer is.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.0.line.statistics()
+        self.0.core.statistics()
     }
 
     /// The server this connection belongs to. Use it inside handlers instead of a clone of the server: a
@@ -195,13 +195,13 @@ impl<I: Identity> Connection<I> {
     /// Whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.line.is_open()
+        self.0.core.is_open()
     }
 
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
-        self.0.line.end()
+        self.0.core.end()
     }
 
     /// Keeps a value of the application's own on the connection, one per type. Answers the one it replaces.
@@ -232,7 +232,7 @@ impl<I: Identity> Connection<I> {
     ///
     /// Dropped while it waits for room, nothing was sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
-        self.0.line.send(message, self.0.shared.subscriptions.wants_notices())
+        self.0.core.send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.
@@ -242,7 +242,7 @@ impl<I: Identity> Connection<I> {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.line.try_send(message, self.0.shared.subscriptions.wants_notices())
+        self.0.core.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
@@ -256,7 +256,7 @@ impl<I: Identity> Connection<I> {
     ///
     /// Dropped before it resolves, nothing has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
-        self.0.line.send_parts().await
+        self.0.core.send_parts().await
     }
 
     /// Closes the connection: what is queued leaves, then Close with this code and reason (cut to 123 bytes).
@@ -268,12 +268,12 @@ impl<I: Identity> Connection<I> {
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect(&self, code: CloseCode, reason: &str) {
         self.close(code, reason);
-        self.0.line.ended().await;
+        self.0.core.ended().await;
     }
 
     /// As [`disconnect`](Self::disconnect), without waiting for it. False if it was ending already.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
-        self.0.line.close(EndedBy::Local, code, reason)
+        self.0.core.close(EndedBy::Local, code, reason)
     }
 }
 
@@ -310,13 +310,13 @@ impl<I: Identity> ConnectionState<I> {
 
     /// False if it was ending already.
     pub(crate) fn close_as_revoked(&self) -> bool {
-        self.line.close(EndedBy::Revoked, CloseCode::REVOKED, "the credentials were revoked")
+        self.core.close(EndedBy::Revoked, CloseCode::REVOKED, "the credentials were revoked")
     }
 }
 
 impl<I: Identity> AsRef<ConnectionShared> for ConnectionState<I> {
     fn as_ref(&self) -> &ConnectionShared {
-        &self.line
+        &self.core
     }
 }
 

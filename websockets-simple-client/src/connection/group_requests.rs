@@ -36,20 +36,20 @@ impl GroupRequests {
     }
 
     /// Asks the server to let us into a group, and waits for the answer.
-    pub(crate) async fn join(&self, line: &ConnectionShared, group: &str) -> Result<(), GroupError> {
-        self.ask(line, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    pub(crate) async fn join(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
+        self.ask(core, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
     /// Asks the server to let us out of a group, and waits for the answer.
-    pub(crate) async fn leave(&self, line: &ConnectionShared, group: &str) -> Result<(), GroupError> {
-        self.ask(line, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    pub(crate) async fn leave(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
+        self.ask(core, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
-    async fn ask(&self, line: &ConnectionShared, ask: Control) -> Result<(), GroupError> {
+    async fn ask(&self, core: &ConnectionShared, ask: Control) -> Result<(), GroupError> {
         let answered = async {
             let places = Arc::clone(&self.places);
             let place = places.acquire_owned().await.map_err(|_| GroupError::Ended)?;
-            let answer = self.begin(line, ask, place)?;
+            let answer = self.begin(core, ask, place)?;
             answer.await.unwrap_or(Err(GroupError::Ended))
         };
         tokio::time::timeout(self.patience, answered).await.unwrap_or(Err(GroupError::Timeout))
@@ -57,7 +57,7 @@ impl GroupRequests {
 
     fn begin(
         &self,
-        line: &ConnectionShared,
+        core: &ConnectionShared,
         ask: Control,
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<(), GroupError>>, GroupError> {
@@ -67,13 +67,13 @@ impl GroupRequests {
         }
         let (answer, answered) = oneshot::channel();
         waiting.push_back(Request { ask, asked: false, answer, _place: place });
-        say(&mut waiting, line);
+        say(&mut waiting, core);
         Ok(answered)
     }
 
     /// Says what could not be said before the server's hello.
-    pub(crate) fn hello(&self, line: &ConnectionShared) {
-        say(&mut self.lock(), line);
+    pub(crate) fn hello(&self, core: &ConnectionShared) {
+        say(&mut self.lock(), core);
     }
 
     /// Gives an answer of the server to whoever waits for it.
@@ -111,11 +111,11 @@ impl GroupRequests {
 }
 
 /// Asks what was not asked yet, in order, once the server can be asked. Who has given up by then is forgotten.
-fn say(waiting: &mut VecDeque<Request>, line: &ConnectionShared) {
-    if line.has_controls() {
+fn say(waiting: &mut VecDeque<Request>, core: &ConnectionShared) {
+    if core.has_controls() {
         waiting.retain(|request| request.asked || !request.answer.is_closed());
         for request in waiting.iter_mut().filter(|request| !request.asked) {
-            request.asked = line.send_control(&request.ask);
+            request.asked = core.send_control(&request.ask);
         }
     }
 }

@@ -72,9 +72,9 @@ impl Connecting {
             frame_pause: compatibility.frame_pause(),
             first_frame_pause: compatibility.first_frame_pause(),
         };
-        let line = ConnectionShared::new(Side::Client, config);
+        let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(Inner {
-            line,
+            core,
             facts,
             group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
@@ -94,9 +94,9 @@ impl Connecting {
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
         let link = Arc::clone(&shared.link);
-        let line = Arc::clone(&connection.0);
+        let core = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
-        let link = ConnectionDriver::new(transport, &leftover, line, link, heartbeat, told);
+        let link = ConnectionDriver::new(transport, &leftover, core, link, heartbeat, told);
         let agreed = connection.0.facts.subprotocol.as_deref() == Some(SUBPROTOCOL);
         let link = Box::new(if agreed { link.with_hello() } else { link });
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
@@ -173,7 +173,7 @@ impl ConnectionObserver for SubscribedObserver {
                 Some(HandlerFuture::new(async move {
                     match provider.token().await {
                         Ok(token) => {
-                            connection.0.line.send_control(&Control::Token(token));
+                            connection.0.core.send_control(&Control::Token(token));
                         }
                         Err(error) => shared.tell_no_renewal(&connection, EventError::new(error)).await,
                     }
@@ -184,7 +184,7 @@ impl ConnectionObserver for SubscribedObserver {
                 self.failed(ErrorStage::TokenProvider, error, at)
             }
             Control::Hello => {
-                self.connection.0.group_requests.hello(&self.connection.0.line);
+                self.connection.0.group_requests.hello(&self.connection.0.core);
                 None
             }
             Control::Joined(_) | Control::Left(_) | Control::GroupRefused { .. } => {

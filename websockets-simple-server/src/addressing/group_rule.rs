@@ -20,7 +20,7 @@ pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) {
         // A local connection is in no group.
         refusal(group, "not allowed here")
     };
-    connection.0.line.send_control(&answer);
+    connection.0.core.send_control(&answer);
 }
 
 /// Does what a client asks for, if the rule lets it.
@@ -31,7 +31,7 @@ pub(crate) fn leave<I: Identity>(connection: &Connection<I>, group: GroupName) {
     } else {
         refusal(group, "not allowed here")
     };
-    connection.0.line.send_control(&answer);
+    connection.0.core.send_control(&answer);
 }
 
 fn allows<I: Identity>(connection: &Connection<I>, group: &GroupName) -> bool {

@@ -52,8 +52,8 @@ impl Expiry {
             let wait = (self.due(connection, params) - Utc::now()).to_std().unwrap_or_default();
             if wait.is_zero() {
                 let grace = params.expiry_grace;
-                if self.asked || !connection.line.send_control(&Control::Expiring { at, grace }) {
-                    connection.line.close(
+                if self.asked || !connection.core.send_control(&Control::Expiring { at, grace }) {
+                    connection.core.close(
                         EndedBy::Expired,
                         CloseCode::EXPIRED,
                         "the credentials have expired",
@@ -70,7 +70,7 @@ impl Expiry {
     /// When something has to be done.
     fn due<I: Identity>(&self, connection: &ConnectionState<I>, params: &ServerParams) -> DateTime<Utc> {
         let moved = |by: Duration| TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
-        let due = match (connection.line.has_controls(), self.asked) {
+        let due = match (connection.core.has_controls(), self.asked) {
             (false, _) => Some(self.at),
             (true, false) => self.at.checked_sub_signed(moved(params.expiry_notice)),
             (true, true) => self.at.checked_add_signed(moved(params.expiry_grace)),
@@ -81,9 +81,9 @@ impl Expiry {
 
 /// Judges a token that a client shows to renew its credentials, and tells it the verdict.
 pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
-    let ConnectionState { shared, line, head, peer, user, .. } = &*connection.0;
+    let ConnectionState { shared, core, head, peer, user, .. } = &*connection.0;
     let Some(user) = user.as_ref().filter(|user| user.said().expiry().is_some()) else {
-        line.send_control(&Control::Refused("these credentials do not expire".to_owned()));
+        core.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;
     };
     let began = Instant::now();
@@ -99,17 +99,17 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             user.renew(renewed);
             // Revoked while the service was asked.
             if !shared.close_if_revoked(&connection, began) {
-                line.send_control(&Control::Renewed { at });
+                core.send_control(&Control::Renewed { at });
             }
             return;
         }
         Ok(Some(_)) => {
-            line.close(EndedBy::Expired, CloseCode::POLICY, "the new token is of another user");
+            core.close(EndedBy::Expired, CloseCode::POLICY, "the new token is of another user");
             return;
         }
         Ok(None) | Err(AdmissionError::Unauthorized) => {
             if user.refuse() >= TRIES {
-                line.close(EndedBy::Expired, CloseCode::POLICY, "too many tokens that are not accepted");
+                core.close(EndedBy::Expired, CloseCode::POLICY, "too many tokens that are not accepted");
                 return;
             }
             "not authorized"
@@ -119,7 +119,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             "the server cannot tell now"
         }
     };
-    line.send_control(&Control::Refused(refusal.to_owned()));
+    core.send_control(&Control::Refused(refusal.to_owned()));
 }
 
 async fn tell<I: Identity>(connection: &Connection<I>, error: EventError) {

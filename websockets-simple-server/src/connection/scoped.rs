@@ -64,12 +64,12 @@ impl<I: Identity> Future for ScopedSession<I> {
             && let Some(end) = poll_work(working, cx)
         {
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
-            let line = &session.connection.0.line;
+            let core = &session.connection.0.core;
             match end {
-                Ok(()) => line.close(EndedBy::Local, CloseCode::NORMAL, ""),
+                Ok(()) => core.close(EndedBy::Local, CloseCode::NORMAL, ""),
                 Err(Panicked) => {
                     *telling = tell_panic(&session.connection);
-                    line.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error")
+                    core.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error")
                 }
             };
         }

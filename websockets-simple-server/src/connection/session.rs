@@ -238,7 +238,7 @@ pub(crate) fn serve<I: Identity>(
         .or_else(chosen)
         .unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
-        line: ConnectionShared::new(Side::Server, outbox(&shared.params)),
+        core: ConnectionShared::new(Side::Server, outbox(&shared.params)),
         id,
         serial: shared.next_serial(),
         channel,
@@ -253,16 +253,16 @@ pub(crate) fn serve<I: Identity>(
         state: Mutex::default(),
         positions: ListPositions::default(),
     }));
-    let line = &connection.0.line;
+    let core = &connection.0.core;
     let inner = Arc::clone(&connection.0);
     let link = Arc::clone(&shared.link);
     if connection.subprotocol() == Some(SUBPROTOCOL) && farewell.is_none() {
-        line.begin_controls();
+        core.begin_controls();
     }
     if let Some(text) = farewell {
         let why = "not authorized".to_owned();
-        let _ = line.try_send(Message::text(text), false);
-        line.close(EndedBy::Local, CloseCode::POLICY, &why);
+        let _ = core.try_send(Message::text(text), false);
+        core.close(EndedBy::Local, CloseCode::POLICY, &why);
         let attempt =
             Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = RefusedObserver { shared, refused: Some((attempt, why)) };
@@ -273,7 +273,7 @@ pub(crate) fn serve<I: Identity>(
         });
     }
     if let Some(text) = shared.params.success_text.as_deref() {
-        let _ = line.try_send(Message::text(text), shared.subscriptions.wants_notices());
+        let _ = core.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let (registered, kept) = match local {
         None => {
@@ -285,7 +285,7 @@ pub(crate) fn serve<I: Identity>(
     };
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
-        line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+        core.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
     }
     shared.close_if_revoked(&connection, began);
     let member = SubscribedObserver {
@@ -327,10 +327,10 @@ impl<I: Identity> Future for Session<I> {
             }
             return Poll::Pending;
         };
-        let ConnectionState { shared, line, .. } = &*self.connection.0;
+        let ConnectionState { shared, core, .. } = &*self.connection.0;
         shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
-            shared.shutdown.count(line.was_killed(), end.clean);
+            shared.shutdown.count(core.was_killed(), end.clean);
         }
         Poll::Ready(())
     }

@@ -195,7 +195,7 @@ impl<I: Identity> Shared<I> {
     /// Closes everybody: the server stops.
     pub(crate) fn close_all(&self) {
         for connection in self.registry.all().iter().chain(&self.unlisted.all()) {
-            connection.0.line.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+            connection.0.core.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
         }
     }
 
@@ -228,7 +228,7 @@ impl<I: Identity> Shared<I> {
     pub(crate) fn kill_all(&self) {
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {
-            connection.0.line.kill();
+            connection.0.core.kill();
         }
     }
 }
