@@ -10,7 +10,7 @@ use websockets_simple_core::{
 
 use crate::{
     config::ClientParams,
-    connection::{ClientConnection, Connecting, Shared, Unused},
+    connection::{AbandonGuard, ClientConnection, Connecting, Shared},
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
@@ -147,7 +147,7 @@ impl WebsocketClient {
         };
         let mut session = attempt.open(dialed);
         tracing::debug!(peer = %session.connection.peer_addr(), "connected");
-        let unused = Unused(Some(session.connection.clone()));
+        let unused = AbandonGuard(Some(session.connection.clone()));
         let patience = self.shared.params.connect_timeout();
         let ready = async {
             // An end before the success text drops the sender.

@@ -1,4 +1,4 @@
-//! The facts of one connection of a client.
+//! The info of one connection of a client.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -10,12 +10,12 @@ use websockets_simple_core::{
 
 use crate::{
     connection::group_requests::GroupRequests,
-    dial::{ConnectionFacts, TlsFacts},
+    dial::{ConnectionInfo, TlsInfo},
     error::GroupError,
     event::ClientEvent,
 };
 
-pub(crate) use session::{Connecting, Shared, Unused};
+pub(crate) use session::{AbandonGuard, Connecting, Shared};
 
 mod group_requests;
 mod session;
@@ -23,11 +23,11 @@ mod session;
 /// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the
 /// same; it may be kept after the end.
 #[derive(Clone)]
-pub struct ClientConnection(pub(crate) Arc<Inner>);
+pub struct ClientConnection(pub(crate) Arc<ConnectionState>);
 
-pub(crate) struct Inner {
+pub(crate) struct ConnectionState {
     pub(crate) core: ConnectionShared,
-    pub(crate) facts: ConnectionFacts,
+    pub(crate) info: ConnectionInfo,
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) since: DateTime<Utc>,
@@ -37,31 +37,31 @@ impl ClientConnection {
     /// Our address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.0.facts.local_addr
+        self.0.info.local_addr
     }
 
     /// The address of the server.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
-        self.0.facts.peer_addr
+        self.0.info.peer_addr
     }
 
     /// The subprotocol the server chose.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.facts.subprotocol.as_deref()
+        self.0.info.subprotocol.as_deref()
     }
 
     /// The headers of the server's answer to the handshake.
     #[must_use]
     pub fn response_headers(&self) -> &http::HeaderMap {
-        &self.0.facts.response_headers
+        &self.0.info.response_headers
     }
 
     /// What TLS agreed on, if the connection is secured.
     #[must_use]
-    pub fn tls(&self) -> Option<&TlsFacts> {
-        self.0.facts.tls.as_ref()
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.0.info.tls.as_ref()
     }
 
     /// When the handshake was complete.
@@ -171,7 +171,7 @@ impl ClientConnection {
     }
 }
 
-impl AsRef<ConnectionShared> for Inner {
+impl AsRef<ConnectionShared> for ConnectionState {
     fn as_ref(&self) -> &ConnectionShared {
         &self.core
     }

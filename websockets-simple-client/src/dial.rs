@@ -30,18 +30,18 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// What the two ends agreed on, and between which addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct ConnectionFacts {
+pub(crate) struct ConnectionInfo {
     pub(crate) local_addr: SocketAddr,
     pub(crate) peer_addr: SocketAddr,
     pub(crate) subprotocol: Option<String>,
     pub(crate) response_headers: http::HeaderMap,
-    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) tls: Option<TlsInfo>,
 }
 
 /// What TLS agreed on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct TlsFacts {
+pub struct TlsInfo {
     /// The version, such as `TLSv1_3`.
     pub version: String,
     /// The cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
@@ -53,7 +53,7 @@ pub(crate) struct Dialed {
     pub(crate) stream: DialedStream,
     /// Bytes that came behind the answer.
     pub(crate) leftover: Vec<u8>,
-    pub(crate) facts: ConnectionFacts,
+    pub(crate) info: ConnectionInfo,
 }
 
 /// Plain or secured, decided once.
@@ -107,14 +107,14 @@ impl Dialer {
         {
             return Err(refusal);
         }
-        let facts = ConnectionFacts {
+        let info = ConnectionInfo {
             local_addr,
             peer_addr,
             subprotocol: answer.subprotocol,
             response_headers: answer.headers,
             tls,
         };
-        Ok(Dialed { stream, leftover: answer.leftover, facts })
+        Ok(Dialed { stream, leftover: answer.leftover, info })
     }
 
     #[cfg(feature = "rustls")]
@@ -122,12 +122,12 @@ impl Dialer {
         &self,
         params: &CheckedParams,
         stream: TcpStream,
-    ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
+    ) -> Result<(DialedStream, Option<TlsInfo>), ConnectError> {
         match &self.connector {
             None => Ok((DialedStream::Plain(stream), None)),
             Some(connector) => {
-                let (stream, facts) = tls::secure(connector, params, stream).await?;
-                Ok((DialedStream::Tls(Box::new(stream)), Some(facts)))
+                let (stream, info) = tls::secure(connector, params, stream).await?;
+                Ok((DialedStream::Tls(Box::new(stream)), Some(info)))
             }
         }
     }
@@ -138,7 +138,7 @@ impl Dialer {
         &self,
         _plan: &CheckedParams,
         stream: TcpStream,
-    ) -> Result<(DialedStream, Option<TlsFacts>), ConnectError> {
+    ) -> Result<(DialedStream, Option<TlsInfo>), ConnectError> {
         Ok((DialedStream::Plain(stream), None))
     }
 }

@@ -33,7 +33,7 @@ pub use async_trait::async_trait;
 pub use client::WebsocketClient;
 pub use config::{ClientParams, TokenPlacement, TokenProvider};
 pub use connection::ClientConnection;
-pub use dial::TlsFacts;
+pub use dial::TlsInfo;
 pub use error::{ConnectError, GroupError, ParamsError, TlsFailure};
 pub use event::ClientEvent;
 #[cfg(feature = "rustls")]

@@ -12,7 +12,7 @@ use websockets_simple_core::{
 
 use crate::{
     config::CheckedParams,
-    connection::{ClientConnection, Inner, group_requests::GroupRequests},
+    connection::{ClientConnection, ConnectionState, group_requests::GroupRequests},
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
     event::ClientEvent,
@@ -24,10 +24,10 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
     link: Arc<ConnectionConfig>,
-    life: Mutex<Life>,
+    life: Mutex<ClientState>,
 }
 
-pub(crate) enum Life {
+pub(crate) enum ClientState {
     Idle,
     Connecting,
     Connected(Session),
@@ -51,10 +51,10 @@ pub(crate) struct Connecting {
 impl Connecting {
     pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
         let mut life = shared.life();
-        if !matches!(*life, Life::Idle) {
+        if !matches!(*life, ClientState::Idle) {
             return Err(ConnectError::AlreadyConnected);
         }
-        *life = Life::Connecting;
+        *life = ClientState::Connecting;
         shared.subscriptions.lift_bounds(false);
         Ok(Self { shared: Arc::clone(shared), used: false })
     }
@@ -65,7 +65,7 @@ impl Connecting {
         let shared = &self.shared;
         let params = &shared.params;
         let compatibility = params.compatibility();
-        let Dialed { stream, leftover, facts } = dialed;
+        let Dialed { stream, leftover, info } = dialed;
         let config = OutboxConfig {
             capacity: params.outbox_bytes(),
             policy: params.overflow(),
@@ -73,9 +73,9 @@ impl Connecting {
             first_frame_pause: compatibility.first_frame_pause(),
         };
         let core = ConnectionShared::new(Side::Client, config);
-        let connection = ClientConnection(Arc::new(Inner {
+        let connection = ClientConnection(Arc::new(ConnectionState {
             core,
-            facts,
+            info,
             group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
             since: chrono::Utc::now(),
@@ -84,7 +84,7 @@ impl Connecting {
         let (ready_sender, ready) = watch::channel(!waits);
         let (over_sender, over) = watch::channel(false);
         let session = Session { connection: connection.clone(), ready, over };
-        *shared.life() = Life::Connected(session.clone());
+        *shared.life() = ClientState::Connected(session.clone());
         let told = SubscribedObserver {
             dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
             connection: connection.clone(),
@@ -97,7 +97,7 @@ impl Connecting {
         let core = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
         let link = ConnectionDriver::new(transport, &leftover, core, link, heartbeat, told);
-        let agreed = connection.0.facts.subprotocol.as_deref() == Some(SUBPROTOCOL);
+        let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
         let link = Box::new(if agreed { link.with_hello() } else { link });
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
@@ -111,21 +111,21 @@ impl Connecting {
 impl Drop for Connecting {
     fn drop(&mut self) {
         if !self.used {
-            *self.shared.life() = Life::Idle;
+            *self.shared.life() = ClientState::Idle;
         }
     }
 }
 
 /// Closes a connection that nobody was given.
-pub(crate) struct Unused(pub(crate) Option<ClientConnection>);
+pub(crate) struct AbandonGuard(pub(crate) Option<ClientConnection>);
 
-impl Unused {
+impl AbandonGuard {
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Unused {
+impl Drop for AbandonGuard {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             connection.close(CloseCode::GOING_AWAY, "");
@@ -142,7 +142,7 @@ struct SubscribedObserver {
 }
 
 impl ConnectionObserver for SubscribedObserver {
-    type Connection = Inner;
+    type Connection = ConnectionState;
 
     fn owner(&self) -> u64 {
         self.shared.owner
@@ -209,7 +209,7 @@ impl ConnectionObserver for SubscribedObserver {
     fn released(&mut self) {
         self.ready = None;
         // From here on the client may connect again, also from the handler that is told of this end.
-        *self.shared.life() = Life::Idle;
+        *self.shared.life() = ClientState::Idle;
         self.connection.0.group_requests.end();
     }
 
@@ -247,11 +247,11 @@ impl Shared {
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
             link: Arc::new(link),
-            life: Mutex::new(Life::Idle),
+            life: Mutex::new(ClientState::Idle),
         })
     }
 
-    fn life(&self) -> MutexGuard<'_, Life> {
+    fn life(&self) -> MutexGuard<'_, ClientState> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,8 +266,8 @@ impl Shared {
 
     pub(crate) fn session(&self) -> Option<Session> {
         match &*self.life() {
-            Life::Connected(session) => Some(session.clone()),
-            Life::Idle | Life::Connecting => None,
+            ClientState::Connected(session) => Some(session.clone()),
+            ClientState::Idle | ClientState::Connecting => None,
         }
     }
 

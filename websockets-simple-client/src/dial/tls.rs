@@ -19,7 +19,7 @@ use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider};
 
 use crate::{
     config::{CheckedParams, TlsParams, Trust},
-    dial::TlsFacts,
+    dial::TlsInfo,
     error::{ConnectError, ParamsError, TlsFailure},
 };
 
@@ -97,18 +97,18 @@ pub(crate) async fn secure(
     connector: &TlsConnector,
     params: &CheckedParams,
     stream: TcpStream,
-) -> Result<(TlsStream<TcpStream>, TlsFacts), ConnectError> {
+) -> Result<(TlsStream<TcpStream>, TlsInfo), ConnectError> {
     let name = ServerName::try_from(params.host.name.clone())
         .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
     let stream = connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
     let (_, session) = stream.get_ref();
-    let facts = TlsFacts {
+    let info = TlsInfo {
         version: session.protocol_version().map_or_else(String::new, |version| format!("{version:?}")),
         cipher: session
             .negotiated_cipher_suite()
             .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
     };
-    Ok((stream, facts))
+    Ok((stream, info))
 }
 
 /// What a user can understand of it.

@@ -25,10 +25,10 @@ async fn a_101_opens_the_websocket_and_its_facts_are_told() {
         (stream, peer)
     };
     let ((mut far, peer), dialed) = tokio::join!(server, dial(params));
-    let Dialed { mut stream, leftover, facts } = dialed.ok().unwrap();
-    assert!(leftover.is_empty() && facts.subprotocol.is_none() && facts.tls.is_none());
-    assert_eq!((facts.local_addr, facts.peer_addr), (peer, listener.local_addr().unwrap()));
-    assert_eq!(facts.response_headers.get("x-room").unwrap(), "7");
+    let Dialed { mut stream, leftover, info } = dialed.ok().unwrap();
+    assert!(leftover.is_empty() && info.subprotocol.is_none() && info.tls.is_none());
+    assert_eq!((info.local_addr, info.peer_addr), (peer, listener.local_addr().unwrap()));
+    assert_eq!(info.response_headers.get("x-room").unwrap(), "7");
     stream.write_all(b"ping").await.unwrap();
     far.write_all(b"pong").await.unwrap();
     let (mut here, mut there) = ([0; 4], [0; 4]);
@@ -44,7 +44,7 @@ async fn an_interim_answer_in_front_of_the_101_is_passed_over() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
     let answer = |accept: String| format!("{interim}{}", switching(&accept, "X-Room: 7\r\n")).into_bytes();
     let dialed = opened(|params| params, answer).await;
-    assert_eq!(dialed.facts.response_headers.len(), 4, "of the 101 alone");
+    assert_eq!(dialed.info.response_headers.len(), 4, "of the 101 alone");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn agreed(offers: &[&str], chosen: &str, mode: Compatibility) -> Result<Op
     };
     let lines: String = chosen.lines().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n")).collect();
     let answer = |head: &str| switching(&accept_key(head), &lines).into_bytes();
-    exchange(offer, answer).await.1.map(|dialed| dialed.facts.subprotocol)
+    exchange(offer, answer).await.1.map(|dialed| dialed.info.subprotocol)
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn the_subprotocol_that_carries_the_token_must_not_be_chosen() {
             let chosen = offered.split(", ").find(|offer| offer.starts_with(chosen)).unwrap();
             switching(&accept_key(head), &format!("Sec-WebSocket-Protocol: {chosen}\r\n")).into_bytes()
         };
-        exchange(bearer, answer).await.1.map(|dialed| dialed.facts.subprotocol)
+        exchange(bearer, answer).await.1.map(|dialed| dialed.info.subprotocol)
     };
     assert!(matches!(choose("bearer.").await, Err(ConnectError::SubprotocolRejected)));
     assert_eq!(choose("websockets-simple").await.unwrap().unwrap(), "websockets-simple");

@@ -100,5 +100,5 @@ async fn a_name_with_several_addresses_is_tried_until_one_answers() {
     };
     let (head, dialed) = tokio::join!(server, dial(ClientParams::new("localhost", address.port())));
     assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{}", address.port()));
-    assert_eq!(dialed.ok().unwrap().facts.peer_addr, address);
+    assert_eq!(dialed.ok().unwrap().info.peer_addr, address);
 }

@@ -83,9 +83,9 @@ async fn a_server_with_a_given_root_is_trusted_and_the_facts_are_told() {
         let adapt =
             |params: ClientParams| params.root_pem(root.0.pem()).only_given_roots().tls_versions(versions);
         let dialed = dialed(acceptor, adapt).await.ok().unwrap();
-        let facts = dialed.facts.tls.unwrap();
-        assert_eq!(facts.version, version);
-        assert!(facts.cipher.starts_with(cipher), "{facts:?}");
+        let info = dialed.info.tls.unwrap();
+        assert_eq!(info.version, version);
+        assert!(info.cipher.starts_with(cipher), "{info:?}");
         let mut came = dialed.leftover;
         let mut rest = vec![0; text("welcome").len() - came.len()];
         let mut stream = dialed.stream;

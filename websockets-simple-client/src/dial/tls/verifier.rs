@@ -29,8 +29,8 @@ impl Direct {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let read = |der: CertificateDer<'static>| {
-            let facts = PeerCertificate::new(&der).ok_or(TlsError::MalformedCertificate)?;
-            Ok((der, facts))
+            let info = PeerCertificate::new(&der).ok_or(TlsError::MalformedCertificate)?;
+            Ok((der, info))
         };
         let certificates = certificates.into_iter().map(read).collect::<Result<_, TlsError>>()?;
         Ok(Self { pinned: Some(certificates), provider: Arc::clone(provider) })
@@ -52,13 +52,13 @@ impl ServerCertVerifier for Direct {
     ) -> Result<ServerCertVerified, Error> {
         let Some(pinned) = &self.pinned else { return Ok(ServerCertVerified::assertion()) };
         let pinned = pinned.iter().find(|(der, _)| der.as_ref() == end_entity.as_ref());
-        let (_, facts) = pinned.ok_or(CertificateError::ApplicationVerificationFailure)?;
+        let (_, info) = pinned.ok_or(CertificateError::ApplicationVerificationFailure)?;
         let now = i64::try_from(now.as_secs()).ok().and_then(|secs| DateTime::from_timestamp(secs, 0));
         let now = now.ok_or(Error::FailedToGetCurrentTime)?;
-        if now > facts.not_after() {
+        if now > info.not_after() {
             return Err(CertificateError::Expired.into());
         }
-        if now < facts.not_before() {
+        if now < info.not_before() {
             return Err(CertificateError::NotValidYet.into());
         }
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
