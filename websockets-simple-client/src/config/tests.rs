@@ -62,18 +62,22 @@ fn malformed_and_duplicate_subprotocols_are_refused() {
 
 #[test]
 fn a_url_gives_host_port_path_and_query() {
-    let params = ClientParams::url("wss://example.org/a%20b?x=1").unwrap().check().unwrap();
-    assert_eq!((params.port(), params.secured(), params.target.expose()), (443, true, "/a%20b?x=1"));
-    let params = ClientParams::url("ws://[::1]:9000").unwrap().check().unwrap();
+    let checked = ClientParams::url("wss://example.org/a%20b?x=1").unwrap().check().unwrap();
+    assert_eq!((checked.port(), checked.secured(), checked.target.expose()), (443, true, "/a%20b?x=1"));
+    let checked = ClientParams::url("ws://[::1]:9000").unwrap().check().unwrap();
     assert_eq!(
-        (params.host.name.as_str(), params.host.shown.as_str(), params.port()),
+        (checked.host.name.as_str(), checked.host.shown.as_str(), checked.port()),
         ("::1", "[::1]", 9000)
     );
     for (url, port, secured) in
         [("ws://h", 80, false), ("wss://h", 443, true), ("http://h:81", 81, false), ("https://h/", 443, true)]
     {
-        let params = ClientParams::url(url).unwrap().check().unwrap();
-        assert_eq!((params.port(), params.secured(), params.target.expose()), (port, secured, "/"), "{url}");
+        let checked = ClientParams::url(url).unwrap().check().unwrap();
+        assert_eq!(
+            (checked.port(), checked.secured(), checked.target.expose()),
+            (port, secured, "/"),
+            "{url}"
+        );
     }
     let more = ClientParams::url("ws://h/?x=1").unwrap().query("y", "2");
     assert_eq!(target(more), "/?x=1&y=2");
@@ -104,13 +108,13 @@ fn a_path_token_is_encoded_as_the_dotnet_client_does_but_keeps_what_follows_a_ha
 
 #[test]
 fn each_placement_puts_the_token_where_it_says() {
-    let params = params().token("se cret").token_placement(TokenPlacement::Query).check().unwrap();
-    assert_eq!(params.target.expose(), "/?token=se+cret");
-    let params = params().token("secret").check().unwrap();
-    assert_eq!(params.authorization.unwrap().expose(), "Bearer secret");
-    let params = params().token("secret").token_placement(TokenPlacement::Subprotocol).check().unwrap();
-    assert_eq!(params.offers.expose(), "websockets-simple, bearer.c2VjcmV0");
-    assert!(!params.required);
+    let checked = params().token("se cret").token_placement(TokenPlacement::Query).check().unwrap();
+    assert_eq!(checked.target.expose(), "/?token=se+cret");
+    let checked = params().token("secret").check().unwrap();
+    assert_eq!(checked.authorization.unwrap().expose(), "Bearer secret");
+    let checked = params().token("secret").token_placement(TokenPlacement::Subprotocol).check().unwrap();
+    assert_eq!(checked.offers.expose(), "websockets-simple, bearer.c2VjcmV0");
+    assert!(!checked.required);
     let chat = params().subprotocol("chat").token("secret").token_placement(TokenPlacement::Subprotocol);
     assert_eq!(chat.check().unwrap().offers.expose(), "chat, bearer.c2VjcmV0");
 }
@@ -144,11 +148,11 @@ fn nothing_that_is_given_can_break_out_of_its_line_of_the_request() {
     let evil = "x\r\nEvil: 1\r\n\r\n";
     let params = params().path(evil).query(evil, evil).token(evil);
     for placement in [TokenPlacement::Path, TokenPlacement::Query, TokenPlacement::Subprotocol] {
-        let params = params.clone().token_placement(placement).check().unwrap();
-        for line in [&params.target, &params.offers] {
+        let checked = params.clone().token_placement(placement).check().unwrap();
+        for line in [&checked.target, &checked.offers] {
             assert!(!line.expose().contains(['\r', '\n']), "{placement:?}: {}", line.expose());
         }
-        let target = params.target.expose();
+        let target = checked.target.expose();
         assert!(!target.contains(' '), "{target}");
     }
 }
