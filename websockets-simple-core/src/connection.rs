@@ -11,5 +11,6 @@ mod config;
 mod driver;
 mod heartbeat;
 mod inbox;
+mod kept_buffers;
 mod rate;
 mod shared;

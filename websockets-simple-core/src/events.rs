@@ -1,5 +1,6 @@
 //! What happened, and who is told.
 
+pub use disconnect::{Disconnect, EndedBy};
 pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
@@ -12,6 +13,7 @@ pub use subscription::{
 };
 
 mod byte_semaphore;
+mod disconnect;
 mod event;
 mod handler_future;
 mod moment;

@@ -29,14 +29,15 @@ pub mod tls;
 pub use compatibility::Compatibility;
 pub use connection::{BroadcastReport, Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
-    Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
-    Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions, Subscription, SubscriptionGuard,
+    Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
+    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
+    Subscription, SubscriptionGuard,
 };
-pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Message, Packet, ReadJson, Text};
+pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Packet, ReadJson};
 pub use outbox::{MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
 pub use protocol::{
-    CloseCode, Control, Controls, Disconnect, EndedBy, GroupName, InvalidCloseCode, InvalidGroupName,
-    MalformedControl, SUBPROTOCOL,
+    CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
+    SUBPROTOCOL, Text,
 };
 pub use token::Token;
 

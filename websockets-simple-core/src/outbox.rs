@@ -17,9 +17,10 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    message::{IntoMessage, Message},
+    events::EndedBy,
+    message::IntoMessage,
     outbox::waiters::Waiter,
-    protocol::{CloseCode, EndedBy, Frame, Side},
+    protocol::{CloseCode, Frame, Message, Side},
     transport::Writer,
 };
 
@@ -123,19 +124,7 @@ pub(crate) enum FlushOutcome {
     Refused,
 }
 
-/// A frame of the connection itself, exempt from the bound: at most one of each kind waits, of control messages a few.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum InternalFrame {
-    Close,
-    /// A control message of the library.
-    Control,
-    Ping,
-    Pong,
-    /// A text of the heartbeat or a farewell.
-    Text,
-}
-
-/// OutboxStatistics of an outbox at one moment.
+/// Figures of an outbox at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct OutboxStatistics {
     pub(crate) messages: u64,

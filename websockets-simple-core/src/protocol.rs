@@ -2,12 +2,15 @@
 
 pub(crate) use buffer_pool::PoolGuard;
 pub(crate) use close_code::fit_reason;
-pub use close_code::{CloseCode, Disconnect, EndedBy, InvalidCloseCode};
+pub use close_code::{CloseCode, InvalidCloseCode};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
 pub use decoder::ProtocolError;
 pub(crate) use decoder::{Decoded, Decoder, Fault};
+pub(crate) use frame::InternalFrame;
 pub use frame::{Frame, Side};
 pub use group_name::{GroupName, InvalidGroupName};
+pub use message::Message;
+pub use text::Text;
 
 pub(crate) mod buffer_pool;
 mod close_code;
@@ -15,3 +18,7 @@ mod control;
 pub(crate) mod decoder;
 mod frame;
 mod group_name;
+mod header;
+mod mask;
+mod message;
+mod text;

@@ -4,10 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use crate::{
-    outbox::Outbox,
-    protocol::{Disconnect, Side},
-};
+use crate::{events::Disconnect, outbox::Outbox, protocol::Side};
 
 /// See the module.
 #[derive(Debug)]

@@ -19,17 +19,17 @@ use crate::{
         config::ConnectionConfig,
         heartbeat::{Heartbeat, Liveness, LivenessAction},
         inbox::{ConnectionObserver, Inbox},
+        kept_buffers::KeptBuffers,
         rate::Rate,
         shared::ConnectionShared,
     },
     dotnet::LossyText,
-    events::{ErrorStage, EventError, Moment},
-    message::Message,
+    events::{Disconnect, EndedBy, ErrorStage, EventError, Moment},
     outbox::{
-        CloseRequest, FlushOutcome, InternalFrame,
+        CloseRequest, FlushOutcome,
         budget::{self, DeferredWakes, PollBudget},
     },
-    protocol::{CloseCode, Decoder, Disconnect, EndedBy, Frame, PoolGuard},
+    protocol::{CloseCode, Decoder, Frame, InternalFrame, Message},
     transport::{Reader, Transport},
 };
 
@@ -65,7 +65,7 @@ pub struct ConnectionDriver<R: ConnectionObserver> {
     /// Whether the next message may begin control messages.
     expects_hello: bool,
     /// While large messages come.
-    pool_guard: Option<PoolGuard>,
+    kept_buffers: Option<KeptBuffers>,
     /// Since when nothing is read because the handler has not taken what there is.
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -176,7 +176,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             leftover: leftover.into(),
             rates,
             last_data: now,
-            pool_guard: None,
+            kept_buffers: None,
             paused: None,
             alarm: None,
             closing: None,
@@ -198,7 +198,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
-        self.pool_guard = None;
+        self.kept_buffers = None;
         self.decoder = Decoder::new(self.config.side, 0);
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
@@ -304,8 +304,8 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
                 }
             }
         }
-        if self.pool_guard.as_ref().is_some_and(|pool_guard| pool_guard.until() <= at.instant) {
-            self.pool_guard = None;
+        if self.kept_buffers.as_ref().is_some_and(|kept_buffers| kept_buffers.until() <= at.instant) {
+            self.kept_buffers = None;
         }
         if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
             self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
@@ -326,7 +326,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
                 earliest(self.liveness.next());
-                earliest(self.pool_guard.as_ref().map(PoolGuard::until));
+                earliest(self.kept_buffers.as_ref().map(KeptBuffers::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }
             None => {}

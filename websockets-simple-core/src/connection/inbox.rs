@@ -15,10 +15,9 @@ use std::{
 
 use crate::{
     connection::shared::ConnectionShared,
-    events::{ErrorStage, EventError, HandlerFuture, Moment},
-    message::Message,
+    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment},
     outbox::budget,
-    protocol::{Control, Disconnect},
+    protocol::{Control, Message},
 };
 
 /// Messages handed to the handler before others of the scheduler get their turn.

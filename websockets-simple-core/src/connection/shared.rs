@@ -9,12 +9,13 @@ use std::{
 };
 
 use crate::{
-    message::{EncodeError, IntoMessage, Message},
+    events::{Disconnect, EndedBy},
+    message::{EncodeError, IntoMessage},
     outbox::{
-        CloseRequest, FlushWhen, InternalFrame, MessageWriter, Offer, Outbox, OutboxConfig, PartKind,
-        SendError, SendStatus, Sending,
+        CloseRequest, FlushWhen, MessageWriter, Offer, Outbox, OutboxConfig, PartKind, SendError, SendStatus,
+        Sending,
     },
-    protocol::{CloseCode, Control, Controls, Disconnect, EndedBy, Frame, Side},
+    protocol::{CloseCode, Control, Controls, Frame, InternalFrame, Message, Side},
 };
 
 /// The part of a connection that its handles and its link share.

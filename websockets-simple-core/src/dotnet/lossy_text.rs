@@ -5,7 +5,7 @@
 //! input and turns text frames into binary ones before the protocol engine sees them; the link then reads their
 //! bytes as text, with U+FFFD for what is broken. Such a peer sends no binary messages of its own.
 
-use crate::message::{Message, Text};
+use crate::protocol::{Message, Text};
 
 const OPCODE: u8 = 0x0F;
 const TEXT: u8 = 0x1;

@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use crate::{message::Message, protocol::Disconnect};
+use crate::{events::disconnect::Disconnect, protocol::Message};
 
 /// Tells events of one process apart and puts them in the order in which they were raised.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     dotnet::{lenient, timestamp},
-    message::Message,
+    protocol::Message,
 };
 
 /// The typed content of a text message: a plain struct and three one-line methods.

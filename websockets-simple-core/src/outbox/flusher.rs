@@ -103,9 +103,8 @@ mod tests {
     use super::*;
     use crate::{
         connection::{BroadcastReport, encode},
-        message::Message,
         outbox::{OutboxConfig, budget::PollBudget, send::OverflowPolicy},
-        protocol::Side,
+        protocol::{Message, Side},
         transport::{WriteNow, Writer},
     };
 

@@ -3,8 +3,9 @@
 use std::{fmt, marker::PhantomData};
 
 use crate::{
+    events::EndedBy,
     outbox::{CloseRequest, Outbox, send::SendError},
-    protocol::{CloseCode, EndedBy, Frame},
+    protocol::{CloseCode, Frame},
 };
 
 /// What a message in parts is made of: `str` for text, `[u8]` for binary.

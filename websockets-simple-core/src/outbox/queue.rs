@@ -12,14 +12,13 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    message::Message,
     outbox::{
-        CloseRequest, FlushOutcome, FlushWhen, InternalFrame, Offer,
+        CloseRequest, FlushOutcome, FlushWhen, Offer,
         coalesce::{COALESCED, Coalesced},
         sent_events::SentEvents,
         waiters::Waiters,
     },
-    protocol::Frame,
+    protocol::{Frame, InternalFrame, Message},
     transport::{WriteNow, Writer},
 };
 

@@ -7,13 +7,12 @@ use std::{
 };
 
 use crate::{
-    events::Moment,
-    message::Message,
+    events::{EndedBy, Moment},
     outbox::{
-        CloseRequest, DriverCommands, FlushOutcome, InternalFrame, Outbox,
+        CloseRequest, DriverCommands, FlushOutcome, Outbox,
         queue::{QueuedFrame, Stage},
     },
-    protocol::{CloseCode, EndedBy, Frame},
+    protocol::{CloseCode, Frame, InternalFrame, Message},
     transport::WriteNow,
 };
 

@@ -10,9 +10,9 @@ use std::{
 use tokio::time::{Timeout, timeout};
 
 use crate::{
-    message::{EncodeError, Message},
+    message::EncodeError,
     outbox::{FlushWhen, Offer, Outbox, waiters::BlockedSend},
-    protocol::Frame,
+    protocol::{Frame, Message},
 };
 
 /// What became of a message that was sent. Neither answer means that the peer has it.

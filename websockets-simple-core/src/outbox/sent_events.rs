@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{events::Moment, message::Message};
+use crate::{events::Moment, protocol::Message};
 
 /// Payload bytes of sent_events that may wait. Beyond it sent_events are counted instead of kept.
 const CAPACITY: usize = 64 * 1024;

@@ -18,6 +18,7 @@ use std::{
 
 use super::*;
 use crate::outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES};
+use crate::protocol::InternalFrame;
 use crate::transport::WriteNow;
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.

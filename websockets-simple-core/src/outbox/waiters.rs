@@ -8,12 +8,11 @@ use std::{
 };
 
 use crate::{
-    message::Message,
     outbox::{
         Outbox,
         send::{SendError, SendStatus},
     },
-    protocol::Frame,
+    protocol::{Frame, Message},
 };
 
 /// The queue of those who wait.

@@ -3,13 +3,11 @@
 
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    mem,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 /// Messages from this size on are worth it.
 pub(crate) const LARGE: usize = 64 * 1024;
@@ -17,9 +15,6 @@ pub(crate) const LARGE: usize = 64 * 1024;
 /// What all connections of a process keep together, in bytes and in pieces.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 const KEPT: usize = 16;
-
-/// How long after the last large message of a connection nothing is kept for it any more.
-const IDLE: Duration = Duration::from_secs(1);
 
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
@@ -30,26 +25,15 @@ struct Pool {
     guards: usize,
 }
 
-/// A connection's claim that memory is kept, while it receives large messages. With the last claim all of it is freed.
-pub(crate) struct PoolGuard {
-    until: Instant,
-}
+/// Keeps the pool while it lives: a connection holds one while it receives large messages. With the last guard all
+/// kept memory is freed.
+#[derive(Debug)]
+pub(crate) struct PoolGuard(());
 
 impl PoolGuard {
-    /// A claim of a connection that has received a large message at `now`.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new() -> Self {
         with_pool(|pool| pool.guards += 1);
-        Self { until: now + IDLE }
-    }
-
-    /// Another large message was received.
-    pub(crate) fn renew(&mut self, now: Instant) {
-        self.until = now + IDLE;
-    }
-
-    /// When the claim is to be dropped.
-    pub(crate) fn until(&self) -> Instant {
-        self.until
+        Self(())
     }
 }
 
@@ -123,12 +107,6 @@ impl Pool {
             self.kept = VecDeque::new();
             self.bytes = 0;
         }
-    }
-}
-
-impl fmt::Debug for PoolGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolGuard").field("until", &self.until).finish()
     }
 }
 

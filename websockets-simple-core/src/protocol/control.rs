@@ -11,7 +11,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{message::Message, protocol::group_name::GroupName, token::Token};
+use crate::{
+    protocol::{group_name::GroupName, message::Message},
+    token::Token,
+};
 
 /// The subprotocol by which a peer says that it understands control messages.
 pub const SUBPROTOCOL: &str = "websockets-simple";

@@ -11,21 +11,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::{
+use tungstenite::{
     self,
     protocol::{
         CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as TungsteniteCode,
     },
 };
 
-use crate::{
-    message::{Message, Text},
-    outbox::InternalFrame,
-    protocol::{
-        buffer_pool as memory,
-        close_code::CloseCode,
-        frame::{Frame, Header, Side, apply_mask},
-    },
+use crate::protocol::{
+    buffer_pool,
+    close_code::CloseCode,
+    frame::{Frame, InternalFrame, Side},
+    header::Header,
+    mask::apply_mask,
+    message::Message,
+    text::Text,
 };
 
 /// Bytes that the context takes from the input at a time; it zeroes that many before each take, so small.
@@ -246,7 +246,7 @@ impl Decoder {
         }
         self.place = Place::Message(Box::new(Partial {
             header,
-            payload: memory::take(len).unwrap_or_default(),
+            payload: buffer_pool::take(len).unwrap_or_default(),
             missing: len,
         }));
         None
@@ -264,7 +264,7 @@ impl Decoder {
         if let Some(key) = header.key {
             apply_mask(&mut payload, key);
         }
-        message(&header, memory::payload(payload))
+        message(&header, buffer_pool::payload(payload))
     }
 
     /// Lets the context take one step, and lets go of it when nothing keeps it.

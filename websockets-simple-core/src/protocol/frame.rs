@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::message::Message;
+use crate::protocol::{
+    Message,
+    header::{BINARY, CLOSE, FIN, Header, MASKED, PING, TEXT},
+    mask::apply_mask,
+};
 
 /// Which end of a connection this is. Only a client masks what it sends (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -15,14 +19,18 @@ pub enum Side {
     Server,
 }
 
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
-const TEXT_MESSAGE: u8 = FIN | TEXT;
-const BINARY_MESSAGE: u8 = FIN | BINARY;
+/// Kinds of frames that the connection sends by itself. They are exempt from the bound of the outbox: at most one of
+/// each kind waits there, of control messages a few.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum InternalFrame {
+    Close,
+    /// A control message of the library.
+    Control,
+    Ping,
+    Pong,
+    /// A text of the heartbeat or a farewell.
+    Text,
+}
 
 /// An encoded frame. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -141,76 +149,6 @@ impl Frame {
             used += 4;
         }
         Self(Arc::new(Encoded { header, header_len: used as u8, payload }))
-    }
-}
-
-/// Masks, or unmasks (RFC 6455 section 5.3).
-pub(crate) fn apply_mask(payload: &mut [u8], key: [u8; 4]) {
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
-        *byte ^= key;
-    }
-}
-
-/// The header of a frame that was received.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    first: u8,
-    pub(crate) key: Option<[u8; 4]>,
-    /// Bytes of the payload.
-    pub(crate) payload: u64,
-    /// Whether its length took no more bytes than it needs.
-    pub(crate) is_shortest: bool,
-}
-
-impl Header {
-    /// Bytes of the longest header.
-    pub(crate) const LONGEST: usize = 14;
-
-    /// Reads the header that `input` begins with, and its length; `None` if not all of it is there.
-    pub(crate) fn read(input: &[u8]) -> Option<(Self, usize)> {
-        let (&[first, second], rest) = input.split_first_chunk()?;
-        let (payload, rest, least) = match second & !MASKED {
-            126 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u64::from(u16::from_be_bytes(*len)), rest, 126)
-            }
-            127 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*len), rest, 0x1_0000)
-            }
-            len => (u64::from(len), rest, 0),
-        };
-        let (key, rest) = match second & MASKED {
-            0 => (None, rest),
-            _ => {
-                let (key, rest) = rest.split_first_chunk()?;
-                (Some(*key), rest)
-            }
-        };
-        Some((Self { first, key, payload, is_shortest: payload >= least }, input.len() - rest.len()))
-    }
-
-    pub(crate) fn opcode(&self) -> u8 {
-        self.first & 0x0F
-    }
-
-    pub(crate) fn is_final(&self) -> bool {
-        self.first & FIN != 0
-    }
-
-    /// Whether the frame is a whole data message, without reserved bits.
-    pub(crate) fn is_whole_message(&self) -> bool {
-        matches!(self.first, TEXT_MESSAGE | BINARY_MESSAGE)
-    }
-
-    pub(crate) fn is_text(&self) -> bool {
-        self.opcode() == TEXT
     }
 }
 

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{closing::Closing, driver::ConnectionDriver, inbox::ConnectionObserver},
-    events::{ErrorStage, EventError, Moment},
-    outbox::{CloseRequest, InternalFrame},
-    protocol::{CloseCode, Disconnect, EndedBy, Fault, Frame},
+    events::{Disconnect, EndedBy, ErrorStage, EventError, Moment},
+    outbox::CloseRequest,
+    protocol::{CloseCode, Fault, Frame, InternalFrame},
 };
 
 impl<R: ConnectionObserver> ConnectionDriver<R> {

@@ -9,11 +9,13 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    connection::{driver::ConnectionDriver, heartbeat::PeerActivity, inbox::ConnectionObserver},
+    connection::{
+        driver::ConnectionDriver, heartbeat::PeerActivity, inbox::ConnectionObserver,
+        kept_buffers::KeptBuffers,
+    },
     dotnet::lossy_text,
-    events::{ErrorStage, EventError, Moment},
-    message::Message,
-    protocol::{CloseCode, Control, Controls, Decoded, EndedBy, PoolGuard, buffer_pool},
+    events::{EndedBy, ErrorStage, EventError, Moment},
+    protocol::{CloseCode, Control, Controls, Decoded, Message, buffer_pool},
     transport::ReadNow,
 };
 
@@ -147,7 +149,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         let Some(message) = self.without_controls(message, at) else { return };
         self.last_data = at.instant;
         if message.len() >= buffer_pool::LARGE {
-            self.pool_guard.get_or_insert_with(|| PoolGuard::new(at.instant)).renew(at.instant);
+            self.kept_buffers.get_or_insert_with(|| KeptBuffers::new(at.instant)).renew(at.instant);
         }
         self.shared().count_received(message.len());
         self.inbox.message(message, at);

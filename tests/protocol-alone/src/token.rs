@@ -1,0 +1,1 @@
+../../../websockets-simple-core/src/token.rs

@@ -1,0 +1,34 @@
+//! How long the buffers of large messages are kept for a connection.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::protocol::PoolGuard;
+
+/// How long after its last large message no buffers are kept for a connection any more.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Keeps buffers while a connection receives large messages.
+#[derive(Debug)]
+pub(crate) struct KeptBuffers {
+    until: Instant,
+    _guard: PoolGuard,
+}
+
+impl KeptBuffers {
+    /// Keeps them from `now` on, when a large message was received.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { until: now + IDLE, _guard: PoolGuard::new() }
+    }
+
+    /// Another large message was received.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        self.until = now + IDLE;
+    }
+
+    /// When they need not be kept any more.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+}

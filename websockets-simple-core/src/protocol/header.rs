@@ -1,0 +1,67 @@
+//! Frame headers (RFC 6455 section 5.2).
+
+pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const BINARY: u8 = 0x2;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const FIN: u8 = 0x80;
+pub(crate) const MASKED: u8 = 0x80;
+pub(crate) const TEXT_MESSAGE: u8 = FIN | TEXT;
+pub(crate) const BINARY_MESSAGE: u8 = FIN | BINARY;
+
+/// The header of a frame that was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    first: u8,
+    pub(crate) key: Option<[u8; 4]>,
+    /// Bytes of the payload.
+    pub(crate) payload: u64,
+    /// Whether its length took no more bytes than it needs.
+    pub(crate) is_shortest: bool,
+}
+
+impl Header {
+    /// Bytes of the longest header.
+    pub(crate) const LONGEST: usize = 14;
+
+    /// Reads the header that `input` begins with, and its length; `None` if not all of it is there.
+    pub(crate) fn read(input: &[u8]) -> Option<(Self, usize)> {
+        let (&[first, second], rest) = input.split_first_chunk()?;
+        let (payload, rest, least) = match second & !MASKED {
+            126 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*len)), rest, 126)
+            }
+            127 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*len), rest, 0x1_0000)
+            }
+            len => (u64::from(len), rest, 0),
+        };
+        let (key, rest) = match second & MASKED {
+            0 => (None, rest),
+            _ => {
+                let (key, rest) = rest.split_first_chunk()?;
+                (Some(*key), rest)
+            }
+        };
+        Some((Self { first, key, payload, is_shortest: payload >= least }, input.len() - rest.len()))
+    }
+
+    pub(crate) fn opcode(&self) -> u8 {
+        self.first & 0x0F
+    }
+
+    pub(crate) fn is_final(&self) -> bool {
+        self.first & FIN != 0
+    }
+
+    /// Whether the frame is a whole data message, without reserved bits.
+    pub(crate) fn is_whole_message(&self) -> bool {
+        matches!(self.first, TEXT_MESSAGE | BINARY_MESSAGE)
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.opcode() == TEXT
+    }
+}
