@@ -88,6 +88,8 @@ impl Driver {
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             "--disable-background-networking",
             "--disable-component-update",
+            // A page that is left has to go, and with it its WebSocket.
+            "--disable-features=BackForwardCache",
             "--no-first-run",
             "--lang=en-US",
         ] {
