@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndedBy, Events, Handler, IntoMessage,
+    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, Events, Handler, IntoMessage,
     MessageWriter, PartKind, SendError, SendStatus, Statistics, SubscribeOptions, Subscription,
     current_owner,
 };
@@ -115,7 +115,7 @@ impl WebsocketClient {
         if options.replay
             && let Some(session) = self.shared.session()
         {
-            session.connection.0.core.wake();
+            session.connection.0.core.outbox.wake_driver();
         }
     }
 
@@ -181,10 +181,10 @@ impl WebsocketClient {
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
         let mut session = self.shared.session()?;
         let core = &session.connection.0.core;
-        core.close(EndedBy::Local, code, reason);
+        core.outbox.close(EndCause::closed(code, reason));
         // Whoever calls this from the loop that takes the events does not take any meanwhile.
         self.shared.subscriptions.lift_bounds(true);
-        core.ended().await;
+        core.outbox.closed().await;
         if current_owner() != Some(self.shared.owner) {
             // So that `connect` can follow at once. A handler of this client would wait for itself here.
             let _ = session.over.wait_for(|over| *over).await;
@@ -316,7 +316,7 @@ impl Clone for WebsocketClient {
 impl Drop for Handles {
     fn drop(&mut self) {
         if let Some(session) = self.0.session() {
-            session.connection.0.core.close(EndedBy::Local, CloseCode::GOING_AWAY, "");
+            session.connection.0.core.outbox.close(EndCause::HandleDropped);
         }
     }
 }

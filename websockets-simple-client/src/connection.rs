@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, MessageWriter, PartKind, SUBPROTOCOL,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SUBPROTOCOL,
     SendError, SendStatus, Sending, Statistics, Subscriptions,
 };
 
@@ -91,7 +91,7 @@ impl ClientConnection {
     ///
     /// Dropped while it waits for room, nothing was sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
-        self.0.core.send(message, self.0.subscriptions.wants_notices())
+        self.0.core.outbox.send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.
@@ -101,7 +101,7 @@ impl ClientConnection {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.core.try_send(message, self.0.subscriptions.wants_notices())
+        self.0.core.outbox.try_send(message, self.0.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
@@ -115,7 +115,7 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, nothing has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
-        self.0.core.send_parts().await
+        MessageWriter::begin(&self.0.core.outbox).await
     }
 
     /// Joins a group of its channel, as [`WebsocketClient::join`](crate::WebsocketClient::join) does. May be called
@@ -155,13 +155,13 @@ impl ClientConnection {
     /// Asks for the end of the connection, with a code and reason (cut to 123 bytes), without waiting for it.
     /// False if it was ending already.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
-        self.0.core.close(EndedBy::Local, code, reason)
+        self.0.core.outbox.close(EndCause::closed(code, reason))
     }
 
     /// Whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.core.is_open()
+        self.0.core.outbox.is_open()
     }
 
     /// How the connection ended, once it has.

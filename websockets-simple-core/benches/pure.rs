@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
     DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
-    Message, Moment, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
+    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -94,7 +94,8 @@ fn send(criterion: &mut Criterion) {
         group.throughput(bytes(size));
         group.bench_with_input(BenchmarkId::from_parameter(size), &message, |bencher, message| {
             bencher.iter(|| {
-                let status = connection.line.try_send(black_box(message).clone(), false).unwrap();
+                let status =
+                    connection.connection.outbox.try_send(black_box(message).clone(), false).unwrap();
                 assert_eq!(status, SendStatus::Sent);
             });
         });
@@ -106,7 +107,7 @@ fn send(criterion: &mut Criterion) {
 fn broadcast(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("broadcast to 1000");
     let open: Vec<Open> = (0..RECEIVERS).map(|_| Open::new()).collect();
-    let connections: Vec<Arc<Connection>> = open.iter().map(|open| Arc::clone(&open.line)).collect();
+    let connections: Vec<Arc<Connection>> = open.iter().map(|open| Arc::clone(&open.connection)).collect();
     let flusher = Flusher::new();
     let mut run = pin!(flusher.run());
     let message = Message::text("x".repeat(128));
@@ -119,7 +120,7 @@ fn broadcast(criterion: &mut Criterion) {
                     let (frame, _) = encode(black_box(&message), false).unwrap();
                     let mut report = BroadcastReport::default();
                     for connection in &connections {
-                        if connection.broadcast(&frame, None, &mut report) {
+                        if connection.0.outbox.broadcast(&frame, None, &mut report) {
                             listed.push(Arc::clone(connection));
                         }
                     }
@@ -206,7 +207,7 @@ impl Packet for Extended {
 
 /// An open connection over a stream that takes everything.
 struct Open {
-    line: Arc<Connection>,
+    connection: Arc<Connection>,
     /// Holds the connection open.
     _run: Pin<Box<dyn Future<Output = Disconnect>>>,
 }
@@ -218,6 +219,12 @@ impl std::ops::Deref for Connection {
 
     fn deref(&self) -> &ConnectionShared {
         &self.0
+    }
+}
+
+impl AsRef<Outbox> for Connection {
+    fn as_ref(&self) -> &Outbox {
+        &self.0.outbox
     }
 }
 
@@ -235,18 +242,18 @@ impl Open {
             frame_pause: None,
             first_frame_pause: Duration::ZERO,
         };
-        let line = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
+        let connection = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
         let link = ConnectionDriver::new(
             Transport::shared(TakesAll),
             &[],
-            Arc::clone(&line),
+            Arc::clone(&connection),
             Arc::new(ConnectionConfig::new(Side::Server)),
             Heartbeat::off(),
             Nobody,
         );
         let mut run: Pin<Box<dyn Future<Output = Disconnect>>> = Box::pin(link);
         assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        Self { line, _run: run }
+        Self { connection, _run: run }
     }
 }
 

@@ -4,7 +4,7 @@ pub use config::ConnectionConfig;
 pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use inbox::{ConnectionObserver, current_owner, new_owner};
-pub use shared::{BroadcastReport, ConnectionShared, Statistics, encode};
+pub use shared::{ConnectionShared, Statistics};
 
 mod closing;
 mod config;

@@ -27,14 +27,14 @@ pub mod tls;
 
 // For users of either end.
 pub use compatibility::Compatibility;
-pub use connection::{BroadcastReport, Heartbeat, HeartbeatMode, Statistics};
+pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
     EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
     Subscription, SubscriptionGuard,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Packet, ReadJson};
-pub use outbox::{MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
+pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
 pub use protocol::{
     CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
     SUBPROTOCOL, Text,
@@ -43,13 +43,12 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, encode,
-    new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
 };
-pub use events::{Dispatcher, Flow, Observable, Subscriber, Subscriptions};
-pub use outbox::{Flusher, OutboxConfig, charge_sends};
+pub use events::{Dispatcher, EndCause, Flow, Observable, Subscriptions};
+pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Frame, ProtocolError, Side};
-pub use transport::{ReadNow, Transport, WriteNow};
+pub use transport::Transport;
 
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]

@@ -17,10 +17,10 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    events::EndedBy,
+    events::EndCause,
     message::IntoMessage,
     outbox::waiters::Waiter,
-    protocol::{CloseCode, Frame, Message, Side},
+    protocol::{Frame, Message, Side},
     transport::Writer,
 };
 
@@ -30,11 +30,13 @@ pub(crate) use coalesce::Coalesced;
 
 mod round;
 
+pub use broadcast::{BroadcastReport, encode};
 pub use budget::charge_sends;
 pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};
 pub use send::{OverflowPolicy, SendError, SendStatus, Sending};
 
+mod broadcast;
 pub(crate) mod budget;
 mod coalesce;
 mod flusher;
@@ -47,7 +49,7 @@ mod waiters;
 /// See the module. In this order, so that an offer touches as few lines of memory as possible.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     /// Whether there are sent_events: looked at before each event, which would be a lock otherwise.
     has_sent_events: AtomicBool,
     side: Side,
@@ -91,25 +93,12 @@ pub(crate) enum FlushWhen {
     Round,
 }
 
-/// A wish to end the connection; the link carries it out.
-#[derive(Clone, Debug)]
-pub(crate) struct CloseRequest {
-    /// The code for the wire.
-    pub(crate) code: CloseCode,
-    /// The reason for the wire, cut to 123 bytes.
-    pub(crate) reason: String,
-    /// Who wants it.
-    pub(crate) by: EndedBy,
-    /// Whether what is queued is given up.
-    pub(crate) discard: bool,
-}
-
 /// What the link has to act on, taken at the start of each of its rounds.
 #[derive(Debug, Default)]
 pub(crate) struct DriverCommands {
-    pub(crate) close: Option<CloseRequest>,
+    pub(crate) close: Option<EndCause>,
     pub(crate) failed: Option<io::Error>,
-    pub(crate) kill: bool,
+    pub(crate) abort_handlers: bool,
     /// Whether the link was polled with another waker than in its last round.
     pub(crate) new_waker: bool,
 }
@@ -155,9 +144,20 @@ impl Outbox {
         self.side
     }
 
-    /// Sends as the policy says, waiting if it is [`OverflowPolicy::Wait`].
-    pub(crate) fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
+    /// Sends one message as the overflow policy says. `notice` asks for a Sent event.
+    pub fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
         Sending::new(self, message.into_message(), notice)
+    }
+
+    /// Sends one message without ever waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent then.
+    pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        let notice = notice.then(|| message.clone());
+        let frame = Frame::message(message, self.side);
+        self.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
     }
 
     pub(crate) fn policy(&self) -> OverflowPolicy {
@@ -172,7 +172,7 @@ impl Outbox {
         }
         if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
             // The policy judges what the socket refused, never what nobody tried to write.
-            state.flush(false);
+            state.flush(false, None);
             if state.stage != Stage::Open {
                 return Offer::Closed;
             }
@@ -190,12 +190,7 @@ impl Outbox {
                         }
                     }
                     OverflowPolicy::Disconnect => {
-                        state.request_close(CloseRequest {
-                            code: CloseCode::OVERFLOW,
-                            reason: "the peer reads too slowly".to_owned(),
-                            by: EndedBy::Overflow,
-                            discard: true,
-                        });
+                        state.request_close(EndCause::SlowReader);
                         return Offer::Overflow;
                     }
                 }
@@ -220,7 +215,7 @@ impl Outbox {
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
         if state.cold().waiters.is_first(waiter) {
             if !state.fits(len, self.capacity) {
-                state.flush(false);
+                state.flush(false, None);
             }
             if state.stage != Stage::Open {
                 return Poll::Ready(Err(SendError::Closed));
@@ -272,7 +267,7 @@ impl Outbox {
         // What waits behind this message cannot leave before it, so only what is ahead counts.
         let fits = |state: &OutboxState| state.bytes == 0 || state.bytes.saturating_add(len) <= self.capacity;
         if !fits(&state) {
-            state.flush(false);
+            state.flush(false, None);
         }
         if fits(&state)
             && let Some(frame) = frame.take()
@@ -315,29 +310,42 @@ impl Outbox {
         state.wake_waiting();
     }
 
-    /// Asks the link to close. The first request counts; from here on every send answers `Closed`.
-    pub(crate) fn close(&self, request: CloseRequest) -> bool {
-        self.lock().request_close(request)
+    /// Asks the driver to end the connection; false when it is ending already. From here on every send answers
+    /// `Closed`.
+    pub fn close(&self, cause: EndCause) -> bool {
+        self.lock().request_close(cause)
     }
 
-    /// Lets the link give up its handler: the deadline of a stop has passed.
-    pub(crate) fn kill(&self) {
+    /// Resolves when the stream is let go of, which does not wait for handlers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn closed(&self) {
+        std::future::poll_fn(|cx| self.poll_closed(cx.waker())).await;
+    }
+
+    /// Lets the driver drop its handlers: the deadline of a stop has passed.
+    pub fn abort_handlers(&self) {
         let mut state = self.lock();
-        state.kill = true;
-        state.wake_link();
+        state.abort_handlers = true;
+        state.wake_driver();
     }
 
-    pub(crate) fn was_killed(&self) -> bool {
-        self.lock().kill
+    /// Whether the driver was told to drop its handlers.
+    #[must_use]
+    pub fn handlers_aborted(&self) -> bool {
+        self.lock().abort_handlers
     }
 
-    /// Gets the link's task to look after the connection.
-    pub(crate) fn wake(&self) {
-        self.lock().wake_link();
+    /// Has the driver's task look after the connection.
+    pub fn wake_driver(&self) {
+        self.lock().wake_driver();
     }
 
     /// Whether messages can still be sent.
-    pub(crate) fn is_open(&self) -> bool {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         self.lock().stage == Stage::Open
     }
 
@@ -351,8 +359,7 @@ impl Outbox {
         }
     }
 
-    /// Resolves when the stream is let go of.
-    pub(crate) fn poll_ended(&self, waker: &Waker) -> Poll<()> {
+    fn poll_closed(&self, waker: &Waker) -> Poll<()> {
         let mut state = self.lock();
         if state.stage == Stage::Closed && state.writer.is_none() {
             return Poll::Ready(());
@@ -369,7 +376,7 @@ impl Outbox {
         let mut state = self.lock();
         state.listed = false;
         if !state.corked {
-            state.flush_coalesced(false, &mut Some(coalesced));
+            state.flush(false, Some(coalesced));
         }
     }
 

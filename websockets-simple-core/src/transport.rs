@@ -23,22 +23,22 @@ use tokio_util::io::poll_read_buf;
 
 /// The writing end. Whoever calls, a refused write registers the waker of the connection's own task, so that
 /// nobody else has to come back for the rest.
-pub trait WriteNow: Send {
+pub(crate) trait WriteNow: Send {
     /// Writes as much as the stream takes at once.
-    fn write_now(&mut self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+    fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
     /// Pushes out what the stream itself holds back, such as ciphertext.
-    fn flush_now(&mut self, link: &Waker) -> Poll<io::Result<()>>;
+    fn flush_now(&mut self, driver: &Waker) -> Poll<io::Result<()>>;
 
     /// Ends the writing direction: `close_notify` where there is TLS, then FIN.
-    fn end(&mut self, link: &Waker) -> Poll<io::Result<()>>;
+    fn end(&mut self, driver: &Waker) -> Poll<io::Result<()>>;
 
     /// Makes the coming drop a reset instead of a quiet close, where the stream knows the difference.
     fn abort(&mut self) {}
 }
 
 /// The reading end.
-pub trait ReadNow: Send {
+pub(crate) trait ReadNow: Send {
     /// Reads what is there; 0 is the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
 
@@ -93,24 +93,24 @@ impl fmt::Debug for Transport {
 }
 
 impl WriteNow for Writer {
-    fn write_now(&mut self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(tcp) => tcp.write_now(link, bufs),
-            Self::Other(other) => other.write_now(link, bufs),
+            Self::Tcp(tcp) => tcp.write_now(driver, bufs),
+            Self::Other(other) => other.write_now(driver, bufs),
         }
     }
 
-    fn flush_now(&mut self, link: &Waker) -> Poll<io::Result<()>> {
+    fn flush_now(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Other(other) => other.flush_now(link),
+            Self::Other(other) => other.flush_now(driver),
         }
     }
 
-    fn end(&mut self, link: &Waker) -> Poll<io::Result<()>> {
+    fn end(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => Poll::Ready(tcp.end()),
-            Self::Other(other) => other.end(link),
+            Self::Other(other) => other.end(driver),
         }
     }
 
@@ -151,7 +151,7 @@ impl Tcp {
         self.0.as_ref().map(AsRef::as_ref).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn write_now(&self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_now(&self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let stream = self.stream()?;
         loop {
             let written = match bufs {
@@ -165,7 +165,7 @@ impl Tcp {
             }
             // Not `poll_write`: its share of the scheduler's budget ends a broadcast after 128 sockets
             // although they could be written to.
-            match stream.poll_write_ready(&mut Context::from_waker(link)) {
+            match stream.poll_write_ready(&mut Context::from_waker(driver)) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -245,8 +245,8 @@ impl<S: Unpin> Shared<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
-    fn write_now(&mut self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.poll(link, |stream, cx| {
+    fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll(driver, |stream, cx| {
             if stream.is_write_vectored() {
                 stream.poll_write_vectored(cx, bufs)
             } else {
@@ -255,12 +255,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
         })
     }
 
-    fn flush_now(&mut self, link: &Waker) -> Poll<io::Result<()>> {
-        self.poll(link, |stream, cx| stream.poll_flush(cx))
+    fn flush_now(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
+        self.poll(driver, |stream, cx| stream.poll_flush(cx))
     }
 
-    fn end(&mut self, link: &Waker) -> Poll<io::Result<()>> {
-        self.poll(link, |stream, cx| stream.poll_shutdown(cx))
+    fn end(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
+        self.poll(driver, |stream, cx| stream.poll_shutdown(cx))
     }
 }
 

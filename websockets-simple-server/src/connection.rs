@@ -10,8 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndedBy, IntoMessage, MessageWriter, PartKind, SendError,
-    SendStatus, Sending, Statistics,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, Outbox, PartKind,
+    SendError, SendStatus, Sending, Statistics,
 };
 
 use crate::{
@@ -195,7 +195,7 @@ impl<I: Identity> Connection<I> {
     /// Whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.core.is_open()
+        self.0.core.outbox.is_open()
     }
 
     /// How the connection ended, once it has.
@@ -232,7 +232,7 @@ impl<I: Identity> Connection<I> {
     ///
     /// Dropped while it waits for room, nothing was sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
-        self.0.core.send(message, self.0.shared.subscriptions.wants_notices())
+        self.0.core.outbox.send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Sends a message without ever waiting.
@@ -242,7 +242,7 @@ impl<I: Identity> Connection<I> {
     /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
-        self.0.core.try_send(message, self.0.shared.subscriptions.wants_notices())
+        self.0.core.outbox.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 
     /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
@@ -256,7 +256,7 @@ impl<I: Identity> Connection<I> {
     ///
     /// Dropped before it resolves, nothing has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
-        self.0.core.send_parts().await
+        MessageWriter::begin(&self.0.core.outbox).await
     }
 
     /// Closes the connection: what is queued leaves, then Close with this code and reason (cut to 123 bytes).
@@ -268,12 +268,12 @@ impl<I: Identity> Connection<I> {
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect(&self, code: CloseCode, reason: &str) {
         self.close(code, reason);
-        self.0.core.ended().await;
+        self.0.core.outbox.closed().await;
     }
 
     /// As [`disconnect`](Self::disconnect), without waiting for it. False if it was ending already.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
-        self.0.core.close(EndedBy::Local, code, reason)
+        self.0.core.outbox.close(EndCause::closed(code, reason))
     }
 }
 
@@ -310,7 +310,13 @@ impl<I: Identity> ConnectionState<I> {
 
     /// False if it was ending already.
     pub(crate) fn close_as_revoked(&self) -> bool {
-        self.core.close(EndedBy::Revoked, CloseCode::REVOKED, "the credentials were revoked")
+        self.core.outbox.close(EndCause::CredentialsRevoked)
+    }
+}
+
+impl<I: Identity> AsRef<Outbox> for ConnectionState<I> {
+    fn as_ref(&self) -> &Outbox {
+        &self.core.outbox
     }
 }
 

@@ -229,7 +229,7 @@ impl<I: Identity> Server<I> {
     fn wake_for_replay(&self, options: SubscribeOptions) {
         if options.replay {
             for connection in self.shared.registry.all().iter().chain(&self.shared.unlisted.all()) {
-                connection.0.core.wake();
+                connection.0.core.outbox.wake_driver();
             }
         }
     }

@@ -235,7 +235,6 @@ impl Shared {
         let compatibility = params.compatibility();
         let mut link = ConnectionConfig::new(Side::Client);
         link.message_size = params.message_size();
-        link.heartbeat = params.heartbeat();
         link.close_timeout = params.close_timeout();
         link.repairs_text = compatibility.repairs_text();
         link.closes_twice = compatibility.closes_twice();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{connection::heartbeat::Heartbeat, protocol::Side};
+use crate::protocol::Side;
 
 /// How a link behaves. Shared by all links of one end.
 #[derive(Clone, Debug)]
@@ -11,8 +11,6 @@ pub struct ConnectionConfig {
     pub side: Side,
     /// Largest message accepted, in payload bytes.
     pub message_size: usize,
-    /// How the peer is kept honest.
-    pub heartbeat: Heartbeat,
     /// The text of a ping in text mode.
     pub ping_text: &'static str,
     /// Whether a text `ping` is answered and swallowed.
@@ -40,7 +38,6 @@ impl ConnectionConfig {
         Self {
             side,
             message_size: 1024 * 1024,
-            heartbeat: Heartbeat::off(),
             ping_text: "ping",
             answers_text_ping: side == Side::Client,
             messages_per_second: None,

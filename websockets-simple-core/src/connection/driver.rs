@@ -24,12 +24,12 @@ use crate::{
         shared::ConnectionShared,
     },
     dotnet::LossyText,
-    events::{Disconnect, EndedBy, ErrorStage, EventError, Moment},
+    events::{Disconnect, EndCause, EndedBy, ErrorStage, EventError, Moment},
     outbox::{
-        CloseRequest, FlushOutcome,
+        FlushOutcome,
         budget::{self, DeferredWakes, PollBudget},
     },
-    protocol::{CloseCode, Decoder, Frame, InternalFrame, Message},
+    protocol::{Decoder, Frame, InternalFrame, Message},
     transport::{Reader, Transport},
 };
 
@@ -43,9 +43,6 @@ const READS_PER_TURN: usize = 4;
 
 /// How long the telling of an end may take once the link was told to give up its handler.
 const LAST_WORD: Duration = Duration::from_secs(1);
-
-/// What the .NET library tells a peer that it gives up.
-const NO_PING_RESPONSE: &str = "No ping response - disconnected.";
 
 /// See the module.
 pub struct ConnectionDriver<R: ConnectionObserver> {
@@ -71,7 +68,7 @@ pub struct ConnectionDriver<R: ConnectionObserver> {
     alarm: Option<Pin<Box<Sleep>>>,
     closing: Option<Box<Closing>>,
     /// How the peer broke the rules, and until when the Close for it waits for what came before.
-    fault: Option<(Box<CloseRequest>, Instant)>,
+    fault: Option<(Box<EndCause>, Instant)>,
     /// Flushers that wait because this link had not finished in its last turn.
     deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
@@ -116,7 +113,7 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
                     link.phase = Phase::Released(Box::new(end));
                 }
                 Phase::Released(end) => {
-                    if (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill {
+                    if (*link.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers {
                         link.inbox.give_up();
                     }
                     ready!(link.inbox.poll(cx));
@@ -126,9 +123,9 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
                     link.phase = Phase::Told(end);
                 }
                 Phase::Told(end) => {
-                    let killed = (*link.shared).as_ref().outbox.begin_round(cx.waker()).kill;
+                    let aborted = (*link.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers;
                     if link.inbox.poll(cx).is_pending() {
-                        if !killed {
+                        if !aborted {
                             return Poll::Pending;
                         }
                         // The last word gets a deadline of its internal, so that a stop does not wait for ever.
@@ -212,12 +209,16 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
     /// One round; ready when the transport is done with.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let orders = self.shared().outbox.begin_round(cx.waker());
-        if let Some(request) = orders.close {
-            self.begin_close(&request);
+        if let Some(cause) = orders.close {
+            match cause.ended_by() {
+                // The outbox asks for it, and has nobody to raise the error with.
+                EndedBy::Overflow => self.fail(&cause, None, Moment::now()),
+                _ => self.close(&cause),
+            }
         }
-        if orders.kill {
+        if orders.abort_handlers {
             self.inbox.give_up();
-            self.close(EndedBy::Stop, CloseCode::GOING_AWAY, "");
+            self.close(&EndCause::StopDeadline);
             if let Some(closing) = &mut self.closing {
                 closing.deadline = Instant::now();
             }
@@ -229,7 +230,8 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             let handled = self.inbox.poll(cx).is_ready();
             self.close_for_fault(handled);
             if self.inbox.has_panicked() {
-                self.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error");
+                // The inbox has raised the error event, with the text of the panic.
+                self.close(&EndCause::HandlerPanicked);
             }
             match self.read(cx) {
                 Read::Nothing => {
@@ -296,10 +298,9 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
                 }
                 LivenessAction::Unresponsive => {
                     if self.liveness.expects_text_pong() {
-                        self.send_internal_text(NO_PING_RESPONSE);
+                        self.send_internal_text(EndCause::PingUnanswered.reason());
                     }
-                    self.inbox.error(ErrorStage::Heartbeat, EventError::new("no answer to a ping"), at);
-                    self.close(EndedBy::Heartbeat, CloseCode::UNRESPONSIVE, NO_PING_RESPONSE);
+                    self.fail(&EndCause::PingUnanswered, Some(EventError::new("no answer to a ping")), at);
                     return true;
                 }
             }
@@ -308,7 +309,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             self.kept_buffers = None;
         }
         if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
-            self.close(EndedBy::Idle, CloseCode::IDLE, "nothing was received for too long");
+            self.close(&EndCause::Idle);
         }
         self.closing.is_some()
     }

@@ -9,19 +9,16 @@ use std::{
 };
 
 use crate::{
-    events::{Disconnect, EndedBy},
-    message::{EncodeError, IntoMessage},
-    outbox::{
-        CloseRequest, FlushWhen, MessageWriter, Offer, Outbox, OutboxConfig, PartKind, SendError, SendStatus,
-        Sending,
-    },
-    protocol::{CloseCode, Control, Controls, Frame, InternalFrame, Message, Side},
+    events::Disconnect,
+    outbox::{Outbox, OutboxConfig},
+    protocol::{Control, Controls, Frame, InternalFrame, Side},
 };
 
 /// The part of a connection that its handles and its link share.
 #[derive(Debug)]
 pub struct ConnectionShared {
-    pub(crate) outbox: Outbox,
+    /// The writing end.
+    pub outbox: Outbox,
     received_messages: AtomicU64,
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
@@ -49,18 +46,6 @@ pub struct Statistics {
     pub round_trip: Option<Duration>,
 }
 
-/// What became of one broadcast, receiver by receiver.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct BroadcastReport {
-    /// Outboxes that took the message. Does not mean that the peer has it.
-    pub accepted: usize,
-    /// Receivers whose policy dropped the message.
-    pub dropped: usize,
-    /// Receivers that were closed or closing, or were ended by their policy.
-    pub closed: usize,
-}
-
 impl ConnectionShared {
     /// A shared whose transport comes with its link.
     #[must_use]
@@ -73,36 +58,6 @@ impl ConnectionShared {
             end: OnceLock::new(),
             controls: OnceLock::new(),
         }
-    }
-
-    /// Sends one message as the overflow policy says. `notice` asks for a Sent notice.
-    pub fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
-        self.outbox.send(message, notice)
-    }
-
-    /// Sends one message without ever waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]; nothing was sent then.
-    pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
-        let notice = notice.then(|| message.clone());
-        let frame = Frame::message(message, self.outbox.side());
-        self.outbox.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
-    }
-
-    /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
-    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
-        match self.outbox.offer(frame.clone(), FlushWhen::Round, notice) {
-            Offer::Sent | Offer::Queued => report.accepted += 1,
-            Offer::List => {
-                report.accepted += 1;
-                return true;
-            }
-            Offer::Dropped | Offer::Full(_) => report.dropped += 1,
-            Offer::Closed | Offer::Overflow => report.closed += 1,
-        }
-        false
     }
 
     /// Begins control messages with a `hello`, as a server does before anything else is sent.
@@ -133,64 +88,14 @@ impl ConnectionShared {
         let Some(controls) = self.controls() else { return false };
         let frame = Frame::message(controls.message(control), self.outbox.side());
         self.outbox.push_internal(frame, InternalFrame::Control);
-        self.outbox.wake();
+        self.outbox.wake_driver();
         true
-    }
-
-    /// Begins a message in parts.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Closed`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it resolves, nothing has begun.
-    pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
-        MessageWriter::begin(&self.outbox).await
-    }
-
-    /// Asks for the end of the connection; the link carries it out. False when it is ending already.
-    pub fn close(&self, by: EndedBy, code: CloseCode, reason: &str) -> bool {
-        let reason = crate::protocol::fit_reason(reason).to_owned();
-        self.outbox.close(CloseRequest { code, reason, by, discard: false })
-    }
-
-    /// Resolves when the transport is let go of, which does not wait for handlers.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it changes nothing.
-    pub async fn ended(&self) {
-        std::future::poll_fn(|cx| self.outbox.poll_ended(cx.waker())).await;
     }
 
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
         self.end.get().map(|end| &**end)
-    }
-
-    /// Whether messages can still be sent.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.outbox.is_open()
-    }
-
-    /// Lets the link give up its handler: the deadline of a stop has passed.
-    pub fn kill(&self) {
-        self.outbox.kill();
-    }
-
-    /// Whether the link was told to give up its handler.
-    #[must_use]
-    pub fn was_killed(&self) -> bool {
-        self.outbox.was_killed()
-    }
-
-    /// Gets the link to look after the connection.
-    pub fn wake(&self) {
-        self.outbox.wake();
     }
 
     /// The statistics now.
@@ -224,16 +129,4 @@ impl ConnectionShared {
     pub(crate) fn set_end(&self, end: &Disconnect) {
         let _ = self.end.set(Box::new(end.clone()));
     }
-}
-
-/// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
-/// sent_events.
-///
-/// # Errors
-///
-/// FlushWhen the value has no form on the wire.
-pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
-    let message = message.into_message()?;
-    let notice = notice.then(|| message.clone());
-    Ok((Frame::message(message, Side::Server), notice))
 }

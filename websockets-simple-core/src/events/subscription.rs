@@ -113,7 +113,7 @@ pub struct Subscriptions<E> {
 }
 
 /// One subscription as those who tell events see it.
-pub struct Subscriber<E> {
+pub(crate) struct Subscriber<E> {
     active: AtomicBool,
     options: SubscribeOptions,
     sink: Sink<E>,

@@ -7,10 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{
-    connection::ConnectionShared,
-    outbox::{budget, coalesce::Coalesced},
-};
+use crate::outbox::{Outbox, budget, coalesce::Coalesced};
 
 /// Sockets written to before others get their turn.
 const WRITES_PER_TURN: usize = 250;
@@ -24,7 +21,7 @@ pub struct Flusher<C> {
     wake: Arc<Notify>,
 }
 
-impl<C: AsRef<ConnectionShared>> Flusher<C> {
+impl<C: AsRef<Outbox>> Flusher<C> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
@@ -61,7 +58,7 @@ impl<C: AsRef<ConnectionShared>> Flusher<C> {
             let full = batch.len() == WRITES_PER_TURN;
             // Nothing is taken off the list and left unwritten if this future is dropped.
             for connection in batch.drain(..) {
-                connection.as_ref().as_ref().outbox.flush_round(&mut coalesced);
+                connection.as_ref().as_ref().flush_round(&mut coalesced);
             }
             if full {
                 tokio::task::yield_now().await;
@@ -80,7 +77,7 @@ impl<C: AsRef<ConnectionShared>> Flusher<C> {
     }
 }
 
-impl<C: AsRef<ConnectionShared>> Default for Flusher<C> {
+impl<C: AsRef<Outbox>> Default for Flusher<C> {
     fn default() -> Self {
         Self::new()
     }
@@ -102,20 +99,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::{BroadcastReport, encode},
-        outbox::{OutboxConfig, budget::PollBudget, send::OverflowPolicy},
+        outbox::{BroadcastReport, OutboxConfig, budget::PollBudget, encode, send::OverflowPolicy},
         protocol::{Message, Side},
         transport::{WriteNow, Writer},
     };
 
     struct Connection {
-        shared: ConnectionShared,
+        outbox: Outbox,
         writes: Arc<Mutex<Vec<Vec<u8>>>>,
     }
 
-    impl AsRef<ConnectionShared> for Connection {
-        fn as_ref(&self) -> &ConnectionShared {
-            &self.shared
+    impl AsRef<Outbox> for Connection {
+        fn as_ref(&self) -> &Outbox {
+            &self.outbox
         }
     }
 
@@ -147,11 +143,11 @@ mod tests {
         };
         let connection = |_| {
             let writes = Arc::default();
-            let shared = ConnectionShared::new(Side::Server, config);
-            shared.outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
-            shared.outbox.begin_round(Waker::noop());
-            shared.outbox.end_round();
-            Arc::new(Connection { shared, writes })
+            let outbox = Outbox::new(Side::Server, config);
+            outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
+            outbox.begin_round(Waker::noop());
+            outbox.end_round();
+            Arc::new(Connection { outbox, writes })
         };
         (0..number).map(connection).collect()
     }
@@ -163,7 +159,7 @@ mod tests {
     ) -> BroadcastReport {
         let (frame, _) = encode(Message::text(text), false).unwrap();
         let mut report = BroadcastReport::default();
-        let listed = |connection: &&Arc<Connection>| connection.shared.broadcast(&frame, None, &mut report);
+        let listed = |connection: &&Arc<Connection>| connection.outbox.broadcast(&frame, None, &mut report);
         let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();
         flusher.list(&mut listed);
         report

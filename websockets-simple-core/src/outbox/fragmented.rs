@@ -3,9 +3,9 @@
 use std::{fmt, marker::PhantomData};
 
 use crate::{
-    events::EndedBy,
-    outbox::{CloseRequest, Outbox, send::SendError},
-    protocol::{CloseCode, Frame},
+    events::EndCause,
+    outbox::{Outbox, send::SendError},
+    protocol::Frame,
 };
 
 /// What a message in parts is made of: `str` for text, `[u8]` for binary.
@@ -52,7 +52,16 @@ pub struct MessageWriter<'a, K: PartKind + ?Sized> {
 }
 
 impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
-    pub(crate) async fn begin(outbox: &'a Outbox) -> Result<Self, SendError> {
+    /// Begins a message in parts, once no other one is in progress.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, nothing has begun.
+    pub async fn begin(outbox: &'a Outbox) -> Result<Self, SendError> {
         while !outbox.begin_parts()? {
             outbox.parts_ended().await;
         }
@@ -109,12 +118,7 @@ impl<K: PartKind + ?Sized> Drop for MessageWriter<'_, K> {
             self.outbox.end_parts(false);
             return;
         }
-        self.outbox.close(CloseRequest {
-            code: CloseCode::INTERNAL,
-            reason: "a message was abandoned half sent".to_owned(),
-            by: EndedBy::Local,
-            discard: false,
-        });
+        self.outbox.close(EndCause::MessageAbandoned);
     }
 }
 

@@ -12,8 +12,9 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    events::EndCause,
     outbox::{
-        CloseRequest, FlushOutcome, FlushWhen, Offer,
+        FlushOutcome, FlushWhen, Offer,
         coalesce::{COALESCED, Coalesced},
         sent_events::SentEvents,
         waiters::Waiters,
@@ -49,7 +50,7 @@ pub(super) struct OutboxState {
     pub(super) listed: bool,
     /// The stream holds bytes back (ciphertext).
     pub(super) unflushed: bool,
-    pub(super) kill: bool,
+    pub(super) abort_handlers: bool,
     pub(super) queue: VecDeque<QueuedFrame>,
     /// Bytes of the front frame that the stream took already.
     pub(super) written: usize,
@@ -58,7 +59,7 @@ pub(super) struct OutboxState {
     pub(super) messages: u64,
     pub(super) sent_bytes: u64,
     pub(super) dropped: u64,
-    pub(super) link: Option<Waker>,
+    pub(super) driver: Option<Waker>,
     pub(super) writer: Option<Writer>,
     pub(super) cold: Option<Box<ColdState>>,
 }
@@ -66,7 +67,7 @@ pub(super) struct OutboxState {
 /// What most connections never need.
 #[derive(Default)]
 pub(super) struct ColdState {
-    pub(super) close: Option<CloseRequest>,
+    pub(super) close: Option<EndCause>,
     pub(super) failed: Option<io::Error>,
     pub(super) throttle: Option<Throttle>,
     pub(super) parts: Option<Box<FragmentedMessage>>,
@@ -108,14 +109,14 @@ impl OutboxState {
             corked: false,
             listed: false,
             unflushed: false,
-            kill: false,
+            abort_handlers: false,
             queue: VecDeque::new(),
             written: 0,
             bytes: 0,
             messages: 0,
             sent_bytes: 0,
             dropped: 0,
-            link: None,
+            driver: None,
             writer: None,
             cold: throttle
                 .map(|throttle| Box::new(ColdState { throttle: Some(throttle), ..ColdState::default() })),
@@ -157,7 +158,7 @@ impl OutboxState {
         self.messages += 1;
         if let Some(message) = notice {
             self.cold().sent_events.push(message);
-            self.wake_link();
+            self.wake_driver();
         }
         let queued = QueuedFrame { frame, internal: None, part: false };
         if let Some(parts) = self.parts() {
@@ -179,7 +180,7 @@ impl OutboxState {
                 self.listed = true;
                 Offer::List
             }
-            FlushWhen::Now => match self.flush(false) {
+            FlushWhen::Now => match self.flush(false, None) {
                 // A write that failed leaves nothing in the queue either.
                 _ if self.stage == Stage::Closed => Offer::Closed,
                 FlushOutcome::Nothing => Offer::Sent,
@@ -188,18 +189,10 @@ impl OutboxState {
         }
     }
 
-    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more.
-    pub(super) fn flush(&mut self, by_link: bool) -> FlushOutcome {
-        self.flush_coalesced(by_link, &mut None)
-    }
-
-    /// As [`flush`](Self::flush), for one outbox of many that are likely to hold the same.
-    pub(super) fn flush_coalesced(
-        &mut self,
-        by_link: bool,
-        coalesced: &mut Option<&mut Coalesced>,
-    ) -> FlushOutcome {
-        if self.link.is_none() {
+    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more. `coalesced` is
+    /// for one outbox of many that are likely to hold the same frames.
+    pub(super) fn flush(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
+        if self.driver.is_none() {
             return if self.queue.is_empty() { FlushOutcome::Nothing } else { FlushOutcome::Refused };
         }
         while !self.queue.is_empty() || self.unflushed {
@@ -208,15 +201,15 @@ impl OutboxState {
             if let Some(until) = pause
                 && !self.unflushed
             {
-                if !by_link {
-                    self.wake_link();
+                if !by_driver {
+                    self.wake_driver();
                 }
                 return FlushOutcome::Throttled(until);
             }
             let written = if self.queue.is_empty() || pause.is_some() {
                 self.push_out()
             } else {
-                self.write(coalesced)
+                self.write(coalesced.as_deref_mut())
             };
             match written {
                 Poll::Pending => return FlushOutcome::Refused,
@@ -229,8 +222,8 @@ impl OutboxState {
 
     /// Gets the stream to let go of what it holds back.
     fn push_out(&mut self) -> Poll<io::Result<()>> {
-        let (Some(writer), Some(link)) = (&mut self.writer, &self.link) else { return Poll::Pending };
-        let flushed = writer.flush_now(link);
+        let (Some(writer), Some(driver)) = (&mut self.writer, &self.driver) else { return Poll::Pending };
+        let flushed = writer.flush_now(driver);
         if flushed.is_ready() {
             self.unflushed = false;
         }
@@ -238,20 +231,16 @@ impl OutboxState {
     }
 
     /// Writes once, as many frames as one write may take.
-    fn write(&mut self, coalesced: &mut Option<&mut Coalesced>) -> Poll<io::Result<()>> {
+    fn write(&mut self, coalesced: Option<&mut Coalesced>) -> Poll<io::Result<()>> {
         let is_throttled = self.is_throttled();
-        let Self { queue, writer: Some(writer), link: Some(link), written, .. } = self else {
+        let Self { queue, writer: Some(writer), driver: Some(driver), written, .. } = self else {
             return Poll::Pending;
         };
-        let coalesced = match coalesced {
-            Some(coalesced) if *written == 0 && !is_throttled => coalesced.of(queue),
-            _ => None,
-        };
-        let taken = match coalesced {
-            Some(coalesced) => writer.write_now(link, &[IoSlice::new(coalesced)]),
-            None => {
-                write_front(queue, *written, if is_throttled { 1 } else { FRAMES_PER_WRITE }, writer, link)
-            }
+        let coalesced = coalesced.filter(|_| *written == 0 && !is_throttled);
+        let frames = if is_throttled { 1 } else { FRAMES_PER_WRITE };
+        let taken = match coalesced.and_then(|coalesced| coalesced.of(queue)) {
+            Some(coalesced) => writer.write_now(driver, &[IoSlice::new(coalesced)]),
+            None => gather(queue, *written, frames, |pieces| writer.write_now(driver, pieces)),
         };
         taken.map(|taken| match taken? {
             0 => Err(io::ErrorKind::WriteZero.into()),
@@ -267,7 +256,7 @@ impl OutboxState {
         self.cold.as_ref().is_some_and(|cold| cold.throttle.is_some())
     }
 
-    /// FlushWhen the next frame may leave, if that is not yet.
+    /// When the next frame may leave, if that is not yet.
     pub(super) fn pause(&self) -> Option<Instant> {
         let next = self.cold.as_ref()?.throttle.as_ref()?.next;
         (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
@@ -334,15 +323,15 @@ impl OutboxState {
         self.fits(len, capacity)
     }
 
-    pub(super) fn request_close(&mut self, request: CloseRequest) -> bool {
+    pub(super) fn request_close(&mut self, cause: EndCause) -> bool {
         if self.stage != Stage::Open {
             return false;
         }
         self.stage = Stage::Closing;
-        self.cold().close = Some(request);
+        self.cold().close = Some(cause);
         self.abandon_parts();
         self.wake_waiting();
-        self.wake_link();
+        self.wake_driver();
         true
     }
 
@@ -357,7 +346,7 @@ impl OutboxState {
     pub(super) fn fail(&mut self, error: io::Error) {
         self.cold().failed.get_or_insert(error);
         self.give_up();
-        self.wake_link();
+        self.wake_driver();
     }
 
     pub(super) fn give_up(&mut self) {
@@ -386,21 +375,20 @@ impl OutboxState {
         }
     }
 
-    pub(super) fn wake_link(&self) {
-        if let Some(link) = &self.link {
+    pub(super) fn wake_driver(&self) {
+        if let Some(link) = &self.driver {
             link.wake_by_ref();
         }
     }
 }
 
 /// Hands the first `frames` of a queue to one write: small ones copied together, large ones where they are.
-fn write_front(
+fn gather<T>(
     queue: &VecDeque<QueuedFrame>,
     mut skip: usize,
     frames: usize,
-    writer: &mut Writer,
-    link: &Waker,
-) -> Poll<io::Result<usize>> {
+    write: impl FnOnce(&[IoSlice<'_>]) -> T,
+) -> T {
     let mut small = BUFFER.take();
     let mut entries = queue.iter().take(frames);
     let mut next = entries.next();
@@ -414,7 +402,7 @@ fn write_front(
         next = entries.next();
     }
     let taken = if next.is_none() {
-        writer.write_now(link, &[IoSlice::new(&small)])
+        write(&[IoSlice::new(&small)])
     } else {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let mut used = 0;
@@ -430,7 +418,7 @@ fn write_front(
             let after = queued.frame.after(mem::take(&mut skip));
             after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
         }
-        writer.write_now(link, &pieces[..used])
+        write(&pieces[..used])
     };
     small.clear();
     BUFFER.set(small);

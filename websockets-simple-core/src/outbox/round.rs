@@ -7,12 +7,12 @@ use std::{
 };
 
 use crate::{
-    events::{EndedBy, Moment},
+    events::{EndCause, Moment},
     outbox::{
-        CloseRequest, DriverCommands, FlushOutcome, Outbox,
+        DriverCommands, FlushOutcome, Outbox,
         queue::{QueuedFrame, Stage},
     },
-    protocol::{CloseCode, Frame, InternalFrame, Message},
+    protocol::{Frame, InternalFrame, Message},
     transport::WriteNow,
 };
 
@@ -24,23 +24,23 @@ impl Outbox {
     pub(crate) fn begin_round(&self, waker: &Waker) -> DriverCommands {
         let mut state = self.lock();
         state.corked = true;
-        let new_waker = !state.link.as_ref().is_some_and(|link| link.will_wake(waker));
+        let new_waker = !state.driver.as_ref().is_some_and(|link| link.will_wake(waker));
         if new_waker {
-            state.link = Some(waker.clone());
+            state.driver = Some(waker.clone());
         }
-        let kill = state.kill;
+        let abort_handlers = state.abort_handlers;
         let (close, failed) = match &mut state.cold {
             Some(cold) => (cold.close.take(), cold.failed.take()),
             None => (None, None),
         };
-        DriverCommands { close, failed, kill, new_waker }
+        DriverCommands { close, failed, abort_handlers, new_waker }
     }
 
     /// The link's round ends: one write for all of it.
     pub(crate) fn end_round(&self) -> FlushOutcome {
         let mut state = self.lock();
         state.corked = false;
-        state.flush(true)
+        state.flush(true, None)
     }
 
     /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
@@ -59,14 +59,9 @@ impl Outbox {
             return;
         }
         if internal == InternalFrame::Control && state.waiting(internal) >= CONTROLS {
-            state.flush(true);
+            state.flush(true, None);
             if state.waiting(internal) >= CONTROLS {
-                state.request_close(CloseRequest {
-                    code: CloseCode::OVERFLOW,
-                    reason: "the peer does not read the answers to its control messages".to_owned(),
-                    by: EndedBy::Overflow,
-                    discard: true,
-                });
+                state.request_close(EndCause::UnreadControls);
                 return;
             }
         }
@@ -77,7 +72,7 @@ impl Outbox {
             return;
         }
         if internal != InternalFrame::Control && state.waiting(internal) > 0 {
-            state.flush(true);
+            state.flush(true, None);
         }
         let first = usize::from(state.written > 0);
         let is_same = |queued: &QueuedFrame| queued.internal == Some(internal);

@@ -17,9 +17,12 @@ use std::{
 };
 
 use super::*;
-use crate::outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES};
 use crate::protocol::InternalFrame;
 use crate::transport::WriteNow;
+use crate::{
+    outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES},
+    protocol::CloseCode,
+};
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +37,7 @@ struct Script {
     flushes: usize,
     error: Option<io::ErrorKind>,
     aborted: bool,
-    link: Option<Waker>,
+    driver: Option<Waker>,
 }
 
 impl Wire {
@@ -60,7 +63,7 @@ impl Wire {
 }
 
 impl WriteNow for Wire {
-    fn write_now(&mut self, link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut script = self.0.lock().unwrap();
         if let Some(error) = script.error {
             return Poll::Ready(Err(error.into()));
@@ -68,7 +71,7 @@ impl WriteNow for Wire {
         let mut bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
         bytes.truncate(script.room);
         if bytes.is_empty() {
-            script.link = Some(link.clone());
+            script.driver = Some(driver.clone());
             return Poll::Pending;
         }
         script.room -= bytes.len();
@@ -77,7 +80,7 @@ impl WriteNow for Wire {
         Poll::Ready(Ok(taken))
     }
 
-    fn flush_now(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+    fn flush_now(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
         let mut script = self.0.lock().unwrap();
         if script.holds_back {
             return Poll::Pending;
@@ -86,7 +89,7 @@ impl WriteNow for Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+    fn end(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 

@@ -56,7 +56,6 @@ pub(crate) enum Decoded {
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) code: CloseCode,
-    pub(crate) limit: bool,
     pub(crate) error: ProtocolError,
 }
 
@@ -385,18 +384,18 @@ impl Fault {
     /// The text itself is nobody's business.
     fn not_utf8() -> Self {
         let error = ProtocolError { text: "text that is not UTF-8".to_owned() };
-        Self { code: CloseCode::INVALID_DATA, limit: false, error }
+        Self { code: CloseCode::INVALID_DATA, error }
     }
 }
 
 impl From<tungstenite::Error> for Fault {
     fn from(error: tungstenite::Error) -> Self {
-        let (code, limit) = match &error {
+        let code = match &error {
             tungstenite::Error::Utf8(_) => return Self::not_utf8(),
-            tungstenite::Error::Capacity(_) => (CloseCode::TOO_BIG, true),
-            _ => (CloseCode::PROTOCOL, false),
+            tungstenite::Error::Capacity(_) => CloseCode::TOO_BIG,
+            _ => CloseCode::PROTOCOL,
         };
-        Self { code, limit, error: ProtocolError { text: error.to_string() } }
+        Self { code, error: ProtocolError { text: error.to_string() } }
     }
 }
 

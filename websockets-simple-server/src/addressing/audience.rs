@@ -142,7 +142,7 @@ impl<I: Identity> Audience<I> {
             if self.leaves_out(member) {
                 continue;
             }
-            if member.0.core.broadcast(&frame, notice.as_ref(), &mut report) {
+            if member.0.core.outbox.broadcast(&frame, notice.as_ref(), &mut report) {
                 // Where there is no choice, the number stays out of the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));

@@ -8,9 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, Sleep};
-use websockets_simple_core::{
-    CloseCode, Control, EndedBy, ErrorEvent, ErrorStage, EventError, Moment, Token,
-};
+use websockets_simple_core::{Control, EndCause, ErrorEvent, ErrorStage, EventError, Moment, Token};
 
 use crate::{
     config::ServerParams,
@@ -53,11 +51,7 @@ impl Expiry {
             if wait.is_zero() {
                 let grace = params.expiry_grace;
                 if self.asked || !connection.core.send_control(&Control::Expiring { at, grace }) {
-                    connection.core.close(
-                        EndedBy::Expired,
-                        CloseCode::EXPIRED,
-                        "the credentials have expired",
-                    );
+                    connection.core.outbox.close(EndCause::CredentialsExpired);
                     return;
                 }
                 self.asked = true;
@@ -104,12 +98,12 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             return;
         }
         Ok(Some(_)) => {
-            core.close(EndedBy::Expired, CloseCode::POLICY, "the new token is of another user");
+            core.outbox.close(EndCause::OtherUser);
             return;
         }
         Ok(None) | Err(AdmissionError::Unauthorized) => {
             if user.refuse() >= TRIES {
-                core.close(EndedBy::Expired, CloseCode::POLICY, "too many tokens that are not accepted");
+                core.outbox.close(EndCause::TokensRefused);
                 return;
             }
             "not authorized"

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use websockets_simple_core::{CloseCode, EndedBy, ErrorEvent, ErrorStage, EventError, HandlerFuture, Moment};
+use websockets_simple_core::{EndCause, ErrorEvent, ErrorStage, EventError, HandlerFuture, Moment};
 
 use crate::{
     addressing::UnlistedGuard,
@@ -66,10 +66,10 @@ impl<I: Identity> Future for ScopedSession<I> {
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
             let core = &session.connection.0.core;
             match end {
-                Ok(()) => core.close(EndedBy::Local, CloseCode::NORMAL, ""),
+                Ok(()) => core.outbox.close(EndCause::ScopeEnded),
                 Err(Panicked) => {
                     *telling = tell_panic(&session.connection);
-                    core.close(EndedBy::HandlerPanic, CloseCode::INTERNAL, "internal error")
+                    core.outbox.close(EndCause::HandlerPanicked)
                 }
             };
         }

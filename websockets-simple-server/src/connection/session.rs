@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionDriver, ConnectionShared, Dispatcher, EndedBy, ErrorStage, EventError,
-    Heartbeat, Message, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Attempt, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
+    Message, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -261,8 +261,8 @@ pub(crate) fn serve<I: Identity>(
     }
     if let Some(text) = farewell {
         let why = "not authorized".to_owned();
-        let _ = core.try_send(Message::text(text), false);
-        core.close(EndedBy::Local, CloseCode::POLICY, &why);
+        let _ = core.outbox.try_send(Message::text(text), false);
+        core.outbox.close(EndCause::Unauthorized);
         let attempt =
             Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = RefusedObserver { shared, refused: Some((attempt, why)) };
@@ -273,7 +273,7 @@ pub(crate) fn serve<I: Identity>(
         });
     }
     if let Some(text) = shared.params.success_text.as_deref() {
-        let _ = core.try_send(Message::text(text), shared.subscriptions.wants_notices());
+        let _ = core.outbox.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
     let (registered, kept) = match local {
         None => {
@@ -285,7 +285,7 @@ pub(crate) fn serve<I: Identity>(
     };
     if stop.is_cancelled() {
         // Too late for the round in which the stop closed everybody.
-        core.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+        core.outbox.close(EndCause::ServerStopped);
     }
     shared.close_if_revoked(&connection, began);
     let member = SubscribedObserver {
@@ -330,7 +330,7 @@ impl<I: Identity> Future for Session<I> {
         let ConnectionState { shared, core, .. } = &*self.connection.0;
         shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
-            shared.shutdown.count(core.was_killed(), end.clean);
+            shared.shutdown.count(core.outbox.handlers_aborted(), end.clean);
         }
         Poll::Ready(())
     }

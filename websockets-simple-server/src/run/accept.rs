@@ -103,7 +103,7 @@ async fn run<I: Identity>(
     let in_time = tokio::time::timeout(patience, shared.shutdown.at_rest()).await.is_ok();
     // 3. Who is not done by now loses their handler; the rest is quick.
     if !in_time {
-        shared.kill_all();
+        shared.abort_all_handlers();
         let _ = tokio::time::timeout(LAST_WORD * 2, shared.shutdown.at_rest()).await;
     }
     let report = shared.shutdown.take_report();
@@ -117,7 +117,7 @@ async fn run<I: Identity>(
     // 4. Handlers that waited for the stop go on from here.
     sessions.close();
     if tokio::time::timeout(patience, sessions.wait()).await.is_err() {
-        shared.kill_all();
+        shared.abort_all_handlers();
         sessions.wait().await;
     }
 }

@@ -14,9 +14,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use websockets_simple_core::{
-    CloseCode, ConnectionConfig, EndedBy, Flusher, Message, Side, Subscriptions, new_owner,
-};
+use websockets_simple_core::{ConnectionConfig, EndCause, Flusher, Message, Side, Subscriptions, new_owner};
 
 use crate::{
     addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
@@ -108,7 +106,6 @@ impl<I: Identity> Shared<I> {
         let limits = &params.limits;
         let mut link = ConnectionConfig::new(Side::Server);
         link.message_size = limits.message_size;
-        link.heartbeat = params.heartbeat;
         link.ping_text = params.compatibility.ping_text();
         link.messages_per_second = limits.messages_per_second;
         link.bytes_per_second = limits.bytes_per_second;
@@ -195,7 +192,7 @@ impl<I: Identity> Shared<I> {
     /// Closes everybody: the server stops.
     pub(crate) fn close_all(&self) {
         for connection in self.registry.all().iter().chain(&self.unlisted.all()) {
-            connection.0.core.close(EndedBy::Stop, CloseCode::GOING_AWAY, "the server stops");
+            connection.0.core.outbox.close(EndCause::ServerStopped);
         }
     }
 
@@ -225,10 +222,10 @@ impl<I: Identity> Shared<I> {
     }
 
     /// Drops the handlers of everybody who is left.
-    pub(crate) fn kill_all(&self) {
+    pub(crate) fn abort_all_handlers(&self) {
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {
-            connection.0.core.kill();
+            connection.0.core.outbox.abort_handlers();
         }
     }
 }

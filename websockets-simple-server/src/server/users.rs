@@ -62,7 +62,7 @@ impl<T: UserId> WebsocketServerAuth<T> {
         let connections = self.shared.registry.user(user);
         let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();
         for connection in connections.iter() {
-            connection.0.core.ended().await;
+            connection.0.core.outbox.closed().await;
         }
         closed
     }

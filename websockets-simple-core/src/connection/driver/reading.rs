@@ -14,8 +14,8 @@ use crate::{
         kept_buffers::KeptBuffers,
     },
     dotnet::lossy_text,
-    events::{EndedBy, ErrorStage, EventError, Moment},
-    protocol::{CloseCode, Control, Controls, Decoded, Message, buffer_pool},
+    events::{EndCause, ErrorStage, EventError, Moment},
+    protocol::{Control, Controls, Decoded, Message, buffer_pool},
     transport::ReadNow,
 };
 
@@ -105,7 +105,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self.observe(PeerActivity::Traffic, at);
         let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
         if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
-            self.limit_exceeded("too many bytes per second", at);
+            self.fail(&EndCause::ByteRate, None, at);
         }
         Some(at)
     }
@@ -170,12 +170,11 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             Some(Ok(None)) => {}
             Some(Ok(Some(control))) => {
                 if !self.inbox.control(control, message.len(), at) {
-                    self.limit_exceeded("too many control messages", at);
+                    self.fail(&EndCause::ControlRate, None, at);
                 }
             }
             Some(Err(malformed)) => {
-                self.inbox.error(ErrorStage::Protocol, EventError::new(malformed), at);
-                self.close(EndedBy::Protocol, CloseCode::POLICY, "malformed control message");
+                self.fail(&EndCause::MalformedControl, Some(EventError::new(malformed)), at);
             }
         }
         None
@@ -184,14 +183,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
     fn count_message(&mut self, at: Moment) {
         let within = self.rates.as_mut().and_then(|rates| rates.messages.as_mut());
         if within.is_some_and(|rate| !rate.take(1, at.instant)) {
-            self.limit_exceeded("too many messages per second", at);
-        }
-    }
-
-    pub(super) fn limit_exceeded(&mut self, text: &'static str, at: Moment) {
-        if self.closing.is_none() {
-            self.inbox.error(ErrorStage::Limit, EventError::new(text), at);
-            self.close(EndedBy::Limit, CloseCode::POLICY, text);
+            self.fail(&EndCause::MessageRate, None, at);
         }
     }
 

@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     events::HandlerFuture,
     outbox::{OutboxConfig, OverflowPolicy, SendError},
-    protocol::{Control, Side},
+    protocol::{CloseCode, Control, Side},
 };
 
 const TEXT: u8 = 0x81;
@@ -277,7 +277,7 @@ impl Rig {
     }
 
     fn close(&self, code: CloseCode, reason: &str) {
-        assert!(self.shared.close(EndedBy::Local, code, reason));
+        assert!(self.shared.outbox.close(EndCause::closed(code, reason)));
     }
 
     /// Waits for the end, which is told once, last, and after the connection was let go of.

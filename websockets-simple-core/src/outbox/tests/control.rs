@@ -94,17 +94,12 @@ fn the_first_wish_to_close_counts_and_wakes_the_link() {
     let (woken, waker) = Woken::new();
     outbox.begin_round(&waker);
     outbox.end_round();
-    let request = |reason: &str| CloseRequest {
-        code: CloseCode::NORMAL,
-        reason: reason.to_owned(),
-        by: EndedBy::Local,
-        discard: false,
-    };
+    let request = |reason: &str| EndCause::closed(CloseCode::NORMAL, reason);
     assert!(outbox.close(request("first")));
     assert!(!outbox.close(request("second")));
     assert_eq!(woken.times(), 1);
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
-    assert_eq!(outbox.begin_round(&waker).close.unwrap().reason, "first");
+    assert_eq!(outbox.begin_round(&waker).close.unwrap().reason(), "first");
     assert!(outbox.begin_round(&waker).close.is_none());
 }
 
@@ -189,6 +184,6 @@ fn who_asks_and_never_reads_the_answers_is_closed() {
         assert!(outbox.is_open());
         outbox.push_internal(frame("answer"), InternalFrame::Control);
         let close = outbox.begin_round(Waker::noop()).close.unwrap();
-        assert_eq!((close.code, close.by, close.discard), (CloseCode::OVERFLOW, EndedBy::Overflow, true));
+        assert_eq!(close, EndCause::UnreadControls);
     }
 }

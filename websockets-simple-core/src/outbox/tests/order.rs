@@ -82,7 +82,7 @@ fn a_refused_write_leaves_the_wakers_of_the_link_and_of_nobody_else() {
     outbox.begin_round(&waker);
     outbox.end_round();
     now(&outbox, "a");
-    let registered = wire.with(|script| script.link.take()).unwrap();
+    let registered = wire.with(|script| script.driver.take()).unwrap();
     registered.wake();
     assert_eq!(woken.times(), 1);
 }
@@ -132,10 +132,10 @@ async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
 fn a_handle_kept_after_the_end_does_not_hold_the_stream() {
     let (outbox, wire) = roomy();
     assert_eq!(Arc::strong_count(&wire.0), 2);
-    assert!(outbox.poll_ended(Waker::noop()).is_pending());
+    assert!(outbox.poll_closed(Waker::noop()).is_pending());
     outbox.shut(false);
     assert_eq!(Arc::strong_count(&wire.0), 1);
-    assert!(outbox.poll_ended(Waker::noop()).is_ready());
+    assert!(outbox.poll_closed(Waker::noop()).is_ready());
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
     assert!(!wire.with(|script| script.aborted));
 }
@@ -146,7 +146,7 @@ fn the_end_wakes_whoever_waits_for_it_and_counts_what_was_lost() {
     now(&outbox, "a");
     now(&outbox, "b");
     let (woken, waker) = Woken::new();
-    assert!(outbox.poll_ended(&waker).is_pending());
+    assert!(outbox.poll_closed(&waker).is_pending());
     outbox.shut(true);
     assert_eq!(woken.times(), 1);
     let statistics = outbox.statistics();

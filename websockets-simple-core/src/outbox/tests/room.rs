@@ -79,13 +79,7 @@ async fn the_end_of_the_connection_ends_every_wait() {
         |outbox| outbox.shut(false),
         |outbox| outbox.stop_accepting(),
         |outbox| {
-            let reason = String::new();
-            outbox.close(CloseRequest {
-                code: CloseCode::NORMAL,
-                reason,
-                by: EndedBy::Local,
-                discard: false,
-            });
+            outbox.close(EndCause::closed(CloseCode::NORMAL, ""));
         },
     ];
     for close in closes {

@@ -106,7 +106,7 @@ async fn the_end_of_the_stream_before_our_close_could_leave_is_unclean() {
     let mut rig = plan.run();
     rig.peer.text("").await;
     rig.until_received(1).await;
-    rig.shared.try_send(Message::text("more than the pipe holds"), false).unwrap();
+    rig.shared.outbox.try_send(Message::text("more than the pipe holds"), false).unwrap();
     rig.close(CloseCode::NORMAL, "");
     rig.peer.stream.shutdown().await.unwrap();
     let end = rig.end().await;
@@ -131,10 +131,10 @@ async fn close_goes_behind_what_was_sent_before_it() {
     plan.pipe = 16;
     let mut rig = plan.run();
     for n in 0..20 {
-        rig.shared.try_send(Message::text(format!("message {n}")), false).unwrap();
+        rig.shared.outbox.try_send(Message::text(format!("message {n}")), false).unwrap();
     }
     rig.close(CloseCode::NORMAL, "");
-    assert!(rig.shared.try_send(Message::text("late"), false).is_err());
+    assert!(rig.shared.outbox.try_send(Message::text("late"), false).is_err());
     for n in 0..20 {
         assert_eq!(rig.peer.hear_text().await, format!("message {n}"));
     }
@@ -149,7 +149,7 @@ async fn the_answer_to_a_close_goes_behind_what_was_sent_before_it() {
     plan.pipe = 16;
     let mut rig = plan.run();
     for n in 0..20 {
-        rig.shared.try_send(Message::text(format!("message {n}")), false).unwrap();
+        rig.shared.outbox.try_send(Message::text(format!("message {n}")), false).unwrap();
     }
     rig.peer.close(1000).await;
     for n in 0..20 {
@@ -209,7 +209,7 @@ async fn a_handle_kept_after_the_end_does_not_hold_the_stream_open() {
     // The shared is still held here.
     rig.peer.hear_the_end().await;
     assert!(rig.peer.stream.write_all(b"x").await.is_err());
-    assert!(matches!(rig.shared.try_send(Message::text("late"), false), Err(SendError::Closed)));
+    assert!(matches!(rig.shared.outbox.try_send(Message::text("late"), false), Err(SendError::Closed)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +221,7 @@ async fn what_arrived_before_a_write_failed_is_still_received() {
     rig.peer.text("last words").await;
     rig.peer.close(1000).await;
     drop(std::mem::replace(&mut rig.peer.stream, tokio::io::duplex(1).0));
-    assert!(matches!(rig.shared.try_send(Message::text("to nobody"), false), Err(SendError::Closed)));
+    assert!(matches!(rig.shared.outbox.try_send(Message::text("to nobody"), false), Err(SendError::Closed)));
     let end = rig.end().await;
     assert_eq!((end.by, end.code), (EndedBy::Peer, Some(1000)));
     assert_eq!(rig.received(), ["first", "last words"]);
@@ -231,7 +231,7 @@ async fn what_arrived_before_a_write_failed_is_still_received() {
 async fn a_write_that_failed_is_one_error_when_nothing_else_explains_it() {
     let mut rig = Plan::server().run_over(Broken);
     rig.until(|calls| !calls.is_empty()).await;
-    assert!(rig.shared.try_send(Message::text("to nobody"), false).is_err());
+    assert!(rig.shared.outbox.try_send(Message::text("to nobody"), false).is_err());
     let end = rig.end().await;
     assert_eq!((end.by, end.clean), (EndedBy::Transport, false));
     assert_eq!(rig.errors(), [ErrorStage::Send]);

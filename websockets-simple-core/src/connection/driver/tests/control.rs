@@ -15,7 +15,7 @@ fn controls(calls: &[Call]) -> usize {
 async fn a_server_says_hello_first_and_takes_what_follows_the_word_for_control() {
     let mut rig = Plan::server().run_after(|shared| {
         shared.begin_controls();
-        shared.try_send(Message::text("welcome"), false).unwrap();
+        shared.outbox.try_send(Message::text("welcome"), false).unwrap();
     });
     let hello = rig.peer.hear_text().await;
     assert_eq!(rig.peer.hear_text().await, "welcome");
@@ -76,7 +76,7 @@ async fn a_client_joins_with_the_first_message_or_never() {
 async fn a_control_message_does_not_come_between_the_parts_of_a_message() {
     let mut rig = Plan::server().run_after(ConnectionShared::begin_controls);
     let hello = rig.peer.hear_text().await;
-    let mut parts = rig.shared.send_parts::<str>().await.unwrap();
+    let mut parts = crate::outbox::MessageWriter::<str>::begin(&rig.shared.outbox).await.unwrap();
     parts.write("one ").await.unwrap();
     assert!(rig.shared.send_control(&Control::Renewed { at: None }));
     parts.write("message").await.unwrap();
@@ -127,7 +127,7 @@ async fn so_many_control_messages_wait_for_one_at_work_and_no_more() {
             assert_eq!(controls(&rig.seen.borrow()), 1);
             done.notify_one();
             rig.until(|calls| controls(calls) == 1 + waiting).await;
-            assert!(rig.shared.is_open());
+            assert!(rig.shared.outbox.is_open());
         }
     }
 }

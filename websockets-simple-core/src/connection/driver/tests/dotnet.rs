@@ -62,7 +62,7 @@ async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
     plan.outbox.first_frame_pause = Duration::from_millis(50);
     let mut rig = plan.run_after(|shared| {
         for text in ["1", "2", "3"] {
-            shared.try_send(Message::text(text), false).unwrap();
+            shared.outbox.try_send(Message::text(text), false).unwrap();
         }
     });
     let mut buffer = [0; 64];
@@ -81,7 +81,7 @@ async fn a_paced_peer_that_reads_nothing_costs_no_time_of_ours() {
     plan.pipe = 3;
     let mut rig = plan.run_after(|shared| {
         for text in ["1", "2"] {
-            shared.try_send(Message::text(text), false).unwrap();
+            shared.outbox.try_send(Message::text(text), false).unwrap();
         }
     });
     // A link that spun would keep the paused clock from ever moving on.

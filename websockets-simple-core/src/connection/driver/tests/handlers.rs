@@ -23,7 +23,7 @@ async fn what_others_send_drains_while_the_handler_sleeps_30_seconds() {
     rig.until_received(1).await;
     // More than the pipe holds: the rest leaves as the peer reads, without any help from the handler.
     for n in 0..50 {
-        rig.shared.try_send(Message::text(format!("message {n}")), false).unwrap();
+        rig.shared.outbox.try_send(Message::text(format!("message {n}")), false).unwrap();
     }
     for n in 0..50 {
         assert_eq!(rig.peer.hear_text().await, format!("message {n}"));
@@ -59,7 +59,7 @@ async fn messages_are_handled_one_after_the_other_and_in_order() {
 async fn answers_given_inside_the_handler_leave_after_it_and_say_queued() {
     let mut rig = Plan::server()
         .on_message(|message, shared| async move {
-            assert_eq!(shared.send(message, false).await.unwrap(), SendStatus::Queued);
+            assert_eq!(shared.outbox.send(message, false).await.unwrap(), SendStatus::Queued);
         })
         .run();
     rig.peer.raw(&[frame(TEXT, b"a", true), frame(TEXT, b"b", true)].concat()).await;
@@ -72,7 +72,7 @@ async fn answers_given_inside_the_handler_leave_after_it_and_say_queued() {
 async fn a_handler_that_waits_for_room_in_its_own_outbox_does_not_lock_up() {
     let mut plan = Plan::server().on_message(|_, shared| async move {
         for n in 0..200 {
-            shared.send(Message::text(format!("answer {n}")), false).await.unwrap();
+            shared.outbox.send(Message::text(format!("answer {n}")), false).await.unwrap();
         }
     });
     plan.pipe = 16;
@@ -184,8 +184,8 @@ async fn a_panic_while_the_end_is_told_does_not_tell_it_again() {
 async fn a_handler_may_end_its_own_connection_and_wait_for_that() {
     let mut rig = Plan::server()
         .on_message(|_, shared| async move {
-            assert!(shared.close(EndedBy::Local, CloseCode::NORMAL, "enough"));
-            shared.ended().await;
+            assert!(shared.outbox.close(EndCause::closed(CloseCode::NORMAL, "enough")));
+            shared.outbox.closed().await;
         })
         .run();
     rig.peer.text("bye").await;
@@ -202,7 +202,7 @@ async fn the_end_waits_for_the_handler_and_what_was_received_before_it() {
         rig.peer.text(text).await;
     }
     rig.peer.close(1000).await;
-    tokio::time::timeout(FOR_EVER, rig.shared.ended()).await.unwrap();
+    tokio::time::timeout(FOR_EVER, rig.shared.outbox.closed()).await.unwrap();
     assert_eq!(rig.elapsed().as_secs(), 0, "the transport does not wait");
     rig.end().await;
     assert_eq!(rig.received(), ["a", "b", "c"]);
@@ -235,7 +235,7 @@ async fn kill_drops_the_handler_and_tells_the_end() {
         rig.peer.text(text).await;
     }
     rig.until_received(1).await;
-    rig.shared.kill();
+    rig.shared.outbox.abort_handlers();
     let end = rig.end().await;
     dropped.await.unwrap();
     assert_eq!((end.by, end.code), (EndedBy::Stop, Some(1001)));
@@ -253,7 +253,7 @@ async fn kill_gives_a_handler_that_is_stuck_in_the_end_one_second() {
     rig.peer.close(1000).await;
     rig.until(|calls| matches!(calls.last(), Some(Call::Disconnected(_)))).await;
     let before = rig.elapsed();
-    rig.shared.kill();
+    rig.shared.outbox.abort_handlers();
     assert_eq!(rig.end().await.by, EndedBy::Peer);
     assert_eq!((rig.elapsed() - before).as_secs(), 1);
 }
@@ -263,7 +263,7 @@ async fn connected_is_told_before_the_notice_of_what_was_sent_earlier() {
     let mut plan = Plan::server();
     plan.pipe = 64;
     let mut rig = plan.run_after(|shared| {
-        shared.try_send(Message::text("welcome"), true).unwrap();
+        shared.outbox.try_send(Message::text("welcome"), true).unwrap();
     });
     assert_eq!(rig.peer.hear_text().await, "welcome");
     rig.until(|calls| calls.len() == 2).await;
@@ -276,7 +276,7 @@ async fn every_send_that_asked_for_it_gives_one_notice_in_order() {
     let mut rig = Plan::server().run();
     rig.until(|calls| !calls.is_empty()).await;
     for n in 0..10 {
-        rig.shared.try_send(Message::text(n.to_string()), n % 2 == 0).unwrap();
+        rig.shared.outbox.try_send(Message::text(n.to_string()), n % 2 == 0).unwrap();
     }
     rig.close(CloseCode::NORMAL, "");
     for n in 0..10 {

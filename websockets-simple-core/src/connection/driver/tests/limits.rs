@@ -43,7 +43,7 @@ async fn as_many_messages_as_allowed_go_on_for_ever() {
         rig.until_received(second * 5).await;
         tokio::time::advance(Duration::from_secs(1)).await;
     }
-    assert!(rig.shared.is_open());
+    assert!(rig.shared.outbox.is_open());
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +183,8 @@ async fn an_overflow_is_one_error_one_try_of_close_and_a_second_of_patience() {
     // Until the link runs nothing can be written.
     rig.peer.text("").await;
     rig.until_received(1).await;
-    let sent: Vec<_> = (0..20).map(|_| rig.shared.try_send(Message::text("123456789"), false)).collect();
+    let sent: Vec<_> =
+        (0..20).map(|_| rig.shared.outbox.try_send(Message::text("123456789"), false)).collect();
     assert!(sent.iter().any(|sent| matches!(sent, Err(SendError::Overflow))), "{sent:?}");
     let end = rig.end().await;
     assert_eq!((end.by, end.code, end.clean), (EndedBy::Overflow, Some(4001), false));
@@ -202,7 +203,7 @@ async fn after_an_overflow_the_frame_in_flight_is_completed_before_close() {
     let mut rig = plan.run();
     rig.peer.text("").await;
     rig.until_received(1).await;
-    while rig.shared.try_send(Message::text("123456789"), false).is_ok() {}
+    while rig.shared.outbox.try_send(Message::text("123456789"), false).is_ok() {}
     assert_eq!(rig.peer.hear_text().await, "123456789");
     assert_eq!(rig.peer.hear_close().await.0, 4001);
 }
@@ -242,9 +243,9 @@ async fn a_peer_that_overflowed_is_reset_and_others_are_let_go_quietly() {
         });
         let mut rig = plan.run();
         rig.until(|calls| !calls.is_empty()).await;
-        rig.shared.try_send(Message::text("12"), false).unwrap();
-        let _ = rig.shared.try_send(Message::text("34"), false);
-        rig.shared.close(EndedBy::Local, CloseCode::NORMAL, "");
+        rig.shared.outbox.try_send(Message::text("12"), false).unwrap();
+        let _ = rig.shared.outbox.try_send(Message::text("34"), false);
+        rig.shared.outbox.close(EndCause::closed(CloseCode::NORMAL, ""));
         assert_eq!(rig.end().await.by, by);
         assert_eq!(aborted.load(Ordering::Relaxed), by == EndedBy::Overflow);
     }
@@ -255,7 +256,7 @@ async fn what_came_before_a_fault_is_answered_before_the_close() {
     let mut rig = Plan::server()
         .on_message(|message, shared| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            shared.send(message, false).await.unwrap();
+            shared.outbox.send(message, false).await.unwrap();
         })
         .run();
     let mut input = frame(0x81, b"valid", true);

@@ -109,7 +109,7 @@ async fn a_close_behind_more_than_the_read_ahead_is_seen_after_it() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_again_after_a_pause_gets_all_in_order() {
     let mut plan = Plan::server().on_message(|message, shared| async move {
-        shared.send(message, false).await.unwrap();
+        shared.outbox.send(message, false).await.unwrap();
     });
     plan.pipe = 64;
     plan.outbox.policy = OverflowPolicy::Wait(Duration::from_secs(60));

@@ -1,0 +1,47 @@
+//! One message for many outboxes.
+
+use crate::{
+    message::{EncodeError, IntoMessage},
+    outbox::{FlushWhen, Offer, Outbox},
+    protocol::{Frame, Message, Side},
+};
+
+/// What became of one broadcast, receiver by receiver.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct BroadcastReport {
+    /// Outboxes that took the message. Does not mean that the peer has it.
+    pub accepted: usize,
+    /// Receivers whose policy dropped the message.
+    pub dropped: usize,
+    /// Receivers that were closed or closing, or were ended by their policy.
+    pub closed: usize,
+}
+
+/// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
+/// sent_events.
+///
+/// # Errors
+///
+/// FlushWhen the value has no form on the wire.
+pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
+    let message = message.into_message()?;
+    let notice = notice.then(|| message.clone());
+    Ok((Frame::message(message, Side::Server), notice))
+}
+
+impl Outbox {
+    /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
+    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
+        match self.offer(frame.clone(), FlushWhen::Round, notice) {
+            Offer::Sent | Offer::Queued => report.accepted += 1,
+            Offer::List => {
+                report.accepted += 1;
+                return true;
+            }
+            Offer::Dropped | Offer::Full(_) => report.dropped += 1,
+            Offer::Closed | Offer::Overflow => report.closed += 1,
+        }
+        false
+    }
+}
