@@ -3,9 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, Events, Handler, IntoMessage,
-    MessageWriter, PartKind, SendError, SendStatus, Statistics, SubscribeOptions, Subscription,
-    current_owner,
+    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind,
+    SendError, SendStatus, Statistics, Subscriptions, current_owner,
 };
 
 use crate::{
@@ -61,60 +60,14 @@ impl WebsocketClient {
         Ok(Self { handles: Arc::new(Handles(Arc::clone(&shared))), shared })
     }
 
-    /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
-    pub fn on<F, Fut>(&self, handler: F) -> Subscription<ClientEvent>
-    where
-        F: Fn(ClientEvent) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.on_with(SubscribeOptions::default(), handler)
+    websockets_simple_core::subscribe_methods!(ClientEvent);
+
+    fn subscriptions(&self) -> &Arc<Subscriptions<ClientEvent>> {
+        &self.shared.subscriptions
     }
 
-    /// As [`on`](Self::on), with options.
-    pub fn on_with<F, Fut>(&self, options: SubscribeOptions, handler: F) -> Subscription<ClientEvent>
-    where
-        F: Fn(ClientEvent) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let subscription = self.shared.subscriptions.on(options, handler);
-        self.wake_for_replay(options);
-        subscription
-    }
-
-    /// Calls a handler with state of its own for every event. The subscription lasts until it is unsubscribed.
-    pub fn subscribe(&self, handler: impl Handler<ClientEvent>) -> Subscription<ClientEvent> {
-        self.subscribe_with(SubscribeOptions::default(), handler)
-    }
-
-    /// As [`subscribe`](Self::subscribe), with options.
-    pub fn subscribe_with(
-        &self,
-        options: SubscribeOptions,
-        handler: impl Handler<ClientEvent>,
-    ) -> Subscription<ClientEvent> {
-        let subscription = self.shared.subscriptions.subscribe(options, handler);
-        self.wake_for_replay(options);
-        subscription
-    }
-
-    /// Events as a bounded stream.
-    #[must_use]
-    pub fn events(&self) -> Events<ClientEvent> {
-        self.events_with(SubscribeOptions::default())
-    }
-
-    /// As [`events`](Self::events), with options.
-    #[must_use]
-    pub fn events_with(&self, options: SubscribeOptions) -> Events<ClientEvent> {
-        let events = self.shared.subscriptions.stream(options);
-        self.wake_for_replay(options);
-        events
-    }
-
-    fn wake_for_replay(&self, options: SubscribeOptions) {
-        if options.replay
-            && let Some(session) = self.shared.session()
-        {
+    fn wake_for_replay(&self) {
+        if let Some(session) = self.shared.session() {
             session.connection.0.core.outbox.wake_driver();
         }
     }
@@ -134,14 +87,14 @@ impl WebsocketClient {
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
         let attempt = Connecting::begin(&self.shared)?;
         let path = Attempt::new(None, self.shared.params.path_without_token());
-        self.shared.tell(ConnectionEventKind::Connecting(path.clone())).await;
+        self.shared.raise(ConnectionEventKind::Connecting(path.clone())).await;
         let (params, dialed) = match self.shared.dial().await {
             Ok(dialed) => dialed,
             Err(error) => {
                 drop(attempt);
                 tracing::debug!(%error, "cannot connect");
-                self.shared.tell_failure(&error).await;
-                self.shared.tell(ConnectionEventKind::Refused(path, error.to_string())).await;
+                self.shared.raise_failure(&error).await;
+                self.shared.raise(ConnectionEventKind::Refused(path, error.to_string())).await;
                 return Err(error);
             }
         };

@@ -18,6 +18,7 @@ use crate::{
 pub(crate) use session::{AbandonGuard, Connecting, Shared};
 
 mod group_requests;
+mod observer;
 mod session;
 
 /// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the

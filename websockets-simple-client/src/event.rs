@@ -1,9 +1,9 @@
-//! What a client tells its users.
+//! The events of a client.
+
+use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
-use websockets_simple_core::{
-    ConnectionEvent, Direction, ErrorEvent, EventId, Flow, MessageEvent, Observable,
-};
+use websockets_simple_core::{ConnectionEvent, ErrorEvent, EventId, EventType, MessageEvent};
 
 use crate::connection::ClientConnection;
 
@@ -41,22 +41,30 @@ impl ClientEvent {
     }
 }
 
-impl Observable for ClientEvent {
-    fn flow(&self) -> Flow {
-        // What an event costs beside its message.
-        const OVERHEAD: usize = 256;
-        match self {
-            Self::Message(event) if event.direction == Direction::Sent => {
-                Flow::Notice(event.message.len() + OVERHEAD)
-            }
-            Self::Message(event) => Flow::Bounded(event.message.len() + OVERHEAD),
-            Self::Connection(_) | Self::Error(_) => Flow::Free,
-        }
+impl EventType for ClientEvent {
+    type Connection = ClientConnection;
+
+    fn of_connection(event: ConnectionEvent<ClientConnection>) -> Self {
+        Self::Connection(event)
     }
 
-    fn add_missed(&mut self, missed: u64) {
-        if let Self::Message(event) = self {
-            event.missed += missed;
-        }
+    fn of_error(event: ErrorEvent<ClientConnection>) -> Self {
+        Self::Error(event)
+    }
+
+    fn of_message(event: MessageEvent<ClientConnection>) -> Self {
+        Self::Message(event)
+    }
+
+    fn as_message(&self) -> Option<&MessageEvent<ClientConnection>> {
+        if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn as_message_mut(&mut self) -> Option<&mut MessageEvent<ClientConnection>> {
+        if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn peer_addr(connection: &ClientConnection) -> Option<SocketAddr> {
+        Some(connection.peer_addr())
     }
 }

@@ -1,22 +1,30 @@
 //! What happened, and who is told.
 
 pub use disconnect::{Disconnect, EndedBy};
+pub use dispatcher::Dispatcher;
 pub use end_cause::EndCause;
 pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
+pub use event_type::{EventType, Flow};
+pub use handler::Handler;
 pub use handler_future::HandlerFuture;
 pub use moment::Moment;
-pub use subscription::{
-    Dispatcher, Events, Flow, Handler, Observable, SubscribeOptions, Subscription, SubscriptionGuard,
-    Subscriptions,
-};
+pub use stream::Events;
+pub use subscribe_options::SubscribeOptions;
+pub use subscriptions::{Subscription, SubscriptionGuard, Subscriptions};
 
 mod byte_semaphore;
 mod disconnect;
+mod dispatcher;
 mod end_cause;
 mod event;
+mod event_type;
+mod handler;
 mod handler_future;
 mod moment;
-mod subscription;
+mod stream;
+mod subscribe_methods;
+mod subscribe_options;
+mod subscriptions;

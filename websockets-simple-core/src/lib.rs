@@ -45,7 +45,7 @@ pub use token::Token;
 pub use connection::{
     ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
 };
-pub use events::{Dispatcher, EndCause, Flow, Observable, Subscriptions};
+pub use events::{Dispatcher, EndCause, EventType, Flow, Subscriptions};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Frame, ProtocolError, Side};
 pub use transport::Transport;

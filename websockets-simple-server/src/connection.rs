@@ -26,10 +26,13 @@ use crate::{
 use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
+pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
+pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
 pub(crate) use session::{Admittance, Boxed, PARTING, SessionParts, serve};
 
 mod current_user;
+mod event;
 mod expiry;
 mod observer;
 mod scoped;

@@ -71,7 +71,7 @@ pub use config::{
     BroadcastError, BroadcastLevel, ClientId, Endpoint, IdSigning, InvalidClientId, InvalidSignature, Limits,
     Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
 };
-pub use connection::Connection;
+pub use connection::{Connection, Event, Inbound, ServerEvent, ServerEventKind, StopReport};
 #[cfg(feature = "axum")]
 pub use http::Caller;
 pub use http::Upgrade;
@@ -80,11 +80,8 @@ pub use net::UnixSocket;
 #[cfg(feature = "rustls")]
 pub use net::{ClientCertificates, ServerTls};
 pub use net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies};
-pub use run::StopReport;
-pub use server::{
-    ConnectedUser, Event, Inbound, Server, ServerEvent, ServerEventKind, StartError, WebsocketServer,
-    WebsocketServerAuth,
-};
+
+pub use server::{ConnectedUser, Server, StartError, WebsocketServer, WebsocketServerAuth};
 pub use signals::{
     ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RouteError, Signal, SignalData,
     SignalError,

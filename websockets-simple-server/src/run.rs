@@ -1,6 +1,5 @@
 //! One run of a server: bind, accept, watch over its tasks, stop.
 
-pub use shared::StopReport;
 pub(crate) use shared::{RunState, SessionGuard, Shared, StopWaiter};
 
 pub(crate) mod accept;

@@ -7,16 +7,14 @@ use std::{
 };
 
 use http::Request;
-use websockets_simple_core::{
-    CloseCode, Events, Handler, Message, SubscribeOptions, Subscription, current_owner,
-};
+use websockets_simple_core::{Message, Subscriptions, current_owner};
 
 use crate::{
     addressing::Placement,
     config::ServerParams,
-    connection::Connection,
+    connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
-    run::{RunState, Shared, StopReport, StopWaiter, accept},
+    run::{RunState, Shared, StopWaiter, accept},
     users::{
         Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, HandshakeRequest, Identity, User, UserId,
         UserService,
@@ -25,13 +23,11 @@ use crate::{
 
 pub(crate) use caller::peer_addr;
 pub use error::StartError;
-pub use event::{Event, ServerEvent, ServerEventKind};
 pub use users::ConnectedUser;
 
 mod addressing;
 mod caller;
 mod error;
-mod event;
 mod signals;
 mod users;
 
@@ -86,18 +82,6 @@ pub type WebsocketServer = Server<Anonymous>;
 /// # Ok(()) }
 /// ```
 pub type WebsocketServerAuth<T> = Server<User<T>>;
-
-/// Decides what happens to a received message before it becomes an event.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Inbound {
-    /// The message, or another in its place, becomes the event.
-    Deliver(Message),
-    /// The message is ignored.
-    Drop,
-    /// The connection is closed with this code and reason.
-    Refuse(CloseCode, String),
-}
 
 impl WebsocketServer {
     /// A server that admits everybody. Opens no socket yet.
@@ -175,62 +159,16 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
-    pub fn on<F, Fut>(&self, handler: F) -> Subscription<Event<I>>
-    where
-        F: Fn(Event<I>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.shared.subscriptions.on(SubscribeOptions::default(), handler)
+    websockets_simple_core::subscribe_methods!(Event<I>);
+
+    fn subscriptions(&self) -> &Arc<Subscriptions<Event<I>>> {
+        &self.shared.subscriptions
     }
 
-    /// As [`on`](Self::on), with options.
-    pub fn on_with<F, Fut>(&self, options: SubscribeOptions, handler: F) -> Subscription<Event<I>>
-    where
-        F: Fn(Event<I>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let subscription = self.shared.subscriptions.on(options, handler);
-        self.wake_for_replay(options);
-        subscription
-    }
-
-    /// Calls a handler with state of its own for every event. The subscription lasts until it is unsubscribed.
-    pub fn subscribe(&self, handler: impl Handler<Event<I>>) -> Subscription<Event<I>> {
-        self.subscribe_with(SubscribeOptions::default(), handler)
-    }
-
-    /// As [`subscribe`](Self::subscribe), with options.
-    pub fn subscribe_with(
-        &self,
-        options: SubscribeOptions,
-        handler: impl Handler<Event<I>>,
-    ) -> Subscription<Event<I>> {
-        let subscription = self.shared.subscriptions.subscribe(options, handler);
-        self.wake_for_replay(options);
-        subscription
-    }
-
-    /// Events as a bounded stream.
-    #[must_use]
-    pub fn events(&self) -> Events<Event<I>> {
-        self.events_with(SubscribeOptions::default())
-    }
-
-    /// As [`events`](Self::events), with options.
-    #[must_use]
-    pub fn events_with(&self, options: SubscribeOptions) -> Events<Event<I>> {
-        let events = self.shared.subscriptions.stream(options);
-        self.wake_for_replay(options);
-        events
-    }
-
-    /// Each connection tells its replayed Connected in its own task.
-    fn wake_for_replay(&self, options: SubscribeOptions) {
-        if options.replay {
-            for connection in self.shared.registry.all().iter().chain(&self.shared.unlisted.all()) {
-                connection.0.core.outbox.wake_driver();
-            }
+    /// Each connection replays its Connected in its own task.
+    fn wake_for_replay(&self) {
+        for connection in self.shared.registry.all().iter().chain(&self.shared.unlisted.all()) {
+            connection.0.core.outbox.wake_driver();
         }
     }
 
@@ -261,10 +199,7 @@ impl<I: Identity> Server<I> {
         let addrs = run.addrs.clone();
         *self.shared.state() = RunState::Running(run);
         tracing::info!(?addrs, "listening");
-        if let Some(telling) = self.shared.subscriptions.tell(Event::server(ServerEventKind::Started(addrs)))
-        {
-            telling.await;
-        }
+        self.shared.subscriptions.raise(Event::server(ServerEventKind::Started(addrs))).await;
         Ok(())
     }
 

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionObserver, ConnectionShared, Control, Direction, Disconnect, Dispatcher, ErrorEvent, ErrorStage,
-    EventError, HandlerFuture, Message, MessageEvent, Moment, OutboxConfig, SUBPROTOCOL, Side, Subscriptions,
+    ConnectionShared, Dispatcher, EventError, Moment, OutboxConfig, SUBPROTOCOL, Side, Subscriptions,
     new_owner,
 };
 
 use crate::{
     config::CheckedParams,
-    connection::{ClientConnection, ConnectionState, group_requests::GroupRequests},
+    connection::{
+        ClientConnection, ConnectionState, group_requests::GroupRequests, observer::SubscribedObserver,
+    },
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
     event::ClientEvent,
@@ -24,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
     link: Arc<ConnectionConfig>,
-    life: Mutex<ClientState>,
+    state: Mutex<ClientState>,
 }
 
 pub(crate) enum ClientState {
@@ -50,11 +51,11 @@ pub(crate) struct Connecting {
 
 impl Connecting {
     pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
-        let mut life = shared.life();
-        if !matches!(*life, ClientState::Idle) {
+        let mut state = shared.state();
+        if !matches!(*state, ClientState::Idle) {
             return Err(ConnectError::AlreadyConnected);
         }
-        *life = ClientState::Connecting;
+        *state = ClientState::Connecting;
         shared.subscriptions.lift_bounds(false);
         Ok(Self { shared: Arc::clone(shared), used: false })
     }
@@ -84,10 +85,9 @@ impl Connecting {
         let (ready_sender, ready) = watch::channel(!waits);
         let (over_sender, over) = watch::channel(false);
         let session = Session { connection: connection.clone(), ready, over };
-        *shared.life() = ClientState::Connected(session.clone());
+        *shared.state() = ClientState::Connected(session.clone());
         let told = SubscribedObserver {
-            dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
-            connection: connection.clone(),
+            dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
         };
@@ -111,7 +111,7 @@ impl Connecting {
 impl Drop for Connecting {
     fn drop(&mut self) {
         if !self.used {
-            *self.shared.life() = ClientState::Idle;
+            *self.shared.state() = ClientState::Idle;
         }
     }
 }
@@ -133,102 +133,6 @@ impl Drop for AbandonGuard {
     }
 }
 
-/// Tells the events of a connection.
-struct SubscribedObserver {
-    dispatcher: Dispatcher<ClientEvent>,
-    connection: ClientConnection,
-    shared: Arc<Shared>,
-    ready: Option<watch::Sender<bool>>,
-}
-
-impl ConnectionObserver for SubscribedObserver {
-    type Connection = ConnectionState;
-
-    fn owner(&self) -> u64 {
-        self.shared.owner
-    }
-
-    fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
-        self.dispatcher.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at))
-    }
-
-    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
-        if let Some(ready) = &self.ready {
-            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
-        }
-        let event = self.message(Direction::Received, message, 0, at);
-        self.dispatcher.tell(event)
-    }
-
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
-        let event = self.message(Direction::Sent, message, missed, at);
-        self.dispatcher.tell(event)
-    }
-
-    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
-        match control {
-            Control::Expiring { .. } => {
-                let provider = self.shared.params.token_provider()?;
-                let (shared, connection) = (Arc::clone(&self.shared), self.connection.clone());
-                Some(HandlerFuture::new(async move {
-                    match provider.token().await {
-                        Ok(token) => {
-                            connection.0.core.send_control(&Control::Token(token));
-                        }
-                        Err(error) => shared.tell_no_renewal(&connection, EventError::new(error)).await,
-                    }
-                }))
-            }
-            Control::Refused(reason) => {
-                let error = EventError::new(format!("the server refused the new token: {reason}"));
-                self.failed(ErrorStage::TokenProvider, error, at)
-            }
-            Control::Hello => {
-                self.connection.0.group_requests.hello(&self.connection.0.core);
-                None
-            }
-            Control::Joined(_) | Control::Left(_) | Control::GroupRefused { .. } => {
-                self.connection.0.group_requests.answered(&control);
-                None
-            }
-            // What only a client says, and what needs nothing more.
-            _ => None,
-        }
-    }
-
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
-        let (peer, connection) = (Some(self.connection.peer_addr()), Some(self.connection.clone()));
-        self.dispatcher.tell(ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
-    }
-
-    fn overdue(&mut self) -> Option<HandlerFuture> {
-        let connection = &self.connection;
-        self.dispatcher.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
-    }
-
-    fn released(&mut self) {
-        self.ready = None;
-        // From here on the client may connect again, also from the handler that is told of this end.
-        *self.shared.life() = ClientState::Idle;
-        self.connection.0.group_requests.end();
-    }
-
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
-        self.dispatcher
-            .disconnected(happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at))
-    }
-}
-
-impl SubscribedObserver {
-    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> ClientEvent {
-        ClientEvent::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
-    }
-}
-
-fn happened(kind: ConnectionEventKind<ClientConnection>, at: Moment) -> ClientEvent {
-    ClientEvent::Connection(ConnectionEvent::new(kind, at.utc))
-}
-
 impl Shared {
     /// A client that is not connected.
     pub(crate) fn new(params: CheckedParams) -> Result<Self, ParamsError> {
@@ -246,12 +150,17 @@ impl Shared {
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
             link: Arc::new(link),
-            life: Mutex::new(ClientState::Idle),
+            state: Mutex::new(ClientState::Idle),
         })
     }
 
-    fn life(&self) -> MutexGuard<'_, ClientState> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    /// There is no connection any more, and another one may be opened.
+    pub(crate) fn set_idle(&self) {
+        *self.state() = ClientState::Idle;
+    }
+
+    fn state(&self) -> MutexGuard<'_, ClientState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a WebSocket, with a token of the provider where there is one; with the params that this went by.
@@ -264,33 +173,22 @@ impl Shared {
     }
 
     pub(crate) fn session(&self) -> Option<Session> {
-        match &*self.life() {
+        match &*self.state() {
             ClientState::Connected(session) => Some(session.clone()),
             ClientState::Idle | ClientState::Connecting => None,
         }
     }
 
-    pub(crate) async fn tell(&self, kind: ConnectionEventKind<ClientConnection>) {
-        if let Some(telling) = self.subscriptions.tell(happened(kind, Moment::now())) {
-            telling.await;
-        }
+    pub(crate) async fn raise(&self, kind: ConnectionEventKind<ClientConnection>) {
+        let event = ConnectionEvent::new(kind, Moment::now().utc);
+        self.subscriptions.raise(ClientEvent::Connection(event)).await;
     }
 
-    /// Tells that there is no token to renew the credentials with.
-    async fn tell_no_renewal(&self, connection: &ClientConnection, error: EventError) {
-        let (peer, known) = (Some(connection.peer_addr()), Some(connection.clone()));
-        let event = ErrorEvent::new(ErrorStage::TokenProvider, error, peer, known, Moment::now().utc);
-        if let Some(telling) = self.subscriptions.tell(ClientEvent::Error(event)) {
-            telling.await;
-        }
-    }
-
-    pub(crate) async fn tell_failure(&self, error: &ConnectError) {
+    pub(crate) async fn raise_failure(&self, error: &ConnectError) {
         let Some(stage) = error.stage() else { return };
         let error = EventError::new(error.to_string());
-        let event = ClientEvent::Error(ErrorEvent::new(stage, error, None, None, Moment::now().utc));
-        if let Some(telling) = self.subscriptions.tell(event) {
-            telling.await;
+        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
+            raised.await;
         }
     }
 }

@@ -8,12 +8,11 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, Sleep};
-use websockets_simple_core::{Control, EndCause, ErrorEvent, ErrorStage, EventError, Moment, Token};
+use websockets_simple_core::{Control, EndCause, ErrorStage, Moment, Token};
 
 use crate::{
     config::ServerParams,
     connection::{Connection, ConnectionState},
-    server::Event,
     users::{AdmissionError, Credentials, Identity},
 };
 
@@ -109,17 +108,17 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             "not authorized"
         }
         Err(AdmissionError::Failed(error)) => {
-            tell(&connection, error).await;
+            let raised = shared.subscriptions.dispatch_error_of(
+                &connection,
+                ErrorStage::UserService,
+                error,
+                Moment::now(),
+            );
+            if let Some(raised) = raised {
+                raised.await;
+            }
             "the server cannot tell now"
         }
     };
     core.send_control(&Control::Refused(refusal.to_owned()));
-}
-
-async fn tell<I: Identity>(connection: &Connection<I>, error: EventError) {
-    let (peer, known) = (connection.peer_addr(), Some(connection.clone()));
-    let event = ErrorEvent::new(ErrorStage::UserService, error, peer, known, Moment::now().utc);
-    if let Some(telling) = connection.0.shared.subscriptions.tell(Event::Error(event)) {
-        telling.await;
-    }
 }

@@ -1,24 +1,35 @@
-//! Who is told what happens on a connection: for an admitted one everybody who subscribed, for another nearly nobody.
+//! What a connection raises: for an admitted one all its events, for a refused one nearly none.
 
 use std::sync::Arc;
 
 use websockets_simple_core::{
-    Attempt, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Direction, Disconnect,
-    Dispatcher, ErrorEvent, ErrorStage, EventError, HandlerFuture, Message, MessageEvent, Moment,
+    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
+    Dispatcher, ErrorStage, EventError, HandlerFuture, Message, Moment,
 };
 
 use crate::{
-    addressing::{Registered, group_rule},
-    connection::{Connection, ConnectionState, expiry},
+    addressing::Registered,
+    addressing::group_rule,
+    connection::{Connection, ConnectionState, Event, expiry},
     run::Shared,
-    server::{Event, Inbound},
     signals::ChannelEventKind,
     users::Identity,
 };
 
-/// Tells the events of an admitted connection.
+/// Decides what happens to a received message before it becomes an event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Inbound {
+    /// The message, or another in its place, becomes the event.
+    Deliver(Message),
+    /// The message is ignored.
+    Drop,
+    /// The connection is closed with this code and reason.
+    Refuse(CloseCode, String),
+}
+
+/// Raises the events of an admitted connection.
 pub(crate) struct SubscribedObserver<I: Identity> {
-    pub(crate) connection: Connection<I>,
     pub(crate) dispatcher: Dispatcher<Event<I>>,
     pub(crate) registered: Option<Registered<I>>,
 }
@@ -27,62 +38,56 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     type Connection = ConnectionState<I>;
 
     fn owner(&self) -> u64 {
-        self.connection.0.shared.owner
+        self.shared().owner
     }
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
-        let told =
-            self.dispatcher.connected(happened(ConnectionEventKind::Connected(self.connection.clone()), at));
-        let events = &self.connection.0.shared.channel_events;
-        in_turn(told, events.tell(ChannelEventKind::Connect, &self.connection, at))
+        let raised = self.dispatcher.connected(at);
+        in_turn(raised, self.shared().channel_events.raise(ChannelEventKind::Connect, self.connection(), at))
     }
 
     fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
-        let message = match self.connection.0.shared.inbound.get() {
+        let message = match self.shared().inbound.get() {
             None => message,
-            Some(hook) => match hook(&self.connection, message) {
+            Some(hook) => match hook(self.connection(), message) {
                 Inbound::Deliver(message) => message,
                 Inbound::Drop => return None,
                 Inbound::Refuse(code, reason) => {
-                    self.connection.close(code, &reason);
+                    self.connection().close(code, &reason);
                     return None;
                 }
             },
         };
-        let routes = &self.connection.0.shared.routes;
-        if !routes.are_in_use() {
-            return self.dispatcher.tell(self.message(Direction::Received, message, 0, at));
+        if !self.shared().routes.are_in_use() {
+            return self.dispatcher.received(message, at);
         }
-        let told = self.dispatcher.tell(self.message(Direction::Received, message.clone(), 0, at));
-        in_turn(told, Some(HandlerFuture::new(routed(self.connection.clone(), message, at))))
+        let raised = self.dispatcher.received(message.clone(), at);
+        in_turn(raised, Some(HandlerFuture::new(routed(self.connection().clone(), message, at))))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
-        let event = self.message(Direction::Sent, message, missed, at);
-        self.dispatcher.tell(event)
+        self.dispatcher.sent(message, missed, at)
     }
 
     fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
         match control {
-            Control::Join(group) => group_rule::join(&self.connection, group),
-            Control::Leave(group) => group_rule::leave(&self.connection, group),
+            Control::Join(group) => group_rule::join(self.connection(), group),
+            Control::Leave(group) => group_rule::leave(self.connection(), group),
             Control::Token(token) => {
-                return Some(HandlerFuture::new(expiry::renew(self.connection.clone(), token)));
+                return Some(HandlerFuture::new(expiry::renew(self.connection().clone(), token)));
             }
-            // What only a server says.
+            // Only a server sends the others.
             _ => {}
         }
         None
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
-        let (peer, connection) = (self.connection.peer_addr(), Some(self.connection.clone()));
-        self.dispatcher.tell(Event::Error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+        self.dispatcher.failed(stage, error, at)
     }
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
-        let connection = &self.connection;
-        self.dispatcher.replay(|| happened(ConnectionEventKind::Connected(connection.clone()), Moment::now()))
+        self.dispatcher.replay()
     }
 
     fn released(&mut self) {
@@ -90,16 +95,21 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
-        let event = happened(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
-        let told = self.dispatcher.disconnected(event);
-        let events = &self.connection.0.shared.channel_events;
-        in_turn(told, events.tell(ChannelEventKind::Disconnect, &self.connection, at))
+        let raised = self.dispatcher.disconnected(end, at);
+        in_turn(
+            raised,
+            self.shared().channel_events.raise(ChannelEventKind::Disconnect, self.connection(), at),
+        )
     }
 }
 
 impl<I: Identity> SubscribedObserver<I> {
-    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> Event<I> {
-        Event::Message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
+    fn connection(&self) -> &Connection<I> {
+        self.dispatcher.connection()
+    }
+
+    fn shared(&self) -> &Shared<I> {
+        &self.connection().0.shared
     }
 }
 
@@ -121,10 +131,6 @@ fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Optio
     }
 }
 
-fn happened<I: Identity>(kind: ConnectionEventKind<Connection<I>>, at: Moment) -> Event<I> {
-    Event::Connection(ConnectionEvent::new(kind, at.utc))
-}
-
 /// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
 pub(crate) struct RefusedObserver<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
@@ -140,7 +146,8 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let (attempt, why) = self.refused.take()?;
-        self.shared.subscriptions.tell(happened(ConnectionEventKind::Refused(attempt, why), at))
+        let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), at.utc);
+        self.shared.subscriptions.dispatch(Event::Connection(event))
     }
 
     fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use websockets_simple_core::{EndCause, ErrorEvent, ErrorStage, EventError, HandlerFuture, Moment};
+use websockets_simple_core::{EndCause, ErrorStage, EventError, HandlerFuture, Moment};
 
 use crate::{
     addressing::UnlistedGuard,
@@ -14,7 +14,6 @@ use crate::{
         Connection,
         session::{Boxed, Session},
     },
-    server::Event,
     users::Identity,
 };
 
@@ -68,7 +67,7 @@ impl<I: Identity> Future for ScopedSession<I> {
             match end {
                 Ok(()) => core.outbox.close(EndCause::ScopeEnded),
                 Err(Panicked) => {
-                    *telling = tell_panic(&session.connection);
+                    *telling = raise_panic(&session.connection);
                     core.outbox.close(EndCause::HandlerPanicked)
                 }
             };
@@ -94,9 +93,8 @@ fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Pa
     }
 }
 
-fn tell_panic<I: Identity>(connection: &Connection<I>) -> Option<HandlerFuture> {
+fn raise_panic<I: Identity>(connection: &Connection<I>) -> Option<HandlerFuture> {
     let error = EventError::new("the work of a local connection panicked");
-    let (peer, at) = (connection.peer_addr(), Moment::now().utc);
-    let event = ErrorEvent::new(ErrorStage::HandlerPanic, error, peer, Some(connection.clone()), at);
-    connection.0.shared.subscriptions.tell(Event::Error(event))
+    let subscriptions = &connection.0.shared.subscriptions;
+    subscriptions.dispatch_error_of(connection, ErrorStage::HandlerPanic, error, Moment::now())
 }

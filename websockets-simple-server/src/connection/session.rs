@@ -289,8 +289,7 @@ pub(crate) fn serve<I: Identity>(
     }
     shared.close_if_revoked(&connection, began);
     let member = SubscribedObserver {
-        dispatcher: Dispatcher::new(Arc::clone(&shared.subscriptions)),
-        connection: connection.clone(),
+        dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
         registered,
     };
     let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, member);

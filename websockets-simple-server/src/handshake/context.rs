@@ -8,20 +8,18 @@ use std::{
 use http::HeaderMap;
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
-use websockets_simple_core::{
-    Attempt, ConnectionEvent, ConnectionEventKind, ErrorEvent, ErrorStage, EventError, Moment,
-};
+use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, ErrorStage, EventError, Moment};
 
 use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ConnectionPermit, ServerParams},
+    connection::Event,
     handshake::{Front, refusal::Refusal, timeout::HandshakeTimeout},
     net::{
         Peer,
         proxy_protocol::{self, HeaderError, Source},
     },
     run::Shared,
-    server::Event,
     users::{Admission, Authenticated, HandshakeRequest, Identity},
 };
 
@@ -111,8 +109,9 @@ impl<I: Identity> Front<I> for HandshakeContext<I> {
     }
 
     async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let event = ErrorEvent::new(stage, error, self.peer_addr, None, Moment::now().utc);
-        self.tell(Event::Error(event)).await;
+        if let Some(raised) = self.shared.subscriptions.dispatch_error(stage, error, self.peer_addr) {
+            raised.await;
+        }
     }
 }
 
@@ -188,8 +187,6 @@ impl<I: Identity> HandshakeContext<I> {
     }
 
     async fn tell(&self, event: Event<I>) {
-        if let Some(telling) = self.shared.subscriptions.tell(event) {
-            telling.await;
-        }
+        self.shared.subscriptions.raise(event).await;
     }
 }

@@ -4,16 +4,16 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
+use websockets_simple_core::{ErrorStage, EventError};
 
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
 use crate::{
     config::Endpoint,
-    connection::{Admittance, session},
+    connection::{Admittance, Event, ServerEventKind, StopReport, session},
     net::{BoundListener, Listener},
-    run::shared::{Run, Shared, StopReport},
-    server::{Event, ServerEventKind, StartError},
+    run::shared::{Run, Shared},
+    server::StartError,
     users::{Identity, Revocations},
 };
 
@@ -109,9 +109,8 @@ async fn run<I: Identity>(
     let report = shared.shutdown.take_report();
     flushers.shutdown().await;
     shared.has_stopped();
-    if let Some(telling) = shared.subscriptions.tell(Event::server(ServerEventKind::Stopped(report))) {
-        let _ = tokio::time::timeout(LAST_WORD, telling).await;
-    }
+    let stopped = Event::server(ServerEventKind::Stopped(report));
+    let _ = tokio::time::timeout(LAST_WORD, shared.subscriptions.raise(stopped)).await;
     tracing::info!(?report, "stopped");
     let _ = reporter.send(Some(report));
     // 4. Handlers that waited for the stop go on from here.
@@ -241,9 +240,8 @@ fn raise<I: Identity>(
     error: EventError,
     peer_addr: Option<SocketAddr>,
 ) {
-    let event = Event::Error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc));
-    if let Some(telling) = shared.subscriptions.tell(event) {
-        sessions.spawn(telling);
+    if let Some(raised) = shared.subscriptions.dispatch_error(stage, error, peer_addr) {
+        sessions.spawn(raised);
     }
 }
 

@@ -19,9 +19,8 @@ use websockets_simple_core::{ConnectionConfig, EndCause, Flusher, Message, Side,
 use crate::{
     addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
     config::{ServerParams, Slots},
-    connection::{Connection, ConnectionState, CurrentUser},
+    connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
-    server::{Event, Inbound},
     signals::{ChannelEvents, Routes},
     users::{Admission, Authenticated, HandshakeRequest, Identity, RecentRevocations, Revocation},
 };
@@ -30,18 +29,6 @@ type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 
 type Place<I> =
     dyn Fn(&HandshakeRequest<'_>, Option<&Authenticated<<I as Identity>::Id>>) -> Placement + Send + Sync;
-
-/// How a stop went: how many connections ended which way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct StopReport {
-    /// Ended in order: both sides said Close.
-    pub clean: usize,
-    /// Ended without the peer's Close.
-    pub unclean: usize,
-    /// Still had a handler at work at the deadline, which was dropped.
-    pub dropped: usize,
-}
 
 /// What all handles of a server, its connections and its tasks share.
 pub(crate) struct Shared<I: Identity> {

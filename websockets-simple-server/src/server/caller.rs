@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 
 use http::{Extensions, HeaderMap, HeaderName, request::Parts};
-use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, Moment};
+use websockets_simple_core::{ErrorStage, EventError};
 
 use super::Server;
 use crate::{
-    config::{ClientId, InvalidSignature},
+    config::ClientId,
     connection::Connection,
     net::{LocalEndpoint, Peer},
-    server::event::Event,
     users::Identity,
 };
 
@@ -42,7 +41,12 @@ impl<I: Identity> Server<I> {
                 match signing.verify(id, client, text(headers, &http::header::USER_AGENT)) {
                     Ok(id) => id,
                     Err(wrong) => {
-                        self.tell_of(wrong, peer_addr).await;
+                        let error = EventError::new(wrong);
+                        let raised =
+                            shared.subscriptions.dispatch_error(ErrorStage::Signal, error, peer_addr);
+                        if let Some(raised) = raised {
+                            raised.await;
+                        }
                         return None;
                     }
                 }
@@ -54,14 +58,6 @@ impl<I: Identity> Server<I> {
         let is_there = headers.get(&names.name).is_none_or(|name| *name == *connection.channel())
             && headers.get_all(&names.group).iter().all(is_in_group);
         is_there.then_some(connection)
-    }
-
-    async fn tell_of(&self, wrong: InvalidSignature, peer_addr: Option<SocketAddr>) {
-        let error = EventError::new(wrong);
-        let event = ErrorEvent::new(ErrorStage::Signal, error, peer_addr, None, Moment::now().utc);
-        if let Some(telling) = self.shared.subscriptions.tell(Event::Error(event)) {
-            telling.await;
-        }
     }
 }
 

@@ -144,7 +144,7 @@ impl<I: Identity> ChannelEvents<I> {
     }
 
     /// Tells everything that is registered now, one after the other.
-    pub(crate) fn tell(
+    pub(crate) fn raise(
         &self,
         kind: ChannelEventKind,
         connection: &Connection<I>,

@@ -9,11 +9,11 @@ use std::{
 };
 
 use matchit::Router;
-use websockets_simple_core::{ErrorEvent, ErrorStage, EventError, HandlerFuture, Message, Moment};
+use websockets_simple_core::{ErrorStage, EventError, HandlerFuture, Message, Moment};
 
 use super::{Signal, SignalData, SignalError};
 use crate::config::SignalDefault;
-use crate::{connection::Connection, server::Event, users::Identity};
+use crate::{connection::Connection, users::Identity};
 
 /// Why a route was not added.
 #[derive(Debug, thiserror::Error)]
@@ -128,11 +128,10 @@ impl<I: Identity> Routes<I> {
     }
 }
 
-/// Tells a failure; the message itself was an event already.
+/// Raises a failure; the message itself was an event already.
 fn failed<I: Identity>(connection: &Connection<I>, error: SignalError, at: Moment) -> Option<HandlerFuture> {
-    let (peer, error) = (connection.peer_addr(), EventError::new(error));
-    let event = ErrorEvent::new(ErrorStage::Signal, error, peer, Some(connection.clone()), at.utc);
-    connection.0.shared.subscriptions.tell(Event::Error(event))
+    let subscriptions = &connection.0.shared.subscriptions;
+    subscriptions.dispatch_error_of(connection, ErrorStage::Signal, EventError::new(error), at)
 }
 
 impl<I: Identity> fmt::Debug for Routes<I> {

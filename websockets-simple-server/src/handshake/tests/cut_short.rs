@@ -32,8 +32,8 @@ async fn a_silent_peer_is_one_failure_of_a_server() {
     let told = Arc::clone(&diary);
     server.on(move |event| {
         match event {
-            crate::server::Event::Error(event) => note(&told, event.error.to_string()),
-            crate::server::Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
+            crate::connection::Event::Error(event) => note(&told, event.error.to_string()),
+            crate::connection::Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
             _ => {}
         }
         std::future::ready(())

@@ -1,15 +1,14 @@
-//! What a server tells its users.
+//! The events of a server.
 
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, EventId, Flow, MessageEvent, Observable,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, MessageEvent,
 };
 
 use crate::{
     connection::Connection,
-    run::StopReport,
     users::{Identity, User, UserId},
 };
 
@@ -50,6 +49,18 @@ pub enum ServerEventKind {
     Started(Vec<SocketAddr>),
     /// It has stopped.
     Stopped(StopReport),
+}
+
+/// How a stop went: how many connections ended which way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Ended in order: both sides said Close.
+    pub clean: usize,
+    /// Ended without the peer's Close.
+    pub unclean: usize,
+    /// Still had a handler at work at the deadline, which was dropped.
+    pub dropped: usize,
 }
 
 impl<I: Identity> Event<I> {
@@ -114,26 +125,35 @@ impl<I: Identity> Clone for Event<I> {
     }
 }
 
-impl<I: Identity> Observable for Event<I> {
-    fn flow(&self) -> Flow {
-        // What an event costs beside its message.
-        const OVERHEAD: usize = 256;
-        match self {
-            Self::Message(event) if event.direction == Direction::Sent => {
-                Flow::Notice(event.message.len() + OVERHEAD)
-            }
-            Self::Message(event) => Flow::Bounded(event.message.len() + OVERHEAD),
-            // Waited for inside the handshake and its deadline; what follows from it is then bounded too.
-            Self::Connection(event) if matches!(event.kind, ConnectionEventKind::Connecting(_)) => {
-                Flow::Bounded(OVERHEAD)
-            }
-            Self::Connection(_) | Self::Error(_) | Self::Server(_) => Flow::Free,
-        }
+impl<I: Identity> EventType for Event<I> {
+    type Connection = Connection<I>;
+
+    fn of_connection(event: ConnectionEvent<Connection<I>>) -> Self {
+        Self::Connection(event)
     }
 
-    fn add_missed(&mut self, missed: u64) {
-        if let Self::Message(event) = self {
-            event.missed += missed;
-        }
+    fn of_error(event: ErrorEvent<Connection<I>>) -> Self {
+        Self::Error(event)
+    }
+
+    fn of_message(event: MessageEvent<Connection<I>>) -> Self {
+        Self::Message(event)
+    }
+
+    fn as_message(&self) -> Option<&MessageEvent<Connection<I>>> {
+        if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Connection<I>>> {
+        if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn peer_addr(connection: &Connection<I>) -> Option<SocketAddr> {
+        connection.peer_addr()
+    }
+
+    /// Connecting is waited for inside the handshake and its deadline; what follows from it is then bounded too.
+    fn is_waited_for(&self) -> bool {
+        matches!(self, Self::Connection(event) if matches!(event.kind, ConnectionEventKind::Connecting(_)))
     }
 }

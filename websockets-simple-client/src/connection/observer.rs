@@ -1,0 +1,106 @@
+//! What a connection raises, and how it takes the control messages of the server.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use websockets_simple_core::{
+    ConnectionObserver, Control, Disconnect, Dispatcher, ErrorStage, EventError, HandlerFuture, Message,
+    Moment,
+};
+
+use crate::{
+    config::TokenProvider,
+    connection::{ClientConnection, ConnectionState, session::Shared},
+    event::ClientEvent,
+};
+
+/// Raises the events of a connection.
+pub(crate) struct SubscribedObserver {
+    pub(crate) dispatcher: Dispatcher<ClientEvent>,
+    pub(crate) shared: Arc<Shared>,
+    /// Told once data may flow; dropped when the connection has ended.
+    pub(crate) ready: Option<watch::Sender<bool>>,
+}
+
+impl ConnectionObserver for SubscribedObserver {
+    type Connection = ConnectionState;
+
+    fn owner(&self) -> u64 {
+        self.shared.owner
+    }
+
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
+        self.dispatcher.connected(at)
+    }
+
+    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
+        if let Some(ready) = &self.ready {
+            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+        self.dispatcher.received(message, at)
+    }
+
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
+        self.dispatcher.sent(message, missed, at)
+    }
+
+    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
+        let ConnectionState { core, group_requests, .. } = &*self.dispatcher.connection().0;
+        match control {
+            Control::Expiring { .. } => {
+                let provider = self.shared.params.token_provider()?;
+                let connection = self.dispatcher.connection().clone();
+                Some(HandlerFuture::new(renew(Arc::clone(&self.shared), connection, provider)))
+            }
+            Control::Refused(reason) => {
+                let error = EventError::new(format!("the server refused the new token: {reason}"));
+                self.failed(ErrorStage::TokenProvider, error, at)
+            }
+            Control::Hello => {
+                group_requests.hello(core);
+                None
+            }
+            Control::Joined(_) | Control::Left(_) | Control::GroupRefused { .. } => {
+                group_requests.answered(&control);
+                None
+            }
+            // Only a client sends the others, or they need nothing more.
+            _ => None,
+        }
+    }
+
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
+        self.dispatcher.failed(stage, error, at)
+    }
+
+    fn overdue(&mut self) -> Option<HandlerFuture> {
+        self.dispatcher.replay()
+    }
+
+    fn released(&mut self) {
+        self.ready = None;
+        // From here on the client may connect again, also from the handler of this end.
+        self.shared.set_idle();
+        self.dispatcher.connection().0.group_requests.end();
+    }
+
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
+        self.dispatcher.disconnected(end, at)
+    }
+}
+
+/// Sends the server a new token, or raises that there is none.
+async fn renew(shared: Arc<Shared>, connection: ClientConnection, provider: Arc<dyn TokenProvider>) {
+    match provider.token().await {
+        Ok(token) => {
+            connection.0.core.send_control(&Control::Token(token));
+        }
+        Err(error) => {
+            let (stage, error) = (ErrorStage::TokenProvider, EventError::new(error));
+            let raised = shared.subscriptions.dispatch_error_of(&connection, stage, error, Moment::now());
+            if let Some(raised) = raised {
+                raised.await;
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The events of one connection, to those who subscribed.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use crate::{
+    events::{
+        ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, ErrorStage, EventError,
+        EventType, HandlerFuture, MessageEvent, Moment, Subscriptions,
+        subscriptions::{Subscriber, deliver},
+    },
+    protocol::Message,
+};
+
+/// Raises the events of one connection: whoever saw its Connected sees its Disconnected.
+pub struct Dispatcher<E: EventType> {
+    connection: E::Connection,
+    subscriptions: Arc<Subscriptions<E>>,
+    /// Who saw Connected.
+    saw_connected: Arc<[Arc<Subscriber<E>>]>,
+    /// Who was subscribed at `version`: looked up once per change and not once per event.
+    current: Arc<[Arc<Subscriber<E>>]>,
+    version: u64,
+    /// The version up to which late subscriptions were told Connected.
+    replayed: u64,
+}
+
+impl<E: EventType> Dispatcher<E> {
+    /// For a connection that has raised no event yet.
+    #[must_use]
+    pub fn new(connection: E::Connection, subscriptions: Arc<Subscriptions<E>>) -> Self {
+        let current = subscriptions.snapshot();
+        // Older than any, so that the first look is a real one.
+        Self {
+            connection,
+            subscriptions,
+            saw_connected: Arc::clone(&current),
+            current,
+            version: u64::MAX,
+            replayed: u64::MAX,
+        }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &E::Connection {
+        &self.connection
+    }
+
+    /// Raises Connected.
+    pub fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
+        self.catch_up();
+        self.replayed = self.version;
+        self.saw_connected = Arc::clone(&self.current);
+        deliver(&self.saw_connected, self.event(ConnectionEventKind::Connected(self.connection.clone()), at))
+    }
+
+    /// Raises Connected for those who subscribed later and asked for it.
+    pub fn replay(&mut self) -> Option<HandlerFuture> {
+        self.catch_up();
+        if self.replayed == self.version {
+            return None;
+        }
+        self.replayed = self.version;
+        let known = |subscriber: &Arc<Subscriber<E>>| {
+            self.saw_connected.iter().any(|saw| Arc::ptr_eq(saw, subscriber))
+        };
+        let is_late = |subscriber: &&Arc<Subscriber<E>>| subscriber.options.replay && !known(subscriber);
+        let late: Vec<_> = self.current.iter().filter(is_late).cloned().collect();
+        if late.is_empty() {
+            return None;
+        }
+        self.saw_connected = self.saw_connected.iter().chain(&late).cloned().collect();
+        let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), Moment::now());
+        deliver(&late.into(), event)
+    }
+
+    /// Raises Disconnected for whoever saw Connected.
+    pub fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
+        let event = self.event(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
+        deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event)
+    }
+
+    /// Raises a received message.
+    pub fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
+        self.message(Direction::Received, message, 0, at)
+    }
+
+    /// Raises a message that was accepted for sending; `missed` were not told before it.
+    pub fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
+        self.message(Direction::Sent, message, missed, at)
+    }
+
+    /// Raises a failure.
+    pub fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
+        let (peer, connection) = (E::peer_addr(&self.connection), Some(self.connection.clone()));
+        self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+    }
+
+    fn message(
+        &mut self,
+        direction: Direction,
+        message: Message,
+        missed: u64,
+        at: Moment,
+    ) -> Option<HandlerFuture> {
+        let event = MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc);
+        self.dispatch(E::of_message(event))
+    }
+
+    fn dispatch(&mut self, event: E) -> Option<HandlerFuture> {
+        self.catch_up();
+        deliver(&self.current, event)
+    }
+
+    fn catch_up(&mut self) {
+        let version = self.subscriptions.version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            self.current = self.subscriptions.snapshot();
+        }
+    }
+
+    fn event(&self, kind: ConnectionEventKind<E::Connection>, at: Moment) -> E {
+        E::of_connection(ConnectionEvent::new(kind, at.utc))
+    }
+}
+
+impl<E: EventType> fmt::Debug for Dispatcher<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").field("saw_connected", &self.saw_connected.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! Handlers of events, and closures that are used as such.
+
+use std::sync::Arc;
+
+use crate::events::handler_future::HandlerFuture;
+
+/// Takes events one after the other per connection, and those of different connections side by side.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use websockets_simple_core::Handler;
+///
+/// struct Count(AtomicUsize);
+///
+/// impl<E: Send + 'static> Handler<E> for Count {
+///     async fn handle(&self, _event: E) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+/// ```
+pub trait Handler<E>: Send + Sync + 'static {
+    /// Called for every event. The next event of the same connection waits until the future is done.
+    fn handle(&self, event: E) -> impl Future<Output = ()> + Send;
+}
+
+/// A handler whose type is forgotten.
+pub(crate) trait DynHandler<E>: Send + Sync {
+    fn handle(&self, event: E) -> HandlerFuture;
+}
+
+/// Calls a closure.
+pub(crate) struct Closure<F>(pub(crate) F);
+
+impl<E, F, Fut> DynHandler<E> for Closure<F>
+where
+    E: Send + 'static,
+    F: Fn(E) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn handle(&self, event: E) -> HandlerFuture {
+        HandlerFuture::new((self.0)(event))
+    }
+}
+
+/// Calls a handler with state of its own.
+pub(crate) struct Stateful<H>(pub(crate) Arc<H>);
+
+impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
+    fn handle(&self, event: E) -> HandlerFuture {
+        let handler = Arc::clone(&self.0);
+        HandlerFuture::new(async move { handler.handle(event).await })
+    }
+}

@@ -1,0 +1,69 @@
+//! The methods with which both ends let users subscribe: one text for the server and the client.
+
+/// Writes `on`, `subscribe`, `events` and their variants with options for a handle whose private methods
+/// `subscriptions` and `wake_for_replay` give the subscriptions, and wake the connections that replay Connected.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! subscribe_methods {
+    ($event:ty) => {
+        /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
+        pub fn on<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($event) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.on_with($crate::SubscribeOptions::default(), handler)
+        }
+
+        /// As [`on`](Self::on), with options.
+        pub fn on_with<F, Fut>(
+            &self,
+            options: $crate::SubscribeOptions,
+            handler: F,
+        ) -> $crate::Subscription<$event>
+        where
+            F: Fn($event) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            let subscription = self.subscriptions().on(options, handler);
+            if options.replay {
+                self.wake_for_replay();
+            }
+            subscription
+        }
+
+        /// Calls a handler with state of its own for every event. The subscription lasts until it is unsubscribed.
+        pub fn subscribe(&self, handler: impl $crate::Handler<$event>) -> $crate::Subscription<$event> {
+            self.subscribe_with($crate::SubscribeOptions::default(), handler)
+        }
+
+        /// As [`subscribe`](Self::subscribe), with options.
+        pub fn subscribe_with(
+            &self,
+            options: $crate::SubscribeOptions,
+            handler: impl $crate::Handler<$event>,
+        ) -> $crate::Subscription<$event> {
+            let subscription = self.subscriptions().subscribe(options, handler);
+            if options.replay {
+                self.wake_for_replay();
+            }
+            subscription
+        }
+
+        /// Events as a bounded stream.
+        #[must_use]
+        pub fn events(&self) -> $crate::Events<$event> {
+            self.events_with($crate::SubscribeOptions::default())
+        }
+
+        /// As [`events`](Self::events), with options.
+        #[must_use]
+        pub fn events_with(&self, options: $crate::SubscribeOptions) -> $crate::Events<$event> {
+            let events = self.subscriptions().stream(options);
+            if options.replay {
+                self.wake_for_replay();
+            }
+            events
+        }
+    };
+}

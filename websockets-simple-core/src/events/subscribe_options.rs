@@ -1,0 +1,46 @@
+//! What a subscription asks for.
+
+/// Bytes of messages that an event stream holds unless it was asked for otherwise.
+const STREAM_CAPACITY: usize = 1024 * 1024;
+
+/// What a subscription wants beyond the default.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    /// Whether messages accepted for sending are told too. Default: no.
+    pub sent: bool,
+    /// Whether connections that are open already are told as Connected. Default: no; such a subscription then
+    /// sees no Disconnected of theirs either.
+    pub replay: bool,
+    /// Bytes of messages an event stream holds. Default: 1 MiB. Handlers do not use it.
+    pub capacity: usize,
+}
+
+impl SubscribeOptions {
+    /// Asks for an event for every message accepted for sending.
+    #[must_use]
+    pub fn sent(mut self) -> Self {
+        self.sent = true;
+        self
+    }
+
+    /// Asks for a Connected for every connection that is open already.
+    #[must_use]
+    pub fn replay(mut self) -> Self {
+        self.replay = true;
+        self
+    }
+
+    /// Sets the bytes of messages an event stream holds.
+    #[must_use]
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self { sent: false, replay: false, capacity: STREAM_CAPACITY }
+    }
+}
