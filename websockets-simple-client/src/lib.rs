@@ -17,7 +17,7 @@
 //! ```
 //!
 //! ```text
-//! params -> check -> dial (resolve, TCP, TLS, handshake) -> link -> handler(event)
+//! params -> check -> dial (resolve, TCP, TLS, handshake) -> driver -> handler(event)
 //!                                                            ^
 //! client.send(m) -> encode, write now or queue ---------------
 //! ```

@@ -2,7 +2,7 @@
 //!
 //! Whatever is sent enters the queue at once, in call order, under one short lock; only the write may come
 //! later: at the end of the connection's internal round (corked), at the end of the scheduler round that broadcast
-//! (listed with a [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the link's waker).
+//! (listed with a [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the driver's waker).
 
 use std::{
     io,
@@ -93,13 +93,13 @@ pub(crate) enum FlushWhen {
     Round,
 }
 
-/// What the link has to act on, taken at the start of each of its rounds.
+/// What the driver has to act on, taken at the start of each of its rounds.
 #[derive(Debug, Default)]
 pub(crate) struct DriverCommands {
     pub(crate) close: Option<EndCause>,
     pub(crate) failed: Option<io::Error>,
     pub(crate) abort_handlers: bool,
-    /// Whether the link was polled with another waker than in its last round.
+    /// Whether the driver was polled with another waker than in its last round.
     pub(crate) new_waker: bool,
 }
 
@@ -109,7 +109,7 @@ pub(crate) enum FlushOutcome {
     Nothing,
     /// The next frame may leave then.
     Throttled(Instant),
-    /// The stream wakes the link when it takes more.
+    /// The stream wakes the driver when it takes more.
     Refused,
 }
 

@@ -20,14 +20,14 @@
 //! ```
 //!
 //! ```text
-//! IN    accept -> handshake -> admission -> registry -> Connected -> link -> handler(event)
+//! IN    accept -> handshake -> admission -> registry -> Connected -> driver -> handler(event)
 //!                 (deadline)   (UserService)                        (in the connection's own task)
 //!
 //! OUT   connection.send(m)         ->                            encode once, write now;
 //!       server.to_user(id).send(m) -> connections of the user -> queue only what the    -> bytes
 //!       server.broadcast(m)        -> all connections            socket did not take
 //!
-//! END   link ends once, for one reason -> unregister -> Disconnected(reason)
+//! END   driver ends once, for one reason -> unregister -> Disconnected(reason)
 //! ```
 //!
 //! What differs between [`WebsocketServer`] and [`WebsocketServerAuth`] is one type parameter of [`Server`];

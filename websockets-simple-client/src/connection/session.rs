@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
-    link: Arc<ConnectionConfig>,
+    connection_config: Arc<ConnectionConfig>,
     state: Mutex<ClientState>,
 }
 
@@ -93,15 +93,15 @@ impl Connecting {
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
-        let link = Arc::clone(&shared.link);
+        let driver = Arc::clone(&shared.connection_config);
         let core = Arc::clone(&connection.0);
         // Boxed, as a task would hold it twice.
-        let link = ConnectionDriver::new(transport, &leftover, core, link, heartbeat, told);
+        let driver = ConnectionDriver::new(transport, &leftover, core, driver, heartbeat, told);
         let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
-        let link = Box::new(if agreed { link.with_hello() } else { link });
+        let driver = Box::new(if agreed { driver.with_hello() } else { driver });
         // The task ends by itself within the close timeout of a close, which the last handle asks for.
         tokio::spawn(async move {
-            link.await;
+            driver.await;
             let _ = over_sender.send(true);
         });
         session
@@ -137,19 +137,19 @@ impl Shared {
     /// A client that is not connected.
     pub(crate) fn new(params: CheckedParams) -> Result<Self, ParamsError> {
         let compatibility = params.compatibility();
-        let mut link = ConnectionConfig::new(Side::Client);
-        link.message_size = params.message_size();
-        link.close_timeout = params.close_timeout();
-        link.repairs_text = compatibility.repairs_text();
-        link.closes_twice = compatibility.closes_twice();
-        link.answers_text_ping = compatibility.answers_text_ping();
+        let mut config = ConnectionConfig::new(Side::Client);
+        config.message_size = params.message_size();
+        config.close_timeout = params.close_timeout();
+        config.repairs_text = compatibility.repairs_text();
+        config.closes_twice = compatibility.closes_twice();
+        config.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&params)?;
         Ok(Self {
             params: Arc::new(params),
             dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
-            link: Arc::new(link),
+            connection_config: Arc::new(config),
             state: Mutex::new(ClientState::Idle),
         })
     }

@@ -1,10 +1,10 @@
-//! How a link behaves.
+//! How a driver behaves.
 
 use std::time::Duration;
 
 use crate::protocol::Side;
 
-/// How a link behaves. Shared by all links of one end.
+/// How a driver behaves. Shared by all drivers of one end.
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
     /// Which end this is.

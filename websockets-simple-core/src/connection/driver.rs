@@ -1,6 +1,6 @@
 //! One open WebSocket: reads, control frames, deadlines, and the one place where it ends.
 //!
-//! A link is a future for one task. In each round it lets the handler work, reads what there is, looks at the
+//! A driver is a future for one task. In each round it lets the handler work, reads what there is, looks at the
 //! clock, and then writes everything that came of it at once.
 
 use std::{
@@ -41,7 +41,7 @@ mod reading;
 /// Reads of one connection before others of the scheduler get their turn.
 const READS_PER_TURN: usize = 4;
 
-/// How long the telling of an end may take once the link was told to give up its handler.
+/// How long the telling of an end may take once the driver was told to give up its handler.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -69,7 +69,7 @@ pub struct ConnectionDriver<R: ConnectionObserver> {
     closing: Option<Box<Closing>>,
     /// How the peer broke the rules, and until when the Close for it waits for what came before.
     fault: Option<(Box<EndCause>, Instant)>,
-    /// Flushers that wait because this link had not finished in its last turn.
+    /// Flushers that wait because this driver had not finished in its last turn.
     deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
@@ -83,7 +83,7 @@ struct Rates {
     bytes: Option<Rate>,
 }
 
-/// How far a link has come.
+/// How far a driver has come.
 enum Phase {
     Open,
     /// The transport is gone; what was received is still handled.
@@ -100,36 +100,37 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
     type Output = Disconnect;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
-        let link = self.get_mut();
-        let budget = PollBudget::begin(link.deferred.take());
+        let driver = self.get_mut();
+        let budget = PollBudget::begin(driver.deferred.take());
         loop {
-            match &mut link.phase {
+            match &mut driver.phase {
                 Phase::Open => {
-                    let Poll::Ready(end) = link.poll_open(cx) else {
-                        link.deferred = budget.end();
+                    let Poll::Ready(end) = driver.poll_open(cx) else {
+                        driver.deferred = budget.end();
                         return Poll::Pending;
                     };
-                    link.release(&end);
-                    link.phase = Phase::Released(Box::new(end));
+                    driver.release(&end);
+                    driver.phase = Phase::Released(Box::new(end));
                 }
                 Phase::Released(end) => {
-                    if (*link.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers {
-                        link.inbox.give_up();
+                    if (*driver.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers {
+                        driver.inbox.give_up();
                     }
-                    ready!(link.inbox.poll(cx));
-                    link.inbox.end((**end).clone());
-                    link.alarm = None;
+                    ready!(driver.inbox.poll(cx));
+                    driver.inbox.end((**end).clone());
+                    driver.alarm = None;
                     let end = Box::new((**end).clone());
-                    link.phase = Phase::Told(end);
+                    driver.phase = Phase::Told(end);
                 }
                 Phase::Told(end) => {
-                    let aborted = (*link.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers;
-                    if link.inbox.poll(cx).is_pending() {
+                    let aborted = (*driver.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers;
+                    if driver.inbox.poll(cx).is_pending() {
                         if !aborted {
                             return Poll::Pending;
                         }
                         // The last word gets a deadline of its internal, so that a stop does not wait for ever.
-                        let alarm = link.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
+                        let alarm =
+                            driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
                         ready!(alarm.as_mut().poll(cx));
                     }
                     return Poll::Ready((**end).clone());
@@ -140,7 +141,7 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
 }
 
 impl<R: ConnectionObserver> ConnectionDriver<R> {
-    /// A link over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
+    /// A driver over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
     /// heartbeat is delayed by a random share of a tenth of its interval.
     #[must_use]
     pub fn new(

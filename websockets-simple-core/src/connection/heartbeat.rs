@@ -1,4 +1,4 @@
-//! When to ping a peer, and when to give it up: pure, the link asks and acts.
+//! When to ping a peer, and when to give it up: pure, the driver asks and acts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From the link to the user: what was received waits here, in order, until the handler has taken it.
+//! From the driver to the user: what was received waits here, in order, until the handler has taken it.
 
 use std::{
     cell::Cell,

@@ -14,7 +14,7 @@ use crate::{
     protocol::{Control, Controls, Frame, InternalFrame, Side},
 };
 
-/// The part of a connection that its handles and its link share.
+/// The part of a connection that its handles and its driver share.
 #[derive(Debug)]
 pub struct ConnectionShared {
     /// The writing end.
@@ -47,7 +47,7 @@ pub struct Statistics {
 }
 
 impl ConnectionShared {
-    /// A shared whose transport comes with its link.
+    /// A shared whose transport comes with its driver.
     #[must_use]
     pub fn new(side: Side, config: OutboxConfig) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl ConnectionShared {
     }
 
     pub(crate) fn count_received(&self, bytes: usize) {
-        // Only the link writes these, so a plain load and store is enough.
+        // Only the driver writes these, so a plain load and store is enough.
         self.received_messages.store(self.received_messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let bytes = self.received_bytes.load(Ordering::Relaxed) + bytes as u64;
         self.received_bytes.store(bytes, Ordering::Relaxed);

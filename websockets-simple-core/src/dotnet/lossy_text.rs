@@ -2,7 +2,7 @@
 //!
 //! The .NET v6 server counts characters where it should count bytes, so its non-ASCII texts end too early, often
 //! in the middle of a character. RFC 6455 makes that a fatal error. This walks over the frame headers of the
-//! input and turns text frames into binary ones before the protocol engine sees them; the link then reads their
+//! input and turns text frames into binary ones before the protocol engine sees them; the driver then reads their
 //! bytes as text, with U+FFFD for what is broken. Such a peer sends no binary messages of its own.
 
 use crate::protocol::{Message, Text};

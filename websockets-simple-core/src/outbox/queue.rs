@@ -376,8 +376,8 @@ impl OutboxState {
     }
 
     pub(super) fn wake_driver(&self) {
-        if let Some(link) = &self.driver {
-            link.wake_by_ref();
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the link alone does with its outbox: the rounds, its internal frames, the end.
+//! What the driver alone does with its outbox: the rounds, its internal frames, the end.
 
 use std::{
     io,
@@ -20,11 +20,11 @@ use crate::{
 const CONTROLS: usize = 128;
 
 impl Outbox {
-    /// The link's round begins: what is sent from here on leaves at its end.
+    /// The driver's round begins: what is sent from here on leaves at its end.
     pub(crate) fn begin_round(&self, waker: &Waker) -> DriverCommands {
         let mut state = self.lock();
         state.corked = true;
-        let new_waker = !state.driver.as_ref().is_some_and(|link| link.will_wake(waker));
+        let new_waker = !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker));
         if new_waker {
             state.driver = Some(waker.clone());
         }
@@ -36,7 +36,7 @@ impl Outbox {
         DriverCommands { close, failed, abort_handlers, new_waker }
     }
 
-    /// The link's round ends: one write for all of it.
+    /// The driver's round ends: one write for all of it.
     pub(crate) fn end_round(&self) -> FlushOutcome {
         let mut state = self.lock();
         state.corked = false;

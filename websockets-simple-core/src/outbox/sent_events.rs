@@ -7,7 +7,7 @@ use crate::{events::Moment, protocol::Message};
 /// Payload bytes of sent_events that may wait. Beyond it sent_events are counted instead of kept.
 const CAPACITY: usize = 64 * 1024;
 
-/// SentEvents that wait for the link.
+/// SentEvents that wait for the driver.
 #[derive(Debug, Default)]
 pub(crate) struct SentEvents {
     queue: VecDeque<(Message, u64, Moment)>,

@@ -123,7 +123,7 @@ fn config(capacity: usize, policy: OverflowPolicy) -> OutboxConfig {
     OutboxConfig { capacity, policy, frame_pause: None, first_frame_pause: Duration::ZERO }
 }
 
-/// An outbox in the hands of a link that has nothing to do, over a stream that takes nothing yet.
+/// An outbox in the hands of a driver that has nothing to do, over a stream that takes nothing yet.
 fn opened(config: OutboxConfig) -> (Outbox, Wire) {
     let outbox = Outbox::new(Side::Server, config);
     let wire = Wire::default();
@@ -132,7 +132,7 @@ fn opened(config: OutboxConfig) -> (Outbox, Wire) {
     (outbox, wire)
 }
 
-/// A round of the link in which nothing happens but the write at its end.
+/// A round of the driver in which nothing happens but the write at its end.
 fn round(outbox: &Outbox) -> FlushOutcome {
     outbox.begin_round(Waker::noop());
     outbox.end_round()

@@ -255,7 +255,7 @@ pub(crate) fn serve<I: Identity>(
     }));
     let core = &connection.0.core;
     let inner = Arc::clone(&connection.0);
-    let link = Arc::clone(&shared.link);
+    let driver = Arc::clone(&shared.connection_config);
     if connection.subprotocol() == Some(SUBPROTOCOL) && farewell.is_none() {
         core.begin_controls();
     }
@@ -266,9 +266,9 @@ pub(crate) fn serve<I: Identity>(
         let attempt =
             Attempt::new(connection.peer_addr(), connection.channel()).of_client(connection.client_addr());
         let unknown = RefusedObserver { shared, refused: Some((attempt, why)) };
-        let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, unknown);
+        let driver = ConnectionDriver::new(transport, &leftover, inner, driver, heartbeat, unknown);
         return Box::pin(async move {
-            link.await;
+            driver.await;
             drop(permit);
         });
     }
@@ -292,10 +292,10 @@ pub(crate) fn serve<I: Identity>(
         dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
         registered,
     };
-    let link = ConnectionDriver::new(transport, &leftover, inner, link, heartbeat, member);
+    let driver = ConnectionDriver::new(transport, &leftover, inner, driver, heartbeat, member);
     let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
-    let session = Session { link, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
+    let session = Session { driver, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
     match kept {
         None => Box::pin(session),
         Some((kept, local)) => Box::pin(local.run(session, kept)),
@@ -304,7 +304,7 @@ pub(crate) fn serve<I: Identity>(
 
 /// An admitted connection, and the positions it takes.
 pub(crate) struct Session<I: Identity> {
-    link: ConnectionDriver<SubscribedObserver<I>>,
+    driver: ConnectionDriver<SubscribedObserver<I>>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
     stop: CancellationToken,
@@ -319,7 +319,7 @@ impl<I: Identity> Future for Session<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Poll::Ready(end) = Pin::new(&mut self.link).poll(cx) else {
+        let Poll::Ready(end) = Pin::new(&mut self.driver).poll(cx) else {
             let Self { connection, expiry, .. } = &mut *self;
             if let Some(expiry) = expiry {
                 expiry.poll(&*connection.0, cx);

@@ -38,7 +38,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) unlisted: Arc<UnlistedConnections<I>>,
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<ConnectionState<I>>]>,
-    pub(crate) link: Arc<ConnectionConfig>,
+    pub(crate) connection_config: Arc<ConnectionConfig>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) revoked: RecentRevocations<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
@@ -91,13 +91,13 @@ impl<I: Identity> Shared<I> {
     /// A server at rest with one handle.
     pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
         let limits = &params.limits;
-        let mut link = ConnectionConfig::new(Side::Server);
-        link.message_size = limits.message_size;
-        link.ping_text = params.compatibility.ping_text();
-        link.messages_per_second = limits.messages_per_second;
-        link.bytes_per_second = limits.bytes_per_second;
-        link.idle = limits.idle;
-        link.close_timeout = params.close_timeout;
+        let mut config = ConnectionConfig::new(Side::Server);
+        config.message_size = limits.message_size;
+        config.ping_text = params.compatibility.ping_text();
+        config.messages_per_second = limits.messages_per_second;
+        config.bytes_per_second = limits.bytes_per_second;
+        config.idle = limits.idle;
+        config.close_timeout = params.close_timeout;
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
@@ -111,7 +111,7 @@ impl<I: Identity> Shared<I> {
             unlisted: UnlistedConnections::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
-            link: Arc::new(link),
+            connection_config: Arc::new(config),
             inbound: OnceLock::new(),
             placement: OnceLock::new(),
             group_rule: OnceLock::new(),

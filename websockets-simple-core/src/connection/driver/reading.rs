@@ -19,7 +19,7 @@ use crate::{
     transport::ReadNow,
 };
 
-/// Size of the buffer that each worker thread lends to its links, one read at a time.
+/// Size of the buffer that each worker thread lends to its drivers, one read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// What came of a try to read.
@@ -53,11 +53,11 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             && let Some((payload, missing)) = self.decoder.large()
         {
             let polled = reader.poll_read_behind(cx, payload, missing);
-            return self.came(polled, |link, len| link.take_in_large(len));
+            return self.came(polled, |driver, len| driver.take_in_large(len));
         }
         let mut buffer = borrow_buffer();
         let polled = reader.poll_read(cx, &mut buffer);
-        let read = self.came(polled, |link, len| link.take_in(&mut buffer[..len]));
+        let read = self.came(polled, |driver, len| driver.take_in(&mut buffer[..len]));
         // No code of the user's has run while the thread's buffer was away.
         return_buffer(buffer);
         read

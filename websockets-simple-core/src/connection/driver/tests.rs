@@ -1,4 +1,4 @@
-//! A link over a pipe, with a peer made of raw bytes, under a paused clock.
+//! A driver over a pipe, with a peer made of raw bytes, under a paused clock.
 
 mod closing;
 mod control;
@@ -123,7 +123,7 @@ impl ConnectionObserver for Recorder {
     }
 }
 
-/// What a test chooses about a link before it runs.
+/// What a test chooses about a driver before it runs.
 struct Plan {
     config: ConnectionConfig,
     heartbeat: Heartbeat,
@@ -197,7 +197,7 @@ impl Plan {
         self.run_after(|_| {})
     }
 
-    /// Runs the link over another stream than the pipe.
+    /// Runs the driver over another stream than the pipe.
     fn run_over(
         mut self,
         stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
@@ -206,7 +206,7 @@ impl Plan {
         self.run()
     }
 
-    /// Runs the link after something was done to its shared.
+    /// Runs the driver after something was done to its shared.
     fn run_after(self, before: impl FnOnce(&ConnectionShared)) -> Rig {
         let side = self.config.side;
         let shared = Arc::new(Shared(ConnectionShared::new(side, self.outbox)));
@@ -221,7 +221,7 @@ impl Plan {
         };
         let (near, far) = tokio::io::duplex(self.pipe);
         let transport = self.over.unwrap_or_else(|| Transport::shared(near));
-        let link = ConnectionDriver::new(
+        let driver = ConnectionDriver::new(
             transport,
             &self.leftover,
             Arc::clone(&shared),
@@ -229,13 +229,13 @@ impl Plan {
             self.heartbeat,
             recorder,
         );
-        let link = if self.hello { link.with_hello() } else { link };
+        let driver = if self.hello { driver.with_hello() } else { driver };
         let peer = Peer { stream: far, masks: side == Side::Server };
-        Rig { peer, shared, seen, task: tokio::spawn(link), begun: Instant::now() }
+        Rig { peer, shared, seen, task: tokio::spawn(driver), begun: Instant::now() }
     }
 }
 
-/// A running link, and what can be seen of it.
+/// A running driver, and what can be seen of it.
 struct Rig {
     peer: Peer,
     shared: Arc<Shared>,
@@ -283,7 +283,7 @@ impl Rig {
     /// Waits for the end, which is told once, last, and after the connection was let go of.
     async fn end(&mut self) -> Disconnect {
         let end = tokio::time::timeout(FOR_EVER, &mut self.task).await.expect("no end for a day");
-        let end = end.expect("the link itself never panics");
+        let end = end.expect("the driver itself never panics");
         let calls = self.seen.borrow().clone();
         let told: Vec<_> = calls.iter().filter(|call| matches!(call, Call::Disconnected(_))).collect();
         assert!(matches!(told[..], [Call::Disconnected(told)] if *told == end), "{calls:?}");

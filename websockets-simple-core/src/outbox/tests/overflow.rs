@@ -135,7 +135,7 @@ fn disconnect_drops_the_queue_but_for_the_rest_of_a_frame_and_then_closes() {
     }
     assert!(matches!(now(&outbox, "45"), Offer::Overflow));
     assert!(matches!(now(&outbox, ""), Offer::Closed));
-    // What the link does about it.
+    // What the driver does about it.
     assert_eq!(outbox.begin_round(Waker::noop()).close, Some(EndCause::SlowReader));
     outbox.discard();
     outbox.push_internal(Frame::close(4001, Side::Server), InternalFrame::Close);

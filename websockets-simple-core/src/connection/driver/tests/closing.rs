@@ -118,7 +118,7 @@ async fn a_hang_up_in_the_same_round_as_our_close_is_unclean() {
     let mut rig = Plan::server().run();
     rig.peer.text("").await;
     rig.until_received(1).await;
-    // Both reach the link before it runs again: nobody can have read that Close.
+    // Both reach the driver before it runs again: nobody can have read that Close.
     rig.close(CloseCode::NORMAL, "");
     rig.peer.stream.shutdown().await.unwrap();
     let end = rig.end().await;

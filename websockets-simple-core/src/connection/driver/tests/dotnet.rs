@@ -84,12 +84,12 @@ async fn a_paced_peer_that_reads_nothing_costs_no_time_of_ours() {
             shared.outbox.try_send(Message::text(text), false).unwrap();
         }
     });
-    // A link that spun would keep the paused clock from ever moving on.
+    // A driver that spun would keep the paused clock from ever moving on.
     let waited = std::time::Instant::now();
     let sleep = tokio::time::sleep(Duration::from_secs(60));
     tokio::pin!(sleep);
     let rounds = std::future::poll_fn(|cx| {
-        assert!(waited.elapsed() < Duration::from_secs(20), "the link spins");
+        assert!(waited.elapsed() < Duration::from_secs(20), "the driver spins");
         sleep.as_mut().poll(cx)
     });
     rounds.await;

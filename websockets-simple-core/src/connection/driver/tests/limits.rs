@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 
-/// The link closes with `code`, raises one error, and ends by `by`.
+/// The driver closes with `code`, raises one error, and ends by `by`.
 async fn is_closed(mut rig: Rig, code: u16, by: EndedBy, stage: ErrorStage) {
     assert_eq!(rig.peer.hear_close().await.0, code);
     rig.until(|calls| calls.iter().any(|call| matches!(call, Call::Failed(..)))).await;
@@ -180,7 +180,7 @@ async fn an_overflow_is_one_error_one_try_of_close_and_a_second_of_patience() {
     plan.pipe = 8;
     plan.outbox.capacity = 100;
     let mut rig = plan.run();
-    // Until the link runs nothing can be written.
+    // Until the driver runs nothing can be written.
     rig.peer.text("").await;
     rig.until_received(1).await;
     let sent: Vec<_> =
