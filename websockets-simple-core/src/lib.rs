@@ -47,7 +47,7 @@ pub use connection::{
 };
 pub use events::{Dispatcher, EndCause, EventType, Flow, Subscriptions};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
-pub use protocol::{Frame, ProtocolError, Side};
+pub use protocol::{Frame, ProtocolError, Side, handshake_words};
 pub use transport::Transport;
 
 /// For the fuzz targets alone.

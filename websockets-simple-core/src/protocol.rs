@@ -18,6 +18,7 @@ mod control;
 pub(crate) mod decoder;
 mod frame;
 mod group_name;
+pub mod handshake_words;
 mod header;
 mod mask;
 mod message;

@@ -4,8 +4,8 @@ pub use audience::Audience;
 pub(crate) use audience::Selector;
 pub(crate) use group_rule::GroupRule;
 pub(crate) use members::ListPositions;
+pub(crate) use placement::PlacedConnection;
 pub use placement::Placement;
-pub(crate) use placement::{IdentityHeaders, PlacedConnection};
 pub(crate) use registry::{Registered, Registry, UserPermit};
 pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 

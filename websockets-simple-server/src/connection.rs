@@ -29,14 +29,14 @@ pub(crate) use current_user::CurrentUser;
 pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
 pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
-pub(crate) use session::{Admittance, Boxed, PARTING, SessionParts, serve};
+pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
 
 mod current_user;
 mod event;
 mod expiry;
 mod observer;
 mod scoped;
-pub(crate) mod session;
+mod session;
 
 /// A handle of one open connection; cloning it gives another handle of the same.
 ///

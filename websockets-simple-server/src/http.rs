@@ -4,11 +4,9 @@
 pub use axum::Caller;
 #[cfg(feature = "axum")]
 pub(crate) use axum::peer_addr;
-pub(crate) use fallback::Fallback;
 pub use upgrade::Upgrade;
 
 #[cfg(feature = "axum")]
 mod axum;
-mod fallback;
 mod mounted;
 mod upgrade;

@@ -79,9 +79,12 @@ pub use http::Upgrade;
 pub use net::UnixSocket;
 #[cfg(feature = "rustls")]
 pub use net::{ClientCertificates, ServerTls};
-pub use net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies};
+pub use net::{
+    ForwardedHeader, HandshakeRequest, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies,
+};
 
-pub use server::{ConnectedUser, Server, StartError, WebsocketServer, WebsocketServerAuth};
+pub use run::StartError;
+pub use server::{ConnectedUser, Server, WebsocketServer, WebsocketServerAuth};
 pub use signals::{
     ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RouteError, Signal, SignalData,
     SignalError,
@@ -93,8 +96,8 @@ pub use users::IssuerUrlError;
 #[cfg(feature = "jwks")]
 pub use users::Jwks;
 pub use users::{
-    Anonymous, Authenticated, Chain, Credentials, HandshakeRequest, Identity, MemoryUsers, Revocation,
-    Revocations, Ticketed, Tickets, User, UserId, UserService, UserServiceError,
+    Anonymous, Authenticated, Chain, Credentials, Identity, MemoryUsers, Revocation, Revocations, Ticketed,
+    Tickets, User, UserId, UserService, UserServiceError,
 };
 #[cfg(feature = "introspection")]
 pub use users::{ClientAuthentication, IntrospectedUsers};

@@ -1,5 +1,7 @@
 //! Sockets, TLS, and who is at the other end.
 
+pub use handshake_request::HandshakeRequest;
+pub(crate) use ip_limits::{Admittance, ConnectionLimiter, ConnectionPermit, LimitReached};
 pub(crate) use listener::{BoundListener, Listener, Socket};
 pub(crate) use peer::{LocalEndpoint, Peer};
 pub use proxy_protocol::ProxyProtocol;
@@ -11,6 +13,8 @@ pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
 pub use unix_socket::UnixSocket;
 
 mod forwarded;
+mod handshake_request;
+mod ip_limits;
 mod listener;
 mod peer;
 pub(crate) mod proxy_protocol;

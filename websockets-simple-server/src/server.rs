@@ -14,20 +14,16 @@ use crate::{
     config::ServerParams,
     connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
-    run::{RunState, Shared, StopWaiter, accept},
-    users::{
-        Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, HandshakeRequest, Identity, User, UserId,
-        UserService,
-    },
+    net::HandshakeRequest,
+    run::{RunState, Shared, StartError, StopWaiter, accept},
+    users::{Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Identity, User, UserId, UserService},
 };
 
 pub(crate) use caller::peer_addr;
-pub use error::StartError;
 pub use users::ConnectedUser;
 
 mod addressing;
 mod caller;
-mod error;
 mod signals;
 mod users;
 

@@ -20,7 +20,7 @@ pub use revocation::{Revocation, Revocations};
 pub use sql::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use ticketed::Ticketed;
 pub use tickets::Tickets;
-pub use user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError};
+pub use user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError};
 
 mod admission;
 #[cfg(feature = "cache")]

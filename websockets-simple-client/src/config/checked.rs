@@ -6,7 +6,9 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
-use websockets_simple_core::{Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token};
+use websockets_simple_core::{
+    Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
+};
 
 use super::{ClientParams, PATH, TokenPlacement};
 #[cfg(feature = "rustls")]
@@ -15,9 +17,6 @@ use crate::{
     config::token_provider::TokenProvider,
     error::{ConnectError, ParamsError},
 };
-
-/// Names the subprotocol that carries a token.
-const BEARER: &str = "bearer.";
 
 /// A token in the path may bring a query along, as it did in the .NET library.
 const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
@@ -115,7 +114,7 @@ impl ClientParams {
                     // Which is left to agree on beside the token.
                     offers.push(SUBPROTOCOL.to_owned());
                 }
-                offers.push(format!("{BEARER}{}", BASE64_URL_SAFE_NO_PAD.encode(token)));
+                offers.push(format!("{BEARER_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(token)));
             }
         }
         let target = match (query.is_empty(), path.contains('?')) {

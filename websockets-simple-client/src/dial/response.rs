@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use websockets_simple_core::Compatibility;
+use websockets_simple_core::{
+    Compatibility,
+    handshake_words::{BEARER_PREFIX, NO_SUBPROTOCOL, has_token},
+};
 
 use crate::{config::CheckedParams, dial::lost, error::ConnectError};
 
@@ -28,9 +31,6 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 /// What a .NET v6 server sends to a token it does not know: a Close frame, before any handshake.
 const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
-
-/// What .NET servers, and ours in a body, say about subprotocols.
-const NO_SUBPROTOCOL: &str = "Invalid subprotocols requested";
 
 /// A handshake that succeeded.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ fn accepted(
         (Some(chosen), None) => {
             let chosen = chosen.to_str().unwrap_or_default().trim();
             // What carries the token was not offered to be chosen.
-            let offered = params.offers.expose().split(", ").filter(|offer| !offer.starts_with("bearer."));
+            let offered =
+                params.offers.expose().split(", ").filter(|offer| !offer.starts_with(BEARER_PREFIX));
             if !offered.into_iter().any(|offer| offer == chosen) {
                 return Err(ConnectError::SubprotocolRejected);
             }
@@ -140,8 +141,7 @@ fn accepted(
 }
 
 fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
-    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
+    has_token(headers.get_all(name).iter().filter_map(|value| value.to_str().ok()), word)
 }
 
 /// A proper refusal.

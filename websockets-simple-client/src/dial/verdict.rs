@@ -16,12 +16,12 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
     },
 };
-use websockets_simple_core::CloseCode;
+use websockets_simple_core::{
+    CloseCode,
+    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
+};
 
 use crate::{config::CheckedParams, error::ConnectError};
-
-/// With this header servers of this library say that nothing but a farewell follows.
-const HEADER: &str = "websockets-simple-verdict";
 
 /// Time for the farewell to arrive.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub(crate) async fn refusal<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if headers.get(HEADER).is_some_and(|verdict| verdict == "unauthorized") {
+    if headers.get(VERDICT_HEADER).is_some_and(|verdict| verdict == VERDICT_UNAUTHORIZED) {
         return Some(farewell(stream, params, leftover).await);
     }
     if !params.shows_token() {

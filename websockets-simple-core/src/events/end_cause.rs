@@ -145,7 +145,8 @@ impl EndCause {
     }
 
     /// The reason, for the peer and for the event.
-    pub(crate) fn reason(&self) -> &str {
+    #[must_use]
+    pub fn reason(&self) -> &str {
         self.row().reason
     }
 

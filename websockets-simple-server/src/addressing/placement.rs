@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
 use crate::{addressing::registry::ReservedId, config::ClientId, users::Identity};
 
 /// Where a connection belongs, and what it is called, said before its handshake is answered.
@@ -72,45 +70,5 @@ impl<I: Identity> PlacedConnection<I> {
     /// In the channel of its path.
     pub(crate) fn anywhere() -> Self {
         Self { channel: None, groups: Vec::new(), id: ClientId::random(), reserved: None }
-    }
-}
-
-/// The headers in which a client is told its place.
-#[derive(Clone, Debug)]
-pub(crate) struct IdentityHeaders {
-    pub(crate) client_id: HeaderName,
-    pub(crate) name: HeaderName,
-    pub(crate) group: HeaderName,
-}
-
-impl Default for IdentityHeaders {
-    fn default() -> Self {
-        Self {
-            client_id: HeaderName::from_static("x-pode-signal-client-id"),
-            name: HeaderName::from_static("x-pode-signal-name"),
-            group: HeaderName::from_static("x-pode-signal-group"),
-        }
-    }
-}
-
-impl IdentityHeaders {
-    /// `None` if the prefix cannot be part of a header's name.
-    pub(crate) fn new(prefix: &str) -> Option<Self> {
-        let name = |rest: &str| HeaderName::try_from(format!("{prefix}-{rest}")).ok();
-        Some(Self { client_id: name("client-id")?, name: name("name")?, group: name("group")? })
-    }
-
-    /// Tells id, channel and groups, as far as they fit into headers.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, id: &str, channel: &str, groups: &[Arc<str>]) {
-        let mut tell = |name: &HeaderName, value: &str| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.append(name.clone(), value);
-            }
-        };
-        tell(&self.client_id, id);
-        tell(&self.name, channel);
-        for group in groups {
-            tell(&self.group, group);
-        }
     }
 }

@@ -58,6 +58,11 @@ impl<I: Identity> Registry<I> {
         Some(UserPermit { registry: Arc::clone(self), user: user.clone() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn permits_taken(&self, user: &I::Id) -> usize {
+        self.lock().users.get(user).map_or(0, |entry| entry.permits)
+    }
+
     /// Keeps an id for a connection to come; `None` when it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
         match self.lock().by_id.entry(id.clone()) {

@@ -1,14 +1,12 @@
 //! How connections are named and addressed.
 
-use crate::{
-    addressing::IdentityHeaders,
-    config::{
-        broadcast_level::BroadcastLevel,
-        id_signing::IdSigning,
-        params::ServerParams,
-        scope::Scope,
-        signal_defaults::{SignalDefault, SignalReach},
-    },
+use crate::config::{
+    broadcast_level::BroadcastLevel,
+    id_signing::IdSigning,
+    identity_headers::IdentityHeaders,
+    params::ServerParams,
+    scope::Scope,
+    signal_defaults::{SignalDefault, SignalReach},
 };
 
 impl ServerParams {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{Heartbeat, HeartbeatMode};
 
-use crate::{config::params::ServerParams, users::HandshakeRequest};
+use crate::{config::params::ServerParams, net::HandshakeRequest};
 
 /// A choice of the application's own.
 #[derive(Clone)]

@@ -1,16 +1,6 @@
-//! How much of what a peer may take, and who takes it.
+//! How much peers may take.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Refusals beyond the limit that are answered at the same time; more are hung up on.
-const REFUSERS: usize = 32;
+use std::time::Duration;
 
 /// Limits of a server, all checked before the cost is paid. Every default survives an attacker.
 ///
@@ -45,7 +35,7 @@ pub struct Limits {
     pub(crate) headers: usize,
     pub(crate) message_size: usize,
     connections: Option<usize>,
-    connections_per_ip: usize,
+    pub(crate) connections_per_ip: usize,
     pub(crate) connections_per_user: usize,
     pub(crate) groups_per_connection: usize,
     pub(crate) messages_per_second: Option<u32>,
@@ -161,7 +151,7 @@ impl Limits {
         self
     }
 
-    fn connections_in_total(&self) -> usize {
+    pub(crate) fn connections_in_total(&self) -> usize {
         self.connections.unwrap_or_else(|| {
             let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
             let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(1 << 20);
@@ -170,179 +160,9 @@ impl Limits {
     }
 }
 
-/// Places for connections, counted in total and per address.
-#[derive(Debug)]
-pub(crate) struct Slots {
-    total: usize,
-    per_ip: usize,
-    taken: Mutex<Taken>,
-    refusers: Arc<Semaphore>,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    total: usize,
-    per_ip: HashMap<IpAddr, usize>,
-}
-
-/// Which places are all taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Full {
-    Address,
-    Total,
-}
-
-/// A connection for which there is no place, but somebody to tell it so.
-#[derive(Debug)]
-pub(crate) struct Overflow {
-    pub(crate) full: Full,
-    _refuser: OwnedSemaphorePermit,
-}
-
-/// A place, given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct ConnectionPermit {
-    slots: Arc<Slots>,
-    /// Whom it is counted for, once that is known.
-    ip: Option<IpAddr>,
-}
-
-impl Slots {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            total: limits.connections_in_total(),
-            per_ip: limits.connections_per_ip,
-            taken: Mutex::default(),
-            refusers: Arc::new(Semaphore::new(REFUSERS)),
-        })
-    }
-
-    /// Takes a place, for this address if there is one to count it for.
-    pub(crate) fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<ConnectionPermit, Full> {
-        let mut taken = self.lock();
-        if taken.total >= self.total {
-            return Err(Full::Total);
-        }
-        let ip = ip.map(|ip| taken.count(ip, self.per_ip)).transpose()?;
-        taken.total += 1;
-        Ok(ConnectionPermit { slots: Arc::clone(self), ip })
-    }
-
-    /// Whoever has no place is told so, unless too many are just being told.
-    pub(crate) fn overflow(&self, full: Full) -> Option<Overflow> {
-        let refuser = Arc::clone(&self.refusers).try_acquire_owned().ok()?;
-        Some(Overflow { full, _refuser: refuser })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Taken {
-    /// Counts one more of this address, which it answers in the form that it is counted in.
-    fn count(&mut self, ip: IpAddr, most: usize) -> Result<IpAddr, Full> {
-        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
-        let ip = ip.to_canonical();
-        let of_ip = self.per_ip.entry(ip).or_insert(0);
-        if *of_ip >= most {
-            // Nothing is kept of an address that may have no connection at all.
-            if *of_ip == 0 {
-                self.per_ip.remove(&ip);
-            }
-            return Err(Full::Address);
-        }
-        *of_ip += 1;
-        Ok(ip)
-    }
-
-    fn uncount(&mut self, ip: IpAddr) {
-        if let Some(of_ip) = self.per_ip.get_mut(&ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                self.per_ip.remove(&ip);
-            }
-        }
-    }
-}
-
-impl ConnectionPermit {
-    /// Counts the place for this address, and no longer for another one.
-    pub(crate) fn count_for(&mut self, ip: IpAddr) -> Result<(), Full> {
-        if self.ip == Some(ip.to_canonical()) {
-            return Ok(());
-        }
-        let mut taken = self.slots.lock();
-        let counted = taken.count(ip, self.slots.per_ip)?;
-        if let Some(before) = self.ip.replace(counted) {
-            taken.uncount(before);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let mut taken = self.slots.lock();
-        taken.total -= 1;
-        if let Some(ip) = self.ip {
-            taken.uncount(ip);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
-    #[test]
-    fn places_are_counted_per_address_and_in_total_and_given_back() {
-        let slots = Slots::new(&Limits::default().connections(3).connections_per_ip(2));
-        let one = slots.take(ip("10.0.0.1")).unwrap();
-        let _two = slots.take(ip("10.0.0.1")).unwrap();
-        assert_eq!(slots.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
-        let _three = slots.take(ip("10.0.0.2")).unwrap();
-        assert_eq!(slots.take(ip("10.0.0.3")).unwrap_err(), Full::Total);
-        drop(one);
-        assert!(slots.take(ip("10.0.0.1")).is_ok());
-    }
-
-    #[test]
-    fn an_ipv4_peer_counts_the_same_on_a_dual_stack_listener() {
-        let slots = Slots::new(&Limits::default().connections_per_ip(1));
-        let _held = slots.take(ip("::ffff:10.0.0.1")).unwrap();
-        assert_eq!(slots.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
-    }
-
-    #[test]
-    fn addresses_without_connections_take_no_memory() {
-        let slots = Slots::new(&Limits::default());
-        drop(slots.take(ip("10.0.0.1")).unwrap());
-        assert!(slots.lock().per_ip.is_empty());
-        let nobody = Slots::new(&Limits::default().connections_per_ip(0));
-        assert_eq!(nobody.take(ip("10.0.0.1")).unwrap_err(), Full::Address);
-        assert!(nobody.lock().per_ip.is_empty());
-    }
-
-    #[test]
-    fn a_place_that_was_taken_for_nobody_is_counted_once_it_is_known_for_whom() {
-        let slots = Slots::new(&Limits::default().connections(3).connections_per_ip(1));
-        let (mut one, mut two) = (slots.take(None).unwrap(), slots.take(None).unwrap());
-        let client = ip("10.0.0.1").unwrap();
-        one.count_for(client).unwrap();
-        // Once is enough, however often it is said.
-        one.count_for(client).unwrap();
-        assert_eq!(two.count_for(client).unwrap_err(), Full::Address);
-        one.count_for(ip("10.0.0.2").unwrap()).unwrap();
-        two.count_for(client).unwrap();
-        drop((one, two));
-        let taken = slots.lock();
-        assert!(taken.per_ip.is_empty() && taken.total == 0);
-    }
 
     #[test]
     fn the_default_total_leaves_a_reserve_of_open_files() {

@@ -5,13 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
 
 use crate::{
-    addressing::IdentityHeaders,
-    config::heartbeat::HeartbeatOf,
     config::{
-        broadcast_level::Levels, endpoint::Endpoint, id_signing::IdSigning, limits::Limits, scope::Scope,
+        broadcast_level::Levels, endpoint::Endpoint, fallback::Fallback, heartbeat::HeartbeatOf,
+        id_signing::IdSigning, identity_headers::IdentityHeaders, limits::Limits, scope::Scope,
         signal_defaults::SignalDefaults,
     },
-    http::Fallback,
     net::TrustedProxies,
 };
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
-    Dispatcher, ErrorStage, EventError, HandlerFuture, Message, Moment,
+    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, Moment,
 };
 
 use crate::{
@@ -133,8 +133,17 @@ fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Optio
 
 /// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
 pub(crate) struct RefusedObserver<I: Identity> {
-    pub(crate) shared: Arc<Shared<I>>,
-    pub(crate) refused: Option<(Attempt, String)>,
+    shared: Arc<Shared<I>>,
+    refused: Option<(Attempt, String)>,
+}
+
+impl<I: Identity> RefusedObserver<I> {
+    pub(crate) fn new(connection: &Connection<I>) -> Self {
+        let attempt = Attempt::new(connection.peer_addr(), connection.channel());
+        let attempt = attempt.of_client(connection.client_addr());
+        let why = EndCause::Unauthorized.reason().to_owned();
+        Self { shared: Arc::clone(&connection.0.shared), refused: Some((attempt, why)) }
+    }
 }
 
 impl<I: Identity> ConnectionObserver for RefusedObserver<I> {

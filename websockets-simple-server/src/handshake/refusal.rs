@@ -11,7 +11,9 @@ use http::{
 };
 use http_body_util::Full;
 
-use crate::config::{Full as NoPlace, ServerParams};
+use crate::{config::ServerParams, net::LimitReached};
+
+use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
 /// What the client is told, and what the event says.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Refusal {
     }
 
     pub(crate) fn no_subprotocol() -> Self {
-        Self::bad_request("Invalid subprotocols requested")
+        Self::bad_request(NO_SUBPROTOCOL)
     }
 
     pub(crate) fn wrong_method() -> Self {
@@ -88,10 +90,10 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after)
     }
 
-    pub(crate) fn full(full: NoPlace, params: &ServerParams) -> Self {
-        match full {
-            NoPlace::Total => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
-            NoPlace::Address => {
+    pub(crate) fn full(limit: LimitReached, params: &ServerParams) -> Self {
+        match limit {
+            LimitReached::Total => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
+            LimitReached::Address => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address")
             }
         }

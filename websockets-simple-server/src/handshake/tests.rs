@@ -1,6 +1,9 @@
-//! Handshakes over an in-memory stream, with a front that writes down what it is told.
+//! Handshakes over an in-memory stream, with a server whose events are written down.
 
-use std::future::pending;
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -8,12 +11,20 @@ use tokio::{
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
+use websockets_simple_core::{Attempt, ConnectionEventKind, SubscribeOptions};
 
 use super::*;
 use crate::{
-    config::limits,
-    net::LocalEndpoint,
-    users::{AdmitAll, AdmitUsers, Anonymous, HandshakeRequest, User, UserService, UserServiceError},
+    addressing::Placement,
+    config::{ClientId, Limits, ServerParams, TokenPlacements, UnauthorizedDelivery},
+    connection::Event,
+    net::{Admittance, HandshakeRequest, LimitReached, LocalEndpoint, Peer},
+    run::Shared,
+    server::WebsocketServer,
+    users::{
+        Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Credentials, User, UserService,
+        UserServiceError,
+    },
 };
 
 mod agreed;
@@ -39,86 +50,54 @@ fn note(diary: &Diary, what: impl Into<String>) {
     diary.lock().unwrap().push(what.into());
 }
 
-/// A server around a handshake, as far as that sees it.
-struct FakeFront<I: Identity> {
-    params: ServerParams,
-    admission: Box<dyn Admission<I>>,
-    full: Option<limits::Full>,
-    user_is_full: bool,
-    id_is_taken: bool,
-    permits: Arc<()>,
+/// A server around a handshake.
+struct TestServer<I: Identity> {
+    shared: Arc<Shared<I>>,
+    limit: Option<LimitReached>,
     stop: CancellationToken,
     diary: Diary,
 }
 
-impl<I: Identity> FakeFront<I> {
+impl<I: Identity> TestServer<I> {
     fn diary(&self) -> Vec<String> {
         self.diary.lock().unwrap().clone()
     }
 
-    fn seats_taken(&self) -> usize {
-        Arc::strong_count(&self.permits) - 1
+    fn permits_taken(&self, user: &I::Id) -> usize {
+        self.shared.registry.permits_taken(user)
+    }
+
+    /// A handshake with a peer, as the accept loop begins it.
+    fn context(&self) -> HandshakeContext<I> {
+        let peer =
+            Peer::new(Some(([192, 0, 2, 1], 1234).into()), LocalEndpoint::Tcp(([192, 0, 2, 2], 80).into()));
+        let limiter = &self.shared.limiter;
+        let admittance = match self.limit {
+            Some(limit) => Admittance::Overflow(limiter.overflow(limit).unwrap()),
+            None => limiter.admit(peer.addr.map(|addr| addr.ip())).unwrap(),
+        };
+        HandshakeContext::new(Arc::clone(&self.shared), peer, admittance, self.stop.clone())
     }
 }
 
-impl<I: Identity> Front<I> for FakeFront<I> {
-    type UserPermit = Arc<()>;
-    type Place = ();
-
-    fn params(&self) -> &ServerParams {
-        &self.params
-    }
-
-    fn admission(&self) -> &dyn Admission<I> {
-        &*self.admission
-    }
-
-    fn overloaded(&self) -> Option<Refusal> {
-        if self.stop.is_cancelled() {
-            return Some(Refusal::stopping(&self.params));
+/// Writes down what a handshake raises.
+fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
+    match event {
+        Event::Connection(event) => match &event.kind {
+            ConnectionEventKind::Connecting(attempt) => note(diary, format!("connecting {}", attempt.path)),
+            other => note(diary, format!("{other:?}")),
+        },
+        Event::Error(event) => {
+            let (stage, error) = (event.stage, &event.error);
+            let mut told = format!("failed {stage:?}: {error} / {error:?}");
+            let mut cause = std::error::Error::source(error);
+            while let Some(error) = cause {
+                told.push_str(&format!(" / {error}"));
+                cause = error.source();
+            }
+            note(diary, told);
         }
-        self.full.map(|full| Refusal::full(full, &self.params))
-    }
-
-    async fn stopping(&self) {
-        self.stop.cancelled().await;
-    }
-
-    async fn connecting(&self, attempt: Attempt) {
-        note(&self.diary, format!("connecting {}", attempt.path));
-    }
-
-    fn count(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
-        assert!(client.is_some(), "over TCP it is known");
-        Ok(())
-    }
-
-    fn user_permit(&self, user: Option<&I::Id>) -> Result<Option<Arc<()>>, Refusal> {
-        if self.user_is_full {
-            return Err(Refusal::too_many_of_user(&self.params));
-        }
-        Ok(user.map(|_| Arc::clone(&self.permits)))
-    }
-
-    fn place(
-        &self,
-        _request: &HandshakeRequest<'_>,
-        _user: Option<&Authenticated<I::Id>>,
-        _said: Option<Placement>,
-        _routed: bool,
-        _response: &mut HeaderMap,
-    ) -> Result<(), Refusal> {
-        if self.id_is_taken { Err(Refusal::id_is_taken()) } else { Ok(()) }
-    }
-
-    async fn failed(&self, stage: ErrorStage, error: EventError) {
-        let mut told = format!("failed {stage:?}: {error} / {error:?}");
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            told.push_str(&format!(" / {error}"));
-            cause = error.source();
-        }
-        note(&self.diary, told);
+        Event::Message(_) | Event::Server(_) => unreachable!("nothing is open"),
     }
 }
 
@@ -181,32 +160,28 @@ impl UserService for FakeUsers {
     }
 }
 
-fn front<I: Identity>(
+fn host<I: Identity>(
     params: ServerParams,
     admission: impl FnOnce(&CancellationToken, &Diary) -> Box<dyn Admission<I>>,
-) -> FakeFront<I> {
+) -> TestServer<I> {
     let (stop, diary) = (CancellationToken::new(), Diary::default());
-    let admission = admission(&stop, &diary);
-    FakeFront {
-        params,
-        admission,
-        full: None,
-        user_is_full: false,
-        id_is_taken: false,
-        permits: Arc::default(),
-        stop,
-        diary,
-    }
+    let shared = Arc::new(Shared::new(params, admission(&stop, &diary)));
+    let noted = Arc::clone(&diary);
+    shared.subscriptions.on(SubscribeOptions::default(), move |event| {
+        note_event(&noted, &event);
+        std::future::ready(())
+    });
+    TestServer { shared, limit: None, stop, diary }
 }
 
-/// A server that asks nobody who they are.
-fn open_to_all(params: ServerParams) -> FakeFront<Anonymous> {
-    front(params, |_, _| Box::new(AdmitAll))
+/// A server that admits all clients.
+fn open_to_all(params: ServerParams) -> TestServer<Anonymous> {
+    host(params, |_, _| Box::new(AdmitAll))
 }
 
 /// A server with users.
-fn with_users(params: ServerParams, mood: Mood) -> FakeFront<User<i64>> {
-    front(params, |stop, diary| {
+fn with_users(params: ServerParams, mood: Mood) -> TestServer<User<i64>> {
+    host(params, |stop, diary| {
         let users = FakeUsers { mood, stop: stop.clone(), diary: Arc::clone(diary) };
         Box::new(AdmitUsers::new(users))
     })
@@ -242,20 +217,31 @@ fn switching(more: &str) -> String {
     )
 }
 
-type Shaken<I> = Result<Opened<DuplexStream, I, Arc<()>, ()>, Ended>;
+type Shaken<I> = Result<Opened<DuplexStream, I>, Ended>;
 
-async fn shake<I: Identity>(front: &Arc<FakeFront<I>>, stream: DuplexStream) -> Shaken<I> {
-    let peer =
-        Peer::new(Some(([192, 0, 2, 1], 1234).into()), LocalEndpoint::Tcp(([192, 0, 2, 2], 80).into()));
-    let deadline = HandshakeTimeout::new(Duration::from_secs(60));
-    handshake(stream, Arc::clone(front), &peer, &deadline).await
+/// How a handshake ended without a connection.
+#[derive(Debug)]
+enum Ended {
+    NoRequest,
+    Refused(Attempt, String),
+}
+
+async fn shake<I: Identity>(host: &TestServer<I>, stream: DuplexStream) -> Shaken<I> {
+    let mut context = host.context();
+    let shaken = handshake(stream, &mut context, |stream| stream).await;
+    shaken.map_err(|error| match error {
+        HandshakeError::NoRequest => Ended::NoRequest,
+        HandshakeError::Refused(why) => {
+            Ended::Refused(context.attempt().expect("Connecting was raised").clone(), why)
+        }
+    })
 }
 
 /// Sends all of `request`, shakes hands, and reads what was answered by then.
-async fn exchange<I: Identity>(front: &Arc<FakeFront<I>>, request: &[u8]) -> (String, Shaken<I>) {
-    let (mut client, server) = duplex(ROOM);
+async fn exchange<I: Identity>(host: &TestServer<I>, request: &[u8]) -> (String, Shaken<I>) {
+    let (mut client, stream) = duplex(ROOM);
     client.write_all(request).await.unwrap();
-    let shaken = shake(front, server).await;
+    let shaken = shake(host, stream).await;
     let mut answer = Vec::new();
     if shaken.is_ok() {
         while !answer.ends_with(b"\r\n\r\n") {
@@ -268,8 +254,8 @@ async fn exchange<I: Identity>(front: &Arc<FakeFront<I>>, request: &[u8]) -> (St
 }
 
 /// The answer to a request that is refused, the path of the attempt, and the reason in the event.
-async fn refused<I: Identity>(front: FakeFront<I>, request: &str) -> (String, String, String) {
-    let (answer, shaken) = exchange(&Arc::new(front), request.as_bytes()).await;
+async fn refused<I: Identity>(host: &TestServer<I>, request: &str) -> (String, String, String) {
+    let (answer, shaken) = exchange(host, request.as_bytes()).await;
     let Err(ended) = shaken else { panic!("this was admitted: {answer}") };
     assert!(!format!("{ended:?}{answer}").contains(SECRET), "{ended:?} {answer}");
     match ended {
@@ -279,11 +265,8 @@ async fn refused<I: Identity>(front: FakeFront<I>, request: &str) -> (String, St
 }
 
 /// A request that is admitted, and the answer to it.
-async fn admitted<I: Identity>(
-    front: &Arc<FakeFront<I>>,
-    request: &[u8],
-) -> (String, Opened<DuplexStream, I, Arc<()>, ()>) {
-    match exchange(front, request).await {
+async fn admitted<I: Identity>(host: &TestServer<I>, request: &[u8]) -> (String, Opened<DuplexStream, I>) {
+    match exchange(host, request).await {
         (answer, Ok(opened)) => (answer, opened),
         (answer, Err(ended)) => panic!("{ended:?}: {answer}"),
     }

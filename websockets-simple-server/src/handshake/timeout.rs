@@ -48,7 +48,7 @@ impl HandshakeTimeout {
         self.begin(TimeoutPhase::Handshake);
     }
 
-    pub(crate) fn waiting(&self) -> TimeoutPhase {
+    pub(crate) fn phase(&self) -> TimeoutPhase {
         self.now().0
     }
 
@@ -102,16 +102,16 @@ mod tests {
                 begun.elapsed()
             }
         });
-        assert_eq!(deadline.waiting(), TimeoutPhase::Handshake);
+        assert_eq!(deadline.phase(), TimeoutPhase::Handshake);
         tokio::time::sleep(Duration::from_secs(9)).await;
         let answering = deadline.answering();
-        assert_eq!(deadline.waiting(), TimeoutPhase::Answer);
+        assert_eq!(deadline.phase(), TimeoutPhase::Answer);
         tokio::time::sleep(Duration::from_secs(9)).await;
         drop(answering);
-        assert_eq!(deadline.waiting(), TimeoutPhase::Request);
+        assert_eq!(deadline.phase(), TimeoutPhase::Request);
         tokio::time::sleep(Duration::from_secs(9)).await;
         deadline.handshaking();
-        assert_eq!(deadline.waiting(), TimeoutPhase::Handshake);
+        assert_eq!(deadline.phase(), TimeoutPhase::Handshake);
         assert_eq!(passed.await.unwrap(), Duration::from_secs(37));
     }
 }

@@ -11,16 +11,13 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
-use websockets_simple_core::{Compatibility, Token};
+use websockets_simple_core::{Compatibility, Token, handshake_words::BEARER_PREFIX};
 
 use crate::{
     config::{ServerParams, TokenPlacements},
     handshake::refusal::Refusal,
     net::RequestHead,
 };
-
-/// Names the subprotocol that carries a token; never selected, never echoed.
-pub(crate) const BEARER: &str = "bearer.";
 
 /// base64url with or without padding: clients disagree.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -133,7 +130,7 @@ fn offers(headers: &HeaderMap) -> Result<(Vec<String>, Vec<Token>), Refusal> {
     for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
         let value = value.to_str().map_err(|_| Refusal::bad_request("malformed Sec-WebSocket-Protocol"))?;
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match name.strip_prefix(BEARER) {
+            match name.strip_prefix(BEARER_PREFIX) {
                 None => offered.push(name.to_owned()),
                 Some(encoded) => {
                     let decoded = BASE64.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -1,6 +1,6 @@
 //! A connection that came as a request to somebody else's HTTP server.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
@@ -8,125 +8,111 @@ use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, sync::oneshot, time::Instant};
-use tokio_util::sync::CancellationToken;
 use websockets_simple_core::Transport;
 
 use crate::{
-    addressing::{PlacedConnection, UserPermit},
-    connection::{Admittance, Boxed, PARTING, ScopedWork, SessionParts, serve},
-    handshake::{
-        self, Accepted, Ended, Front, HUNG_UP, HandshakeContext, HandshakeTimeout, Refusal, UpgradeOverrides,
-    },
-    net::Peer,
-    run::{SessionGuard, Shared},
+    connection::{Boxed, STOP_GRACE, ScopedWork, SessionParts, serve},
+    handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
+    run::SessionGuard,
     users::Identity,
 };
 
-/// A request, and what the application says of it.
-pub(crate) struct Mounted<I: Identity> {
-    pub(crate) parts: Parts,
-    pub(crate) peer: Peer,
-    pub(crate) overrides: UpgradeOverrides<I>,
-    pub(crate) local: Option<ScopedWork<I>>,
-}
-
-/// Runs such a connection, from the request to the last byte. `reply` takes the answer to the HTTP server.
+/// Runs a connection from its request to its last byte. `reply` takes the answer to the HTTP server.
 pub(crate) fn mounted<I: Identity>(
-    shared: Arc<Shared<I>>,
-    session_guard: SessionGuard<I>,
-    request: Mounted<I>,
-    admittance: Admittance,
-    stop: CancellationToken,
+    context: HandshakeContext<I>,
+    guard: SessionGuard<I>,
+    request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(begin(shared, request, admittance, stop, reply));
+    let opening = Box::pin(open(context, request, reply));
     async move {
         if let Some(session) = opening.await {
             session.await;
         }
-        drop(session_guard);
+        drop(guard);
     }
 }
 
+/// A request, and what the application says of it.
+pub(crate) struct MountedRequest<I: Identity> {
+    pub(crate) parts: Parts,
+    pub(crate) overrides: UpgradeOverrides<I>,
+    pub(crate) local: Option<ScopedWork<I>>,
+}
+
 /// From the request to the upgraded stream.
-async fn begin<I: Identity>(
-    shared: Arc<Shared<I>>,
-    request: Mounted<I>,
-    admittance: Admittance,
-    stop: CancellationToken,
+async fn open<I: Identity>(
+    mut context: HandshakeContext<I>,
+    request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
     let began = Instant::now();
-    let Mounted { parts, mut peer, overrides, local } = request;
-    let front = HandshakeContext {
-        shared: Arc::clone(&shared),
-        peer_addr: peer.addr,
-        stop: stop.clone(),
-        deadline: HandshakeTimeout::new(shared.params.limits.handshake),
-        connecting: Mutex::default(),
-        admittance: Mutex::new(Some(admittance)),
-    };
-    let accepted = answer(&front, parts, &peer, overrides, reply).await?;
-    let mut opening = std::pin::pin!(accepted.open(take));
+    let MountedRequest { parts, overrides, local } = request;
+    let upgrading = answer(&mut context, parts, overrides, reply).await?;
+    let mut opening = pin!(upgrading.open(take));
     let opened = tokio::select! {
         biased;
         opened = &mut opening => Some(opened),
-        () = front.deadline.passed() => None,
-        () = stop.cancelled() => tokio::time::timeout(PARTING, &mut opening).await.ok(),
+        () = context.timeout.passed() => None,
+        () = context.stop.cancelled() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
     };
     match opened {
         Some(Ok(opened)) => {
-            let (transport, opened) = opened.split();
-            peer.client = opened.client;
-            let heartbeat = shared.params.heartbeat_over_http();
-            let parts = SessionParts { began, heartbeat, local, permit: front.take_permit(), stop };
-            Some(serve(shared, opened, transport, peer, parts))
+            let heartbeat = context.shared.params.heartbeat_over_http();
+            Some(serve(context, opened, SessionParts { began, heartbeat, local }))
         }
         Some(Err(why)) => {
-            front.give_up(why).await;
+            context.refused(why.to_owned()).await;
             None
         }
         None => {
-            front.ran_out_of_time().await;
+            context.timed_out().await;
             None
         }
     }
+}
+
+/// Why a request was not decided.
+enum Cut {
+    HungUp,
+    TimedOut,
 }
 
 /// Answers the request; gives what was admitted.
 async fn answer<I: Identity>(
-    front: &HandshakeContext<I>,
+    context: &mut HandshakeContext<I>,
     parts: Parts,
-    peer: &Peer,
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Accepted<I, UserPermit<I>, PlacedConnection<I>>> {
-    let verdict = Mutex::new(None);
-    let decide = |decided| *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
-    let answering = handshake::answer(parts, front, peer, overrides, decide);
-    let answered = tokio::select! {
+) -> Option<Upgrading<I>> {
+    let timeout = Arc::clone(&context.timeout);
+    let decided = tokio::select! {
         biased;
-        answered = answering => Some(answered),
-        () = reply.closed() => None,
-        () = front.deadline.passed() => {
-            let _ = reply.send(Refusal::too_slow(front.params()).into_guest_response());
-            front.ran_out_of_time().await;
+        decided = decide(context, parts, overrides) => Ok(decided),
+        () = reply.closed() => Err(Cut::HungUp),
+        () = timeout.passed() => Err(Cut::TimedOut),
+    };
+    let why = match decided {
+        Ok(Ok(decision)) => {
+            let (response, upgrading) = decision.split();
+            if reply.send(response).is_ok() {
+                return Some(upgrading);
+            }
+            HUNG_UP.to_owned()
+        }
+        Ok(Err(refusal)) => {
+            let why = refusal.why();
+            let _ = reply.send(refusal.into_guest_response());
+            why
+        }
+        Err(Cut::HungUp) => HUNG_UP.to_owned(),
+        Err(Cut::TimedOut) => {
+            let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response());
+            context.timed_out().await;
             return None;
         }
     };
-    let heard = match answered {
-        Some(Ok(response)) => reply.send(response).is_ok(),
-        Some(Err(refusal)) => reply.send(refusal.into_guest_response()).is_ok(),
-        None => false,
-    };
-    match verdict.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(Ok(accepted)) if heard => return Some(accepted),
-        Some(Err(Ended::Refused(attempt, why))) => {
-            tracing::debug!(peer = ?front.peer_addr, %why, "refused");
-            front.tell_refused(attempt, why).await;
-        }
-        _ => front.give_up(HUNG_UP).await,
-    }
+    context.refused(why).await;
     None
 }
 

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{Admittance, Connection, ScopedWork},
-    handshake::{Refusal, UpgradeOverrides},
-    http::mounted::{self, Mounted},
+    connection::{Connection, ScopedWork},
+    handshake::{HandshakeContext, Refusal, UpgradeOverrides},
+    http::mounted::{MountedRequest, mounted},
     net::{LocalEndpoint, Peer},
     run::Shared,
     server::peer_addr,
@@ -124,24 +124,19 @@ impl<I: Identity> Upgrade<I> {
             Scope::Global => None,
             Scope::Local => Some(local.unwrap_or_else(|| ScopedWork::new(|_| async {}))),
         };
-        let (run, session_guard) = match shared.enter() {
+        let (run, guard) = match shared.enter() {
             Ok(entered) => entered,
             Err(refusal) => return refusal.into_guest_response(),
         };
-        let ip = peer_addr.map(|addr| addr.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
-        let admittance = match shared.slots.take(ip) {
-            Ok(permit) => Admittance::Admitted(permit),
-            Err(full) => match shared.slots.overflow(full) {
-                Some(overflow) => Admittance::Overflow(overflow),
-                None => return Refusal::full(full, &shared.params).into_guest_response(),
-            },
+        let peer = Peer::new(peer_addr, endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp));
+        let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
+            Ok(admittance) => admittance,
+            Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(),
         };
-        let endpoint = endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp);
-        let request = Mounted { parts, peer: Peer::new(peer_addr, endpoint), overrides, local };
+        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.stop);
+        let request = MountedRequest { parts, overrides, local };
         let (reply, answered) = oneshot::channel();
-        let session =
-            mounted::mounted(Arc::clone(&shared), session_guard, request, admittance, run.stop, reply);
-        run.sessions.spawn_on(session, &run.runtime);
+        run.sessions.spawn_on(mounted(context, guard, request, reply), &run.runtime);
         match answered.await {
             Ok(response) => response,
             // The runtime is shutting down, and the server with it.

@@ -10,9 +10,8 @@ use http::HeaderMap;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 
-use crate::{
-    net::{request_head::RequestHead, trusted_proxies::TrustedProxies},
-    users::HandshakeRequest,
+use crate::net::{
+    handshake_request::HandshakeRequest, request_head::RequestHead, trusted_proxies::TrustedProxies,
 };
 
 /// The other end of a connection, as far as the network and TLS tell.
@@ -51,6 +50,11 @@ impl Peer {
             #[cfg(feature = "rustls")]
             certificate: None,
         }
+    }
+
+    /// The address that limits count, before a proxy has named its client: none for a trusted proxy.
+    pub(crate) fn counted_ip(&self, proxies: &TrustedProxies) -> Option<IpAddr> {
+        self.addr.map(|addr| addr.ip()).filter(|ip| !proxies.contains(*ip))
     }
 
     /// Whether it may speak for others.

@@ -10,10 +10,13 @@ use websockets_simple_core::{ErrorStage, EventError};
 use crate::net::ServerTls;
 use crate::{
     config::Endpoint,
-    connection::{Admittance, Event, ServerEventKind, StopReport, session},
-    net::{BoundListener, Listener},
-    run::shared::{Run, Shared},
-    server::StartError,
+    connection::{Event, ServerEventKind, StopReport, session},
+    handshake::HandshakeContext,
+    net::{BoundListener, Listener, LocalEndpoint, Peer},
+    run::{
+        error::StartError,
+        shared::{Run, Shared},
+    },
     users::{Identity, Revocations},
 };
 
@@ -154,25 +157,11 @@ async fn accept<I: Identity>(
             }
         };
         pause = Duration::ZERO;
-        // Behind a proxy are many, of which none is known yet.
-        let ip = peer_addr.map(|peer| peer.ip()).filter(|ip| !shared.params.trusted_proxies.contains(*ip));
-        let admittance = match shared.slots.take(ip) {
-            Ok(permit) => Admittance::Admitted(permit),
-            Err(full) => match shared.slots.overflow(full) {
-                Some(overflow) => Admittance::Overflow(overflow),
-                None => continue,
-            },
-        };
-        let session = session::session(
-            Arc::clone(&shared),
-            stream,
-            peer_addr,
-            endpoint.clone(),
-            bound.clone(),
-            admittance,
-            stop.clone(),
-        );
-        sessions.spawn(session);
+        let peer = Peer::new(peer_addr, LocalEndpoint::Unknown);
+        let ip = peer.counted_ip(&shared.params.trusted_proxies);
+        let Ok(admittance) = shared.limiter.admit(ip) else { continue };
+        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, stop.clone());
+        sessions.spawn(session(context, stream, endpoint.clone(), bound.clone()));
     }
 }
 

@@ -18,11 +18,12 @@ use websockets_simple_core::{ConnectionConfig, EndCause, Flusher, Message, Side,
 
 use crate::{
     addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
-    config::{ServerParams, Slots},
+    config::ServerParams,
     connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
+    net::{ConnectionLimiter, HandshakeRequest},
     signals::{ChannelEvents, Routes},
-    users::{Admission, Authenticated, HandshakeRequest, Identity, RecentRevocations, Revocation},
+    users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
@@ -39,7 +40,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) subscriptions: Arc<Subscriptions<Event<I>>>,
     pub(crate) flushers: Box<[Flusher<ConnectionState<I>>]>,
     pub(crate) connection_config: Arc<ConnectionConfig>,
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) revoked: RecentRevocations<I::Id>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
@@ -102,7 +103,7 @@ impl<I: Identity> Shared<I> {
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake + limits.authentication),
-            slots: Slots::new(limits),
+            limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
             params,

@@ -9,15 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{HeaderMap, Uri};
 use websockets_simple_core::EventError;
 
 use crate::{
     config::ServerParams,
-    handshake::{ParsedRequest, Refusal},
+    net::HandshakeRequest,
     users::{
         revocation::Revocations,
-        user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService},
+        user_service::{Authenticated, Credentials, UserId, UserService},
     },
 };
 
@@ -58,14 +57,8 @@ mod sealed {
 /// Decides on one request.
 #[async_trait]
 pub(crate) trait Admission<I: Identity>: Send + Sync {
-    /// Takes the request apart. Refuses what is contradictory. A path by which it was routed is no token.
-    fn read(
-        &self,
-        uri: &Uri,
-        headers: &mut HeaderMap,
-        params: &ServerParams,
-        routed: bool,
-    ) -> Result<ParsedRequest, Refusal>;
+    /// Whether requests carry tokens, which are taken out of them.
+    fn uses_tokens(&self) -> bool;
 
     /// Says whose request it is; `Ok(None)` on a server without users.
     async fn admit(
@@ -93,14 +86,8 @@ pub(crate) struct AdmitAll;
 
 #[async_trait]
 impl Admission<Anonymous> for AdmitAll {
-    fn read(
-        &self,
-        uri: &Uri,
-        headers: &mut HeaderMap,
-        _params: &ServerParams,
-        _routed: bool,
-    ) -> Result<ParsedRequest, Refusal> {
-        ParsedRequest::anonymous(uri, headers)
+    fn uses_tokens(&self) -> bool {
+        false
     }
 
     async fn admit(
@@ -128,14 +115,8 @@ impl<U: UserService> AdmitUsers<U> {
 
 #[async_trait]
 impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
-    fn read(
-        &self,
-        uri: &Uri,
-        headers: &mut HeaderMap,
-        params: &ServerParams,
-        routed: bool,
-    ) -> Result<ParsedRequest, Refusal> {
-        ParsedRequest::with_token(uri, headers, params, routed)
+    fn uses_tokens(&self) -> bool {
+        true
     }
 
     async fn admit(
@@ -224,7 +205,7 @@ mod tests {
         credentials: &Credentials,
         params: &ServerParams,
     ) -> Result<Option<Authenticated<I::Id>>, AdmissionError> {
-        let head = RequestHead::new("/", "", &HeaderMap::new());
+        let head = RequestHead::new("/", "", &http::HeaderMap::new());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         admission.admit(credentials, &HandshakeRequest::new(&head, addr, addr), params).await
     }

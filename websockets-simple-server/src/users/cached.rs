@@ -15,9 +15,12 @@ use moka::{Expiry, future::Cache};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::users::{
-    revocation::{RecentRevocations, Revocation, Revocations},
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::{RecentRevocations, Revocation, Revocations},
+        user_service::{Authenticated, Credentials, UserService, UserServiceError},
+    },
 };
 
 /// SHA-256 of a token: the cache holds no token.

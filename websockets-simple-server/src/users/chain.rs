@@ -9,9 +9,12 @@ use std::{
 use async_trait::async_trait;
 use futures_core::Stream;
 
-use crate::users::{
-    revocation::{Revocation, Revocations},
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::{Revocation, Revocations},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 /// Several user services with the same ids, asked one after the other: the first that knows the credentials answers.

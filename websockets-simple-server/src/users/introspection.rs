@@ -10,11 +10,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use websockets_simple_core::Token;
 
-use crate::users::{
-    cached::Cached,
-    claims::{self, Claims, LONGEST_TOKEN},
-    fetch::{FetchError, Fetcher, IssuerUrlError, Transport, in_time},
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        cached::Cached,
+        claims::{self, Claims, LONGEST_TOKEN},
+        fetch::{FetchError, Fetcher, IssuerUrlError, Transport, in_time},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 /// Longest answer, in bytes.

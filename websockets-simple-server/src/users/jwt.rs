@@ -15,9 +15,12 @@ use websockets_simple_core::Token;
 #[cfg(feature = "jwks")]
 pub use self::jwks::Jwks;
 pub use self::key::{JwtAlgorithm, JwtKey, JwtKeyError};
-use crate::users::{
-    claims::{self, Claims, LONGEST_TOKEN},
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        claims::{self, Claims, LONGEST_TOKEN},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 /// Knows users by signed JSON Web Tokens (RFC 7519), with keys that are given, that the issuer publishes, or both.

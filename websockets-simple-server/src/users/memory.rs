@@ -20,9 +20,12 @@ use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
 use websockets_simple_core::Token;
 
-use crate::users::{
-    revocation::{Revocation, Revocations},
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::{Revocation, Revocations},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 type Hash = [u8; 32];

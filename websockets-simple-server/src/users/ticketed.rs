@@ -11,10 +11,13 @@ use async_trait::async_trait;
 use futures_core::Stream;
 use websockets_simple_core::Token;
 
-use crate::users::{
-    revocation::{Revocation, Revocations},
-    tickets::Tickets,
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::{Revocation, Revocations},
+        tickets::Tickets,
+        user_service::{Authenticated, Credentials, UserService, UserServiceError},
+    },
 };
 
 /// A user service whose users can also come with a [ticket](Tickets) that they got for their credentials.

@@ -13,9 +13,12 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use websockets_simple_core::Token;
 
-use crate::users::{
-    revocation::Revocation,
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::Revocation,
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 /// Tickets that nobody has used yet; issuing more forgets the oldest.

@@ -1,12 +1,6 @@
 //! Who is who: the question a server asks before it admits a connection.
 
-use std::{
-    fmt,
-    hash::Hash,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    sync::Arc,
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,7 +8,7 @@ use chrono::{DateTime, Utc};
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{Heartbeat, Token};
 
-use crate::{net::RequestHead, users::revocation::Revocations};
+use crate::{net::HandshakeRequest, users::revocation::Revocations};
 
 /// What can be the id of a user: any ordinary value, `i64`, `String`, `Uuid`. No value is special: 0, the empty
 /// string and the nil UUID are users like any other.
@@ -151,71 +145,6 @@ impl Credentials {
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
-    }
-}
-
-/// The request a user service decides on, without the token.
-#[derive(Clone, Copy, Debug)]
-pub struct HandshakeRequest<'a> {
-    pub(crate) head: &'a RequestHead,
-    pub(crate) peer_addr: Option<SocketAddr>,
-    pub(crate) client_addr: Option<IpAddr>,
-    pub(crate) endpoint: Option<SocketAddr>,
-    pub(crate) unix_endpoint: Option<&'a Path>,
-}
-
-impl<'a> HandshakeRequest<'a> {
-    /// Puts a request together, for tests of a user service. Without addresses it came over a Unix domain socket.
-    #[must_use]
-    pub fn new(
-        head: &'a RequestHead,
-        peer_addr: impl Into<Option<SocketAddr>>,
-        endpoint: impl Into<Option<SocketAddr>>,
-    ) -> Self {
-        let peer_addr = peer_addr.into();
-        let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
-        Self { head, peer_addr, client_addr, endpoint: endpoint.into(), unix_endpoint: None }
-    }
-
-    /// Says who the client is, where the peer is a proxy.
-    #[must_use]
-    pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
-        self.client_addr = client;
-        self
-    }
-
-    /// Path, query and headers.
-    #[must_use]
-    pub fn head(&self) -> &'a RequestHead {
-        self.head
-    }
-
-    /// The address of the client: that of the peer, or what a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
-    /// `None` over a Unix domain socket, unless a proxy names the client there.
-    #[must_use]
-    pub fn client_addr(&self) -> Option<IpAddr> {
-        self.client_addr
-    }
-
-    /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
-    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
-    #[must_use]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer_addr
-    }
-
-    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
-    /// the application has not [told](crate::Upgrade::endpoint) it.
-    #[must_use]
-    pub fn endpoint(&self) -> Option<SocketAddr> {
-        self.endpoint
-    }
-
-    /// The Unix domain socket of ours that the peer connected to.
-    #[must_use]
-    pub fn unix_endpoint(&self) -> Option<&'a Path> {
-        self.unix_endpoint
     }
 }
 

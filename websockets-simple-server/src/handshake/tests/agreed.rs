@@ -1,40 +1,44 @@
 use super::*;
 
-fn all(params: ServerParams) -> Arc<FakeFront<Anonymous>> {
-    Arc::new(open_to_all(params))
+fn all(params: ServerParams) -> TestServer<Anonymous> {
+    open_to_all(params)
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_101_is_exact() {
-    let front = all(ServerParams::local());
-    let (answer, opened) = admitted(&front, request("/a%20room?x=1", "").as_bytes()).await;
+    let host = all(ServerParams::local());
+    let (answer, opened) = admitted(&host, request("/a%20room?x=1", "").as_bytes()).await;
     assert_eq!(answer, switching(""));
-    assert_eq!(opened.head.channel(), "/a room");
-    assert_eq!(opened.head.query("x").unwrap(), "1");
-    assert!(opened.leftover.is_empty() && opened.subprotocol.is_none() && opened.farewell.is_none());
-    assert!(opened.user.is_none() && opened.user_permit.is_none());
-    assert_eq!(front.diary(), ["connecting /a room"]);
+    assert_eq!(opened.admitted.head.channel(), "/a room");
+    assert_eq!(opened.admitted.head.query("x").unwrap(), "1");
+    assert!(
+        opened.leftover.is_empty()
+            && opened.admitted.subprotocol.is_none()
+            && opened.admitted.farewell.is_none()
+    );
+    assert!(opened.admitted.user.is_none() && opened.admitted.user_permit.is_none());
+    assert_eq!(host.diary(), ["connecting /a room"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_user_is_admitted_with_a_seat() {
-    let front = Arc::new(with_users(ServerParams::local(), Mood::Knows));
-    let (answer, opened) = admitted(&front, request_with_token("/room").as_bytes()).await;
+    let host = with_users(ServerParams::local(), Mood::Knows);
+    let (answer, opened) = admitted(&host, request_with_token("/room").as_bytes()).await;
     assert_eq!(answer, switching(""));
-    assert_eq!(*opened.user.as_ref().unwrap().id(), 7);
-    assert_eq!(front.diary(), ["connecting /room", "asked for /room"]);
-    assert_eq!(front.seats_taken(), 1);
-    assert!(!format!("{:?}", opened.head).contains(SECRET));
+    assert_eq!(*opened.admitted.user.as_ref().unwrap().id(), 7);
+    assert_eq!(host.diary(), ["connecting /room", "asked for /room"]);
+    assert_eq!(host.permits_taken(&7), 1);
+    assert!(!format!("{:?}", opened.admitted.head).contains(SECRET));
     drop(opened);
-    assert_eq!(front.seats_taken(), 0);
+    assert_eq!(host.permits_taken(&7), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_stream_that_comes_out_is_the_one_that_went_in() {
-    let front = all(ServerParams::local());
+    let host = all(ServerParams::local());
     let (mut client, server) = duplex(ROOM);
     client.write_all(request("/", "").as_bytes()).await.unwrap();
-    let mut stream = shake(&front, server).await.ok().unwrap().stream;
+    let mut stream = shake(&host, server).await.ok().unwrap().stream;
     let mut answer = vec![0; switching("").len()];
     client.read_exact(&mut answer).await.unwrap();
     stream.write_all(b"to the client").await.unwrap();
@@ -59,31 +63,31 @@ async fn any_spelling_of_the_headers_will_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_may_come_one_byte_at_a_time() {
-    let front = Arc::new(with_users(ServerParams::local(), Mood::Knows));
+    let host = with_users(ServerParams::local(), Mood::Knows);
     let (client, server) = duplex(1);
     let (mut reading, mut writing) = tokio::io::split(client);
     let request = request_with_token("/room");
     let mut answer = vec![0; switching("").len()];
     let (shaken, _, _) = tokio::join!(
-        shake(&front, server),
+        shake(&host, server),
         async { writing.write_all(request.as_bytes()).await.unwrap() },
         async { reading.read_exact(&mut answer).await.unwrap() },
     );
     let opened = shaken.ok().unwrap();
     assert_eq!(String::from_utf8(answer).unwrap(), switching(""));
     assert!(opened.leftover.is_empty());
-    assert_eq!(front.diary(), ["connecting /room", "asked for /room"]);
+    assert_eq!(host.diary(), ["connecting /room", "asked for /room"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_behind_the_request_are_not_lost() {
     for size in [1, 6, 4000, 16 * 1024, 200 * 1024] {
         let behind: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
-        let front = Arc::new(with_users(ServerParams::local(), Mood::Knows));
+        let host = with_users(ServerParams::local(), Mood::Knows);
         let (mut client, server) = duplex(ROOM);
         client.write_all(request_with_token("/").as_bytes()).await.unwrap();
         client.write_all(&behind).await.unwrap();
-        let mut opened = shake(&front, server).await.ok().unwrap();
+        let mut opened = shake(&host, server).await.ok().unwrap();
         assert!(!opened.leftover.is_empty());
         drop(client);
         let mut came = opened.leftover.to_vec();
@@ -95,9 +99,9 @@ async fn bytes_behind_the_request_are_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn bytes_that_come_while_the_user_service_thinks_are_not_lost() {
     let second = Duration::from_secs(1);
-    let front = Arc::new(with_users(ServerParams::local(), Mood::Slow(second)));
+    let host = with_users(ServerParams::local(), Mood::Slow(second));
     let (mut client, server) = duplex(ROOM);
-    let (shaken, ()) = tokio::join!(shake(&front, server), async {
+    let (shaken, ()) = tokio::join!(shake(&host, server), async {
         client.write_all(request_with_token("/").as_bytes()).await.unwrap();
         tokio::time::sleep(second / 2).await;
         client.write_all(b"early").await.unwrap();
@@ -111,10 +115,10 @@ async fn bytes_that_come_while_the_user_service_thinks_are_not_lost() {
 
 /// The subprotocol that is agreed on, and whether the answer says the same.
 async fn chosen(ours: &[&str], offered: &str) -> Option<String> {
-    let front = all(ServerParams::local().subprotocols(ours.iter().copied()));
+    let host = all(ServerParams::local().subprotocols(ours.iter().copied()));
     let offers = offered.lines().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n"));
-    let (answer, opened) = admitted(&front, request("/", &offers.collect::<String>()).as_bytes()).await;
-    let chosen = opened.subprotocol.map(|chosen| chosen.to_string());
+    let (answer, opened) = admitted(&host, request("/", &offers.collect::<String>()).as_bytes()).await;
+    let chosen = opened.admitted.subprotocol.map(|chosen| chosen.to_string());
     let line = chosen.as_ref().map(|chosen| format!("Sec-Websocket-Protocol: {chosen}\r\n"));
     assert_eq!(answer, switching(&line.unwrap_or_default()));
     chosen
@@ -139,21 +143,21 @@ async fn the_marker_is_always_understood_and_always_last() {
 async fn what_carries_a_token_is_never_chosen_even_if_a_server_lists_it() {
     let bearer = format!("bearer.{ENCODED}");
     let params = ServerParams::local().subprotocols([bearer.as_str(), "chat"]);
-    let front = Arc::new(with_users(params.clone(), Mood::Knows));
+    let host = with_users(params.clone(), Mood::Knows);
     let offer = format!("Sec-WebSocket-Protocol: {bearer}, chat\r\n");
-    let (answer, opened) = admitted(&front, request("/room", &offer).as_bytes()).await;
+    let (answer, opened) = admitted(&host, request("/room", &offer).as_bytes()).await;
     assert_eq!(answer, switching("Sec-Websocket-Protocol: chat\r\n"));
-    assert_eq!(opened.subprotocol.as_deref(), Some("chat"));
-    assert_eq!(*opened.user.unwrap().id(), 7);
-    assert!(!format!("{:?}", opened.head).contains(ENCODED));
+    assert_eq!(opened.admitted.subprotocol.as_deref(), Some("chat"));
+    assert_eq!(*opened.admitted.user.unwrap().id(), 7);
+    assert!(!format!("{:?}", opened.admitted.head).contains(ENCODED));
 
     let (answer, opened) = admitted(
-        &Arc::new(with_users(params.clone(), Mood::Knows)),
+        &with_users(params.clone(), Mood::Knows),
         request("/", &format!("Sec-WebSocket-Protocol: {bearer}\r\n")).as_bytes(),
     )
     .await;
     assert_eq!(answer, switching(""), "nothing is left to choose from");
-    assert_eq!(opened.subprotocol, None);
+    assert_eq!(opened.admitted.subprotocol, None);
 
     let (answer, _) = admitted(&all(params), request("/", &offer).as_bytes()).await;
     assert_eq!(answer, switching("Sec-Websocket-Protocol: chat\r\n"));

@@ -1,16 +1,16 @@
 use super::*;
 
-async fn no_request(front: &Arc<FakeFront<Anonymous>>, server: DuplexStream) {
-    assert!(matches!(shake(front, server).await, Err(Ended::NoRequest)));
+async fn no_request(host: &TestServer<Anonymous>, server: DuplexStream) {
+    assert!(matches!(shake(host, server).await, Err(Ended::NoRequest)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_does_not_come_or_drips_is_left_to_the_deadline_of_the_caller() {
-    let front = Arc::new(open_to_all(ServerParams::local()));
+    let host = open_to_all(ServerParams::local());
     for head in [String::new(), request("/", "")] {
         let (mut client, server) = duplex(ROOM);
         let (shaken, ()) =
-            tokio::join!(tokio::time::timeout(Duration::from_secs(60), shake(&front, server)), async {
+            tokio::join!(tokio::time::timeout(Duration::from_secs(60), shake(&host, server)), async {
                 for byte in head.bytes() {
                     if client.write_all(&[byte]).await.is_err() {
                         break;
@@ -21,19 +21,19 @@ async fn a_head_that_does_not_come_or_drips_is_left_to_the_deadline_of_the_calle
             });
         assert!(shaken.is_err(), "nothing else ends it");
     }
-    assert!(front.diary().is_empty(), "nothing was attempted and nothing failed yet");
+    assert!(host.diary().is_empty(), "nothing was attempted and nothing failed yet");
 }
 
 #[tokio::test]
 async fn a_silent_peer_is_one_failure_of_a_server() {
-    let limits = crate::config::Limits::default().handshake(Duration::from_millis(50));
-    let server = crate::server::WebsocketServer::new(ServerParams::local().limits(limits));
+    let limits = Limits::default().handshake(Duration::from_millis(50));
+    let server = WebsocketServer::new(ServerParams::local().limits(limits));
     let diary = Diary::default();
     let told = Arc::clone(&diary);
     server.on(move |event| {
         match event {
-            crate::connection::Event::Error(event) => note(&told, event.error.to_string()),
-            crate::connection::Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
+            Event::Error(event) => note(&told, event.error.to_string()),
+            Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
             _ => {}
         }
         std::future::ready(())
@@ -47,34 +47,34 @@ async fn a_silent_peer_is_one_failure_of_a_server() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_and_goes_is_no_failure() {
-    let front = Arc::new(open_to_all(ServerParams::local()));
+    let host = open_to_all(ServerParams::local());
     let (client, server) = duplex(ROOM);
     drop(client);
-    no_request(&front, server).await;
-    assert!(front.diary().is_empty());
+    no_request(&host, server).await;
+    assert!(host.diary().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_hangs_up_halfway_is_a_failure_and_no_attempt() {
     for part in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nUpgr"] {
-        let front = Arc::new(open_to_all(ServerParams::local()));
+        let host = open_to_all(ServerParams::local());
         let (mut client, server) = duplex(ROOM);
         client.write_all(part.as_bytes()).await.unwrap();
         drop(client);
         let begun = Instant::now();
-        no_request(&front, server).await;
+        no_request(&host, server).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        let diary = front.diary();
+        let diary = host.diary();
         assert!(diary.len() == 1 && diary[0].starts_with("failed Handshake: "), "{diary:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_hangs_up_while_the_service_thinks_is_one_refused_attempt() {
-    let front = Arc::new(with_users(ServerParams::local(), Mood::Silent));
+    let host = with_users(ServerParams::local(), Mood::Silent);
     let (mut client, server) = duplex(ROOM);
     let begun = Instant::now();
-    let (shaken, ()) = tokio::join!(shake(&front, server), async {
+    let (shaken, ()) = tokio::join!(shake(&host, server), async {
         client.write_all(request_with_token("/room").as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(client);
@@ -84,35 +84,35 @@ async fn a_peer_that_hangs_up_while_the_service_thinks_is_one_refused_attempt() 
         panic!("Connecting was told, so Refused has to be")
     };
     assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer hung up before the answer"));
-    assert_eq!(front.diary(), ["connecting /room", "asked for /room", "given up"]);
+    assert_eq!(host.diary(), ["connecting /room", "asked for /room", "given up"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_take_its_101_gives_the_seat_back() {
-    let front = Arc::new(with_users(ServerParams::local(), Mood::Slow(Duration::from_secs(1))));
+    let host = with_users(ServerParams::local(), Mood::Slow(Duration::from_secs(1)));
     // The answer does not fit, and nobody makes room for it.
     let (mut client, server) = duplex(64);
     let request = request_with_token("/room");
-    let (shaken, ()) = tokio::join!(shake(&front, server), async {
+    let (shaken, ()) = tokio::join!(shake(&host, server), async {
         client.write_all(request.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(front.seats_taken(), 1);
+        assert_eq!(host.permits_taken(&7), 1);
         drop(client);
     });
     let Err(Ended::Refused(attempt, why)) = shaken else { panic!("there is nobody to talk to") };
     assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer hung up before the answer"));
-    assert_eq!(front.seats_taken(), 0);
+    assert_eq!(host.permits_taken(&7), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_and_its_end_come_before_the_wait_for_what_is_still_sent() {
     let plain = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned();
     for (request, status) in [(plain, "426"), (request("/%ff", ""), "400"), ("\r\n?\r\n".to_owned(), "400")] {
-        let front = Arc::new(open_to_all(ServerParams::local()));
+        let host = open_to_all(ServerParams::local());
         let (mut client, server) = duplex(ROOM);
         client.write_all(request.as_bytes()).await.unwrap();
         let begun = Instant::now();
-        let (shaken, client) = tokio::join!(shake(&front, server), async move {
+        let (shaken, client) = tokio::join!(shake(&host, server), async move {
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();
             assert_eq!(begun.elapsed(), Duration::ZERO, "{answer}");
@@ -127,9 +127,9 @@ async fn the_answer_and_its_end_come_before_the_wait_for_what_is_still_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_client_that_never_stops_sending_is_not_read_for_ever() {
-    let front = Arc::new(open_to_all(ServerParams::local()));
+    let host = open_to_all(ServerParams::local());
     let (mut client, server) = duplex(4096);
-    let (shaken, sent) = tokio::join!(shake(&front, server), async move {
+    let (shaken, sent) = tokio::join!(shake(&host, server), async move {
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut sent = 0;
         while client.write_all(&[b'x'; 1024]).await.is_ok() {

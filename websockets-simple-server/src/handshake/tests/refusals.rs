@@ -2,7 +2,7 @@ use super::*;
 
 /// Refuses a request of a server without users.
 async fn answer(params: ServerParams, request: &str) -> String {
-    let (answer, _, why) = refused(open_to_all(params), request).await;
+    let (answer, _, why) = refused(&open_to_all(params), request).await;
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     assert_eq!(why, format!("{}: {body}", &answer[9..12]), "the event says what the answer says");
     answer
@@ -23,8 +23,8 @@ async fn a_path_that_is_no_text_is_a_bad_request() {
 
 #[tokio::test(start_paused = true)]
 async fn two_different_tokens_are_a_bad_request() {
-    let front = with_users(ServerParams::local(), Mood::Knows);
-    let (answer, path, _) = refused(front, &request_with_token("/room?token=another")).await;
+    let host = with_users(ServerParams::local(), Mood::Knows);
+    let (answer, path, _) = refused(&host, &request_with_token("/room?token=another")).await;
     assert_eq!(answer, refusal("400 Bad Request", "", "the request carries two different tokens"));
     assert_eq!(path, "/");
 }
@@ -58,9 +58,9 @@ async fn http_1_0_is_a_bad_request_and_is_answered_in_its_own_version() {
 async fn whoever_is_unknown_gets_the_configured_text_with_401() {
     for text in ["Unauthorized", "kein Zutritt für Ümläute \u{1f6ab}", ""] {
         let params = ServerParams::local().unauthorized_text(text);
-        let front = with_users(params, Mood::Knows);
+        let host = with_users(params, Mood::Knows);
         let (answer, path, why) =
-            refused(front, &request("/room", "Authorization: Bearer unknown\r\n")).await;
+            refused(&host, &request("/room", "Authorization: Bearer unknown\r\n")).await;
         assert_eq!(answer, refusal("401 Unauthorized", "Www-Authenticate: Bearer\r\n", text));
         assert_eq!((path.as_str(), why), ("/room", format!("401: {text}")));
     }
@@ -75,7 +75,7 @@ async fn a_foreign_origin_is_forbidden() {
         assert_eq!(answer(params.clone(), &request).await, expected, "{origin}");
     }
     for origin in ["Origin: https://EXAMPLE.org\r\n", ""] {
-        admitted(&Arc::new(open_to_all(params.clone())), request("/", origin).as_bytes()).await;
+        admitted(&open_to_all(params.clone()), request("/", origin).as_bytes()).await;
     }
 }
 
@@ -85,7 +85,7 @@ async fn another_method_is_told_which_is_allowed() {
     let body = "a WebSocket handshake is a GET request";
     let expected = refusal("405 Method Not Allowed", "Allow: GET\r\n", body);
     assert_eq!(answer(ServerParams::local(), &post).await, expected);
-    let (answer, _, _) = refused(open_to_all(ServerParams::local()), &post.replace("POST", "HEAD")).await;
+    let (answer, _, _) = refused(&open_to_all(ServerParams::local()), &post.replace("POST", "HEAD")).await;
     assert_eq!(answer, expected.replace(body, ""), "an answer to HEAD has no body");
 }
 
@@ -116,56 +116,61 @@ async fn surplus_connections_are_told_when_to_try_again() {
     let params = || ServerParams::local().retry_after(Duration::from_secs(17));
     let later = "Retry-After: 17\r\n";
     for (full, status, body) in [
-        (limits::Full::Total, "503 Service Unavailable", "too many connections"),
-        (limits::Full::Address, "429 Too Many Requests", "too many connections of this address"),
+        (LimitReached::Total, "503 Service Unavailable", "too many connections"),
+        (LimitReached::Address, "429 Too Many Requests", "too many connections of this address"),
     ] {
-        let mut front = with_users(params(), Mood::Knows);
-        front.full = Some(full);
-        let diary = Arc::clone(&front.diary);
-        let (answer, _, _) = refused(front, &request_with_token("/room")).await;
+        let mut host = with_users(params(), Mood::Knows);
+        host.limit = Some(full);
+        let diary = Arc::clone(&host.diary);
+        let (answer, _, _) = refused(&host, &request_with_token("/room")).await;
         assert_eq!(answer, refusal(status, later, body));
         assert_eq!(*diary.lock().unwrap(), ["connecting /room"], "the user service is left in peace");
     }
-    let mut front = with_users(params(), Mood::Knows);
-    front.user_is_full = true;
-    let (answer, _, _) = refused(front, &request_with_token("/room")).await;
+    let host = with_users(params().limits(Limits::default().connections_per_user(1)), Mood::Knows);
+    let _held = host.shared.registry.user_permit(&7, 1).unwrap();
+    let (answer, _, _) = refused(&host, &request_with_token("/room")).await;
     assert_eq!(answer, refusal("429 Too Many Requests", later, "too many connections of this user"));
-    let mut front = with_users(params(), Mood::Knows);
-    front.id_is_taken = true;
-    let (answer, _, _) = refused(front, &request_with_token("/room")).await;
+    let host = with_users(params(), Mood::Knows);
+    let taken = ClientId::new("taken").unwrap();
+    let _held = host.shared.registry.reserve(&taken).unwrap();
+    let choose = move |_: &HandshakeRequest<'_>, _: Option<&Authenticated<i64>>| {
+        Placement::new().client_id(taken.clone())
+    };
+    host.shared.placement.set(Box::new(choose)).ok().unwrap();
+    let (answer, _, _) = refused(&host, &request_with_token("/room")).await;
     assert_eq!(answer, refusal("409 Conflict", "", "another connection has this id"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn less_than_a_second_to_wait_is_rounded_up() {
-    let mut front = open_to_all(ServerParams::local().retry_after(Duration::from_millis(1)));
-    front.full = Some(limits::Full::Total);
-    let (answer, _, _) = refused(front, &request("/", "")).await;
+    let mut host = open_to_all(ServerParams::local().retry_after(Duration::from_millis(1)));
+    host.limit = Some(LimitReached::Total);
+    let (answer, _, _) = refused(&host, &request("/", "")).await;
     assert!(answer.contains("Retry-After: 1\r\n"), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_server_says_so_even_to_a_request_that_is_wrong() {
-    let mut front = open_to_all(ServerParams::local());
-    front.full = Some(limits::Full::Total);
-    let (answer, path, _) = refused(front, &request("/%ff", "")).await;
+    let mut host = open_to_all(ServerParams::local());
+    host.limit = Some(LimitReached::Total);
+    let (answer, path, _) = refused(&host, &request("/%ff", "")).await;
     assert_eq!(answer, refusal("503 Service Unavailable", "Retry-After: 5\r\n", "too many connections"));
     assert_eq!(path, "/");
 }
 
 #[tokio::test(start_paused = true)]
 async fn subprotocols_that_are_not_ours_are_a_bad_request() {
-    let front = open_to_all(ServerParams::local().subprotocols(["chat"]));
-    let (answer, _, _) = refused(front, &request("/", "Sec-WebSocket-Protocol: other, Chat\r\n")).await;
+    let host = open_to_all(ServerParams::local().subprotocols(["chat"]));
+    let (answer, _, _) = refused(&host, &request("/", "Sec-WebSocket-Protocol: other, Chat\r\n")).await;
     assert_eq!(answer, refusal("400 Bad Request", "", "Invalid subprotocols requested"));
 }
 
 /// What the HTTP library answers by itself when a head cannot be read.
 async fn unreadable(request: &str) -> String {
-    let front = Arc::new(open_to_all(ServerParams::local()));
-    let (answer, shaken) = exchange(&front, request.as_bytes()).await;
+    let host = open_to_all(ServerParams::local());
+    let (answer, shaken) = exchange(&host, request.as_bytes()).await;
     assert!(matches!(shaken, Err(Ended::NoRequest)), "{answer}");
-    let diary = front.diary();
+    let diary = host.diary();
     assert!(diary.len() == 1 && diary[0].starts_with("failed Handshake: "), "{diary:?}");
     answer
 }
@@ -176,7 +181,7 @@ async fn a_head_of_more_than_16_kib_is_too_large() {
         let bare = request("/", "X: \r\n").len();
         request("/", &format!("X: {}\r\n", "x".repeat(size - bare)))
     };
-    admitted(&Arc::new(open_to_all(ServerParams::local())), head(16 * 1024).as_bytes()).await;
+    admitted(&open_to_all(ServerParams::local()), head(16 * 1024).as_bytes()).await;
     let expected =
         "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(unreadable(&head(16 * 1024 + 1)).await, expected);
@@ -189,7 +194,7 @@ async fn more_than_a_hundred_headers_are_too_many() {
         let more: String = (5..count).map(|n| format!("X-{n}: y\r\n")).collect();
         request("/", &more)
     };
-    admitted(&Arc::new(open_to_all(ServerParams::local())), headers(100).as_bytes()).await;
+    admitted(&open_to_all(ServerParams::local()), headers(100).as_bytes()).await;
     let expected =
         "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(unreadable(&headers(101)).await, expected);

@@ -14,9 +14,12 @@ use crate::users::sql::{
     revocations::SqlRevocations,
     token_info::TokenInfo,
 };
-use crate::users::{
-    revocation::Revocations,
-    user_service::{Authenticated, Credentials, HandshakeRequest, UserId, UserService, UserServiceError},
+use crate::{
+    net::HandshakeRequest,
+    users::{
+        revocation::Revocations,
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
+    },
 };
 
 #[async_trait]

@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::*;
 use crate::users::sql::{sqlite::SqliteStore, store::Store};
 use crate::{
-    net::RequestHead,
+    net::{HandshakeRequest, RequestHead},
     users::{
         revocation::{Revocation, Revocations},
-        user_service::{Authenticated, Credentials, HandshakeRequest, UserService, UserServiceError},
+        user_service::{Authenticated, Credentials, UserService, UserServiceError},
     },
 };
 

@@ -1,0 +1,250 @@
+//! What becomes of one request: admitted or refused, and the answer to it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
+    header::{
+        CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+    request::Parts,
+};
+use http_body_util::Full;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use websockets_simple_core::{
+    ErrorStage, SUBPROTOCOL,
+    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
+};
+
+use crate::{
+    addressing::{PlacedConnection, Placement, UserPermit},
+    config::{ServerParams, UnauthorizedDelivery},
+    handshake::{context::HandshakeContext, refusal::Refusal, tokens::ParsedRequest},
+    net::RequestHead,
+    users::{AdmissionError, Authenticated, Credentials, Identity},
+};
+
+/// Why a request that was read got no answer.
+pub(crate) const HUNG_UP: &str = "the peer hung up before the answer";
+
+/// What the application says of a request that came to its own HTTP server.
+pub(crate) struct UpgradeOverrides<I: Identity> {
+    /// The path was for a router, and is no token.
+    pub(crate) routed: bool,
+    /// The user, so that the user service is not asked.
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    /// The placement, so that the hook is not asked.
+    pub(crate) placement: Option<Placement>,
+}
+
+impl<I: Identity> Default for UpgradeOverrides<I> {
+    fn default() -> Self {
+        Self { routed: false, user: None, placement: None }
+    }
+}
+
+/// A request that was admitted, and the 101 that answers it.
+pub(crate) struct Decision<I: Identity> {
+    pub(crate) response: Response<Full<Bytes>>,
+    admitted: Admitted<I>,
+    upgrade: OnUpgrade,
+}
+
+/// What was decided of an admitted request.
+pub(crate) struct Admitted<I: Identity> {
+    pub(crate) head: RequestHead,
+    pub(crate) subprotocol: Option<Arc<str>>,
+    pub(crate) user: Option<Authenticated<I::Id>>,
+    pub(crate) user_permit: Option<UserPermit<I>>,
+    /// `None` for a peer that is not authorized.
+    pub(crate) place: Option<PlacedConnection<I>>,
+    /// The peer is not authorized: it is sent this text and closed.
+    pub(crate) farewell: Option<String>,
+    /// The address of the client.
+    pub(crate) client: Option<IpAddr>,
+}
+
+/// An open WebSocket over `S`.
+pub(crate) struct Opened<S, I: Identity> {
+    pub(crate) stream: S,
+    /// Bytes that came behind the request.
+    pub(crate) leftover: Bytes,
+    pub(crate) admitted: Admitted<I>,
+}
+
+impl<I: Identity> Decision<I> {
+    /// The response, and the rest to be opened once it is sent.
+    pub(crate) fn split(self) -> (Response<Full<Bytes>>, Upgrading<I>) {
+        let Self { response, admitted, upgrade } = self;
+        (response, Upgrading { admitted, upgrade })
+    }
+}
+
+/// An admitted request whose 101 is on its way.
+pub(crate) struct Upgrading<I: Identity> {
+    admitted: Admitted<I>,
+    upgrade: OnUpgrade,
+}
+
+impl<I: Identity> Upgrading<I> {
+    /// Waits until the HTTP library has sent the 101 and gives its stream up, out of which `take` gets ours.
+    pub(crate) async fn open<S>(
+        self,
+        take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
+    ) -> Result<Opened<S, I>, &'static str> {
+        let upgraded = self.upgrade.await.map_err(|_| HUNG_UP)?;
+        let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
+        Ok(Opened { stream, leftover, admitted: self.admitted })
+    }
+}
+
+/// Raises Connecting, judges the request and words the answer.
+pub(crate) async fn decide<I: Identity>(
+    context: &mut HandshakeContext<I>,
+    mut parts: Parts,
+    overrides: UpgradeOverrides<I>,
+) -> Result<Decision<I>, Refusal> {
+    let params = &context.shared.params;
+    let parsed = match context.shared.admission.uses_tokens() {
+        true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
+        false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
+    };
+    // The path of a request that could not be parsed may be a token.
+    let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
+    let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
+    context.connecting(path, client).await;
+    match parsed {
+        Ok(parsed) => judge(context, parts, parsed, client, overrides).await,
+        Err(refusal) => Err(context.overloaded().unwrap_or(refusal)),
+    }
+}
+
+/// The checks in the order of their cost: places, RFC 6455, origin, subprotocol, user, the user's places, the id.
+async fn judge<I: Identity>(
+    context: &mut HandshakeContext<I>,
+    mut parts: Parts,
+    parsed: ParsedRequest,
+    client: Option<IpAddr>,
+    overrides: UpgradeOverrides<I>,
+) -> Result<Decision<I>, Refusal> {
+    context.overloaded().map_or(Ok(()), Err)?;
+    context.count(client)?;
+    let context = &*context;
+    let params = &context.shared.params;
+    let mut response = switching_protocols(&parts)?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
+    check_origin(&parts.headers, params)?;
+    let subprotocol = choose_subprotocol(&parsed.offered, params)?;
+    let credentials = Credentials {
+        token: parsed.token,
+        #[cfg(feature = "rustls")]
+        certificate: context.peer.certificate.clone(),
+    };
+    let question = context.peer.question(&parsed.head, client);
+    let admitted = match overrides.user {
+        Some(user) => Ok(Some(user)),
+        None => tokio::select! {
+            biased;
+            admitted = context.shared.admission.admit(&credentials, &question, params) => admitted,
+            () = context.stop.cancelled() => return Err(Refusal::stopping(params)),
+        },
+    };
+    let (user, farewell) = match admitted {
+        Ok(user) => (user, None),
+        Err(AdmissionError::Unauthorized) => match params.unauthorized_delivery {
+            UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text.clone())),
+            UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
+        },
+        Err(AdmissionError::Failed(error)) => {
+            context.failed(ErrorStage::UserService, error).await;
+            return Err(Refusal::unavailable(params));
+        }
+    };
+    // The server may have stopped while the user service was asked.
+    context.overloaded().map_or(Ok(()), Err)?;
+    let user_permit = context.permit_for(user.as_ref().map(Authenticated::id))?;
+    let place = match farewell {
+        None => Some(context.place(&question, user.as_ref(), overrides.placement)?),
+        Some(_) => None,
+    };
+    let headers = response.headers_mut();
+    if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
+        context.add_identity_headers(&question, place, headers);
+    }
+    if let Some(chosen) = &subprotocol
+        && let Ok(chosen) = HeaderValue::from_str(chosen)
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+    }
+    if farewell.is_some() {
+        headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
+    }
+    let head = parsed.head;
+    let admitted = Admitted { head, subprotocol, user, user_permit, place, farewell, client };
+    Ok(Decision { response, admitted, upgrade })
+}
+
+/// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
+fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+    if parts.version != Version::HTTP_11 {
+        return Err(Refusal::bad_request("HTTP/1.1 is needed"));
+    }
+    if parts.method != Method::GET {
+        return Err(Refusal::wrong_method());
+    }
+    if !asks_for_websocket(&parts.headers) {
+        return Err(Refusal::no_upgrade());
+    }
+    if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::wrong_version());
+    }
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
+    if key.len() != 24 || !matches!(STANDARD.decode_slice(key, &mut [0; 18]), Ok(16)) {
+        return Err(Refusal::bad_request("a Sec-WebSocket-Key of 16 bytes in base64 is needed"));
+    }
+    let accept = HeaderValue::try_from(derive_accept_key(key))
+        .map_err(|_| Refusal::bad_request("the key has no answer"))?;
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.reserve(4);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    has_header_token(headers, CONNECTION, "upgrade") && has_header_token(headers, UPGRADE, "websocket")
+}
+
+fn has_header_token(headers: &HeaderMap, list: HeaderName, token: &str) -> bool {
+    has_token(headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok()), token)
+}
+
+/// One Host, and an Origin that the parameters allow, if there is one.
+fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Refusal::bad_request("one Host header is needed"));
+    };
+    let host = host.to_str().unwrap_or_default();
+    let is_allowed =
+        |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| params.allows_origin(origin, host));
+    if headers.get(ORIGIN).is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
+}
+
+/// The first subprotocol of the server that was offered; none if none was offered. The one of this library can always
+/// be agreed on: a browser that carries its token in the list of subprotocols fails a handshake that selects none.
+fn choose_subprotocol(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>, Refusal> {
+    if offered.is_empty() {
+        return Ok(None);
+    }
+    let ours = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
+    let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
+    ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
+}

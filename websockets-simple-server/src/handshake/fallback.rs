@@ -1,0 +1,95 @@
+//! Requests that ask for no WebSocket, answered by the fallback service in the time that a handshake has.
+
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use websockets_simple_core::{ErrorStage, EventError};
+
+use crate::{
+    config::{BodyError, Fallback, FallbackBody, FallbackResponse},
+    handshake::{context::HandshakeContext, timeout::ResponseGuard},
+    users::Identity,
+};
+
+/// Answers one request. A panic is answered with 500, and ends nothing.
+pub(super) async fn answer<I: Identity>(
+    service: &Fallback,
+    mut request: Request<Incoming>,
+    context: &mut HandshakeContext<I>,
+) -> Response<TimedBody> {
+    let guard = context.timeout.answering();
+    let timed = |response: Response<FallbackBody>| response.map(|body| TimedBody { body, guard });
+    let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
+    let client = context.peer.client_of(&context.shared.params.trusted_proxies, request.headers());
+    let refusal = context.overloaded().or_else(|| context.count(client).err());
+    if let Some(refusal) = refusal {
+        tracing::debug!(peer = ?context.peer.addr, why = refusal.why(), "refused");
+        return timed(refusal.into_response().map(own));
+    }
+    if let Some(addr) = context.peer.addr {
+        request.extensions_mut().insert(addr);
+    }
+    // Called within, as a service may panic before it has a future.
+    let mut request = Some(request);
+    let mut working: Option<FallbackResponse> = None;
+    let answered = std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(request) = request.take() {
+                working = Some((service.0)(request));
+            }
+            working.as_mut().map_or(Poll::Pending, |working| working.as_mut().poll(cx))
+        }));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    });
+    match answered.await {
+        Some(response) => timed(response),
+        None => {
+            // Without the text of the panic, which may quote the request.
+            let error = EventError::new("the fallback service panicked");
+            context.failed(ErrorStage::HandlerPanic, error).await;
+            let mut response = Response::new(own(Full::default()));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            timed(response)
+        }
+    }
+}
+
+/// The body of an answer, which is under a deadline until it is dropped.
+pub(super) struct TimedBody {
+    body: FallbackBody,
+    guard: ResponseGuard,
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        let polled = polled
+            .unwrap_or_else(|_| Poll::Ready(Some(Err("the body of the fallback service panicked".into()))));
+        if let Poll::Ready(Some(Err(_))) = polled {
+            self.guard.fail();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
