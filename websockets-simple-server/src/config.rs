@@ -1,6 +1,7 @@
 //! What an operator sets.
 
 pub use broadcast_level::{BroadcastError, BroadcastLevel};
+pub use check::ParamsError;
 pub use client_id::{ClientId, InvalidClientId};
 pub use endpoint::Endpoint;
 pub(crate) use fallback::{BodyError, Fallback, FallbackBody, FallbackResponse};
@@ -12,6 +13,7 @@ pub use signal_defaults::{SignalDefault, SignalReach};
 
 mod addressing;
 mod broadcast_level;
+mod check;
 mod client_id;
 mod endpoint;
 mod fallback;

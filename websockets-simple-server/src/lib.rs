@@ -69,7 +69,7 @@ pub use addressing::{Audience, Placement};
 pub use async_trait::async_trait;
 pub use config::{
     BroadcastError, BroadcastLevel, ClientId, Endpoint, IdSigning, InvalidClientId, InvalidSignature, Limits,
-    Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
+    ParamsError, Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
 };
 pub use connection::{Connection, Event, Inbound, ServerEvent, ServerEventKind, StopReport};
 #[cfg(feature = "axum")]

@@ -78,14 +78,13 @@ impl ServerParams {
     /// channel) and `PREFIX-GROUP`, one for each group; [`Server::caller`](crate::Server::caller) reads them in ordinary
     /// requests. Default: those who come by [`Server::upgrade`](crate::Server::upgrade) are told, with the prefix
     /// `X-PODE-SIGNAL` that Pode has, and those who come to our own endpoints are not.
-    ///
-    /// # Panics
-    ///
-    /// When a header cannot begin like that.
+    /// A prefix that cannot begin the name of a header is an error of `start`.
     #[must_use]
     pub fn identity_headers(mut self, prefix: &str) -> Self {
-        let headers = IdentityHeaders::new(prefix);
-        self.identity_headers = headers.expect("the name of a header can begin with the prefix");
+        match IdentityHeaders::new(prefix) {
+            Some(headers) => self.identity_headers = headers,
+            None => self.invalid_identity_prefix = Some(prefix.to_owned()),
+        }
         self.sends_identity_headers = true;
         self
     }

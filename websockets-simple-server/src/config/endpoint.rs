@@ -106,6 +106,24 @@ impl Endpoint {
         self.tls.as_deref()
     }
 
+    /// Whether the system chooses the port.
+    pub(super) fn has_any_port(&self) -> bool {
+        match &self.place {
+            Place::All(port) => *port == 0,
+            Place::Tcp(addr) => addr.port() == 0,
+            #[cfg(unix)]
+            Place::Unix(_) => false,
+        }
+    }
+
+    #[cfg(unix)]
+    pub(super) fn unix_socket(&self) -> Option<&UnixSocket> {
+        match &self.place {
+            Place::Unix(socket) => Some(socket),
+            Place::All(_) | Place::Tcp(_) => None,
+        }
+    }
+
     /// Listens, on the port of `before` if the system is to choose and has chosen that before.
     pub(crate) fn bind(&self, before: Option<SocketAddr>) -> io::Result<BoundListener> {
         let again = |port| before.filter(|_| port == 0).map_or(port, |before| before.port());

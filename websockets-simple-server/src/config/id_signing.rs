@@ -95,6 +95,11 @@ impl IdSigning {
         if is_right { Ok(id) } else { Err(InvalidSignature) }
     }
 
+    /// Whether one of the secrets is no secret.
+    pub(super) fn has_empty_secret(&self) -> bool {
+        std::iter::once(&self.secret).chain(&self.previous).any(|secret| secret.expose_secret().is_empty())
+    }
+
     fn mac(
         &self,
         secret: &SecretSlice<u8>,

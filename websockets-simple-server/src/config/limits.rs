@@ -34,7 +34,7 @@ pub struct Limits {
     pub(crate) head_size: usize,
     pub(crate) headers: usize,
     pub(crate) message_size: usize,
-    connections: Option<usize>,
+    pub(super) connections: Option<usize>,
     pub(crate) connections_per_ip: usize,
     pub(crate) connections_per_user: usize,
     pub(crate) groups_per_connection: usize,
@@ -77,10 +77,10 @@ impl Limits {
         self
     }
 
-    /// Bytes of the request head; less than 8 KiB counts as 8 KiB.
+    /// Bytes of the request head: 8 KiB at least, 16 MiB at most.
     #[must_use]
     pub fn head_size(mut self, bytes: usize) -> Self {
-        self.head_size = bytes.max(8 * 1024);
+        self.head_size = bytes;
         self
     }
 

@@ -40,7 +40,7 @@ pub struct ServerParams {
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
-    origins: Option<Vec<String>>,
+    pub(super) origins: Option<Vec<String>>,
     same_origin: bool,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) trusted_proxies: TrustedProxies,
@@ -56,6 +56,8 @@ pub struct ServerParams {
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) scope: Scope,
     pub(crate) identity_headers: IdentityHeaders,
+    /// What was asked for instead, and cannot be.
+    pub(super) invalid_identity_prefix: Option<String>,
     /// Whether they are sent by our own endpoints, too.
     pub(crate) sends_identity_headers: bool,
 }
@@ -157,6 +159,7 @@ impl ServerParams {
             id_signing: None,
             scope: Scope::default(),
             identity_headers: IdentityHeaders::default(),
+            invalid_identity_prefix: None,
             sends_identity_headers: false,
         }
     }

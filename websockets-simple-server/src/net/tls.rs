@@ -104,7 +104,7 @@ impl ServerTls {
     /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old one stays in use. Default: it does not.
     #[must_use]
     pub fn watch_files(mut self, every: Duration) -> Self {
-        self.watch = Some(every.max(Duration::from_millis(10)));
+        self.watch = Some(every);
         self
     }
 
@@ -152,6 +152,11 @@ impl ServerTls {
     pub(crate) fn written_in_use(&self) -> Vec<Option<SystemTime>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().map(|in_use| in_use.written.clone()).unwrap_or_default()
+    }
+
+    /// The host names that have certificates of their own.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(|(name, _)| name.as_str())
     }
 
     /// How often to look at the files.

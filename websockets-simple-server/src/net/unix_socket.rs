@@ -51,6 +51,11 @@ impl UnixSocket {
         &self.path
     }
 
+    /// Its permissions.
+    pub(crate) fn permissions(&self) -> u32 {
+        self.mode
+    }
+
     /// Listens. Replaces the file of a server that is no more.
     pub(crate) fn bind(&self, backlog: i32) -> io::Result<BoundSocket> {
         // Such a name would be cut, or mean something else than a file.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, ParamsError};
 
 /// Why a server did not start. It is then as it was before, and may be started again.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum StartError {
         #[source]
         source: websockets_simple_core::tls::TlsError,
     },
+    /// A parameter is wrong.
+    #[error("the parameters are wrong")]
+    Params(#[from] ParamsError),
     /// `start` was called outside a tokio runtime.
     #[error("a server can only start inside a tokio runtime")]
     NoRuntime,

@@ -1,0 +1,251 @@
+//! The check of all parameters, once, when a server starts.
+
+use std::{collections::HashSet, time::Duration};
+
+use http::{HeaderName, Uri};
+use websockets_simple_core::{Heartbeat, HeartbeatMode, OverflowPolicy, handshake_words::BEARER_PREFIX};
+
+use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
+
+/// Longest time that counts as an end: deadlines are points of the system's clock, which are finite.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Bytes of the largest frame of the library itself: a control frame of a server (RFC 6455 section 5.5).
+const CONTROL_FRAME: usize = 2 + 125;
+
+/// Least size of the buffer in which hyper reads a request head.
+const LEAST_HEAD: usize = 8 * 1024;
+
+/// Largest request head; what a connection keeps of it counts its bytes in 32 bits.
+const LARGEST_HEAD: usize = 16 * 1024 * 1024;
+
+/// Most headers that the HTTP library holds.
+const MOST_HEADERS: usize = 32 * 1024;
+
+/// Which parameter of a server is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamsError {
+    /// An endpoint is given twice.
+    #[error("the endpoint {0} is given twice")]
+    EndpointTwice(String),
+    /// A time has no end that a clock can show.
+    #[error("the {0} is longer than ten years")]
+    Endless(&'static str),
+    /// The prefix of the identity headers cannot begin the name of a header.
+    #[error("`{0}` cannot begin the name of a header")]
+    IdentityHeaders(String),
+    /// An origin is not one (RFC 6454 section 6.2), and would match no request.
+    #[error("`{0}` is not an origin such as `https://example.org` or `http://localhost:8080`")]
+    Origin(String),
+    /// A name of [`ServerTls::for_name`](crate::ServerTls::for_name) is not a host name, nor `*.` and one.
+    #[error("`{0}` is not the name of a host")]
+    ServerName(String),
+    /// A secret that signs client ids is empty.
+    #[error("the secret that signs client ids is empty")]
+    SigningSecret,
+    /// The permissions of a Unix domain socket let no client connect, or are no permissions.
+    #[error("the mode {mode:o} of the Unix domain socket {path} lets no client connect")]
+    SocketMode {
+        /// The path of the socket.
+        path: String,
+        /// The mode.
+        mode: u32,
+    },
+    /// A subprotocol is not a token (RFC 9110 section 5.6.2), or has the form of one that carries a credential.
+    #[error("`{0}` is not the name of a subprotocol")]
+    Subprotocol(String),
+    /// A subprotocol is given twice.
+    #[error("the subprotocol `{0}` is given twice")]
+    SubprotocolTwice(String),
+    /// A number is too large to be used.
+    #[error("the {what} is more than {most}")]
+    TooLarge {
+        /// Which parameter.
+        what: &'static str,
+        /// The largest value.
+        most: usize,
+    },
+    /// A number is too small to work with.
+    #[error("the {what} is less than {least}")]
+    TooSmall {
+        /// Which parameter.
+        what: &'static str,
+        /// The smallest value.
+        least: usize,
+    },
+    /// A time or a limit is zero, which would end or refuse every connection.
+    #[error("the {0} is zero")]
+    Zero(&'static str),
+}
+
+impl ServerParams {
+    /// Checks everything, so that nothing later fails for these reasons.
+    pub(crate) fn check(&self) -> Result<(), ParamsError> {
+        self.limits.check()?;
+        if self.limits.connections_per_ip == 0 && self.counts_addresses() {
+            return Err(ParamsError::Zero("limit of connections per IP address"));
+        }
+        check_heartbeat(self.heartbeat)?;
+        time("close timeout", self.close_timeout)?;
+        time("stop timeout", self.stop_timeout)?;
+        for (what, duration) in [
+            ("retry-after time", self.retry_after),
+            ("expiry notice", self.expiry_notice),
+            ("expiry grace", self.expiry_grace),
+        ] {
+            finite(what, duration)?;
+        }
+        at_least("outbox", self.outbox, CONTROL_FRAME)?;
+        if let OverflowPolicy::Wait(timeout) = self.overflow {
+            time("time to wait for room in an outbox", timeout)?;
+        }
+        check_subprotocols(&self.subprotocols)?;
+        self.origins.iter().flatten().try_for_each(|origin| check_origin(origin))?;
+        check_endpoints(&self.endpoints)?;
+        if self.id_signing.as_ref().is_some_and(|signing| signing.has_empty_secret()) {
+            return Err(ParamsError::SigningSecret);
+        }
+        match &self.invalid_identity_prefix {
+            Some(prefix) => Err(ParamsError::IdentityHeaders(prefix.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ServerParams {
+    /// Whether connections come by a way on which their peers have addresses.
+    fn counts_addresses(&self) -> bool {
+        #[cfg(unix)]
+        let is_local = |endpoint: &Endpoint| endpoint.unix_socket().is_some();
+        #[cfg(not(unix))]
+        let is_local = |_: &Endpoint| false;
+        self.endpoints.is_empty() || !self.endpoints.iter().all(is_local)
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ParamsError> {
+        time("handshake limit", self.handshake)?;
+        time("authentication limit", self.authentication)?;
+        if let Some(idle) = self.idle {
+            time("idle limit", idle)?;
+        }
+        at_least("head size limit", self.head_size, LEAST_HEAD)?;
+        at_most("head size limit", self.head_size, LARGEST_HEAD)?;
+        at_most("header limit", self.headers, MOST_HEADERS)?;
+        for (what, limit) in [
+            ("header limit", Some(self.headers)),
+            ("message size limit", Some(self.message_size)),
+            ("limit of connections", self.connections),
+            ("limit of connections per user", Some(self.connections_per_user)),
+        ] {
+            if limit == Some(0) {
+                return Err(ParamsError::Zero(what));
+            }
+        }
+        if self.messages_per_second == Some(0) {
+            return Err(ParamsError::Zero("limit of messages per second"));
+        }
+        if self.bytes_per_second == Some(0) {
+            return Err(ParamsError::Zero("limit of bytes per second"));
+        }
+        Ok(())
+    }
+}
+
+fn check_heartbeat(heartbeat: Heartbeat) -> Result<(), ParamsError> {
+    match heartbeat.mode() {
+        HeartbeatMode::Off => Ok(()),
+        _ => time("heartbeat interval", heartbeat.interval()),
+    }
+}
+
+fn check_subprotocols(names: &[String]) -> Result<(), ParamsError> {
+    let mut known = HashSet::new();
+    for name in names {
+        // A token of RFC 9110 section 5.6.2, as the name of a header is.
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || name.starts_with(BEARER_PREFIX) {
+            return Err(ParamsError::Subprotocol(name.clone()));
+        }
+        if !known.insert(name) {
+            return Err(ParamsError::SubprotocolTwice(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// `null`, or scheme, host and possibly a port.
+fn check_origin(origin: &str) -> Result<(), ParamsError> {
+    let is_bare = |uri: &Uri| {
+        uri.scheme().is_some()
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.path_and_query().is_none_or(|path| path == "/")
+            && !origin.ends_with('/')
+            && !origin.contains('@')
+    };
+    match origin == "null" || origin.parse().is_ok_and(|uri| is_bare(&uri)) {
+        true => Ok(()),
+        false => Err(ParamsError::Origin(origin.to_owned())),
+    }
+}
+
+fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
+    let mut known = HashSet::new();
+    for endpoint in endpoints {
+        // Those whose port the system chooses are never the same.
+        if !endpoint.has_any_port() && !known.insert(endpoint.to_string()) {
+            return Err(ParamsError::EndpointTwice(endpoint.to_string()));
+        }
+        #[cfg(unix)]
+        if let Some(socket) = endpoint.unix_socket()
+            && (socket.permissions() & 0o222 == 0 || socket.permissions() > 0o7777)
+        {
+            let (path, mode) = (socket.path().display().to_string(), socket.permissions());
+            return Err(ParamsError::SocketMode { path, mode });
+        }
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = endpoint.server_tls() {
+            if let Some(every) = tls.watch_interval() {
+                time("time between two looks at the files of certificates", every)?;
+            }
+            tls.names().try_for_each(check_server_name)?;
+        }
+    }
+    Ok(())
+}
+
+/// A host name of letters, digits, `-` and `.`, possibly behind `*.`.
+#[cfg(feature = "rustls")]
+fn check_server_name(name: &str) -> Result<(), ParamsError> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    match name.strip_prefix("*.").unwrap_or(name).split('.').all(is_label) {
+        true => Ok(()),
+        false => Err(ParamsError::ServerName(name.to_owned())),
+    }
+}
+
+fn time(what: &'static str, duration: Duration) -> Result<(), ParamsError> {
+    if duration.is_zero() {
+        return Err(ParamsError::Zero(what));
+    }
+    finite(what, duration)
+}
+
+fn finite(what: &'static str, duration: Duration) -> Result<(), ParamsError> {
+    if duration > LONGEST { Err(ParamsError::Endless(what)) } else { Ok(()) }
+}
+
+fn at_least(what: &'static str, given: usize, least: usize) -> Result<(), ParamsError> {
+    if given < least { Err(ParamsError::TooSmall { what, least }) } else { Ok(()) }
+}
+
+fn at_most(what: &'static str, given: usize, most: usize) -> Result<(), ParamsError> {
+    if given > most { Err(ParamsError::TooLarge { what, most }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

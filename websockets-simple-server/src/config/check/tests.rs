@@ -1,0 +1,186 @@
+use std::{net::SocketAddr, time::Duration};
+
+use websockets_simple_core::Heartbeat;
+
+use super::*;
+use crate::config::IdSigning;
+
+fn local() -> ServerParams {
+    ServerParams::local()
+}
+
+fn limited(change: impl FnOnce(Limits) -> Limits) -> ServerParams {
+    local().limits(change(Limits::default()))
+}
+
+fn error(params: &ServerParams) -> ParamsError {
+    params.check().expect_err("this is wrong")
+}
+
+#[test]
+fn every_default_is_right() {
+    for params in [local(), ServerParams::new(8080), ServerParams::mounted()] {
+        assert_eq!(params.check(), Ok(()));
+    }
+}
+
+#[test]
+fn a_time_of_zero_is_an_error_that_names_it() {
+    let zero = Duration::ZERO;
+    for (params, what) in [
+        (limited(|limits| limits.handshake(zero)), "handshake limit"),
+        (limited(|limits| limits.authentication(zero)), "authentication limit"),
+        (limited(|limits| limits.idle(zero)), "idle limit"),
+        (local().close_timeout(zero), "close timeout"),
+        (local().stop_timeout(zero), "stop timeout"),
+        (local().heartbeat(Heartbeat::new(zero, HeartbeatMode::Ping)), "heartbeat interval"),
+        (local().overflow(OverflowPolicy::Wait(zero)), "time to wait for room in an outbox"),
+    ] {
+        assert_eq!(error(&params), ParamsError::Zero(what));
+        assert_eq!(error(&params).to_string(), format!("the {what} is zero"));
+    }
+    assert_eq!(local().expiry(zero, zero).retry_after(zero).check(), Ok(()), "these may be");
+}
+
+#[test]
+fn a_time_without_end_is_an_error_that_names_it() {
+    let endless = Duration::MAX;
+    for (params, what) in [
+        (limited(|limits| limits.handshake(endless)), "handshake limit"),
+        (limited(|limits| limits.authentication(endless)), "authentication limit"),
+        (limited(|limits| limits.idle(endless)), "idle limit"),
+        (local().close_timeout(endless), "close timeout"),
+        (local().stop_timeout(endless), "stop timeout"),
+        (local().retry_after(endless), "retry-after time"),
+        (local().expiry(endless, Duration::ZERO), "expiry notice"),
+        (local().expiry(Duration::ZERO, endless), "expiry grace"),
+        (local().heartbeat(Heartbeat::new(endless, HeartbeatMode::Text)), "heartbeat interval"),
+        (local().overflow(OverflowPolicy::Wait(endless)), "time to wait for room in an outbox"),
+    ] {
+        assert_eq!(error(&params), ParamsError::Endless(what));
+        assert_eq!(error(&params).to_string(), format!("the {what} is longer than ten years"));
+    }
+    assert_eq!(local().heartbeat(Heartbeat::off()).check(), Ok(()), "off is no time");
+}
+
+#[test]
+fn a_limit_that_lets_nothing_through_is_an_error() {
+    for (params, what) in [
+        (limited(|limits| limits.headers(0)), "header limit"),
+        (limited(|limits| limits.message_size(0)), "message size limit"),
+        (limited(|limits| limits.connections(0)), "limit of connections"),
+        (limited(|limits| limits.connections_per_ip(0)), "limit of connections per IP address"),
+        (limited(|limits| limits.connections_per_user(0)), "limit of connections per user"),
+        (limited(|limits| limits.messages_per_second(0)), "limit of messages per second"),
+        (limited(|limits| limits.bytes_per_second(0)), "limit of bytes per second"),
+    ] {
+        assert_eq!(error(&params), ParamsError::Zero(what));
+    }
+    let none = limited(|limits| limits.messages_per_second(None).bytes_per_second(None).idle(None));
+    assert_eq!(none.check(), Ok(()), "no limit is not a limit of zero");
+    assert_eq!(limited(|limits| limits.groups_per_connection(0)).check(), Ok(()), "clients join none");
+}
+
+#[cfg(unix)]
+#[test]
+fn where_no_peer_has_an_address_none_needs_to_be_let_in_by_it() {
+    let params = limited(|limits| limits.connections_per_ip(0)).endpoint(Endpoint::unix("/run/chat.sock"));
+    assert_eq!(params.check(), Ok(()));
+    assert!(params.endpoint(Endpoint::all(0)).check().is_err());
+}
+
+#[test]
+fn sizes_that_cannot_work_are_errors_that_say_what_can() {
+    let small = |what, least| ParamsError::TooSmall { what, least };
+    assert_eq!(error(&local().outbox(126)), small("outbox", 127));
+    assert_eq!(local().outbox(127).check(), Ok(()), "a control frame fits");
+    assert_eq!(error(&limited(|limits| limits.head_size(8191))), small("head size limit", 8192));
+    assert_eq!(small("outbox", 127).to_string(), "the outbox is less than 127");
+    let large = |what, most| ParamsError::TooLarge { what, most };
+    let head = limited(|limits| limits.head_size(usize::MAX));
+    assert_eq!(error(&head), large("head size limit", 16 * 1024 * 1024));
+    assert_eq!(error(&limited(|limits| limits.headers(32769))), large("header limit", 32768));
+    assert_eq!(large("header limit", 32768).to_string(), "the header limit is more than 32768");
+}
+
+#[test]
+fn subprotocols_are_tokens_and_different() {
+    for wrong in ["", "two words", "comma,", "é", "bearer.c2VjcmV0"] {
+        assert_eq!(error(&local().subprotocols([wrong])), ParamsError::Subprotocol(wrong.to_owned()));
+    }
+    let twice = ParamsError::SubprotocolTwice("chat".to_owned());
+    assert_eq!(error(&local().subprotocols(["chat", "superchat", "chat"])), twice);
+    assert_eq!(local().subprotocols(["chat", "websockets-simple"]).check(), Ok(()));
+}
+
+#[test]
+fn origins_have_a_scheme_and_a_host_and_nothing_behind_it() {
+    for wrong in ["", "example.org", "https://", "https://example.org/", "https://example.org/chat", "*"] {
+        assert_eq!(error(&local().origins([wrong])), ParamsError::Origin(wrong.to_owned()));
+    }
+    let right = ["https://example.org", "http://localhost:8080", "https://[::1]:8443", "null"];
+    assert_eq!(local().origins(right).check(), Ok(()));
+}
+
+#[test]
+fn an_endpoint_is_given_once() {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let twice = local().endpoint(Endpoint::tcp(addr)).endpoint(Endpoint::tcp(addr));
+    assert_eq!(error(&twice), ParamsError::EndpointTwice("127.0.0.1:8080".to_owned()));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let chosen = local().endpoint(Endpoint::tcp(any)).endpoint(Endpoint::tcp(any));
+    assert_eq!(chosen.check(), Ok(()), "the system chooses two ports");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_socket_has_permissions_that_let_a_client_connect() {
+    use crate::net::UnixSocket;
+
+    for mode in [0, 0o555, 0o10_600] {
+        let socket = UnixSocket::new("/run/chat.sock").mode(mode);
+        let params = local().endpoint(Endpoint::unix(socket));
+        assert_eq!(error(&params), ParamsError::SocketMode { path: "/run/chat.sock".to_owned(), mode });
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn tls_looks_at_files_now_and_then_and_names_are_those_of_hosts() {
+    use crate::net::ServerTls;
+
+    let with = |tls: ServerTls| local().endpoint(Endpoint::all(0).tls(tls));
+    let tls = ServerTls::from_pem("", "");
+    let what = "time between two looks at the files of certificates";
+    assert_eq!(error(&with(tls.clone().watch_files(Duration::ZERO))), ParamsError::Zero(what));
+    assert_eq!(error(&with(tls.clone().watch_files(Duration::MAX))), ParamsError::Endless(what));
+    let named =
+        |name: &str| tls.clone().for_name(name, websockets_simple_core::tls::TlsIdentity::pem("", ""));
+    for wrong in ["", "*.", "a..b", "two words", "https://example.org"] {
+        assert_eq!(error(&with(named(wrong))), ParamsError::ServerName(wrong.to_owned()));
+    }
+    assert_eq!(with(named("*.rooms.example")).check(), Ok(()));
+}
+
+#[test]
+fn identity_headers_can_begin_like_that_and_signing_has_a_secret() {
+    let wrong = ParamsError::IdentityHeaders("two words".to_owned());
+    assert_eq!(error(&local().identity_headers("two words")), wrong);
+    assert_eq!(local().identity_headers("X-CHAT").check(), Ok(()));
+    for signing in [IdSigning::new(""), IdSigning::new("secret").previous("")] {
+        assert_eq!(error(&local().id_signing(signing)), ParamsError::SigningSecret);
+    }
+    let shown = error(&local().id_signing(IdSigning::new("").previous("hidden"))).to_string();
+    assert!(!shown.contains("hidden"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_an_error_of_start_and_opens_no_port() {
+    use crate::{run::StartError, server::WebsocketServer};
+
+    let server =
+        WebsocketServer::new(limited(|limits| limits.handshake(Duration::MAX).authentication(Duration::MAX)));
+    let Err(StartError::Params(error)) = server.start().await else { panic!("it has started") };
+    assert_eq!(error, ParamsError::Endless("handshake limit"));
+    assert!(!server.is_running() && server.local_addr().is_none());
+}
