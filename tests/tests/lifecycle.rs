@@ -2,17 +2,21 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 use websockets_simple_client::{ClientEvent, CloseCode, ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    ConnectionEventKind, EndedBy, Endpoint, Event, ServerEventKind, ServerParams, StartError, WebsocketServer,
+    Authenticated, ConnectionEventKind, Credentials, EndedBy, Endpoint, ErrorStage, Event, HandshakeRequest,
+    Revocation, Revocations, ServerEventKind, ServerParams, StartError, UserService, UserServiceError,
+    WebsocketServer, WebsocketServerAuth, async_trait,
 };
 use websockets_simple_tests::{connected, ended, message, next, params, raw::RawPeer, started, text, within};
 
@@ -321,4 +325,82 @@ async fn a_stop_drops_a_handler_that_does_not_end_and_still_tells_disconnected()
             .then_some(())
     })
     .await;
+}
+
+#[test]
+fn a_server_whose_runtime_is_gone_does_not_run_and_starts_in_another() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = runtime();
+    let before = first.block_on(started(&server));
+    assert!(server.is_running());
+    drop(first);
+    assert!(!server.is_running() && server.local_addr().is_none());
+    let second = runtime();
+    second.block_on(async {
+        assert_eq!(started(&server).await, before, "the port is kept");
+        let client = connected(params(before)).await;
+        client.disconnect().await;
+        server.stop().await;
+    });
+}
+
+/// Knows one user. Its first stream of revocations panics, its second one revokes the user.
+struct FailsOnce {
+    streams: AtomicUsize,
+    go_on: Arc<Notify>,
+}
+
+#[async_trait]
+impl UserService for FailsOnce {
+    type Id = i64;
+
+    async fn authenticate(
+        &self,
+        _credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+        Ok(Some(Authenticated::new(7)))
+    }
+
+    fn revocations(&self) -> Option<Revocations<i64>> {
+        struct Stream(usize, Pin<Box<dyn Future<Output = ()> + Send>>);
+
+        impl futures_core::Stream for Stream {
+            type Item = Revocation<i64>;
+
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<i64>>> {
+                std::task::ready!(self.1.as_mut().poll(cx));
+                assert!(self.0 > 0, "a secret");
+                self.1 = Box::pin(std::future::pending());
+                Poll::Ready(Some(Revocation::User(7)))
+            }
+        }
+
+        let go_on = Arc::clone(&self.go_on);
+        let number = self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(Box::pin(Stream(number, Box::pin(async move { go_on.notified().await }))))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_revocations_that_panics_is_an_error_event_and_is_asked_for_again() {
+    let go_on = Arc::new(Notify::new());
+    let users = FailsOnce { streams: AtomicUsize::new(0), go_on: Arc::clone(&go_on) };
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
+    let addr = started(&server).await;
+    let mut events = server.events();
+    go_on.notify_one();
+    let error = next(&mut events, |event| match event {
+        Event::Error(event) => Some(event),
+        _ => None,
+    })
+    .await;
+    assert_eq!(error.stage, ErrorStage::Task);
+    assert_eq!(error.error.to_string(), "the revocation watcher failed and is started again");
+    assert!(server.is_running());
+    let _client = connected(params(addr).token("any")).await;
+    go_on.notify_one();
+    assert_eq!(ended(&mut events).await.by, EndedBy::Revoked);
 }

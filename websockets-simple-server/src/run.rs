@@ -1,8 +1,14 @@
 //! One run of a server: bind, accept, watch over its tasks, stop.
 
 pub use error::StartError;
-pub(crate) use shared::{RunState, SessionGuard, Shared, StopWaiter};
+pub(crate) use shared::{RunState, Shared};
+pub(crate) use shutdown::{SessionGuard, StopWaiter};
+pub(crate) use start::start;
 
-pub(crate) mod accept;
+mod accept;
 mod error;
 mod shared;
+mod shutdown;
+mod start;
+mod supervisor;
+mod watchers;

@@ -15,7 +15,7 @@ use crate::{
     connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
     net::HandshakeRequest,
-    run::{RunState, Shared, StartError, StopWaiter, accept},
+    run::{self, RunState, Shared, StartError, StopWaiter},
     users::{Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Identity, User, UserId, UserService},
 };
 
@@ -178,14 +178,10 @@ impl<I: Identity> Server<I> {
     ///
     /// Dropped before it resolves, the server may or may not have started; `stop` brings it back to rest.
     pub async fn start(&self) -> Result<(), StartError> {
-        {
-            let mut state = self.shared.state();
-            if !matches!(*state, RunState::Stopped) {
-                return Err(StartError::AlreadyRunning);
-            }
-            *state = RunState::Starting;
+        if !self.shared.begin_start() {
+            return Err(StartError::AlreadyRunning);
         }
-        let run = match accept::bind_and_run(&self.shared) {
+        let run = match run::start(&self.shared) {
             Ok(run) => run,
             Err(error) => {
                 *self.shared.state() = RunState::Stopped;

@@ -194,6 +194,8 @@ pub enum ErrorStage {
     /// A message that was to be a signal is none, or was for nobody it may be for; or an ordinary request bears the
     /// id of a connection with a wrong signature.
     Signal,
+    /// A long-lived task of the server, which is started again.
+    Task,
     /// The TLS handshake.
     Tls,
     /// A token that was to renew credentials: there was none, or it was not accepted.

@@ -87,23 +87,27 @@ async fn open<I: Identity, S: Socket>(
     let (timeout, stop) = (Arc::clone(&context.timeout), context.stop.clone());
     let opened = {
         let mut opening = pin!(secure(&mut context, stream, &endpoint));
-        tokio::select! {
+        let opened = tokio::select! {
             biased;
             opened = &mut opening => Some(opened),
             () = timeout.passed() => None,
             () = stop.cancelled() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
-        }
+        };
+        // Asked while the response lives, whose end begins another phase.
+        opened.ok_or_else(|| timeout.phase())
     };
-    let Some(opened) = opened else {
-        match timeout.phase() {
-            TimeoutPhase::Answer => context.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await,
-            TimeoutPhase::Handshake => context.timed_out().await,
-            TimeoutPhase::Request => {}
+    match opened {
+        Ok(opened) => {
+            let heartbeat = context.shared.params.heartbeat;
+            return Some(serve(context, opened?, SessionParts { began, heartbeat, local: None }));
         }
-        return None;
-    };
-    let heartbeat = context.shared.params.heartbeat;
-    Some(serve(context, opened?, SessionParts { began, heartbeat, local: None }))
+        Err(TimeoutPhase::Answer) => {
+            context.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await;
+        }
+        Err(TimeoutPhase::Handshake) => context.timed_out().await,
+        Err(TimeoutPhase::Request) => {}
+    }
+    None
 }
 
 /// Reads what a proxy says, speaks TLS, shakes hands. A failure is raised before this gives `None`.

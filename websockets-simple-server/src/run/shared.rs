@@ -1,4 +1,4 @@
-//! What a server's handles, connections and tasks share, and what a stop waits for.
+//! What the handles, connections and tasks of a server share.
 
 use std::{
     net::SocketAddr,
@@ -8,13 +8,11 @@ use std::{
     },
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use websockets_simple_core::{ConnectionConfig, EndCause, Flusher, Message, Side, Subscriptions, new_owner};
+use websockets_simple_core::{
+    ConnectionConfig, EndCause, ErrorStage, EventError, Flusher, Message, Side, Subscriptions, new_owner,
+};
 
 use crate::{
     addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
@@ -22,6 +20,7 @@ use crate::{
     connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
+    run::shutdown::{SessionGuard, ShutdownTracker},
     signals::{ChannelEvents, Routes},
     users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
@@ -56,20 +55,6 @@ pub(crate) struct Shared<I: Identity> {
     bound: Mutex<Vec<Option<SocketAddr>>>,
 }
 
-/// Counts that a stop waits for and reports.
-#[derive(Debug, Default)]
-pub(crate) struct ShutdownTracker {
-    pub(crate) clean: AtomicUsize,
-    pub(crate) unclean: AtomicUsize,
-    pub(crate) dropped: AtomicUsize,
-    /// Tasks of connections, handshakes included.
-    pub(crate) sessions: AtomicUsize,
-    /// Handlers that wait for the stop themselves.
-    pub(crate) stop_waiters: AtomicUsize,
-    /// Rings when one of the two above changes.
-    pub(crate) changed: Notify,
-}
-
 pub(crate) enum RunState {
     Stopped,
     Starting,
@@ -88,6 +73,14 @@ pub(crate) struct Run {
     pub(crate) runtime: Handle,
 }
 
+impl Run {
+    /// Whether the task that owns the run lives. It does not any more when its runtime was shut down.
+    fn is_alive(&self) -> bool {
+        // Its sender goes with that task.
+        self.report.has_changed().is_ok()
+    }
+}
+
 impl<I: Identity> Shared<I> {
     /// A server at rest with one handle.
     pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
@@ -102,7 +95,7 @@ impl<I: Identity> Shared<I> {
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // An answer of the user service is a connection by then, or the handshake has failed.
-            revoked: RecentRevocations::new(limits.handshake + limits.authentication),
+            revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
             limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
@@ -133,24 +126,44 @@ impl<I: Identity> Shared<I> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The run, while there is one.
     pub(crate) fn run(&self) -> Option<Run> {
         match &*self.state() {
-            RunState::Running(run) => Some(run.clone()),
-            RunState::Stopped | RunState::Starting => None,
+            RunState::Running(run) if run.is_alive() => Some(run.clone()),
+            RunState::Running(_) | RunState::Stopped | RunState::Starting => None,
         }
     }
 
-    /// Enters a run that is not stopping. Its stop waits for whoever is in.
+    /// The right to start a run. False while there is one, or while another caller starts one.
+    pub(crate) fn begin_start(&self) -> bool {
+        let mut state = self.state();
+        let may_start = match &*state {
+            RunState::Stopped => true,
+            RunState::Starting => false,
+            // Its runtime was shut down, and all its tasks with it.
+            RunState::Running(run) => !run.is_alive(),
+        };
+        if may_start {
+            *state = RunState::Starting;
+        }
+        may_start
+    }
+
+    /// Enters a run that is not stopping. Its stop waits until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, SessionGuard<I>), Refusal> {
         match &*self.state() {
-            RunState::Running(run) if run.stop.is_cancelled() => Err(Refusal::stopping(&self.params)),
-            RunState::Running(run) => Ok((run.clone(), SessionGuard::new(self))),
-            RunState::Stopped | RunState::Starting => Err(Refusal::at_rest(&self.params)),
+            RunState::Running(run) if run.is_alive() => match run.stop.is_cancelled() {
+                true => Err(Refusal::stopping(&self.params)),
+                false => Ok((run.clone(), SessionGuard::new(self))),
+            },
+            RunState::Running(_) | RunState::Stopped | RunState::Starting => {
+                Err(Refusal::at_rest(&self.params))
+            }
         }
     }
 
-    /// Once a run is cancelled: whoever was about to enter it is in when this returns.
-    pub(crate) fn nobody_enters(&self) {
+    /// Once a run is cancelled: a caller that was about to enter it has done so when this returns.
+    pub(crate) fn close_entrance(&self) {
         drop(self.state());
     }
 
@@ -177,16 +190,16 @@ impl<I: Identity> Shared<I> {
         })
     }
 
-    /// Closes everybody: the server stops.
+    /// Closes all connections: the server stops.
     pub(crate) fn close_all(&self) {
         for connection in self.registry.all().iter().chain(&self.unlisted.all()) {
             connection.0.core.outbox.close(EndCause::ServerStopped);
         }
     }
 
-    /// Closes the connections whose credentials are no longer good; answers how many.
+    /// Closes the connections whose credentials are revoked; answers how many.
     pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
-        // Before anybody is looked for: who is registered after that looks here.
+        // Before connections are looked for: one that is registered after that looks here.
         self.revoked.add(revocation);
         let candidates = match revocation {
             Revocation::User(user) => self.registry.user(user),
@@ -209,76 +222,18 @@ impl<I: Identity> Shared<I> {
         connection.0.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
     }
 
-    /// Drops the handlers of everybody who is left.
+    /// Raises an error that belongs to no connection, in a task of its own: the caller does not wait for handlers.
+    pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
+        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
+            sessions.spawn(raised);
+        }
+    }
+
+    /// Drops the handlers of all connections that are left.
     pub(crate) fn abort_all_handlers(&self) {
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {
             connection.0.core.outbox.abort_handlers();
         }
-    }
-}
-
-impl ShutdownTracker {
-    /// Counts the end of a connection during a stop.
-    pub(crate) fn count(&self, killed: bool, clean: bool) {
-        let ended = match (killed, clean) {
-            (true, _) => &self.dropped,
-            (false, true) => &self.clean,
-            (false, false) => &self.unclean,
-        };
-        ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_report(&self) -> StopReport {
-        StopReport {
-            clean: self.clean.swap(0, Ordering::Relaxed),
-            unclean: self.unclean.swap(0, Ordering::Relaxed),
-            dropped: self.dropped.swap(0, Ordering::Relaxed),
-        }
-    }
-
-    /// Resolves when nothing is at work but handlers that wait for this.
-    pub(crate) async fn at_rest(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.sessions.load(Ordering::Acquire) <= self.stop_waiters.load(Ordering::Acquire) {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-/// Counts a task of a connection while it lives, also through a panic.
-pub(crate) struct SessionGuard<I: Identity>(Arc<Shared<I>>);
-
-impl<I: Identity> SessionGuard<I> {
-    pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
-        shared.shutdown.sessions.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl<I: Identity> Drop for SessionGuard<I> {
-    fn drop(&mut self) {
-        self.0.shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.0.shutdown.changed.notify_waiters();
-    }
-}
-
-/// Counts a handler that waits for the stop itself.
-pub(crate) struct StopWaiter<'a>(&'a ShutdownTracker);
-
-impl<'a> StopWaiter<'a> {
-    pub(crate) fn new(shutdown: &'a ShutdownTracker) -> Self {
-        shutdown.stop_waiters.fetch_add(1, Ordering::AcqRel);
-        shutdown.changed.notify_waiters();
-        Self(shutdown)
-    }
-}
-
-impl Drop for StopWaiter<'_> {
-    fn drop(&mut self) {
-        self.0.stop_waiters.fetch_sub(1, Ordering::AcqRel);
     }
 }

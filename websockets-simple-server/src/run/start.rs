@@ -1,0 +1,140 @@
+//! The beginning of a run, and the task that owns all others of it.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Endpoint,
+    connection::{Event, ServerEventKind, StopReport},
+    net::{BoundListener, Listener},
+    run::{
+        accept::accept,
+        error::StartError,
+        shared::{Run, Shared},
+        shutdown::{LAST_WORD, shutdown},
+        supervisor::{Supervisor, TaskKind},
+        watchers,
+    },
+    users::Identity,
+};
+
+/// Checks the parameters, binds all endpoints, and hands them to a task that lives until the server has stopped.
+pub(crate) fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+    shared.params.check()?;
+    // Before anything is bound: an endpoint without a certificate opens no port.
+    #[cfg(feature = "rustls")]
+    for endpoint in &shared.params.endpoints {
+        if let Some(tls) = endpoint.server_tls() {
+            tls.reload().map_err(|source| StartError::Tls { endpoint: endpoint.clone(), source })?;
+        }
+    }
+    let listeners = bind(shared)?;
+    let addrs = shared.bound().iter().flatten().copied().collect();
+    let stop = CancellationToken::new();
+    let (reporter, report) = watch::channel(None);
+    shared.subscriptions.lift_bounds(false);
+    let sessions = TaskTracker::new();
+    runtime.spawn(run(Arc::clone(shared), listeners, sessions.clone(), stop.clone(), reporter));
+    Ok(Run { stop, addrs, report, sessions, runtime })
+}
+
+fn bind<I: Identity>(shared: &Shared<I>) -> Result<Vec<(BoundListener, Endpoint)>, StartError> {
+    let mut bound = shared.bound();
+    let mut listeners = Vec::new();
+    let mut addrs = Vec::new();
+    for (n, endpoint) in shared.params.endpoints.iter().enumerate() {
+        let listener = endpoint.bind(bound.get(n).copied().flatten());
+        let listener = listener.and_then(|listener| Ok((listener.tcp_addr()?, listener)));
+        let failed = |source: io::Error| StartError::Bind { endpoint: endpoint.clone(), source };
+        let (addr, listener) = listener.map_err(failed)?;
+        addrs.push(addr);
+        listeners.push((listener, endpoint.clone()));
+    }
+    *bound = addrs;
+    Ok(listeners)
+}
+
+/// The task that owns all others of a server.
+async fn run<I: Identity>(
+    shared: Arc<Shared<I>>,
+    listeners: Vec<(BoundListener, Endpoint)>,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+    reporter: watch::Sender<Option<StopReport>>,
+) {
+    let accepting = TaskTracker::new();
+    let mut tasks = Supervisor::new(Arc::clone(&shared), sessions.clone(), stop.clone());
+    for number in 0..shared.flushers.len() {
+        let shared = Arc::clone(&shared);
+        tasks.supervise(TaskKind::Flusher(number), move || {
+            let shared = Arc::clone(&shared);
+            async move { shared.flushers[number].run().await }
+        });
+    }
+    {
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        tasks.supervise(TaskKind::Revocations, move || {
+            watchers::watch_revocations(Arc::clone(&shared), stop.clone())
+        });
+    }
+    for (listener, endpoint) in listeners {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = endpoint.server_tls()
+            && let Some(every) = tls.watch_interval()
+        {
+            let (shared, tls, sessions, stop) =
+                (Arc::clone(&shared), tls.clone(), sessions.clone(), stop.clone());
+            tasks.supervise(TaskKind::Certificates(endpoint.clone()), move || {
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                watchers::watch_certificates(shared, tls, every, sessions.clone(), stop.clone())
+            });
+        }
+        match listener {
+            BoundListener::Tcp(listener) => {
+                accept_on(&mut tasks, &accepting, &shared, listener, endpoint, &sessions, &stop);
+            }
+            #[cfg(unix)]
+            BoundListener::Unix(listener) => {
+                accept_on(&mut tasks, &accepting, &shared, listener, endpoint, &sessions, &stop);
+            }
+        }
+    }
+    let report = tokio::select! {
+        never = tasks.watch() => match never {},
+        report = shutdown(&shared, &stop, &accepting) => report,
+    };
+    // With it go the flushers, and the listeners with their ports.
+    drop(tasks);
+    shared.has_stopped();
+    let stopped = Event::server(ServerEventKind::Stopped(report));
+    let _ = tokio::time::timeout(LAST_WORD, shared.subscriptions.raise(stopped)).await;
+    tracing::info!(?report, "stopped");
+    let _ = reporter.send(Some(report));
+    // Handlers that waited for the stop go on from here.
+    sessions.close();
+    if tokio::time::timeout(shared.params.stop_timeout, sessions.wait()).await.is_err() {
+        shared.abort_all_handlers();
+        sessions.wait().await;
+    }
+}
+
+fn accept_on<I: Identity>(
+    tasks: &mut Supervisor<I>,
+    accepting: &TaskTracker,
+    shared: &Arc<Shared<I>>,
+    listener: impl Listener,
+    endpoint: Endpoint,
+    sessions: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let (accepting, shared, listener) = (accepting.clone(), Arc::clone(shared), Arc::new(listener));
+    let (sessions, stop) = (sessions.clone(), stop.clone());
+    tasks.supervise(TaskKind::Accept(endpoint.clone()), move || {
+        let (shared, listener) = (Arc::clone(&shared), Arc::clone(&listener));
+        let accept = accept(shared, listener, endpoint.clone(), sessions.clone(), stop.clone());
+        accepting.track_future(accept)
+    });
+}

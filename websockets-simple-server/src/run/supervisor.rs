@@ -1,0 +1,229 @@
+//! Watches over the long-lived tasks of a run: one that fails is reported and started again.
+
+use std::{collections::HashMap, convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    task::{Id, JoinSet},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use websockets_simple_core::{ErrorStage, EventError};
+
+use crate::{config::Endpoint, run::shared::Shared, users::Identity};
+
+/// Longest pause before a task that fails again and again is started anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A task that ran for so long before it failed is started anew at once.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// What a task is for.
+#[derive(Clone, Debug)]
+pub(super) enum TaskKind {
+    Accept(Endpoint),
+    #[cfg_attr(not(feature = "rustls"), expect(dead_code, reason = "there are no certificates"))]
+    Certificates(Endpoint),
+    Flusher(usize),
+    Revocations,
+}
+
+/// How a task begins, each time.
+type Start = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+struct Task {
+    kind: TaskKind,
+    start: Start,
+    started: Instant,
+    pause: Duration,
+}
+
+/// The long-lived tasks of one run. Dropped, it aborts them.
+pub(super) struct Supervisor<I: Identity> {
+    shared: Arc<Shared<I>>,
+    /// Where error events are delivered.
+    sessions: TaskTracker,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+    tasks: HashMap<Id, Task>,
+}
+
+/// A long-lived task of the server failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{task} failed and is started again")]
+struct TaskFailed {
+    task: String,
+}
+
+impl<I: Identity> Supervisor<I> {
+    pub(super) fn new(shared: Arc<Shared<I>>, sessions: TaskTracker, stop: CancellationToken) -> Self {
+        Self { shared, sessions, stop, running: JoinSet::new(), tasks: HashMap::new() }
+    }
+
+    /// Starts a task, and starts it again whenever it panics. One that returns has nothing more to do.
+    pub(super) fn supervise<F>(&mut self, kind: TaskKind, start: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let start: Start = Box::new(move || Box::pin(start()));
+        self.spawn(Task { kind, start, started: Instant::now(), pause: Duration::ZERO });
+    }
+
+    fn spawn(&mut self, mut task: Task) {
+        task.started = Instant::now() + task.pause;
+        let (started, running) = (task.started, (task.start)());
+        let handle = self.running.spawn(async move {
+            tokio::time::sleep_until(started).await;
+            running.await;
+        });
+        self.tasks.insert(handle.id(), task);
+    }
+
+    /// Reports tasks that fail and starts them again, for as long as this is polled.
+    pub(super) async fn watch(&mut self) -> Infallible {
+        loop {
+            let Some(ended) = self.running.join_next_with_id().await else {
+                return std::future::pending().await;
+            };
+            match ended {
+                Ok((id, ())) => {
+                    self.tasks.remove(&id);
+                }
+                Err(error) => {
+                    if let Some(task) = self.tasks.remove(&error.id())
+                        && error.is_panic()
+                    {
+                        self.restart(task);
+                    }
+                }
+            }
+        }
+    }
+
+    fn restart(&mut self, mut task: Task) {
+        task.pause = match task.started.elapsed() >= STABLE {
+            true => Duration::ZERO,
+            false => (task.pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE),
+        };
+        // Without the text of the panic, which may quote a secret.
+        tracing::error!(task = %task.kind, pause = ?task.pause, "a long-lived task panicked");
+        if self.stop.is_cancelled() && !task.kind.lasts_through_the_stop() {
+            return;
+        }
+        let error = EventError::new(TaskFailed { task: task.kind.to_string() });
+        self.shared.raise_in_background(&self.sessions, ErrorStage::Task, error);
+        self.spawn(task);
+    }
+}
+
+impl TaskKind {
+    /// Whether connections need it until they have ended.
+    fn lasts_through_the_stop(&self) -> bool {
+        matches!(self, Self::Flusher(_))
+    }
+}
+
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept(endpoint) => write!(f, "the accept loop of {endpoint}"),
+            Self::Certificates(endpoint) => write!(f, "the certificate watcher of {endpoint}"),
+            Self::Flusher(number) => write!(f, "flusher {number}"),
+            Self::Revocations => f.write_str("the revocation watcher"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::sync::Notify;
+    use websockets_simple_core::SubscribeOptions;
+
+    use super::*;
+    use crate::{
+        config::ServerParams,
+        connection::Event,
+        users::{AdmitAll, Anonymous},
+    };
+
+    /// A supervisor, and the errors that it raises.
+    fn supervisor() -> (Supervisor<Anonymous>, Arc<Mutex<Vec<String>>>, CancellationToken) {
+        let shared = Arc::new(Shared::new(ServerParams::mounted(), Box::new(AdmitAll)));
+        let (raised, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+        let noted = Arc::clone(&raised);
+        shared.subscriptions.on(SubscribeOptions::default(), move |event| {
+            if let Event::Error(event) = event {
+                noted.lock().unwrap().push(format!("{:?}: {}", event.stage, event.error));
+            }
+            std::future::ready(())
+        });
+        (Supervisor::new(shared, TaskTracker::new(), stop.clone()), raised, stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_reported_and_started_again_after_ever_longer_pauses() {
+        let (mut supervisor, raised, _) = supervisor();
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let begun = Instant::now();
+        let noted = Arc::clone(&starts);
+        supervisor.supervise(TaskKind::Flusher(3), move || {
+            let noted = Arc::clone(&noted);
+            async move {
+                let number = {
+                    let mut starts = noted.lock().unwrap();
+                    starts.push(begun.elapsed().as_millis());
+                    starts.len()
+                };
+                assert!(number > 9, "secret");
+                std::future::pending::<()>().await;
+            }
+        });
+        let _ = tokio::time::timeout(Duration::from_secs(60), supervisor.watch()).await;
+        assert_eq!(*starts.lock().unwrap(), [0, 10, 30, 70, 150, 310, 630, 1270, 2270, 3270]);
+        let raised = raised.lock().unwrap();
+        assert_eq!(raised.len(), 9);
+        assert!(
+            raised.iter().all(|raised| raised == "Task: flusher 3 failed and is started again"),
+            "{raised:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_returns_has_nothing_more_to_do() {
+        let (mut supervisor, raised, _) = supervisor();
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&starts);
+        supervisor.supervise(TaskKind::Revocations, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {}
+        });
+        let _ = tokio::time::timeout(Duration::from_secs(60), supervisor.watch()).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
+        assert!(raised.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn during_a_stop_only_flushers_are_started_again() {
+        for (kind, expected) in [(TaskKind::Revocations, 1), (TaskKind::Flusher(0), 2)] {
+            let (mut supervisor, _, stop) = supervisor();
+            let (starts, fail) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            let (counted, failing) = (Arc::clone(&starts), Arc::clone(&fail));
+            supervisor.supervise(kind, move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let failing = Arc::clone(&failing);
+                async move {
+                    failing.notified().await;
+                    panic!("failed");
+                }
+            });
+            stop.cancel();
+            fail.notify_one();
+            let _ = tokio::time::timeout(Duration::from_secs(60), supervisor.watch()).await;
+            assert_eq!(starts.load(Ordering::Relaxed), expected);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a run watches beside its listeners: the files of certificates, and revocations.
+
+use std::sync::Arc;
+#[cfg(feature = "rustls")]
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+#[cfg(feature = "rustls")]
+use tokio_util::task::TaskTracker;
+#[cfg(feature = "rustls")]
+use websockets_simple_core::{ErrorStage, EventError};
+
+#[cfg(feature = "rustls")]
+use crate::net::ServerTls;
+use crate::{run::shared::Shared, users::Identity};
+
+/// Reloads certificates when their files were written.
+#[cfg(feature = "rustls")]
+pub(super) async fn watch_certificates<I: Identity>(
+    shared: Arc<Shared<I>>,
+    tls: ServerTls,
+    every: Duration,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut known = tls.written_in_use();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let (reloading, before) = (tls.clone(), known);
+        // Files may be on a slow disk.
+        let looked = tokio::task::spawn_blocking(move || {
+            let written = reloading.written();
+            let reloaded = (written != before).then(|| reloading.reload());
+            (written, reloaded)
+        });
+        let (written, reloaded) = match looked.await {
+            Ok(looked) => looked,
+            // The supervisor starts the watcher anew.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
+        known = written;
+        match reloaded {
+            None => {}
+            Some(Ok(())) => tracing::info!("certificates reloaded"),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "certificates not reloaded");
+                shared.raise_in_background(&sessions, ErrorStage::Tls, EventError::new(error));
+            }
+        }
+    }
+}
+
+/// Closes the connections whose credentials the user service revokes. Ends with its stream, if it has one.
+pub(super) async fn watch_revocations<I: Identity>(shared: Arc<Shared<I>>, stop: CancellationToken) {
+    let Some(mut revocations) = shared.admission.revocations() else { return };
+    loop {
+        let next = std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx));
+        let revocation = tokio::select! {
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        let Some(revocation) = revocation else {
+            tracing::debug!("the stream of revocations ended");
+            return;
+        };
+        let closed = shared.revoke(&revocation);
+        tracing::debug!(closed, "credentials revoked");
+    }
+}
