@@ -8,7 +8,7 @@ use crate::{
     protocol::Frame,
 };
 
-/// What a message in parts is made of: `str` for text, `[u8]` for binary.
+/// The kind of a message in parts: `str` for text, `[u8]` for binary.
 pub trait PartKind: sealed::Sealed {
     #[doc(hidden)]
     const TEXT: bool;
@@ -114,7 +114,7 @@ impl<K: PartKind + ?Sized> Drop for MessageWriter<'_, K> {
             return;
         }
         if self.first {
-            // Nothing has left yet, so nothing is torn.
+            // No part was sent, so the peer has no incomplete message.
             self.outbox.end_parts(false);
             return;
         }
