@@ -44,7 +44,7 @@ pub enum SendError {
     #[error("the peer reads too slowly and was disconnected")]
     Overflow,
     /// The outbox had no room within the time that its policy waits.
-    #[error("the peer made no room within the time to wait")]
+    #[error("timed out waiting for room in the outbox")]
     Timeout,
 }
 
