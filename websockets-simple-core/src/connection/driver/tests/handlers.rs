@@ -209,7 +209,7 @@ async fn the_end_waits_for_the_handler_and_what_was_received_before_it() {
     assert_eq!(rig.elapsed().as_secs(), 30);
 }
 
-/// Says so when it is dropped.
+/// Reports when it is dropped.
 struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
 
 impl Drop for Dropped {
