@@ -2,7 +2,7 @@
 //!
 //! Every message enters the queue at once, in call order, under one short lock. Only the write may come later: at the
 //! end of the driver's round (corked), at the end of the scheduler round of a broadcast (listed with a
-//! [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the driver's waker).
+//! [`Flusher`]), or when the socket has room again (the driver's waker).
 
 use std::{
     io,
