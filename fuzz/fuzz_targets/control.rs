@@ -1,4 +1,4 @@
-//! Whatever a peer says for a control message or a certificate, it is read or refused, and nothing panics.
+//! Any bytes for a control message or a certificate are read or refused, and nothing panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ fuzz_target!(|bytes: &[u8]| {
     let controls = Controls::new();
     let said = Message::text(String::from_utf8_lossy(bytes).into_owned());
     let _ = Controls::of_hello(&said);
-    // Behind the word that only the two ends know.
+    // The same bytes behind the word that only the two ends know.
     let word = controls.message(&Control::Renewed { at: None });
     let word = word.as_text().unwrap_or_default().split(",\"type\"").next().unwrap_or_default();
     fuzzing::control(&controls, &Message::text(format!("{word},{}", String::from_utf8_lossy(bytes))));

@@ -1,4 +1,4 @@
-//! Reading in place means the same as tungstenite's context alone, whatever comes and however it is cut.
+//! The decoder reads any bytes, cut anywhere, as tungstenite's context alone does.
 
 #![no_main]
 

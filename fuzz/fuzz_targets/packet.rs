@@ -1,4 +1,4 @@
-//! Whatever a text message is, it decodes to a packet or a typed error, and a packet can be sent and read again.
+//! Any text message decodes to a packet or a typed error, and a packet can be sent and read again.
 #![no_main]
 
 use std::fmt::Debug;

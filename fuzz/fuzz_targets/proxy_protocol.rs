@@ -1,4 +1,4 @@
-//! Whatever a peer says ahead of everything else, it is a header of the PROXY protocol or refused, and nothing panics.
+//! Any bytes ahead of the handshake are a header of the PROXY protocol or refused, and nothing panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What the parts without a socket cost: packets, frames, outboxes.
+//! The cost of what needs no socket: packets, frames, outboxes.
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may say so")]
 
 use std::{
@@ -139,7 +139,7 @@ fn bytes(len: usize) -> Throughput {
     Throughput::Bytes(len as u64)
 }
 
-/// Polls a loop that never ends until it waits for something from outside.
+/// Polls an endless loop until it is no longer woken.
 fn until_idle(mut run: Pin<&mut impl Future<Output = ()>>) {
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -292,7 +292,7 @@ impl AsyncWrite for TakesAll {
     }
 }
 
-/// Nobody listens to what happens on the connection.
+/// An observer that ignores what happens on the connection.
 struct Nobody;
 
 impl ConnectionObserver for Nobody {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Peers of the .NET library WebsocketsSimple to get along with.
+/// Which peers of the .NET library WebsocketsSimple to be compatible with.
 ///
 /// One parameter sets every switch at once, on either end. The default, [`Compatibility::None`],
 /// is plain RFC 6455.
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// | token placement when none was chosen (client) | `Authorization` | path | `Authorization` |
 /// | text that is not UTF-8 (client) | close 1007 | repaired with U+FFFD | close 1007 |
 /// | a second Close after the server's (client) | no | yes | no |
-/// | bare words instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
+/// | plain text instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Compatibility {
@@ -40,7 +40,7 @@ impl Compatibility {
         }
     }
 
-    /// How long the first frame stays apart from the 101 response.
+    /// The pause between the 101 response and the first frame.
     #[must_use]
     pub fn first_frame_pause(self) -> Duration {
         match self {
@@ -58,8 +58,8 @@ impl Compatibility {
         }
     }
 
-    /// Whether a text `ping` from the server is answered and swallowed. A v7 server sends none of its own, so one
-    /// from there is a message.
+    /// Whether a text `ping` from the server is answered and swallowed. A v7 server sends no text pings, so one
+    /// from it is a message.
     #[must_use]
     pub fn answers_text_ping(self) -> bool {
         self != Self::DotNetV7
@@ -71,7 +71,7 @@ impl Compatibility {
         self == Self::DotNetV6
     }
 
-    /// Whether the peer needs a second Close before it lets go of the connection.
+    /// Whether the peer needs a second Close before it ends the connection.
     #[must_use]
     pub fn closes_twice(self) -> bool {
         self == Self::DotNetV6

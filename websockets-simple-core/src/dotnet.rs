@@ -4,7 +4,7 @@
 //! * [`numeric_enum`] writes and reads an enum as its number.
 //!
 //! Both are used with serde's `with` attribute on the fields of a [`Packet`](crate::Packet), whose
-//! documentation shows a whole one.
+//! documentation has a complete example.
 
 pub(crate) mod lenient;
 pub mod numeric_enum;

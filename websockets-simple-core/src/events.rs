@@ -1,4 +1,4 @@
-//! What happened, and who is told.
+//! Events of connections, and the subscriptions to them.
 
 pub use disconnect::{Disconnect, EndedBy};
 pub use dispatcher::Dispatcher;

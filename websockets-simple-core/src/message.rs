@@ -28,7 +28,7 @@ impl Message {
         packet::lenient(self)
     }
 
-    /// Reads this message as a packet and nothing else.
+    /// Reads this message as a packet, without a fallback.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ pub trait ReadJson {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] when this is a binary message, or text that is no JSON of a `T`.
+    /// [`DecodeError`] when this is a binary message, or text that is not the JSON of a `T`.
     fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError>;
 }
 
@@ -57,12 +57,12 @@ impl ReadJson for Message {
     }
 }
 
-/// A value that has no form on the wire.
+/// A value that cannot be written as JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON")]
 pub struct EncodeError(#[source] pub(crate) serde_json::Error);
 
-/// What a `send` takes.
+/// A value that `send` accepts.
 ///
 /// * a reference to a packet: sent as its JSON;
 /// * `&str`, `&String`, `String`: wrapped into a [`DefaultPacket`] stamped now, as the .NET library does;
@@ -120,7 +120,7 @@ impl IntoMessage for String {
 mod sealed {
     use super::{Message, Packet};
 
-    #[expect(unnameable_types, reason = "sealed: nobody outside implements IntoMessage")]
+    #[expect(unnameable_types, reason = "sealed: no other crate implements IntoMessage")]
     pub trait Sealed {}
 
     impl Sealed for Message {}

@@ -1,8 +1,8 @@
 //! The bounded, shared writing end of one connection.
 //!
-//! Whatever is sent enters the queue at once, in call order, under one short lock; only the write may come
-//! later: at the end of the connection's internal round (corked), at the end of the scheduler round that broadcast
-//! (listed with a [`Flusher`](crate::outbox::flusher::Flusher)), or when the socket has room again (the driver's waker).
+//! Every message enters the queue at once, in call order, under one short lock. Only the write may come later: at the
+//! end of the driver's round (corked), at the end of the scheduler round of a broadcast (listed with a
+//! [`Flusher`]), or when the socket has room again (the driver's waker).
 
 use std::{
     io,
@@ -46,11 +46,13 @@ mod send;
 mod sent_events;
 mod waiters;
 
-/// See the module. In this order, so that an offer touches as few lines of memory as possible.
+/// The bounded queue of frames that wait for the socket of one connection.
+///
+/// In this order, so that an offer touches few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Outbox {
-    /// Whether there are sent_events: looked at before each event, which would be a lock otherwise.
+    /// Whether Sent events wait: read before each event, to take the lock only if there are some.
     has_sent_events: AtomicBool,
     side: Side,
     capacity: usize,
@@ -58,12 +60,12 @@ pub struct Outbox {
     state: Mutex<OutboxState>,
 }
 
-/// How an outbox is bounded and paced.
+/// The capacity, overflow policy and pacing of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxConfig {
-    /// Unsent bytes of encoded frames, headers included.
+    /// Most unsent bytes of encoded frames, headers included.
     pub capacity: usize,
-    /// What happens beyond it.
+    /// What happens to a message that does not fit.
     pub policy: OverflowPolicy,
     /// One frame per write, this far apart; `None` joins frames freely.
     pub frame_pause: Option<Duration>,
@@ -71,7 +73,7 @@ pub struct OutboxConfig {
     pub first_frame_pause: Duration,
 }
 
-/// What became of a frame.
+/// What happened to a frame that was offered.
 #[derive(Debug)]
 pub(crate) enum Offer {
     Closed,
@@ -84,12 +86,12 @@ pub(crate) enum Offer {
     Sent,
 }
 
-/// FlushWhen a frame is to be written.
+/// When a frame is to be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FlushWhen {
-    /// By this call, unless the connection is in the middle of its internal round.
+    /// By this call, unless the driver is in the middle of a round.
     Now,
-    /// At the end of the scheduler round, together with what others broadcast.
+    /// At the end of the scheduler round, together with the broadcasts of other tasks.
     Round,
 }
 
@@ -103,17 +105,17 @@ pub(crate) struct DriverCommands {
     pub(crate) new_waker: bool,
 }
 
-/// What a round could not write.
+/// What a flush left unwritten.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FlushOutcome {
     Nothing,
-    /// The next frame may leave then.
+    /// The next frame may leave at this time.
     Throttled(Instant),
     /// The stream wakes the driver when it takes more.
     Refused,
 }
 
-/// Figures of an outbox at one moment.
+/// The counters of an outbox at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct OutboxStatistics {
     pub(crate) messages: u64,
@@ -164,14 +166,14 @@ impl Outbox {
         self.policy
     }
 
-    /// Takes a frame in, in call order, as far as the policy lets it.
+    /// Queues a frame in call order, if the policy allows it.
     pub(crate) fn offer(&self, frame: Frame, when: FlushWhen, notice: Option<&Message>) -> Offer {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return Offer::Closed;
         }
         if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
-            // The policy judges what the socket refused, never what nobody tried to write.
+            // The policy applies to bytes that the socket refused, so try to write first.
             state.flush(false, None);
             if state.stage != Stage::Open {
                 return Offer::Closed;
@@ -200,7 +202,7 @@ impl Outbox {
         if state.accept(frame, notice) { state.write_when(when) } else { Offer::Queued }
     }
 
-    /// One try of a sender that waits for room.
+    /// One attempt of a sender that waits for room.
     pub(crate) fn offer_waiting(
         &self,
         waiter: &mut Waiter,
@@ -235,7 +237,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// A sender that waited for room went away.
+    /// Removes a sender that no longer waits for room.
     pub(crate) fn forget_waiter(&self, waiter: &mut Waiter) {
         let mut state = self.lock();
         if state.cold().waiters.leave(waiter) {
@@ -298,7 +300,7 @@ impl Outbox {
         .await;
     }
 
-    /// Ends the message in parts; what waited behind it follows.
+    /// Ends the message in parts; the messages that waited behind it follow.
     pub(crate) fn end_parts(&self, sent: bool) {
         let mut state = self.lock();
         let Some(parts) = state.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
@@ -310,13 +312,13 @@ impl Outbox {
         state.wake_waiting();
     }
 
-    /// Asks the driver to end the connection; false when it is ending already. From here on every send answers
+    /// Asks the driver to end the connection; false when it is ending already. From here on every send fails with
     /// `Closed`.
     pub fn close(&self, cause: EndCause) -> bool {
         self.lock().request_close(cause)
     }
 
-    /// Resolves when the stream is let go of, which does not wait for handlers.
+    /// Resolves when the stream is released, which does not wait for handlers.
     ///
     /// # Cancel safety
     ///
@@ -338,7 +340,7 @@ impl Outbox {
         self.lock().abort_handlers
     }
 
-    /// Has the driver's task look after the connection.
+    /// Wakes the driver's task.
     pub fn wake_driver(&self) {
         self.lock().wake_driver();
     }
@@ -371,7 +373,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Writes what a round of broadcasts left here.
+    /// Writes the frames that a round of broadcasts queued.
     pub(crate) fn flush_round(&self, coalesced: &mut Coalesced) {
         let mut state = self.lock();
         state.listed = false;
@@ -380,7 +382,7 @@ impl Outbox {
         }
     }
 
-    /// Called under the lock, so that a notice is not overlooked.
+    /// Called under the lock, so that no Sent event is overlooked.
     fn note(&self, notice: Option<&Message>) {
         if notice.is_some() {
             self.has_sent_events.store(true, Ordering::Release);

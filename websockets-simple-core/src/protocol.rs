@@ -1,4 +1,4 @@
-//! RFC 6455 and what the two libraries say to each other in it: no clock, no socket, no tokio.
+//! RFC 6455 and the control messages between the two libraries: no clock, no socket, no tokio.
 
 pub(crate) use buffer_pool::PoolGuard;
 pub(crate) use close_code::fit_reason;

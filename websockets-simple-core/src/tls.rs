@@ -1,4 +1,4 @@
-//! What both ends need of TLS: identities, certificates, versions, and the words for what is wrong with them.
+//! What both ends need of TLS: identities, certificates, versions, and their errors.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ mod pem;
 #[cfg(feature = "pkcs12")]
 mod pkcs12;
 
-/// The protocol that TLS announces (RFC 7301): WebSockets begin as HTTP/1.1 (RFC 6455 section 4.1).
+/// The ALPN protocol (RFC 7301): WebSockets begin as HTTP/1.1 (RFC 6455 section 4.1).
 pub const ALPN: &[u8] = b"http/1.1";
 
-/// Which versions of TLS may be spoken. Nothing older than 1.2 can be.
+/// Which versions of TLS are allowed. Versions before 1.2 are not supported.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TlsVersions {
@@ -37,7 +37,7 @@ pub enum TlsVersions {
 }
 
 impl TlsVersions {
-    /// As rustls names them.
+    /// The versions as rustls takes them.
     #[must_use]
     pub fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
         static NEWEST_FIRST: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -49,8 +49,8 @@ impl TlsVersions {
     }
 }
 
-/// The cryptography: aws-lc-rs, or ring where that is not built in. Never the process-wide one, as another crate may
-/// have installed another.
+/// The cryptography provider: aws-lc-rs, or ring where that is not built in. Never the process-wide default, which any
+/// crate may have replaced.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     #[cfg(feature = "tls")]

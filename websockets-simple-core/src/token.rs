@@ -4,7 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What a client shows to prove who it is.
+/// The secret with which a client authenticates.
 ///
 /// The text is wiped from memory when the token is dropped, and no `Debug` or `Display` shows it.
 ///
@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes charge of a secret.
+    /// Wraps a secret.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
         Self(SecretString::from(secret.into()))

@@ -1,4 +1,4 @@
-//! Reading and writing without waiting: the two ends of a byte stream as a connection uses them.
+//! Reading and writing without waiting: the two halves of a byte stream as a connection uses them.
 
 use std::{
     fmt,
@@ -21,23 +21,23 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-/// The writing end. Whoever calls, a refused write registers the waker of the connection's own task, so that
-/// nobody else has to come back for the rest.
+/// The writing half of a stream. Whichever task calls, a refused write registers the waker of the connection's own
+/// task, so that the driver writes the rest.
 pub(crate) trait WriteNow: Send {
     /// Writes as much as the stream takes at once.
     fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
-    /// Pushes out what the stream itself holds back, such as ciphertext.
+    /// Flushes what the stream itself holds back, such as ciphertext.
     fn flush_now(&mut self, driver: &Waker) -> Poll<io::Result<()>>;
 
     /// Ends the writing direction: `close_notify` where there is TLS, then FIN.
     fn end(&mut self, driver: &Waker) -> Poll<io::Result<()>>;
 
-    /// Makes the coming drop a reset instead of a quiet close, where the stream knows the difference.
+    /// Makes the coming drop a reset instead of an ordinary close, if the stream supports it.
     fn abort(&mut self) {}
 }
 
-/// The reading end.
+/// The reading half of a stream.
 pub(crate) trait ReadNow: Send {
     /// Reads what is there; 0 is the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
@@ -51,19 +51,19 @@ pub(crate) trait ReadNow: Send {
     ) -> Poll<io::Result<usize>>;
 }
 
-/// Both ends of one stream.
+/// The byte stream of a connection, as its two halves.
 pub struct Transport {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
 }
 
-/// A reading end.
+/// The reading half of a TCP connection or of any other stream.
 pub(crate) enum Reader {
     Tcp(OwnedReadHalf),
     Other(Box<dyn ReadNow>),
 }
 
-/// A writing end. The common kind is not boxed: a broadcast would have one more place to fetch per receiver.
+/// The writing half. The common kind is not boxed: a broadcast would follow one more pointer per receiver.
 pub(crate) enum Writer {
     Tcp(Tcp),
     Other(Box<dyn WriteNow>),
@@ -163,8 +163,8 @@ impl Tcp {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            // Not `poll_write`: its share of the scheduler's budget ends a broadcast after 128 sockets
-            // although they could be written to.
+            // Not `poll_write`: the scheduler's budget would end a broadcast after 128 sockets although more of
+            // them can be written to.
             match stream.poll_write_ready(&mut Context::from_waker(driver)) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -181,7 +181,7 @@ impl Tcp {
     }
 
     fn abort(&self) {
-        // Failing to set it only means a quiet close.
+        // If this fails, the close is merely an ordinary one.
         let _ = self.stream().and_then(TcpStream::set_zero_linger);
     }
 }
@@ -189,7 +189,7 @@ impl Tcp {
 impl Drop for Tcp {
     fn drop(&mut self) {
         if let Some(half) = self.0.take() {
-            // The reading half goes with it, and closing needs no shutdown before it.
+            // The reading half is dropped with it, and closing needs no shutdown before it.
             half.forget();
         }
     }
@@ -227,8 +227,8 @@ fn read_behind<S: AsyncRead>(
     poll_read_buf(stream, cx, &mut buf.limit(most))
 }
 
-/// Polls outside the scheduler's budget: a broadcast would end after 128 sockets although they could be written
-/// to, and a handler that has used the budget up would keep its own connection from being read.
+/// Polls outside the scheduler's budget: within it a broadcast would end after 128 sockets although more of them can be
+/// written to, and a handler that has used the budget up would keep its own connection from being read.
 fn unconstrained<T>(waker: &Waker, f: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     let mut f = Some(f);
     let polled = std::future::poll_fn(|cx| f.take().map_or(Poll::Pending, |f| f(cx)));

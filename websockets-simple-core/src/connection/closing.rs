@@ -1,4 +1,4 @@
-//! A connection on its way out: what is left to write, whom to wait for, and until when.
+//! A connection that is closing: what is left to write, what it waits for, and until when.
 
 use std::task::{Context, Poll};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{events::Disconnect, outbox::Outbox, protocol::Side};
 
-/// See the module.
+/// The state of a connection that is closing.
 #[derive(Debug)]
 pub(crate) struct Closing {
     end: Disconnect,
@@ -15,19 +15,19 @@ pub(crate) struct Closing {
     peer_closed: bool,
     /// The stream has ended or failed: nothing more can be read or written.
     peer_gone: bool,
-    /// The peer broke the rules; what it sends is thrown away unread.
+    /// The peer broke the protocol; its input is discarded.
     pub(crate) deaf: bool,
     /// Our writing direction has ended.
     finished: bool,
 }
 
 impl Closing {
-    /// We say Close and wait for the peer's.
+    /// We send Close and wait for the peer's.
     pub(crate) fn ours(end: Disconnect, deadline: Instant) -> Self {
         Self { end, deadline, peer_closed: false, peer_gone: false, deaf: false, finished: false }
     }
 
-    /// The peer said Close; the decoder answers.
+    /// The peer sent Close; the decoder answers it.
     pub(crate) fn theirs(end: Disconnect, deadline: Instant) -> Self {
         Self { peer_closed: true, ..Self::ours(end, deadline) }
     }
@@ -42,8 +42,8 @@ impl Closing {
         self.end.clean = true;
     }
 
-    /// Nothing more comes from the peer. If it had the chance to read our Close the end was in order: the .NET
-    /// client hangs up that way.
+    /// Nothing more comes from the peer. If it could read our Close, the end is clean: the .NET client hangs up that
+    /// way.
     pub(crate) fn peer_has_hung_up(&mut self, drained: bool) {
         self.peer_gone = true;
         self.end.clean |= drained;
@@ -53,7 +53,7 @@ impl Closing {
         self.peer_gone
     }
 
-    /// The end, once the transport can be let go of.
+    /// The end, once the transport can be released.
     pub(crate) fn poll(
         &mut self,
         drained: bool,
@@ -68,7 +68,7 @@ impl Closing {
             return None;
         }
         // The server hangs up first, so that it is the one to keep TIME_WAIT (RFC 6455 section 7.1.1). A peer
-        // that is not listened to is shown the end of the stream, as it may never send a Close.
+        // whose input is discarded gets the end of the stream, as it may never send a Close.
         let hang_up = self.deaf || (self.peer_closed && side == Side::Server);
         if hang_up && !self.finished {
             match outbox.poll_end(cx.waker()) {

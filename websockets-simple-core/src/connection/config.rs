@@ -1,10 +1,10 @@
-//! How a driver behaves.
+//! The configuration of a driver.
 
 use std::time::Duration;
 
 use crate::protocol::Side;
 
-/// How a driver behaves. Shared by all drivers of one end.
+/// Limits, timeouts and compatibility switches of a driver. Shared by all drivers of one end.
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
     /// Which end this is.
@@ -23,16 +23,16 @@ pub struct ConnectionConfig {
     pub idle: Option<Duration>,
     /// Time for queued messages to leave and the peer to answer our Close.
     pub close_timeout: Duration,
-    /// Bytes of messages the handler has not taken, beyond which nothing more is read.
+    /// Bytes of messages that wait for the handler; beyond it nothing more is read.
     pub read_ahead: usize,
-    /// Whether text may be cut inside a character, as a .NET v6 server does.
+    /// Whether text that is cut inside a character, as a .NET v6 server sends it, is repaired.
     pub repairs_text: bool,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
 }
 
 impl ConnectionConfig {
-    /// What a side does when nothing else was asked for: no rate or idle limit.
+    /// The defaults of a side: no rate or idle limit.
     #[must_use]
     pub fn new(side: Side) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! One open WebSocket: reads, control frames, deadlines, and the one place where it ends.
 //!
-//! A driver is a future for one task. In each round it lets the handler work, reads what there is, looks at the
-//! clock, and then writes everything that came of it at once.
+//! A driver is a future for one task. In each round, which is one poll, it runs the handlers, reads the input, checks
+//! the deadlines, and then writes everything that this produced at once.
 
 use std::{
     fmt, io,
@@ -38,13 +38,13 @@ use reading::Read;
 mod ending;
 mod reading;
 
-/// Reads of one connection before others of the scheduler get their turn.
+/// Reads of one connection before other tasks run.
 const READS_PER_TURN: usize = 4;
 
-/// How long the telling of an end may take once the driver was told to give up its handler.
+/// How long the Disconnected event may take once the driver was told to drop its handlers.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Drives one open WebSocket: reads, runs the handlers, checks deadlines, writes, and ends the connection.
 pub struct ConnectionDriver<R: ConnectionObserver> {
     phase: Phase,
     shared: Arc<R::Connection>,
@@ -61,15 +61,15 @@ pub struct ConnectionDriver<R: ConnectionObserver> {
     last_data: Instant,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
-    /// While large messages come.
+    /// Set while large messages arrive.
     kept_buffers: Option<KeptBuffers>,
-    /// Since when nothing is read because the handler has not taken what there is.
+    /// Since when nothing is read because too many messages wait for the handler.
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     closing: Option<Box<Closing>>,
-    /// How the peer broke the rules, and until when the Close for it waits for what came before.
+    /// How the peer broke the protocol, and until when the Close for it waits for earlier messages.
     fault: Option<(Box<EndCause>, Instant)>,
-    /// Flushers that wait because this driver had not finished in its last turn.
+    /// Flushers that wait because this driver had not finished in its last poll.
     deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
@@ -88,14 +88,14 @@ enum Phase {
     Open,
     /// The transport is gone; what was received is still handled.
     Released(Box<Disconnect>),
-    /// The end is being told.
+    /// The Disconnected event is being handled.
     Told(Box<Disconnect>),
 }
 
-/// Resolves when the connection has ended and its end was told.
+/// Resolves when the connection has ended and its Disconnected event was handled.
 ///
-/// Dropped before that, the connection is cut and nobody is told. To end it, ask for that with [`ConnectionShared::close`] or
-/// [`ConnectionShared::kill`].
+/// Dropped before that, the connection is cut and no event is raised. To end it, call
+/// [`Outbox::close`](crate::Outbox::close) or [`Outbox::abort_handlers`](crate::Outbox::abort_handlers).
 impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
     type Output = Disconnect;
 
@@ -128,7 +128,7 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
                         if !aborted {
                             return Poll::Pending;
                         }
-                        // The last word gets a deadline of its internal, so that a stop does not wait for ever.
+                        // The last event has a deadline of its own, so that a stop does not wait for ever.
                         let alarm =
                             driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
                         ready!(alarm.as_mut().poll(cx));
@@ -141,8 +141,8 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
 }
 
 impl<R: ConnectionObserver> ConnectionDriver<R> {
-    /// A driver over an open transport. `leftover` are bytes that came with the handshake. The first beat of the
-    /// heartbeat is delayed by a random share of a tenth of its interval.
+    /// A driver over an open transport. `leftover` are bytes that came with the handshake. The first tick of the
+    /// heartbeat is delayed at random, by at most a tenth of its interval.
     #[must_use]
     pub fn new(
         transport: Transport,
@@ -192,7 +192,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self
     }
 
-    /// Lets go of the transport.
+    /// Releases the transport.
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
@@ -207,12 +207,12 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         (*self.shared).as_ref()
     }
 
-    /// One round; ready when the transport is done with.
+    /// One round; ready when the transport can be released.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let orders = self.shared().outbox.begin_round(cx.waker());
         if let Some(cause) = orders.close {
             match cause.ended_by() {
-                // The outbox asks for it, and has nobody to raise the error with.
+                // The outbox asks for it, but cannot raise the error event itself.
                 EndedBy::Overflow => self.fail(&cause, None, Moment::now()),
                 _ => self.close(&cause),
             }
@@ -242,13 +242,13 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
                         self.transport_failed(error, ErrorStage::Send);
                     }
                     if self.look_at_the_clock() {
-                        // The verdict is told in this round.
+                        // The events of the close are handled in this round.
                         continue;
                     }
                     break;
                 }
                 Read::Something if reads == READS_PER_TURN => {
-                    // A peer that never pauses is pinged too, but not judged: its answer may be still unread.
+                    // A peer that never pauses is pinged too, but not given up: its answer may be still unread.
                     if !self.liveness.is_waiting() {
                         self.look_at_the_clock();
                     }
@@ -274,13 +274,13 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self.shared().outbox.push_internal(frame, InternalFrame::Text);
     }
 
-    /// Heartbeat, idle limit. Their clocks stand still while nothing is read, and while the connection closes.
-    /// True if a time was up and the connection closes for it.
+    /// Checks the heartbeat and the idle limit. Both are paused while nothing is read, and while the connection closes.
+    /// True if a deadline has passed and the connection closes for it.
     fn look_at_the_clock(&mut self) -> bool {
         if self.paused.is_some() || self.closing.is_some() {
             return false;
         }
-        // Nothing is deferred before the alarm.
+        // Nothing is due before the alarm.
         if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed()) {
             return false;
         }
@@ -338,7 +338,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
             return false;
         };
         match &mut self.alarm {
-            // One that goes off too early does no harm; setting it anew for every message would.
+            // An alarm that is too early does no harm; resetting it for every message would cost time.
             Some(alarm) if !alarm.is_elapsed() && alarm.deadline() <= next => {
                 if !new_waker {
                     return false;

@@ -1,14 +1,14 @@
-//! When to ping a peer, and when to give it up: pure, the driver asks and acts.
+//! When to ping a peer, and when to give it up: pure logic, on which the driver acts.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How a connection makes sure that its peer is still there.
+/// How a connection checks that its peer still responds.
 ///
 /// A ping goes out on every tick. A peer that has not answered by the next tick is closed with
 /// [`CloseCode::UNRESPONSIVE`](crate::CloseCode::UNRESPONSIVE): at most two intervals after its last answer,
-/// plus the jitter of the first tick. Time that this side spends waiting for its internal handlers or event
+/// plus the jitter of the first tick. Time that this side spends waiting for its own handlers or event
 /// consumers does not count.
 ///
 /// # Examples
@@ -35,12 +35,12 @@ pub enum HeartbeatMode {
     AnyTraffic,
     /// Both a text `ping` and a ping frame are sent; either answer counts.
     Both,
-    /// No pings, no verdict.
+    /// No pings and no timeout.
     Off,
     /// A ping frame (RFC 6455 section 5.5.2), answered by a pong frame.
     Ping,
-    /// The text `ping`, answered by the text `pong` (any case, surrounding blanks ignored), which never
-    /// surfaces as a message. The way of the .NET library.
+    /// The text `ping`, answered by the text `pong` (any case, surrounding blanks ignored), which is
+    /// never raised as a message. This is what the .NET library does.
     Text,
 }
 
@@ -93,7 +93,7 @@ pub(crate) enum LivenessAction {
     Unresponsive,
 }
 
-/// What was observe from the peer.
+/// What was observed from the peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PeerActivity {
     Traffic,
@@ -102,7 +102,7 @@ pub(crate) enum PeerActivity {
 }
 
 impl Liveness {
-    /// Starts with a first tick one interval after `now`, moved ahead by the share `jitter` (0 to 1) of a tenth
+    /// Starts with a first tick one interval after `now`, delayed by the share `jitter` (0 to 1) of a tenth
     /// of the interval, so that connections opened together do not ping together.
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant, jitter: f64) -> Self {
         let first = heartbeat.interval.checked_add(share(heartbeat.interval, jitter / 10.0));
@@ -123,12 +123,12 @@ impl Liveness {
         self.waiting.is_some()
     }
 
-    /// Whether a text `pong` is an answer, to be swallowed.
+    /// Whether a text `pong` is an answer and not a message.
     pub(crate) fn expects_text_pong(&self) -> bool {
         matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)
     }
 
-    /// The verdict at a tick that is due.
+    /// What to do at a tick that is due.
     pub(crate) fn tick(&mut self, now: Instant) -> LivenessAction {
         self.next = now.checked_add(self.heartbeat.interval);
         if self.waiting.is_some() {
@@ -144,7 +144,7 @@ impl Liveness {
         LivenessAction::Ping { text, frame }
     }
 
-    /// Takes note of a sign of life; gives the round trip when it answers the last ping.
+    /// Records activity of the peer; returns the round trip when it answers the last ping.
     pub(crate) fn observe(&mut self, what: PeerActivity, now: Instant) -> Option<Duration> {
         let answers = match self.heartbeat.mode {
             HeartbeatMode::AnyTraffic => true,
@@ -159,7 +159,7 @@ impl Liveness {
         self.waiting.take().map(|since| now.saturating_duration_since(since))
     }
 
-    /// Forgives the peer the time in which nothing was read from it.
+    /// Delays the next tick by the time in which nothing was read from the peer.
     pub(crate) fn extend(&mut self, paused: Duration) {
         if let Some(next) = &mut self.next {
             *next = next.checked_add(paused).unwrap_or(*next);
@@ -167,7 +167,7 @@ impl Liveness {
     }
 }
 
-/// That share of a duration. `Duration::mul_f64` panics on overflow, and the interval is the user's.
+/// The duration times `factor`. `Duration::mul_f64` panics on overflow, and the user chooses the interval.
 fn share(duration: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(duration.as_secs_f64() * factor.clamp(0.0, 1.0)).unwrap_or(duration)
 }

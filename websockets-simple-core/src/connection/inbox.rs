@@ -20,11 +20,11 @@ use crate::{
     protocol::{Control, Message},
 };
 
-/// Messages handed to the handler before others of the scheduler get their turn.
+/// Messages handed to the handler before other tasks run.
 const MESSAGES_PER_TURN: usize = 1024;
 
-/// Who is told what happens on a connection. Each call may leave work to be polled inside the connection's internal
-/// task; the next call comes when that work is done. A panic in a call or in its work ends the connection.
+/// Receives what happens on a connection. Each call may return a future that is polled inside the connection's own
+/// task; the next call comes when that future is done. A panic in a call or in its future ends the connection.
 pub trait ConnectionObserver: Send + Unpin + 'static {
     /// What the connection's handles share.
     type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
@@ -36,21 +36,21 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
     /// A message was received.
     fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
-    /// A message was accepted for sending; `missed` sent_events were dropped before it.
+    /// A message was accepted for sending; `missed` Sent events were dropped before it.
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
-    /// The peer's library says something. Not a message, and no event; its work does not wait for the handlers.
+    /// A control message was received. It is no event, and its future does not wait for the handlers.
     fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
     /// Something failed.
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
-    /// Looked at before each of the above: what has to be told first.
+    /// Called before each event but Connected: handles an event that has to be raised first.
     fn overdue(&mut self) -> Option<HandlerFuture>;
-    /// The transport is gone: nobody may find the connection any more.
+    /// The transport is gone: the connection must not be found any more.
     fn released(&mut self);
-    /// The end, and the last call.
+    /// The connection has ended. The last call.
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture>;
 }
 
-/// See the module.
+/// The received messages and errors of one connection that wait for its handlers.
 pub(crate) struct Inbox<R: ConnectionObserver> {
     observer: R,
     shared: Arc<R::Connection>,
@@ -76,10 +76,10 @@ struct QueuedControl {
     at: Moment,
 }
 
-/// Control messages that may wait for the one at work, twice as many as a client of this library asks at once.
+/// Most control messages that wait while one is handled: twice as many as a client of this library sends at once.
 const CONTROLS: usize = 128;
 
-/// Bytes of these.
+/// Most bytes of waiting control messages.
 const CONTROL_BYTES: usize = 128 * 1024;
 
 enum Item {
@@ -95,7 +95,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         Self { observer, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
     }
 
-    /// Payload bytes of messages nobody has taken yet.
+    /// Payload bytes of messages that wait for the handler.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes
     }
@@ -108,7 +108,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         self.queue.push_back(Item::Received(message, at));
     }
 
-    /// Takes a control message of `size` bytes in. False if there are too many already.
+    /// Queues a control message of `size` bytes. False if too many wait already.
     pub(crate) fn control(&mut self, control: Control, size: usize, at: Moment) -> bool {
         let controls = self.controls.get_or_insert_default();
         if controls.waiting.len() == CONTROLS || controls.bytes + size > CONTROL_BYTES {
@@ -132,7 +132,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         let _ = catch_unwind(AssertUnwindSafe(|| observer.released()));
     }
 
-    /// Gives up the handler and what waits for it; only errors and the end are still told.
+    /// Drops the running handler and the messages that wait for it; errors and the end are still raised.
     pub(crate) fn give_up(&mut self) {
         self.drop_running();
         if let Some(controls) = self.controls.take()
@@ -144,12 +144,12 @@ impl<R: ConnectionObserver> Inbox<R> {
         self.queue.retain(|item| !matches!(item, Item::Received(..)));
     }
 
-    /// Whether a handler panicked. What it had not taken yet is given up, and the panic is an error event.
+    /// Whether a handler panicked. Messages it had not taken yet are dropped, and the panic is an error event.
     pub(crate) fn has_panicked(&self) -> bool {
         self.panicked
     }
 
-    /// Lets the handler work: ready when it has nothing left to do.
+    /// Runs the handlers: ready when nothing is left for them to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.observer.owner());
         if self.controls.is_some()
@@ -172,7 +172,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         Poll::Pending
     }
 
-    /// Deals with control messages, one after the other.
+    /// Handles control messages, one after the other.
     fn poll_controls(&mut self, cx: &mut Context<'_>) {
         while let Some(controls) = &mut self.controls {
             if let Some(running) = &mut controls.running {
@@ -191,7 +191,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         }
     }
 
-    /// Goes on with the work at hand, or hands the next item over. `None` if there is neither.
+    /// Polls the running handler, or starts one for the next item. `None` if there is neither.
     fn step(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         if self.running.is_none() {
             self.running = self.begin_next()?;
@@ -205,7 +205,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         Some(Poll::Ready(()))
     }
 
-    /// Hands the next item over, which may make work. `None` if there is no item.
+    /// Passes the next item to the observer, which may return a future. `None` if there is no item.
     fn begin_next(&mut self) -> Option<Option<HandlerFuture>> {
         let Self { observer, shared, queue, bytes, .. } = self;
         if !matches!(queue.front(), Some(Item::Connected(_))) {
@@ -244,7 +244,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         }
     }
 
-    /// Dropping a future runs the user's code too.
+    /// Dropping a future runs user code too, which may panic.
     fn drop_running(&mut self) {
         if let Some(running) = self.running.take()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(running)))
@@ -254,10 +254,10 @@ impl<R: ConnectionObserver> Inbox<R> {
     }
 }
 
-/// Places that the spare queue of a thread has at most.
+/// The largest capacity of a thread's spare queue.
 const SPARE_PLACES: usize = 256;
 
-/// Leaves the memory of an empty queue to the next connection of this thread: one that waits keeps none.
+/// Leaves the memory of an empty queue to the next connection of this thread: a waiting connection keeps none.
 fn lend(queue: VecDeque<Item>) {
     if queue.capacity() <= SPARE_PLACES {
         SPARE.set(queue);
@@ -269,14 +269,14 @@ thread_local! {
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// The end inside one of whose handlers this is called, if any. A wait for that end must not wait for the
-/// handler it is called from.
+/// The owner ([`ConnectionObserver::owner`]) of the handler that this is called from, if any. A wait for that owner to
+/// stop must not wait for the calling handler.
 #[must_use]
 pub fn current_owner() -> Option<u64> {
     OWNER.get()
 }
 
-/// A number for a new end.
+/// A number for a new owner, unique in the process.
 #[must_use]
 pub fn new_owner() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);

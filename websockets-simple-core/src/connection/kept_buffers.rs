@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::protocol::PoolGuard;
 
-/// How long after its last large message no buffers are kept for a connection any more.
+/// How long buffers are kept for a connection after its last large message.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Keeps buffers while a connection receives large messages.
@@ -27,7 +27,7 @@ impl KeptBuffers {
         self.until = now + IDLE;
     }
 
-    /// When they need not be kept any more.
+    /// When the buffers need not be kept any more.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }

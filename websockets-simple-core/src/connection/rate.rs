@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-/// See the module. Measured in whatever the caller takes: messages, bytes.
+/// A token bucket. Its unit is what the caller takes: messages or bytes.
 #[derive(Debug)]
 pub(crate) struct Rate {
     per_second: f64,
@@ -17,10 +17,10 @@ impl Rate {
         Self { per_second, left: per_second, at: now }
     }
 
-    /// Takes `amount` if there is as much. A single amount above the whole bucket passes when it is full, so
+    /// Takes `amount` if that much is left. A single amount above the whole bucket passes when it is full, so
     /// that one large message is judged by the size limit and not by the rate.
     pub(crate) fn take(&mut self, amount: u64, now: Instant) -> bool {
-        // What one read brought has one time.
+        // All messages of one read have the same time.
         if now != self.at {
             let passed = now.saturating_duration_since(self.at);
             self.at = now;

@@ -26,13 +26,13 @@ pub struct ConnectionShared {
     controls: OnceLock<Box<Controls>>,
 }
 
-/// OutboxStatistics of one connection.
+/// Counters of one connection, and its last round trip.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Messages received, heartbeat answers not counted.
     pub messages_received: u64,
-    /// Payload bytes of these.
+    /// Payload bytes of the messages received.
     pub bytes_received: u64,
     /// Messages accepted for sending.
     pub messages_sent: u64,
@@ -47,7 +47,7 @@ pub struct Statistics {
 }
 
 impl ConnectionShared {
-    /// A shared whose transport comes with its driver.
+    /// The shared part of a connection whose transport comes with its driver.
     #[must_use]
     pub fn new(side: Side, config: OutboxConfig) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl ConnectionShared {
         self.controls.get().is_some()
     }
 
-    /// Sends a control message. False, and nothing is sent, where the peer does not know them.
+    /// Sends a control message. False, and nothing is sent, if the ends did not agree on control messages.
     pub fn send_control(&self, control: &Control) -> bool {
         let Some(controls) = self.controls() else { return false };
         let frame = Frame::message(controls.message(control), self.outbox.side());
@@ -98,7 +98,7 @@ impl ConnectionShared {
         self.end.get().map(|end| &**end)
     }
 
-    /// The statistics now.
+    /// The counters at this moment.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sent = self.outbox.statistics();

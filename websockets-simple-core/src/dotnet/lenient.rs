@@ -1,6 +1,6 @@
 //! A JSON object read as leniently as Newtonsoft reads it, into any type that serde can read.
 //!
-//! Names are matched to the fields that the type itself announces, so a plain `derive(Deserialize)` is all a
+//! Names are matched to the fields that the type itself declares, so a plain `derive(Deserialize)` is all a
 //! packet needs. Each value is kept as a slice of the text until the field that it belongs to is known.
 
 mod access;
@@ -13,14 +13,14 @@ use serde_json::{Error, de::StrRead};
 
 use self::access::{Elements, Fields};
 
-/// How many structs, lists, options and so on may lie within one another. Each costs stack.
+/// How deeply structs, lists, options and so on may be nested. Each level costs stack.
 const DEPTH: u8 = 128;
 
 /// Reads a text that holds one JSON object and nothing else.
 pub(crate) fn from_object<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Error> {
     let raw = text.trim_matches([' ', '\t', '\r', '\n']);
     if !raw.starts_with('{') {
-        return Err(Error::custom("a packet is a JSON object"));
+        return Err(Error::custom("the text is not a JSON object"));
     }
     T::deserialize(Lenient { raw, depth: DEPTH })
 }
@@ -52,7 +52,7 @@ impl<'de> Lenient<'de> {
         Ok(value)
     }
 
-    /// What a value that is no string is as one: the text of a number or a boolean, and "" for `null`.
+    /// The string for a value that is not one: the text of a number or a boolean, and "" for `null`.
     fn coerced(self) -> Option<&'de str> {
         match self.raw.as_bytes().first()? {
             b'-' | b'0'..=b'9' | b't' | b'f' => Some(self.raw),
@@ -112,7 +112,7 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // Types of serde_json's own, such as RawValue, are known to nobody else.
+        // Only serde_json can read its own types, such as RawValue.
         if name.starts_with("$serde_json::private::") {
             return self.plain(|json| json.deserialize_newtype_struct(name, visitor));
         }
@@ -146,7 +146,7 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // A type that announces no field may still want to see them all.
+        // A type that declares no fields may still want all of them.
         if names.is_empty() {
             return self.deserialize_map(visitor);
         }

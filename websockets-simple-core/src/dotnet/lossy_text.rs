@@ -2,7 +2,7 @@
 //!
 //! The .NET v6 server counts characters where it should count bytes, so its non-ASCII texts end too early, often
 //! in the middle of a character. RFC 6455 makes that a fatal error. This walks over the frame headers of the
-//! input and turns text frames into binary ones before the protocol engine sees them; the driver then reads their
+//! input and turns text frames into binary ones before the decoder sees them; the driver then reads their
 //! bytes as text, with U+FFFD for what is broken. Such a peer sends no binary messages of its own.
 
 use crate::protocol::{Message, Text};
@@ -11,7 +11,7 @@ const OPCODE: u8 = 0x0F;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 
-/// Where in a frame the input stands.
+/// Where in a frame the next input begins.
 #[derive(Debug, Default)]
 pub(crate) struct LossyText {
     /// Header bytes seen so far.
@@ -64,7 +64,7 @@ impl LossyText {
     }
 }
 
-/// The text that a rewritten message stands for.
+/// The text of a message whose opcode was rewritten.
 pub(crate) fn repaired(message: Message) -> Message {
     match message {
         Message::Binary(bytes) => Message::Text(Text::from(String::from_utf8_lossy(&bytes).into_owned())),

@@ -5,7 +5,7 @@
 //! with `Z`, an offset or no zone at all (taken as UTC), with a space for the `T`, without seconds or without
 //! a time, in either case; and `/Date(1646509321630)/`, milliseconds since 1970.
 //!
-//! `null`, a number and any other text are errors, so that such a message is no packet. Say
+//! `null`, a number and any other text are errors, so that such a message is no packet. Add
 //! `#[serde(default, skip_serializing_if = "Option::is_none")]` as well, so that a missing timestamp is
 //! `None`, and is left out again. Without it `None` is written as `0001-01-01T00:00:00`, the .NET form of a
 //! date that was never set, which is read back as `None`.
@@ -74,7 +74,7 @@ pub fn serialize<S: Serializer>(timestamp: &Option<DateTime<Utc>>, serializer: S
 ///
 /// # Errors
 ///
-/// When the input is no string, or none of the forms that are read, or outside the years 1 to 9999.
+/// When the input is not a string, not one of the forms that are read, or outside the years 1 to 9999.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let parsed = deserializer.deserialize_str(Timestamp)?;
     Ok(if parsed.is_never_set() { None } else { Some(parsed.time) })
@@ -108,7 +108,7 @@ pub mod required {
     /// When it lies outside the years 1 to 9999.
     pub fn serialize<S: Serializer>(timestamp: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
         if !iso::YEARS.contains(&timestamp.year()) {
-            return Err(S::Error::custom("a timestamp outside the years 1 to 9999"));
+            return Err(S::Error::custom("the timestamp is outside the years 1 to 9999"));
         }
         serializer.collect_str(&Iso(*timestamp))
     }
@@ -117,7 +117,7 @@ pub mod required {
     ///
     /// # Errors
     ///
-    /// When the input is no string, or none of the forms that are read, or outside the years 1 to 9999.
+    /// When the input is not a string, not one of the forms that are read, or outside the years 1 to 9999.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
         Ok(deserializer.deserialize_str(Timestamp)?.time)
     }
@@ -129,7 +129,7 @@ impl Visitor<'_> for Timestamp {
     type Value = Parsed;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a timestamp of the years 1 to 9999")
+        f.write_str("a timestamp in the years 1 to 9999")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Parsed, E> {

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// A bound that can be lifted and restored. An event larger than the whole takes the whole.
+/// A semaphore of bytes whose bound can be lifted and restored. An event larger than the capacity takes all of it.
 #[derive(Debug)]
 pub(crate) struct ByteSemaphore {
     capacity: usize,
     room: Semaphore,
-    /// ByteSemaphore added while the bound is lifted.
+    /// Permits added while the bound is lifted.
     lifted: AtomicUsize,
-    /// Bytes that were let through unbounded and are still to be given back for nothing.
+    /// Bytes that passed while the bound was lifted: giving them back makes no room.
     debt: AtomicUsize,
 }
 
@@ -46,7 +46,7 @@ impl ByteSemaphore {
         self.room.add_permits(bytes.saturating_sub(debt));
     }
 
-    /// Lets everything through, or stops doing so.
+    /// Lifts the bound, or restores it.
     pub(crate) fn lift(&self, lift: bool) {
         const PLENTY: usize = Semaphore::MAX_PERMITS / 2;
         if lift {

@@ -14,7 +14,7 @@ pub enum EndedBy {
     Heartbeat,
     /// Nothing was received for as long as the idle limit.
     Idle,
-    /// The peer went over a limit: message size or rate.
+    /// The peer exceeded a limit: message size or rate.
     Limit,
     /// This side closed it: `disconnect`, or the last handle was dropped.
     Local,
@@ -24,7 +24,7 @@ pub enum EndedBy {
     Peer,
     /// The peer broke RFC 6455.
     Protocol,
-    /// The credentials of the user were revoked, or the user was sent away.
+    /// The credentials, or all of the user's, were revoked.
     Revoked,
     /// The server stopped.
     Stop,
@@ -43,7 +43,7 @@ pub struct Disconnect {
     pub reason: String,
     /// Who ended it.
     pub by: EndedBy,
-    /// Whether it ended in order: both sides exchanged Close, or the peer hung up after it could read ours.
+    /// Whether it ended cleanly: both sides exchanged Close, or the peer hung up after it could read ours.
     pub clean: bool,
 }
 

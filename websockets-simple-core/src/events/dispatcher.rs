@@ -1,4 +1,4 @@
-//! The events of one connection, to those who subscribed.
+//! Raises the events of one connection to its subscribers.
 
 use std::{
     fmt,
@@ -14,16 +14,16 @@ use crate::{
     protocol::Message,
 };
 
-/// Raises the events of one connection: whoever saw its Connected sees its Disconnected.
+/// Raises the events of one connection: every subscriber that gets its Connected gets its Disconnected.
 pub struct Dispatcher<E: EventType> {
     connection: E::Connection,
     subscriptions: Arc<Subscriptions<E>>,
-    /// Who saw Connected.
+    /// The subscribers that got Connected.
     saw_connected: Arc<[Arc<Subscriber<E>>]>,
-    /// Who was subscribed at `version`: looked up once per change and not once per event.
+    /// The subscribers at `version`: looked up once per change and not once per event.
     current: Arc<[Arc<Subscriber<E>>]>,
     version: u64,
-    /// The version up to which late subscriptions were told Connected.
+    /// The version up to which late subscriptions got Connected.
     replayed: u64,
 }
 
@@ -32,7 +32,7 @@ impl<E: EventType> Dispatcher<E> {
     #[must_use]
     pub fn new(connection: E::Connection, subscriptions: Arc<Subscriptions<E>>) -> Self {
         let current = subscriptions.snapshot();
-        // Older than any, so that the first look is a real one.
+        // `u64::MAX` equals no real version, so the first event looks up the subscribers.
         Self {
             connection,
             subscriptions,
@@ -57,7 +57,7 @@ impl<E: EventType> Dispatcher<E> {
         deliver(&self.saw_connected, self.event(ConnectionEventKind::Connected(self.connection.clone()), at))
     }
 
-    /// Raises Connected for those who subscribed later and asked for it.
+    /// Raises Connected for later subscriptions that asked for it.
     pub fn replay(&mut self) -> Option<HandlerFuture> {
         self.catch_up();
         if self.replayed == self.version {
@@ -77,7 +77,7 @@ impl<E: EventType> Dispatcher<E> {
         deliver(&late.into(), event)
     }
 
-    /// Raises Disconnected for whoever saw Connected.
+    /// Raises Disconnected for the subscribers that got Connected.
     pub fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
         let event = self.event(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
         deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event)
@@ -88,12 +88,12 @@ impl<E: EventType> Dispatcher<E> {
         self.message(Direction::Received, message, 0, at)
     }
 
-    /// Raises a message that was accepted for sending; `missed` were not told before it.
+    /// Raises a message that was accepted for sending; `missed` were not raised before it.
     pub fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
         self.message(Direction::Sent, message, missed, at)
     }
 
-    /// Raises a failure.
+    /// Raises an error event.
     pub fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (E::peer_addr(&self.connection), Some(self.connection.clone()));
         self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))

@@ -35,7 +35,7 @@ use crate::{
 /// | [`PeerHungUp`](Self::PeerHungUp) | `Transport` | | `the peer hung up without Close` | |
 /// | [`TransportFailed`](Self::TransportFailed) | `Transport` | | the error's | `Transport`, `Send` |
 ///
-/// Causes with `Overflow` give up what is queued; all others close behind it. A text that a peer gets is at most 123
+/// Causes with `Overflow` discard what is queued; all others close behind it. A reason for the peer is at most 123
 /// bytes long (RFC 6455 section 5.5).
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -49,7 +49,7 @@ pub enum EndCause {
         /// The reason for the peer.
         reason: String,
     },
-    /// More control messages were waiting than are kept.
+    /// Too many control messages were waiting.
     ControlRate,
     /// The credentials expired and were not renewed.
     CredentialsExpired,
@@ -80,7 +80,7 @@ pub enum EndCause {
     PeerHungUp,
     /// A heartbeat ping was not answered.
     PingUnanswered,
-    /// The work of a local connection is done.
+    /// The task of a scoped connection is done.
     ScopeEnded,
     /// The server stopped.
     ServerStopped,
@@ -92,17 +92,17 @@ pub enum EndCause {
     TokensRefused,
     /// A message was larger than the limit.
     TooBig {
-        /// What the decoder says.
+        /// The error of the decoder.
         reason: String,
     },
     /// Reading or writing failed.
     TransportFailed {
         /// `Transport` for reading, `Send` for writing.
         stage: ErrorStage,
-        /// What the stream says.
+        /// The error of the stream.
         reason: String,
     },
-    /// The handshake succeeded only to tell the peer that it is not authorized.
+    /// The peer is not authorized, and the handshake succeeded only to report that to it.
     Unauthorized,
     /// The peer does not read the answers to its control messages.
     UnreadControls,
@@ -110,12 +110,12 @@ pub enum EndCause {
     Violation {
         /// The code for the peer.
         code: CloseCode,
-        /// What the decoder says.
+        /// The error of the decoder.
         reason: String,
     },
 }
 
-/// What one cause means.
+/// One row of the table.
 struct Row<'a> {
     by: EndedBy,
     code: Option<u16>,
@@ -136,7 +136,7 @@ impl EndCause {
         self.row().by
     }
 
-    /// The code for the peer, unless nothing is said to it.
+    /// The code for the peer, unless no Close is sent.
     pub(crate) fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::PeerClosed { .. } => None,
@@ -155,12 +155,12 @@ impl EndCause {
         self.row().stage
     }
 
-    /// Whether what is queued for the peer is given up.
+    /// Whether what is queued for the peer is discarded.
     pub(crate) fn discards_queue(&self) -> bool {
         self.row().by == EndedBy::Overflow
     }
 
-    /// What the Disconnected event says, as long as the peer has not answered.
+    /// The contents of the Disconnected event, as long as the peer has not answered.
     pub(crate) fn disconnect(&self, clean: bool) -> Disconnect {
         let Row { by, code, reason, .. } = self.row();
         Disconnect::new(by, code, reason, clean)
@@ -180,7 +180,7 @@ impl EndCause {
             Self::ServerStopped                 => row(By::Stop, Code::GOING_AWAY, "the server stops", None),
             Self::StopDeadline                  => row(By::Stop, Code::GOING_AWAY, "", None),
             Self::HandlerPanicked               => row(By::HandlerPanic, Code::INTERNAL, "internal error", Some(Stage::HandlerPanic)),
-            // What the .NET library tells a peer that it gives up.
+            // The text that the .NET library sends to a peer that does not respond.
             Self::PingUnanswered                => row(By::Heartbeat, Code::UNRESPONSIVE, "No ping response - disconnected.", Some(Stage::Heartbeat)),
             Self::Idle                          => row(By::Idle, Code::IDLE, "nothing was received for too long", None),
             Self::MessageRate                   => row(By::Limit, Code::POLICY, "too many messages per second", Some(Stage::Limit)),

@@ -1,4 +1,4 @@
-//! What a connection tells its owner.
+//! The events of connections.
 //!
 //! `C` is the handle of the connection at the end that raised the event.
 
@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{events::disconnect::Disconnect, protocol::Message};
 
-/// Tells events of one process apart and puts them in the order in which they were raised.
+/// The id of an event: unique in the process, and ascending in the order in which events are raised.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EventId(u64);
 
@@ -56,15 +56,15 @@ pub struct MessageEvent<C> {
     pub direction: Direction,
     /// The message.
     pub message: Message,
-    /// Sent notices that were dropped since the last one because their consumer fell behind. Always 0 for
+    /// Sent events that were dropped since the last one because their consumer fell behind. Always 0 for
     /// received messages, which are never dropped.
     pub missed: u64,
-    /// Whose message.
+    /// The connection of the message.
     pub connection: C,
 }
 
 impl<C> MessageEvent<C> {
-    /// An event raised now.
+    /// An event raised at `timestamp`.
     #[must_use]
     pub fn new(
         direction: Direction,
@@ -97,7 +97,7 @@ impl<C> ConnectionEvent<C> {
     }
 }
 
-/// The stations of a connection: `Connecting`, then `Connected` and one `Disconnected`, or one `Refused`.
+/// The stages of a connection: `Connecting`, then `Connected` and one `Disconnected`, or one `Refused`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionEventKind<C> {
@@ -119,7 +119,7 @@ pub struct Attempt {
     pub peer_addr: Option<SocketAddr>,
     /// Address of the client, as far as it is known: that of the peer, unless the peer is a proxy.
     pub client_addr: Option<IpAddr>,
-    /// The path asked for, `/` if the path was the token.
+    /// The requested path, `/` if the path was the token.
     pub path: String,
 }
 
@@ -131,7 +131,7 @@ impl Attempt {
         Self { peer_addr, client_addr, path: path.into() }
     }
 
-    /// Says whose attempt it is, where the peer is a proxy.
+    /// Sets the address of the client, if the peer is a proxy.
     #[must_use]
     pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
         self.client_addr = client;
@@ -183,7 +183,7 @@ pub enum ErrorStage {
     Handshake,
     /// The peer did not answer a ping.
     Heartbeat,
-    /// The peer went over a limit.
+    /// The peer exceeded a limit.
     Limit,
     /// The outbox of the peer was full.
     Overflow,
@@ -191,14 +191,14 @@ pub enum ErrorStage {
     Protocol,
     /// Writing to the socket.
     Send,
-    /// A message that was to be a signal is none, or was for nobody it may be for; or an ordinary request bears the
-    /// id of a connection with a wrong signature.
+    /// A message is not a valid signal, or has no allowed receiver; or an ordinary request bears the id of a connection
+    /// with a wrong signature.
     Signal,
     /// A long-lived task of the server, which is started again.
     Task,
     /// The TLS handshake.
     Tls,
-    /// A token that was to renew credentials: there was none, or it was not accepted.
+    /// A token for the renewal of credentials is missing, or was not accepted.
     TokenProvider,
     /// Reading from the socket.
     Transport,
@@ -206,7 +206,7 @@ pub enum ErrorStage {
     UserService,
 }
 
-/// The cause of an [`ErrorEvent`], cheap to clone. Its wording is not a promise.
+/// The cause of an [`ErrorEvent`], cheap to clone. Its wording may change.
 #[derive(Clone)]
 pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);
 
@@ -219,7 +219,7 @@ impl EventError {
 }
 
 impl EventError {
-    /// The cause as what it is, if it is of this type.
+    /// The cause as an `E`, if it is of this type.
     #[must_use]
     pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()

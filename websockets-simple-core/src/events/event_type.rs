@@ -4,22 +4,22 @@ use std::net::SocketAddr;
 
 use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent};
 
-/// How an event travels through event streams.
+/// Whether an event waits for room in an event stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flow {
     /// Never waits.
     Free,
     /// Waits for this many bytes of room.
     Bounded(usize),
-    /// Is counted instead of kept when there are not this many bytes of room, and goes only to those who asked
-    /// for Sent events.
+    /// Is counted instead of kept when there are not this many bytes of room, and goes only to subscriptions that
+    /// asked for Sent events.
     Notice(usize),
 }
 
 /// Bytes that an event takes beside its message.
 const OVERHEAD: usize = 256;
 
-/// The event enum of one end: what it is made of, and how it travels.
+/// The event enum of one end: how it is made, and whether it waits for room.
 pub trait EventType: Clone + Send + 'static {
     /// The handle of a connection at this end.
     type Connection: Clone + Send + 'static;
@@ -33,18 +33,18 @@ pub trait EventType: Clone + Send + 'static {
 
     /// The message event in it, if it is one.
     fn as_message(&self) -> Option<&MessageEvent<Self::Connection>>;
-    /// The same, to be changed.
+    /// The same, mutable.
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Self::Connection>>;
 
     /// The address of the peer of a connection, as far as it is known.
     fn peer_addr(connection: &Self::Connection) -> Option<SocketAddr>;
 
-    /// Whether its consumers are waited for although it carries no message.
+    /// Whether it waits for room although it carries no message.
     fn is_waited_for(&self) -> bool {
         false
     }
 
-    /// How it travels.
+    /// Whether it waits for room in an event stream.
     fn flow(&self) -> Flow {
         match self.as_message() {
             Some(event) if event.direction == Direction::Sent => Flow::Notice(event.message.len() + OVERHEAD),

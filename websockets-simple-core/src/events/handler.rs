@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::events::handler_future::HandlerFuture;
 
-/// Takes events one after the other per connection, and those of different connections side by side.
+/// Handles events: those of one connection one after the other, those of different connections concurrently.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ pub trait Handler<E>: Send + Sync + 'static {
     fn handle(&self, event: E) -> impl Future<Output = ()> + Send;
 }
 
-/// A handler whose type is forgotten.
+/// A handler whose type is erased.
 pub(crate) trait DynHandler<E>: Send + Sync {
     fn handle(&self, event: E) -> HandlerFuture;
 }

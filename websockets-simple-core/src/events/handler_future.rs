@@ -10,17 +10,17 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio_util::sync::ReusableBoxFuture;
 
-/// Work that delivering an event still needs. Its memory serves the next event of the thread when it is done.
+/// What is left to do to deliver an event. When it is done, its memory serves the next event of the thread.
 #[must_use = "the event is not delivered before this is done"]
 pub struct HandlerFuture(Option<ReusableBoxFuture<'static, ()>>);
 
 thread_local! {
-    /// Where finished work of this thread was.
+    /// The memory of finished work of this thread.
     static SPARE: Cell<Option<ReusableBoxFuture<'static, ()>>> = const { Cell::new(None) };
 }
 
 pin_project! {
-    /// Drops what the work holds when it is done, and not when its memory is used again.
+    /// Drops the work when it is done, and not when its memory is used again.
     struct Work<F> {
         #[pin]
         work: Option<F>,

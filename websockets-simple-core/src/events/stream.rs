@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::events::{EventType, Subscription, byte_semaphore::ByteSemaphore};
 
-/// Events one after the other, for those who like a loop.
+/// Events as a bounded stream, to be received in a loop.
 ///
 /// Holds messages up to its capacity; beyond it their connections wait, and their peers in turn. Dropping it
 /// ends the subscription.
@@ -23,7 +23,7 @@ pub struct Events<E: EventType> {
 }
 
 impl<E: EventType> Events<E> {
-    /// The next event; `None` when the end that raises them is gone.
+    /// The next event; `None` when the server or client that raises them is gone.
     ///
     /// # Cancel safety
     ///
@@ -59,7 +59,7 @@ impl<E: EventType> Stream for Events<E> {
 impl<E: EventType> Drop for Events<E> {
     fn drop(&mut self) {
         self.subscription.unsubscribe();
-        // Nobody needs to wait for room any more.
+        // No connection needs to wait for room any more.
         self.semaphore.lift(true);
     }
 }

@@ -1,16 +1,16 @@
 //! What a subscription asks for.
 
-/// Bytes of messages that an event stream holds unless it was asked for otherwise.
+/// Bytes of messages that an event stream holds by default.
 const STREAM_CAPACITY: usize = 1024 * 1024;
 
-/// What a subscription wants beyond the default.
+/// Options of a subscription: Sent events, Connected of open connections, capacity.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
-    /// Whether messages accepted for sending are told too. Default: no.
+    /// Whether messages accepted for sending are raised too. Default: no.
     pub sent: bool,
-    /// Whether connections that are open already are told as Connected. Default: no; such a subscription then
-    /// sees no Disconnected of theirs either.
+    /// Whether Connected is raised for connections that are open already. Default: no; such a subscription then
+    /// gets no Disconnected of theirs either.
     pub replay: bool,
     /// Bytes of messages an event stream holds. Default: 1 MiB. Handlers do not use it.
     pub capacity: usize,

@@ -1,4 +1,4 @@
-//! Who is subscribed to the events of one end.
+//! The subscriptions to the events of one end.
 //!
 //! Handlers run inside the task of the connection that raised the event; event streams hold events until their consumer
 //! takes them, bounded by the bytes of the messages in them.
@@ -27,11 +27,11 @@ use crate::events::{
 pub struct Subscriptions<E> {
     list: RwLock<Arc<[Arc<Subscriber<E>>]>>,
     pub(super) version: AtomicU64,
-    /// Subscriptions that asked for Sent events.
+    /// The number of subscriptions that asked for Sent events.
     notices: AtomicUsize,
 }
 
-/// One subscription as those who tell events see it.
+/// One subscription, as the code that raises events sees it.
 pub(crate) struct Subscriber<E> {
     active: AtomicBool,
     pub(super) options: SubscribeOptions,
@@ -93,13 +93,13 @@ impl<E: EventType> Subscriptions<E> {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether anybody asked for Sent events.
+    /// Whether a subscription asked for Sent events.
     #[must_use]
     pub fn wants_notices(&self) -> bool {
         self.notices.load(Ordering::Relaxed) > 0
     }
 
-    /// Hands an event to all who are subscribed now. What is left to do is returned.
+    /// Hands an event to all present subscribers. What is left to do is returned.
     pub fn dispatch(&self, event: E) -> Option<HandlerFuture> {
         deliver(&self.snapshot(), event)
     }
@@ -137,7 +137,7 @@ impl<E: EventType> Subscriptions<E> {
         }
     }
 
-    /// While an end stops nobody takes events any more, so those that exist are let through unbounded; nothing
+    /// Lifts the bound of all event streams while an end stops: their consumers may take no more events, and nothing
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
         for subscriber in self.snapshot().iter() {
@@ -185,7 +185,7 @@ pub(super) fn deliver<E: EventType>(
 }
 
 impl<E: EventType> Subscriber<E> {
-    /// Gives the event to this one; what is left to do is returned.
+    /// Gives the event to this subscriber; what is left to do is returned.
     fn take(self: &Arc<Self>, mut event: E) -> Option<HandlerFuture> {
         let flow = event.flow();
         if !self.active.load(Ordering::Acquire) || (matches!(flow, Flow::Notice(_)) && !self.options.sent) {
@@ -214,7 +214,7 @@ impl<E: EventType> Subscriber<E> {
                 bytes
             }
         };
-        // The consumer may have gone in between; then there is nobody to tell.
+        // The consumer may have gone in between; then the event is dropped.
         let _ = sender.send((event, bytes));
         None
     }
@@ -227,7 +227,7 @@ pub struct Subscription<E> {
 }
 
 impl<E: EventType> Subscription<E> {
-    /// Ends the subscription: no event is handed over after this returns. A handler that is at work finishes.
+    /// Ends the subscription: no event is handed over after this returns. A running handler finishes.
     /// Safe to call from inside a handler.
     pub fn unsubscribe(&self) {
         let Some(ended) = self.subscriber.upgrade() else { return };
@@ -237,14 +237,14 @@ impl<E: EventType> Subscription<E> {
         }
     }
 
-    /// Ties the subscription to a value: it ends when that is dropped.
+    /// Ties the subscription to a guard: it ends when the guard is dropped.
     #[must_use = "dropping the guard at once unsubscribes at once"]
     pub fn scoped(self) -> SubscriptionGuard<E> {
         SubscriptionGuard(self)
     }
 }
 
-/// Unsubscribes when it is dropped.
+/// A subscription that ends when this guard is dropped.
 #[derive(Debug)]
 pub struct SubscriptionGuard<E: EventType>(Subscription<E>);
 

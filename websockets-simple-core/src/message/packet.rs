@@ -98,18 +98,18 @@ use crate::{
 /// assert_eq!((packet.data(), packet.first_name.as_str()), ("just words", "FakeFirstName"));
 /// ```
 pub trait Packet: Serialize + DeserializeOwned {
-    /// What it carries. A packet whose data is empty or whitespace counts as none at all.
+    /// The data of the packet. Text whose data is empty or whitespace does not count as a packet.
     fn data(&self) -> &str;
 
-    /// When it was made, if it says so.
+    /// When it was made, if it has a timestamp.
     fn timestamp(&self) -> Option<DateTime<Utc>>;
 
-    /// How a bare string becomes this packet: the data is the whole text, the rest is up to the packet.
+    /// Makes a packet of a bare string: the data is the whole text, the rest is up to the packet.
     #[must_use]
     fn from_text(text: &str) -> Self;
 }
 
-/// The packet of the .NET library, spelled and dated on the wire as it does.
+/// The packet of the .NET library, with its field names and its form of timestamps on the wire.
 ///
 /// A missing timestamp is `None` and is sent back without the field. A timestamp outside the years 1 to 9999
 /// has no form on the wire: sending such a packet fails. What is finer than 100 ns is cut off when the packet
@@ -131,9 +131,9 @@ pub trait Packet: Serialize + DeserializeOwned {
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DefaultPacket {
-    /// What it carries.
+    /// The data of the packet.
     pub data: String,
-    /// When it was made, if it says so.
+    /// When it was made, if it has a timestamp.
     #[serde(default, with = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime<Utc>>,
 }
@@ -160,30 +160,30 @@ impl Packet for DefaultPacket {
     }
 }
 
-/// Why a message is not what was asked for.
+/// Why a message cannot be read as a packet or as JSON.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The message is binary, and those are neither packets nor JSON. Read it with
+    /// The message is binary, which is neither a packet nor JSON. Read it with
     /// [`as_bytes`](Message::as_bytes).
-    #[error("a binary message holds no packet and no JSON")]
+    #[error("a binary message is neither a packet nor JSON")]
     Binary,
-    /// The packet's data is empty or whitespace. The sender wrote a packet that says nothing.
+    /// The packet's data is empty or whitespace.
     #[error("the data of the packet is blank")]
     Blank,
-    /// The text is no JSON, or JSON of something else. The source tells where it differs; its type and its
-    /// wording may change.
-    #[error("the text is not the JSON that was asked for")]
+    /// The text is not JSON, or JSON of another type. The source says where it differs; its type and its wording may
+    /// change.
+    #[error("the text is not JSON of the requested type")]
     Json(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Reads a packet as the .NET library does; whatever text is none becomes one.
+/// Reads a packet as the .NET library does; any other text becomes the data of a packet.
 pub(crate) fn lenient<P: Packet>(message: &Message) -> Result<P, DecodeError> {
     let text = message.as_text().ok_or(DecodeError::Binary)?;
     Ok(decode(text).unwrap_or_else(|_| P::from_text(text)))
 }
 
-/// Reads a packet by the same rules and says why there is none.
+/// Reads a packet by the same rules, and returns why a text is no packet.
 pub(crate) fn strict<P: Packet>(message: &Message) -> Result<P, DecodeError> {
     decode(message.as_text().ok_or(DecodeError::Binary)?)
 }

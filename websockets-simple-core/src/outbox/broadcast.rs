@@ -6,11 +6,11 @@ use crate::{
     protocol::{Frame, Message, Side},
 };
 
-/// What became of one broadcast, receiver by receiver.
+/// How many receivers accepted a broadcast, dropped it, or were closed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BroadcastReport {
-    /// Outboxes that took the message. Does not mean that the peer has it.
+    /// Outboxes that took the message. Does not mean that the peers have it.
     pub accepted: usize,
     /// Receivers whose policy dropped the message.
     pub dropped: usize,
@@ -18,12 +18,11 @@ pub struct BroadcastReport {
     pub closed: usize,
 }
 
-/// Encodes a message once for many receivers of a server. The message itself comes with it if it is to be in
-/// sent_events.
+/// Encodes a message once for many receivers of a server. `notice` returns the message as well, for Sent events.
 ///
 /// # Errors
 ///
-/// FlushWhen the value has no form on the wire.
+/// When the value cannot be encoded.
 pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
     let message = message.into_message()?;
     let notice = notice.then(|| message.clone());
@@ -31,7 +30,7 @@ pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<
 }
 
 impl Outbox {
-    /// Adds a broadcast frame. True asks the caller to list the connection with its flusher.
+    /// Offers a broadcast frame. True asks the caller to list the connection with its flusher.
     pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
         match self.offer(frame.clone(), FlushWhen::Round, notice) {
             Offer::Sent | Offer::Queued => report.accepted += 1,

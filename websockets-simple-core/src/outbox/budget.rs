@@ -1,4 +1,4 @@
-//! The budget that the scheduler gives a connection: what it may spend, and what waits for its end.
+//! The budget of one poll of a connection: how many sends it may make, and which flushers are woken at its end.
 
 use std::{
     cell::Cell,
@@ -10,27 +10,27 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Sends of a connection's handlers before others of the scheduler get their budget: some 100 ns each, about a
+/// Sends that a connection's handlers may make in one poll before other tasks run: some 100 ns each, about a
 /// millisecond together.
 const SENDS_PER_POLL: usize = 8192;
 
-/// How long a connection that goes on in its next budget keeps flushers waiting: what it broadcasts meanwhile leaves in
+/// How long a connection that continues in its next poll keeps flushers waiting: what it broadcasts meanwhile leaves in
 /// the same writes, whichever thread does them.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 thread_local! {
     static SENDS: Cell<usize> = const { Cell::new(0) };
-    /// Whether the connection has asked for another budget.
+    /// Whether the connection has asked for another poll.
     static YIELDED: Cell<bool> = const { Cell::new(false) };
-    /// Whom to wake at the end of the budget; `None` when no connection has its budget.
+    /// The flushers to wake at the end of the poll; `None` when no connection is polled.
     static DEFERRED: Cell<Option<DeferredWakes>> = const { Cell::new(None) };
 }
 
-/// Flushers to wake. Dropped, it wakes them.
+/// Flushers to wake. Dropping this wakes them.
 #[derive(Debug, Default)]
 pub(crate) struct DeferredWakes {
     flushers: Vec<Arc<Notify>>,
-    /// FlushWhen the first budget ended that did not wake them.
+    /// When the first poll ended that did not wake them.
     since: Option<Instant>,
 }
 
@@ -40,13 +40,13 @@ impl Drop for DeferredWakes {
     }
 }
 
-/// While this lives, a connection has its budget on this thread.
+/// While this lives, a connection is polled on this thread.
 pub(crate) struct PollBudget {
     outer: Option<DeferredWakes>,
 }
 
 impl PollBudget {
-    /// Begins a budget, with what the last one kept.
+    /// Begins a poll, with the wakes that the last one kept.
     pub(crate) fn begin(kept: Option<Box<DeferredWakes>>) -> Self {
         SENDS.set(0);
         YIELDED.set(false);
@@ -54,7 +54,7 @@ impl PollBudget {
         Self { outer: DEFERRED.replace(Some(deferred)) }
     }
 
-    /// Ends the budget. If another one follows at once, those who are to be woken may be kept for it.
+    /// Ends the poll. If another one follows at once, the wakes may be kept for it.
     pub(crate) fn end(self) -> Option<Box<DeferredWakes>> {
         if !YIELDED.get() {
             return None;
@@ -72,7 +72,7 @@ impl Drop for PollBudget {
     }
 }
 
-/// Wakes at the end of the budget, or at once when no connection has its budget on this thread.
+/// Wakes at the end of the poll, or at once when no connection is polled on this thread.
 pub(crate) fn wake_after_poll(wake: &Arc<Notify>) {
     match DEFERRED.take() {
         None => wake.notify_one(),
@@ -85,19 +85,19 @@ pub(crate) fn wake_after_poll(wake: &Arc<Notify>) {
     }
 }
 
-/// Takes note that a message went to so many receivers, so that a handler which is called for one message after the
-/// other does not keep its thread for too long.
+/// Counts one message to `receivers` against the budget of the current poll, so that a handler which is called for one
+/// message after the other does not keep its thread for too long.
 pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
-/// Whether the budget has made as many sends as it may.
+/// Whether the current poll has made as many sends as it may.
 pub(crate) fn is_exhausted() -> bool {
     SENDS.get() > SENDS_PER_POLL
 }
 
-/// Has the task polled again once the others and the driver had their budget. A task that merely wakes itself is
-/// polled dozens of times before the driver is.
+/// Has the task polled again after other tasks and the runtime's I/O driver have run. A task that merely wakes itself
+/// is polled dozens of times before the I/O driver runs.
 pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
     YIELDED.set(true);
     let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);

@@ -1,19 +1,19 @@
-//! The frames of one outbox in one piece, kept for the next outbox that has the same.
+//! The frames of one outbox joined into one piece, kept for the next outbox with the same frames.
 
 use std::collections::VecDeque;
 
 use crate::{outbox::queue::QueuedFrame, protocol::Frame};
 
-/// Bytes of frames that are coalesced.
+/// Most bytes of frames that are joined.
 pub(super) const COALESCED: usize = 64 * 1024;
 
-/// What a round of broadcasts left in one outbox, most receivers have too: it is copied together once, and the
-/// system is given one piece instead of one for each frame.
+/// The joined frames of one outbox. After a round of broadcasts most receivers have the same frames: they are copied
+/// together once, and the kernel gets one piece instead of one for each frame.
 #[derive(Debug, Default)]
 pub(crate) struct Coalesced {
     frames: Vec<Frame>,
     bytes: Vec<u8>,
-    /// Whether another outbox had the same. If none had, more copying is in vain.
+    /// Whether another outbox had the same frames. If none had, more copying is in vain.
     shared: bool,
 }
 
@@ -44,7 +44,7 @@ impl Coalesced {
             && queue.iter().zip(&self.frames).all(|(queued, frame)| queued.frame.is_same(frame))
     }
 
-    /// Holds on to no frame any more.
+    /// Releases all frames.
     pub(crate) fn forget(&mut self) {
         self.frames.clear();
         self.bytes.clear();

@@ -1,4 +1,4 @@
-//! Writes what a scheduler round of broadcasts left in many outboxes: once per socket.
+//! Writes the frames that a scheduler round of broadcasts queued in many outboxes: once per socket.
 
 use std::{
     fmt,
@@ -9,13 +9,14 @@ use tokio::sync::Notify;
 
 use crate::outbox::{Outbox, budget, coalesce::Coalesced};
 
-/// Sockets written to before others get their turn.
+/// Sockets written to before other tasks run.
 const WRITES_PER_TURN: usize = 250;
 
-/// A list that grew beyond this many places gives its memory back once it is empty.
+/// A list with a capacity above this gives its memory back once it is empty.
 const KEPT: usize = 1024;
 
-/// A list of connections to write to, and the loop that does. The owner spawns [`run`](Self::run).
+/// Writes broadcasts to many connections, once per socket: a list of connections, and a loop that writes to them. The
+/// owner spawns [`run`](Self::run).
 pub struct Flusher<C> {
     listed: Mutex<Vec<Arc<C>>>,
     wake: Arc<Notify>,
@@ -28,8 +29,8 @@ impl<C: AsRef<Outbox>> Flusher<C> {
         Self { listed: Mutex::new(Vec::new()), wake: Arc::default() }
     }
 
-    /// Adds connections whose outbox asked for it, and wakes the loop: at the end of the turn if a connection has
-    /// its turn on this thread, so that no other thread writes a part of what the turn is about to broadcast.
+    /// Adds connections whose outbox asked for it, and wakes the loop: at the end of the poll if a connection is polled
+    /// on this thread, so that no other thread writes only a part of what this poll broadcasts.
     pub fn list(&self, connections: &mut Vec<Arc<C>>) {
         if connections.is_empty() {
             return;
@@ -38,7 +39,7 @@ impl<C: AsRef<Outbox>> Flusher<C> {
         budget::wake_after_poll(&self.wake);
     }
 
-    /// Writes to whatever is listed, for ever.
+    /// Writes to all listed connections, for ever.
     ///
     /// # Cancel safety
     ///
@@ -51,12 +52,12 @@ impl<C: AsRef<Outbox>> Flusher<C> {
             if batch.is_empty() {
                 coalesced.forget();
                 self.wake.notified().await;
-                // Everybody else who is ready to broadcast goes first: their messages leave in the same write.
+                // Other tasks that are ready to broadcast run first: their messages leave in the same write.
                 tokio::task::yield_now().await;
                 continue;
             }
             let full = batch.len() == WRITES_PER_TURN;
-            // Nothing is taken off the list and left unwritten if this future is dropped.
+            // No await since `next`: if this future is dropped, no connection is lost between the list and its write.
             for connection in batch.drain(..) {
                 connection.as_ref().as_ref().flush_round(&mut coalesced);
             }
@@ -66,7 +67,7 @@ impl<C: AsRef<Outbox>> Flusher<C> {
         }
     }
 
-    /// Takes the oldest of the list, a turn's worth.
+    /// Takes the oldest connections off the list, as many as are written to at once.
     fn next(&self, batch: &mut Vec<Arc<C>>) {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = listed.len().min(WRITES_PER_TURN);

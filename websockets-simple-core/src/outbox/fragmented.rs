@@ -8,7 +8,7 @@ use crate::{
     protocol::Frame,
 };
 
-/// What a message in parts is made of: `str` for text, `[u8]` for binary.
+/// The kind of a message in parts: `str` for text, `[u8]` for binary.
 pub trait PartKind: sealed::Sealed {
     #[doc(hidden)]
     const TEXT: bool;
@@ -42,7 +42,7 @@ mod sealed {
 /// Each [`write`](Self::write) leaves as one frame and waits for room in the outbox, whatever its overflow
 /// policy. Other messages of the connection wait behind this one; pings and pongs pass between its parts. The
 /// peer sees one message when [`finish`](Self::finish) is called. Dropped unfinished, the message cannot be
-/// taken back, so the connection is closed with [`CloseCode::INTERNAL`].
+/// taken back, so the connection is closed with [`CloseCode::INTERNAL`](crate::CloseCode::INTERNAL).
 #[must_use = "a message in parts that is not finished closes its connection"]
 pub struct MessageWriter<'a, K: PartKind + ?Sized> {
     outbox: &'a Outbox,
@@ -114,7 +114,7 @@ impl<K: PartKind + ?Sized> Drop for MessageWriter<'_, K> {
             return;
         }
         if self.first {
-            // Nothing has left yet, so nothing is torn.
+            // No part was sent, so the peer has no incomplete message.
             self.outbox.end_parts(false);
             return;
         }

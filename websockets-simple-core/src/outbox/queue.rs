@@ -1,4 +1,4 @@
-//! What is in an outbox, under its lock: the queue, who waits, and the writing itself.
+//! The state of an outbox, under its lock: the queue, the waiting senders, and the writing itself.
 
 use std::{
     cell::Cell,
@@ -23,16 +23,16 @@ use crate::{
     transport::{WriteNow, Writer},
 };
 
-/// Frames handed to one write.
+/// Most frames of one write.
 pub(super) const FRAMES_PER_WRITE: usize = 256;
 
-/// Frames up to this size are copied together: cheaper than telling the system where each of them is.
+/// Frames up to this size are copied together: cheaper than a vectored write with a piece for each of them.
 const SMALL: usize = 2048;
 
-/// Pieces of frames that one write refers to.
+/// Most pieces of one vectored write.
 const PIECES: usize = 32;
 
-/// A queue that grew beyond this many frames gives its memory back once it is empty.
+/// A queue with a capacity above this gives its memory back once it is empty.
 pub(super) const KEPT_FRAMES: usize = 64;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +43,7 @@ pub(super) enum Stage {
     Closed,
 }
 
-/// What every send looks at is in one place, and small: a broadcast goes through the states of all receivers.
+/// Small, with all that a send reads in one place: a broadcast goes through the states of all receivers.
 pub(super) struct OutboxState {
     pub(super) stage: Stage,
     pub(super) corked: bool,
@@ -64,7 +64,7 @@ pub(super) struct OutboxState {
     pub(super) cold: Option<Box<ColdState>>,
 }
 
-/// What most connections never need.
+/// The state that most connections never need.
 #[derive(Default)]
 pub(super) struct ColdState {
     pub(super) close: Option<EndCause>,
@@ -97,7 +97,7 @@ pub(super) struct FragmentedMessage {
     /// Bytes of messages in `behind`.
     pub(super) bytes: usize,
     pub(super) writer: Option<Waker>,
-    /// Who wants to begin the next one.
+    /// The tasks that wait to begin the next one.
     pub(super) next: Vec<Waker>,
 }
 
@@ -131,7 +131,7 @@ impl OutboxState {
         self.cold.as_mut()?.parts.as_deref_mut()
     }
 
-    /// Whether somebody waits for room.
+    /// Whether a sender waits for room.
     pub(super) fn is_waited_for(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| !cold.waiters.is_empty())
     }
@@ -140,7 +140,7 @@ impl OutboxState {
         self.cold.as_ref().and_then(|cold| cold.parts.as_ref()).map_or(0, |parts| parts.bytes)
     }
 
-    /// Frames of the connection itself that are queued, also behind a message in parts.
+    /// The number of queued internal frames of this kind, also behind a message in parts.
     pub(super) fn waiting(&self, internal: InternalFrame) -> usize {
         let parts = self.cold.as_ref().and_then(|cold| cold.parts.as_ref());
         let behind = parts.into_iter().flat_map(|parts| &parts.behind);
@@ -153,7 +153,7 @@ impl OutboxState {
         queued == 0 || queued.saturating_add(len) <= capacity
     }
 
-    /// Takes a message in. False when it waits behind a message in parts.
+    /// Queues a message. False when it waits behind a message in parts.
     pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
         self.messages += 1;
         if let Some(message) = notice {
@@ -190,7 +190,7 @@ impl OutboxState {
     }
 
     /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more. `coalesced` is
-    /// for one outbox of many that are likely to hold the same frames.
+    /// given for one outbox of many that are likely to hold the same frames.
     pub(super) fn flush(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
         if self.driver.is_none() {
             return if self.queue.is_empty() { FlushOutcome::Nothing } else { FlushOutcome::Refused };
@@ -220,7 +220,7 @@ impl OutboxState {
         FlushOutcome::Nothing
     }
 
-    /// Gets the stream to let go of what it holds back.
+    /// Flushes what the stream itself holds back.
     fn push_out(&mut self) -> Poll<io::Result<()>> {
         let (Some(writer), Some(driver)) = (&mut self.writer, &self.driver) else { return Poll::Pending };
         let flushed = writer.flush_now(driver);
@@ -262,7 +262,7 @@ impl OutboxState {
         (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
     }
 
-    /// Takes note that the stream took `taken` bytes.
+    /// Removes the first `taken` bytes, which the stream took.
     pub(super) fn advance(&mut self, mut taken: usize) {
         self.sent_bytes += taken as u64;
         while taken > 0
@@ -290,13 +290,13 @@ impl OutboxState {
         self.wake_waiting();
     }
 
-    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if that cannot be had.
+    /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if they cannot fit.
     pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
         let begun = usize::from(self.written > 0);
         let droppable = |queued: &QueuedFrame| queued.internal.is_none() && !queued.part;
         let freed: usize =
             self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|queued| queued.frame.len()).sum();
-        // Of what waits behind a message in parts everything can go.
+        // All messages behind a message in parts may be dropped.
         let kept = self.bytes - freed;
         if kept != 0 && kept.saturating_add(len) > capacity {
             return false;
@@ -382,7 +382,7 @@ impl OutboxState {
     }
 }
 
-/// Hands the first `frames` of a queue to one write: small ones copied together, large ones where they are.
+/// Passes the first `frames` of a queue to one write: small ones copied together, large ones by reference.
 fn gather<T>(
     queue: &VecDeque<QueuedFrame>,
     mut skip: usize,
@@ -413,7 +413,7 @@ fn gather<T>(
         if !small.is_empty() {
             refer_to(&small[..]);
         }
-        // Two pieces at most for each frame, one for those that are coalesced.
+        // At most two pieces for each frame, and one for the small frames.
         for queued in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
             let after = queued.frame.after(mem::take(&mut skip));
             after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
@@ -426,7 +426,7 @@ fn gather<T>(
 }
 
 thread_local! {
-    /// Where a thread joins small frames.
+    /// The buffer in which a thread joins small frames.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

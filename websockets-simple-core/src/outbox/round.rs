@@ -1,4 +1,4 @@
-//! What the driver alone does with its outbox: the rounds, its internal frames, the end.
+//! What only the driver does with its outbox: rounds, internal frames, the end.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::{
     transport::WriteNow,
 };
 
-/// Control messages that wait for a peer which asks more than it reads.
+/// Most control messages that wait for a peer which sends requests and does not read the answers.
 const CONTROLS: usize = 128;
 
 impl Outbox {
@@ -43,7 +43,7 @@ impl Outbox {
         state.flush(true, None)
     }
 
-    /// Queues a frame of the connection itself: Close behind everything, the others before the next frame.
+    /// Queues an internal frame: Close behind everything, the others ahead of the next data frame.
     pub(crate) fn push_internal(&self, frame: Frame, internal: InternalFrame) {
         let mut state = self.lock();
         if state.stage == Stage::Closed || (internal == InternalFrame::Control && state.stage != Stage::Open)
@@ -87,12 +87,12 @@ impl Outbox {
             queued.internal.is_some() || (is_data && queued.part && queued.frame.continues())
         };
         let ahead = first + state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
-        // One that waited for a message in parts is further back, and was said before.
+        // One that waited for a message in parts is further back, and was queued earlier.
         let behind = state.queue.iter().rposition(is_same).map_or(0, |last| last + 1);
         state.queue.insert(ahead.max(behind), queued);
     }
 
-    /// Gives up what is queued, but for the rest of a frame that has begun to leave.
+    /// Drops what is queued, except the rest of a frame that is partly written.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         let keep = usize::from(state.written > 0);
@@ -104,7 +104,7 @@ impl Outbox {
         };
     }
 
-    /// No more data from here on; the peer has closed.
+    /// Accepts no more data: the connection is closing.
     pub(crate) fn stop_accepting(&self) {
         let mut state = self.lock();
         if state.stage == Stage::Open {
@@ -122,7 +122,7 @@ impl Outbox {
         }
     }
 
-    /// Lets go of the stream, so that handles which users keep do not hold the socket open.
+    /// Releases the stream, so that handles which users keep do not hold the socket open.
     pub(crate) fn shut(&self, abort: bool) {
         let mut state = self.lock();
         if abort && let Some(writer) = &mut state.writer {
@@ -135,7 +135,7 @@ impl Outbox {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// The next Sent notice, with the number missed before it.
+    /// The next Sent event, with the number of those missed before it.
     pub(crate) fn take_sent_event(&self) -> Option<(Message, u64, Moment)> {
         if !self.has_sent_events.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,4 @@
-//! A send, what it may answer, and what happens when the peer reads too slowly.
+//! A send, its results, and what happens when the peer reads too slowly.
 
 use std::{
     fmt, mem,
@@ -15,13 +15,13 @@ use crate::{
     protocol::{Frame, Message},
 };
 
-/// What became of a message that was sent. Neither answer means that the peer has it.
+/// What happened to a message that was sent. None of them means that the peer has it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SendStatus {
     /// The outbox was full and its policy dropped this message.
     Dropped,
-    /// It waits in the outbox; the normal answer inside a handler, whose answers leave together.
+    /// It waits in the outbox; the usual result inside a handler, whose messages leave together.
     Queued,
     /// The kernel took its last byte.
     Sent,
@@ -34,24 +34,24 @@ pub enum SendError {
     /// The connection is closed or closing. Nothing can be sent on it any more.
     #[error("the connection is closed")]
     Closed,
-    /// The message has no form on the wire; the value is at fault.
+    /// The value cannot be encoded.
     #[error("the message cannot be encoded")]
     Encode(#[from] EncodeError),
-    /// The outbox is full and its policy is to wait, which this call does not.
+    /// The outbox is full and its policy is to wait, but this call never waits.
     #[error("the outbox is full")]
     Full,
     /// The outbox was full and its policy ended the connection.
     #[error("the peer reads too slowly and was disconnected")]
     Overflow,
-    /// There was no room in the outbox for as long as its policy waits.
-    #[error("the peer made no room within the time to wait")]
+    /// The outbox had no room within the time that its policy waits.
+    #[error("timed out waiting for room in the outbox")]
     Timeout,
 }
 
 /// What to do when more is to be sent to a peer than its outbox holds.
 ///
 /// The outbox counts the bytes of encoded frames that the socket has not taken. Before a policy is applied the
-/// outbox is flushed, so that it judges what the socket refused, never what nobody tried to write. A single
+/// outbox is flushed, so that only bytes which the socket refused count. A single
 /// message larger than the outbox is accepted when the outbox is empty.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub enum OverflowPolicy {
     Disconnect,
     /// Drop the message that does not fit.
     DropNewest,
-    /// Drop the oldest messages that have not begun to leave, until the new one fits.
+    /// Drop the oldest messages that are not partly written, until the new one fits.
     DropOldest,
     /// Wait for room, first come first served, for at most this long. A broadcast never waits: it drops.
     Wait(Duration),
@@ -83,7 +83,7 @@ pub struct Sending<'a> {
     state: SendState<'a>,
 }
 
-/// Small, for every handler that sends holds one of these.
+/// Small, because every handler that sends holds one.
 enum SendState<'a> {
     Begin(Result<Message, EncodeError>),
     Waiting(Pin<Box<Timeout<BlockedSend<'a>>>>),

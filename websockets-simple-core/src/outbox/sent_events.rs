@@ -1,13 +1,13 @@
-//! Sent sent_events on their way from whoever sent to the connection's internal task.
+//! Sent events on their way from the senders to the connection's own task.
 
 use std::collections::VecDeque;
 
 use crate::{events::Moment, protocol::Message};
 
-/// Payload bytes of sent_events that may wait. Beyond it sent_events are counted instead of kept.
+/// Payload bytes of Sent events that may wait. Beyond it they are counted instead of kept.
 const CAPACITY: usize = 64 * 1024;
 
-/// SentEvents that wait for the driver.
+/// Sent events that wait for the driver.
 #[derive(Debug, Default)]
 pub(crate) struct SentEvents {
     queue: VecDeque<(Message, u64, Moment)>,
@@ -16,7 +16,7 @@ pub(crate) struct SentEvents {
 }
 
 impl SentEvents {
-    /// Adds a notice if there is room. Never waits.
+    /// Adds a Sent event if there is room, or counts it as missed. Never waits.
     pub(crate) fn push(&mut self, message: &Message) {
         if !self.queue.is_empty() && self.bytes + message.len() > CAPACITY {
             self.missed += 1;
@@ -26,7 +26,7 @@ impl SentEvents {
         self.queue.push_back((message.clone(), std::mem::take(&mut self.missed), Moment::now()));
     }
 
-    /// The oldest notice, and how many were missed before it.
+    /// The oldest Sent event, and how many were missed before it.
     pub(crate) fn take(&mut self) -> Option<(Message, u64, Moment)> {
         let taken = self.queue.pop_front()?;
         self.bytes -= taken.0.len();

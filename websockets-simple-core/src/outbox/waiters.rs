@@ -15,14 +15,14 @@ use crate::{
     protocol::{Frame, Message},
 };
 
-/// The queue of those who wait.
+/// The queue of waiting senders.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     queue: VecDeque<(u64, Waker)>,
     next: u64,
 }
 
-/// A place in the queue; none until the first wait.
+/// A place in the queue, `None` until the first wait.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter(Option<u64>);
 
@@ -31,7 +31,7 @@ impl Waiters {
         self.queue.is_empty()
     }
 
-    /// Whether it is this one's waiter: it stands first, or nobody waits.
+    /// Whether this sender is next: it is first in the queue, or the queue is empty.
     pub(crate) fn is_first(&self, waiter: &Waiter) -> bool {
         match (self.queue.front(), waiter.0) {
             (None, _) => true,

@@ -1,4 +1,4 @@
-//! Memory of large messages, used again while such traffic lasts: fresh memory costs a page fault for every 4 KiB, and
+//! Buffers of large messages, reused while such traffic lasts: fresh memory costs a page fault for every 4 KiB, and
 //! filling it in steps costs copies.
 
 use std::{
@@ -9,16 +9,16 @@ use std::{
 
 use bytes::Bytes;
 
-/// Messages from this size on are worth it.
+/// Messages from this size on use the pool.
 pub(crate) const LARGE: usize = 64 * 1024;
 
-/// What all connections of a process keep together, in bytes and in pieces.
+/// Most bytes and most buffers that all connections of a process keep together.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 const KEPT: usize = 16;
 
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
-/// What is kept, the oldest first, and for how many.
+/// The kept buffers, the oldest first, and the number of guards.
 struct Pool {
     kept: VecDeque<Vec<u8>>,
     bytes: usize,
@@ -43,17 +43,17 @@ impl Drop for PoolGuard {
     }
 }
 
-/// Memory for a message of that size, if some is kept: empty, and at most four times too large.
+/// A kept buffer for a message of that size, if there is one: empty, and at most four times as large.
 pub(crate) fn take(size: usize) -> Option<Vec<u8>> {
     (size >= LARGE).then(|| with_pool(|pool| pool.take(size)))?
 }
 
-/// A payload whose memory is kept for the next one, if it is large.
+/// A payload whose memory returns to the pool when it is dropped, if it is large.
 pub(crate) fn payload(memory: Vec<u8>) -> Bytes {
     if memory.capacity() < LARGE { memory.into() } else { Bytes::from_owner(Kept(memory)) }
 }
 
-/// Gives its memory to the pool when nobody needs the message any more.
+/// Gives its memory to the pool when the message is dropped.
 struct Kept(Vec<u8>);
 
 impl AsRef<[u8]> for Kept {

@@ -20,10 +20,10 @@ use std::fmt;
 /// | 1012 | [`RESTART`](Self::RESTART) | the service restarts | yes |
 /// | 1013 | [`TRY_AGAIN`](Self::TRY_AGAIN) | overloaded | yes, later |
 /// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no answer to a heartbeat ping | yes |
-/// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads slower than it is sent to | yes, later |
+/// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads too slowly | yes, later |
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
 /// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
-/// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials were revoked, or the user was sent away | no |
+/// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials, or all of the user's, were revoked | no |
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
@@ -56,7 +56,7 @@ impl CloseCode {
     pub const IDLE: Self = Self(4002);
     /// 4003, ours: the credentials expired and were not renewed in time.
     pub const EXPIRED: Self = Self(4003);
-    /// 4004, ours: the credentials were revoked, or the user was sent away.
+    /// 4004, ours: the credentials, or all of the user's, were revoked.
     pub const REVOKED: Self = Self(4004);
 
     /// The number on the wire.
@@ -65,7 +65,7 @@ impl CloseCode {
         self.0
     }
 
-    /// Whether a client that is closed with this code does well to connect again, by the table above.
+    /// Whether a client that is closed with this code should connect again, by the table above.
     #[must_use]
     pub fn should_reconnect(self) -> bool {
         matches!(self.0, 1001 | 1011..=1014 | 4000..=4003)

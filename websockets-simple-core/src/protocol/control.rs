@@ -1,9 +1,9 @@
-//! What the two ends say to each other beside the messages of their users.
+//! Control messages: what the libraries of both ends send each other beside the messages of their users.
 //!
 //! A control message is a text message of a connection whose ends agreed on the subprotocol [`SUBPROTOCOL`]. The server
-//! begins with a `hello` that carries a word of 128 random bits; whatever begins with that word later is for the library
-//! and never becomes an event. Nobody else on the server knows the word, so no user can make another's library believe
-//! something by having a text passed on.
+//! begins with a `hello` that carries a word of 128 random bits; every later text that begins with that word is for the
+//! library and never becomes an event. Other clients of the server do not know the word, so no user can forge a control
+//! message for another user by having a text passed on.
 
 use std::{fmt, time::Duration};
 
@@ -25,55 +25,55 @@ const BEGIN: &str = "{\"websockets-simple\":\"";
 /// Characters of the word: 16 bytes in base64url.
 const WORD: usize = 22;
 
-/// Bytes of the longest control message that is read: a token, and what it takes to say that it is one.
+/// Bytes of the longest control message that is read: a token, and the JSON around it.
 const LONGEST: usize = 16 * 1024;
 
-/// A control message.
+/// A control message: what the libraries of both ends send each other beside the messages of their users.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Control {
-    /// The server: the credentials expire, and a new token is wanted before the connection is closed for it.
+    /// From the server: the credentials expire, and the connection is closed unless a new token is sent.
     Expiring {
         /// When they expire.
         at: DateTime<Utc>,
-        /// How much longer the connection stays.
+        /// How long after that the connection stays open.
         grace: Duration,
     },
-    /// The server: the client is not let into the group, or has to stay in it.
+    /// From the server: the request to join or leave the group was refused.
     GroupRefused {
-        /// Which one it asked for.
+        /// The group of the request.
         group: GroupName,
-        /// Why not.
+        /// Why it was refused.
         reason: String,
     },
-    /// The server, before all others: from here on both ends may say something.
+    /// From the server, before all others: from here on both ends may send control messages.
     Hello,
-    /// The client: it wants to be in this group of its channel.
+    /// From the client: a request to join this group of its channel.
     Join(GroupName),
-    /// The server: it is in that group.
+    /// From the server: the client is in this group.
     Joined(GroupName),
-    /// The client: it wants to be in this group no longer.
+    /// From the client: a request to leave this group.
     Leave(GroupName),
-    /// The server: it is not in that group.
+    /// From the server: the client is not in this group.
     Left(GroupName),
-    /// The server: the token was not accepted. The text says why; the old credentials are good as long as they were.
+    /// From the server: the token was not accepted. The text says why; the old credentials expire as before.
     Refused(String),
-    /// The server: the token was accepted.
+    /// From the server: the token was accepted.
     Renewed {
         /// When the new credentials expire, if ever.
         at: Option<DateTime<Utc>>,
     },
-    /// The client: a new token of the same user.
+    /// From the client: a new token of the same user.
     Token(Token),
 }
 
-/// The control messages of one connection.
+/// Encodes and reads the control messages of one connection.
 pub struct Controls {
     /// How each of them begins, the comma behind the word included.
     prefix: String,
 }
 
-/// A text that should have been a control message.
+/// A text that begins like a control message and cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("malformed control message")]
 pub struct MalformedControl;
@@ -113,13 +113,13 @@ enum Wire {
     Token {
         token: String,
     },
-    /// Of a later version: not for us.
+    /// Of a later version: ignored.
     #[serde(other, skip_serializing)]
     Unknown,
 }
 
 impl Controls {
-    /// Those of a new connection, with a word of their own.
+    /// For a new connection, with a new random word.
     #[must_use]
     pub fn new() -> Self {
         Self { prefix: format!("{BEGIN}{}\",", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())) }
@@ -131,7 +131,7 @@ impl Controls {
         self.message(&Control::Hello)
     }
 
-    /// Those of the connection that begins with this message, if it is a `hello`.
+    /// For the connection that begins with this message, if the message is a `hello`.
     #[must_use]
     pub fn of_hello(message: &Message) -> Option<Self> {
         let text = message.as_text()?;
@@ -144,7 +144,7 @@ impl Controls {
         matches!(controls.decode(text)?, Ok(Wire::Hello)).then_some(controls)
     }
 
-    /// A control message for the wire.
+    /// Encodes a control message.
     #[must_use]
     pub fn message(&self, control: &Control) -> Message {
         self.encode(&match control {
@@ -165,7 +165,7 @@ impl Controls {
         })
     }
 
-    /// What a received message says if it is a control message; nothing in it that this version does not know.
+    /// Reads a received message. `None` if it is no control message, `Ok(None)` if this version ignores it.
     pub(crate) fn read(&self, message: &Message) -> Option<Result<Option<Control>, MalformedControl>> {
         let wire = match self.decode(message.as_text()?)? {
             Ok(wire) => wire,
@@ -183,13 +183,13 @@ impl Controls {
             Wire::Refused { reason } => Some(Control::Refused(reason)),
             Wire::Renewed { expires_at } => Some(Control::Renewed { at: expires_at }),
             Wire::Token { token } => Some(Control::Token(Token::new(token))),
-            // A second hello says nothing new.
+            // A second hello has no meaning.
             Wire::Hello | Wire::Unknown => None,
         }))
     }
 
     fn encode(&self, wire: &Wire) -> Message {
-        // A struct of strings and times has a JSON form, which begins with a brace that the prefix brings along.
+        // Strings and times always have a JSON form. The prefix already has its opening brace.
         let json = serde_json::to_string(wire).unwrap_or_default();
         Message::text(format!("{}{}", self.prefix, json.trim_start_matches('{')))
     }
@@ -210,7 +210,7 @@ impl Default for Controls {
 }
 
 impl fmt::Debug for Controls {
-    /// Leaves out the word, by which others could speak for the library.
+    /// Leaves out the word, with which control messages could be forged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Controls").finish_non_exhaustive()
     }

@@ -1,9 +1,8 @@
 //! The protocol decoder: from bytes to messages, control frames and faults. It never touches a socket.
 //!
-//! tungstenite's context checks everything RFC 6455 asks of a reader, puts fragments together and answers pings and
-//! Close. What nearly all traffic consists of, whole data messages in one well-formed frame, is taken out of the
-//! input in place, so that a connection has a context only while something else is going on. The tests hold the
-//! two ways against each other.
+//! tungstenite's context checks everything that RFC 6455 requires of a receiver, joins fragments and answers pings and
+//! Close. Nearly all traffic is whole data messages in one well-formed frame. These are taken out of the input in
+//! place, so that a connection has a context only while something else is going on. The tests compare the two ways.
 
 use std::{
     io::{self, Read, Write},
@@ -28,16 +27,16 @@ use crate::protocol::{
     text::Text,
 };
 
-/// Bytes that the context takes from the input at a time; it zeroes that many before each take, so small.
+/// Bytes that the context takes from the input at a time. Small, because it zeroes that many each time.
 const READ_PIECE: usize = 1024;
 
-/// A message that is announced is given this much memory at first, and then some multiple of what has come.
+/// The first memory of a message that is read in parts; later it gets a multiple of what has arrived.
 const FIRST_PIECE: usize = 16 * 1024;
 
-/// Below this many missing bytes a message is not worth a read of its internal.
+/// Below this many missing bytes a message does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
 
-/// What the input brought.
+/// The result of one step through the input.
 #[derive(Debug)]
 pub(crate) enum Decoded {
     /// The input is used up.
@@ -52,21 +51,21 @@ pub(crate) enum Decoded {
     Fault(Fault),
 }
 
-/// How the peer broke the rules, and the code that tells it so.
+/// How the peer broke the protocol, and the close code for it.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) code: CloseCode,
     pub(crate) error: ProtocolError,
 }
 
-/// The peer broke RFC 6455 or went over the message limit. The wording is not a promise.
+/// The peer broke RFC 6455 or exceeded the message size limit. The wording may change.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct ProtocolError {
     text: String,
 }
 
-/// See the module.
+/// Decodes the input of one connection into messages, control frames and faults.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     side: Side,
@@ -74,7 +73,7 @@ pub(crate) struct Decoder {
     place: Place,
     /// A fragmented message is in progress: the context has its beginning.
     fragmented: bool,
-    /// A Close was said or heard: the context alone knows what may still come.
+    /// A Close was sent or received: only the context knows what may still come.
     closing: bool,
     context: Option<Box<Context>>,
 }
@@ -90,7 +89,7 @@ enum Place {
     Message(Box<Partial>),
 }
 
-/// A message that has come in part, as it came: masked.
+/// A message that has arrived in part, still masked.
 #[derive(Debug)]
 struct Partial {
     header: Header,
@@ -115,7 +114,7 @@ impl Decoder {
         Self { side, message_size, place: Place::START, fragmented: false, closing: false, context: None }
     }
 
-    /// Takes one step through `input`, which is written over. Control frames that are due go to `reply`.
+    /// Takes one step through `input`, which is unmasked in place. Control frames to be sent go to `reply`.
     pub(crate) fn step(
         &mut self,
         input: &mut &mut [u8],
@@ -196,8 +195,8 @@ impl Decoder {
         }
     }
 
-    /// Where the bytes of a large message that is on its way belong, and how many are still to come: they can be
-    /// read there without passing through [`step`](Self::step), which then takes note of them.
+    /// The payload of a large message that is on its way, and how many bytes of it are missing: they can be read into
+    /// it without passing through [`step`](Self::step), and are then counted with [`took`](Self::took).
     pub(crate) fn large(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         match &mut self.place {
             Place::Message(partial) if partial.missing >= WORTH_A_READ => {
@@ -208,7 +207,7 @@ impl Decoder {
         }
     }
 
-    /// `len` bytes were read to where they belong.
+    /// `len` bytes were read into the payload of a large message.
     pub(crate) fn took(&mut self, len: usize) -> Decoded {
         if let Place::Message(partial) = &mut self.place {
             partial.missing -= len;
@@ -222,7 +221,7 @@ impl Decoder {
         self.context().close(code, reason)
     }
 
-    /// Whether a frame is all of a data message and in order as far as its header tells.
+    /// Whether a frame is a whole data message with a valid header.
     fn is_plain(&self, header: &Header) -> bool {
         !self.fragmented
             && header.is_whole_message()
@@ -231,7 +230,7 @@ impl Decoder {
             && header.payload <= self.message_size as u64
     }
 
-    /// Takes a message out of the input, if all of it is there.
+    /// Takes a message out of the input if all of it is there, or begins to collect it.
     fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Decoded> {
         let len = header.payload as usize;
         if len <= input.len() {
@@ -266,7 +265,7 @@ impl Decoder {
         message(&header, buffer_pool::payload(payload))
     }
 
-    /// Lets the context take one step, and lets go of it when nothing keeps it.
+    /// Lets the context take one step, and drops it when it has nothing to remember.
     fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, InternalFrame)) -> Decoded {
         let before = input.len();
         let Context { protocol, output } = self.context();
@@ -324,7 +323,7 @@ impl Context {
     fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
         let close = CloseFrame { code: TungsteniteCode::from(code.get()), reason: reason.into() };
         let Self { protocol, output } = self;
-        // An error here is `ConnectionClosed`, which says that there is nothing left to say.
+        // An error here is `ConnectionClosed`, which means that nothing is left to send.
         let _ = protocol.close(&mut Feed { input: &mut &[][..], output }, Some(close));
         let bytes = mem::take(output);
         (!bytes.is_empty()).then(|| Frame::raw(bytes))
@@ -336,8 +335,9 @@ impl Place {
 }
 
 impl Partial {
-    /// Makes room for `more` bytes, or at least one. What a peer announces costs nothing; for what it sends it gets
-    /// sixteen times as much room, which the system backs with memory only as it is filled.
+    /// Makes room for `more` bytes, or at least one. The room is sixteen times what has arrived, and at least
+    /// [`FIRST_PIECE`]: an announced length alone allocates no more. The system backs it with memory only as it is
+    /// filled.
     fn reserve(&mut self, more: usize) {
         if self.payload.capacity() - self.payload.len() < more.max(1) {
             let come = self.payload.len() + more;
@@ -381,7 +381,7 @@ impl From<tungstenite::Result<tungstenite::Message>> for Decoded {
 }
 
 impl Fault {
-    /// The text itself is nobody's business.
+    /// Does not quote the text, which may be private.
     fn not_utf8() -> Self {
         let error = ProtocolError { text: "text that is not UTF-8".to_owned() };
         Self { code: CloseCode::INVALID_DATA, error }

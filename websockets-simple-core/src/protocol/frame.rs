@@ -1,4 +1,4 @@
-//! One frame as it goes on the wire, encoded once and shared by everybody it is sent to.
+//! One frame as it goes on the wire, encoded once and shared by all receivers.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub enum Side {
     Server,
 }
 
-/// Kinds of frames that the connection sends by itself. They are exempt from the bound of the outbox: at most one of
-/// each kind waits there, of control messages a few.
+/// Kinds of frames that the connection sends by itself. They are exempt from the capacity of the outbox: at most one of
+/// each kind waits there, and a bounded number of control messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum InternalFrame {
     Close,
@@ -28,11 +28,11 @@ pub(crate) enum InternalFrame {
     Control,
     Ping,
     Pong,
-    /// A text of the heartbeat or a farewell.
+    /// A text of the heartbeat: a ping, a pong, or the text that precedes its Close.
     Text,
 }
 
-/// An encoded frame. Cloning shares it.
+/// One frame as it goes on the wire. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Frame(Arc<Encoded>);
 
@@ -77,7 +77,7 @@ impl Frame {
         Self::encode(FIN | CLOSE, &code.to_be_bytes(), side)
     }
 
-    /// A frame that the protocol engine encoded.
+    /// A frame that tungstenite encoded.
     #[must_use]
     pub(crate) fn raw(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Encoded { header: [0; Header::LONGEST], header_len: 0, payload: bytes.into() }))
@@ -95,7 +95,7 @@ impl Frame {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether this goes on with a message that an earlier frame began.
+    /// Whether this continues a message that an earlier frame began.
     pub(crate) fn continues(&self) -> bool {
         self.header().first().is_some_and(|first| first & 0x0F == 0)
     }

@@ -1,4 +1,4 @@
-//! The name of a group, as a client may say it.
+//! The name of a group, as a client may send it.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ const LONGEST: usize = 128;
 #[serde(try_from = "String", into = "String")]
 pub struct GroupName(Box<str>);
 
-/// A text that a client cannot ask for as a group.
+/// A text that is no valid group name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the name of a group has 1 to 128 bytes and no control characters")]
 pub struct InvalidGroupName;
 
 impl GroupName {
-    /// A name, if the text is one.
+    /// A name, if the text is a valid one.
     ///
     /// # Errors
     ///
-    /// [`InvalidGroupName`].
+    /// [`InvalidGroupName`] if it is not.
     ///
     /// # Examples
     ///

@@ -16,7 +16,7 @@ pub(crate) struct Header {
     pub(crate) key: Option<[u8; 4]>,
     /// Bytes of the payload.
     pub(crate) payload: u64,
-    /// Whether its length took no more bytes than it needs.
+    /// Whether the length is encoded in as few bytes as possible.
     pub(crate) is_shortest: bool,
 }
 

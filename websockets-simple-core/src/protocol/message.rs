@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::protocol::text::Text;
 
-/// One message, as it is on the wire.
+/// One text or binary message, as it is on the wire.
 ///
 /// # Examples
 ///

@@ -1,11 +1,11 @@
-//! A certificate that a peer showed and that was verified.
+//! A certificate, and the fields of it that users read.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time};
 
-/// A certificate: whose it is, by which names, and until when. Cloning shares it.
+/// An X.509 certificate: its subject, names, issuer and validity. Cloning shares it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct PeerCertificate(Arc<Facts>);
 
@@ -36,7 +36,7 @@ pub enum AlternativeName {
 }
 
 impl PeerCertificate {
-    /// Reads a certificate in DER; `None` if it is none.
+    /// Reads a certificate in DER; `None` if it cannot be read.
     #[must_use]
     pub fn new(der: &[u8]) -> Option<Self> {
         let (_, read) = X509Certificate::from_der(der).ok()?;
@@ -59,8 +59,8 @@ impl PeerCertificate {
         })))
     }
 
-    /// The subject as a line of text, such as `O=Example, CN=ronald`. For people; two certificates that look the same
-    /// here need not be of the same issuer.
+    /// The subject as a line of text, such as `O=Example, CN=ronald`. For display only: two certificates with the
+    /// same text need not be of the same issuer.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject
@@ -79,7 +79,7 @@ impl PeerCertificate {
         &self.0.names
     }
 
-    /// Who issued it, as a line of text.
+    /// The issuer, as a line of text.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.0.issuer

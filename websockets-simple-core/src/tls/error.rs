@@ -11,53 +11,53 @@ pub enum TlsError {
     /// The certificate has expired.
     #[error("the certificate of {subject} expired on {at}")]
     Expired {
-        /// Whose it is.
+        /// The subject of the certificate.
         subject: String,
         /// When it expired.
         at: DateTime<Utc>,
     },
-    /// The key is of another certificate.
+    /// The key belongs to another certificate.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
-    /// What should be a certificate is none.
+    /// The data is not a valid certificate.
     #[error("the certificate cannot be read")]
     MalformedCertificate,
     /// The PEM is damaged.
     #[error("the PEM of the {0} is damaged")]
     MalformedPem(&'static str),
-    /// The PKCS#12 data is damaged, or made in a way that is not known.
+    /// The PKCS#12 data is damaged, or of an unsupported kind.
     #[error("the PKCS#12 data cannot be read")]
     MalformedPkcs12(#[source] Box<dyn Error + Send + Sync>),
-    /// There is nothing of the kind.
+    /// A required certificate, key or list is missing.
     #[error("there is no {0}")]
     Missing(&'static str),
     /// The certificate is not valid yet.
     #[error("the certificate of {subject} is not valid before {at}")]
     NotYetValid {
-        /// Whose it is.
+        /// The subject of the certificate.
         subject: String,
-        /// From when on it is.
+        /// When it becomes valid.
         at: DateTime<Utc>,
     },
     /// A file cannot be read.
     #[error("cannot read {path}", path = path.display())]
     Read {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// TLS refuses them for another reason.
+    /// rustls rejects the certificate or key for another reason.
     #[error("the certificate or key cannot be used")]
     Unusable(#[source] Box<dyn Error + Send + Sync>),
-    /// The password of the PKCS#12 data is another one.
+    /// The password of the PKCS#12 data is wrong.
     #[error("the password of the PKCS#12 data is wrong")]
     WrongPassword,
 }
 
 impl TlsError {
-    /// What rustls says.
+    /// Wraps an error of rustls.
     #[must_use]
     pub fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unusable(error.into())

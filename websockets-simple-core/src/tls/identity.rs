@@ -20,10 +20,10 @@ use tokio_rustls::rustls::{
 
 use crate::tls::{certificate::PeerCertificate, error::TlsError, pem};
 
-/// Who one end is in TLS: a certificate chain, the own certificate first, and the private key of that.
+/// The TLS identity of one end: a certificate chain that begins with its own certificate, and the private key.
 ///
-/// Nothing is read before it is used, when a server starts or a client is made; that is also when what is wrong with
-/// it is said. Cloning shares it. `Debug` shows where it comes from and no secret.
+/// It is read and checked when a server starts or a client is made, which is also when errors are reported. Cloning
+/// shares it. `Debug` shows where it comes from and no secret.
 ///
 /// # Examples
 ///
@@ -61,7 +61,7 @@ enum Source {
 /// An identity that was read and checked.
 #[derive(Debug)]
 pub struct Loaded {
-    /// As rustls takes it.
+    /// The chain and the key, as rustls takes them.
     pub key: Arc<CertifiedKey>,
     /// The end's own certificate.
     pub certificate: PeerCertificate,
@@ -140,8 +140,8 @@ impl TlsIdentity {
         }
     }
 
-    /// When the files were last written, to see whether they were since; `None` for a file that cannot be looked at.
-    /// Empty where there are no files.
+    /// When the files were last modified, to detect changes; `None` for a file whose metadata cannot be read. Empty if
+    /// there are no files.
     #[must_use]
     pub fn written(&self) -> Vec<Option<SystemTime>> {
         let files: &[&PathBuf] = match &*self.0 {

@@ -12,7 +12,7 @@ pub(super) fn read(
     password: &str,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let archive = Pkcs12Archive::from_pkcs12(archive, password).map_err(|error| match error {
-        // Where there is no checksum, a wrong password shows as padding that is none.
+        // Without a checksum, a wrong password shows as invalid padding.
         Error::MacError(_) | Error::UnpadError => TlsError::WrongPassword,
         error => TlsError::MalformedPkcs12(Box::new(error)),
     })?;

@@ -10,12 +10,12 @@ use crate::{
     protocol::{CloseCode, Fault, Frame, InternalFrame, fit_reason},
 };
 
-/// Time for the peer to read our Close where what is queued was given up.
+/// Time for the peer to read our Close when the queue was discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<R: ConnectionObserver> ConnectionDriver<R> {
-    /// Raises the error event of a cause, if the cause has one, and closes. `error` is what the event says; the reason
-    /// of the cause if there is none.
+    /// Raises the error event of a cause, if the cause has one, and closes. The event carries `error`, or the
+    /// reason of the cause if there is none.
     pub(super) fn fail(&mut self, cause: &EndCause, error: Option<EventError>, at: Moment) {
         if self.closing.is_some() {
             return;
@@ -26,7 +26,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self.close(cause);
     }
 
-    /// Sends Close behind what is queued, unless the cause gives that up.
+    /// Sends Close behind what is queued, unless the cause discards the queue.
     pub(super) fn close(&mut self, cause: &EndCause) {
         if self.closing.is_some() {
             return;
@@ -64,8 +64,8 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         }
     }
 
-    /// The peer broke the rules: it is told why, and what else it sends is ignored. What it sent before is handled and
-    /// answered first, as long as that does not take too long.
+    /// The peer broke the protocol: it gets a Close with the reason, and its further input is ignored. Its earlier
+    /// messages are handled and answered first, for at most the close timeout.
     pub(super) fn fault(&mut self, fault: Fault, at: Moment) {
         if let Some(closing) = &mut self.closing {
             closing.deaf = true;
@@ -82,7 +82,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self.fault = Some((Box::new(cause), at.instant + self.config.close_timeout));
     }
 
-    /// Closes for a fault once what came before it is handled.
+    /// Closes for a fault once the messages before it are handled, or its deadline has passed.
     pub(super) fn close_for_fault(&mut self, handled: bool) {
         let handled = handled || self.closing.is_some();
         let Some((cause, _)) = self.fault.take_if(|(_, until)| handled || *until <= Instant::now()) else {
@@ -104,7 +104,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         }
     }
 
-    /// Reading or writing failed. After a Close was seen that is how some peers hang up.
+    /// Reading or writing failed. While the connection closes, that is how some peers hang up.
     pub(super) fn transport_failed(&mut self, error: io::Error, stage: ErrorStage) {
         if let Some(closing) = &mut self.closing {
             let drained = self.drained && self.broken.is_none();

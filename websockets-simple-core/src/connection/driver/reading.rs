@@ -22,14 +22,14 @@ use crate::{
 /// Size of the buffer that each worker thread lends to its drivers, one read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// What came of a try to read.
+/// The result of an attempt to read.
 pub(super) enum Read {
     Nothing,
     Something,
 }
 
 impl<R: ConnectionObserver> ConnectionDriver<R> {
-    /// Reads once, and takes in everything that brought.
+    /// Reads once, and processes all of that input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
         if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
             return Read::Nothing;
@@ -58,12 +58,12 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         let mut buffer = borrow_buffer();
         let polled = reader.poll_read(cx, &mut buffer);
         let read = self.came(polled, |driver, len| driver.take_in(&mut buffer[..len]));
-        // No code of the user's has run while the thread's buffer was away.
+        // No user code has run while the thread's buffer was taken.
         return_buffer(buffer);
         read
     }
 
-    /// Looks at what a try to read came to.
+    /// Acts on the result of a read.
     fn came(&mut self, polled: Poll<io::Result<usize>>, take_in: impl FnOnce(&mut Self, usize)) -> Read {
         match polled {
             Poll::Pending => return Read::Nothing,
@@ -74,7 +74,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         Read::Something
     }
 
-    /// Runs the input through the decoder and parks what comes out.
+    /// Runs the input through the decoder and queues the messages.
     fn take_in(&mut self, mut input: &mut [u8]) {
         let Some(at) = self.arrived(input.len()) else { return };
         if let Some(lossy_text) = &mut self.lossy_text {
@@ -89,14 +89,14 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         }
     }
 
-    /// Takes note of the next `len` bytes of a large message, which are where they belong already.
+    /// Processes the next `len` bytes of a large message, which are in its payload already.
     fn take_in_large(&mut self, len: usize) {
         let Some(at) = self.arrived(len) else { return };
         let step = self.decoder.took(len);
         self.go_on(step, at);
     }
 
-    /// Input has come. FlushWhen, unless it is not to be looked at.
+    /// Input has arrived. Returns when, or `None` if the input is to be ignored.
     fn arrived(&mut self, len: usize) -> Option<Moment> {
         if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
             return None;
@@ -155,7 +155,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         self.inbox.message(message, at);
     }
 
-    /// The message, unless it is one of the library.
+    /// The message, unless it is a control message.
     fn without_controls(&mut self, message: Message, at: Moment) -> Option<Message> {
         if std::mem::take(&mut self.expects_hello)
             && let Some(controls) = Controls::of_hello(&message)

@@ -206,7 +206,7 @@ impl Plan {
         self.run()
     }
 
-    /// Runs the driver after something was done to its shared.
+    /// Runs the driver after `before` has run.
     fn run_after(self, before: impl FnOnce(&ConnectionShared)) -> Rig {
         let side = self.config.side;
         let shared = Arc::new(Shared(ConnectionShared::new(side, self.outbox)));
@@ -280,7 +280,7 @@ impl Rig {
         assert!(self.shared.outbox.close(EndCause::closed(code, reason)));
     }
 
-    /// Waits for the end, which is told once, last, and after the connection was let go of.
+    /// Waits for the end, which is the one Disconnected call, the last call, and after Released.
     async fn end(&mut self) -> Disconnect {
         let end = tokio::time::timeout(FOR_EVER, &mut self.task).await.expect("no end for a day");
         let end = end.expect("the driver itself never panics");

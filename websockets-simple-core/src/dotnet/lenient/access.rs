@@ -70,7 +70,7 @@ pub(super) struct Fields<'de> {
     names: &'static [&'static str],
     /// The last value that the object has for each name.
     values: Vec<Option<&'de RawValue>>,
-    /// The first name that is no field. It is handed over last, because the struct may refuse such names.
+    /// The first unknown name. It is handed over last, because the struct may refuse such names.
     stranger: Option<(Cow<'de, str>, &'de RawValue)>,
     /// How many of `values` have been handed over or skipped.
     passed: usize,
@@ -122,7 +122,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let raw =
-            self.current.take().ok_or_else(|| Error::custom("a value was asked for before its name"))?;
+            self.current.take().ok_or_else(|| Error::custom("a value was requested before its name"))?;
         read(self.of, raw, seed)
     }
 }

@@ -283,7 +283,7 @@ fn whitespace_around_the_object_is_allowed_and_nothing_else_is() {
 #[test]
 fn what_is_no_object_is_refused() {
     for text in ["", " ", "null", "true", "5", r#""a""#, "[]", r#"["a"]"#, "[{}]", "hello"] {
-        assert_eq!(fails::<Person>(text), "a packet is a JSON object", "{text}");
+        assert_eq!(fails::<Person>(text), "the text is not a JSON object", "{text}");
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const FIRST: DateTime<Utc> =
 pub(super) const LAST: DateTime<Utc> =
     DateTime::from_timestamp(253_402_300_799, 999_999_900).expect("chrono has the year 9999");
 
-/// How .NET writes a date that nobody set: its first moment, without a zone.
+/// How .NET writes a date that was never set: its first moment, without a zone.
 pub(super) const NEVER_SET: &str = "0001-01-01T00:00:00";
 
 /// Displays a time of those years as .NET does.
@@ -48,20 +48,20 @@ impl fmt::Display for Iso {
     }
 }
 
-/// What a text says.
+/// A timestamp that was read, and whether its text names a zone.
 pub(super) struct Parsed {
     pub(super) time: DateTime<Utc>,
     has_zone: bool,
 }
 
 impl Parsed {
-    /// Whether this is how .NET writes a date that nobody set.
+    /// Whether this is how .NET writes a date that was never set.
     pub(super) fn is_never_set(&self) -> bool {
         !self.has_zone && self.time == FIRST
     }
 }
 
-/// Reads any form there is; `None` when the text is something else, or outside the years.
+/// Reads any of the known forms; `None` when the text is something else, or outside the years.
 pub(super) fn parse(text: &str) -> Option<Parsed> {
     let parsed = match text.strip_prefix("/Date(") {
         Some(rest) => milliseconds(rest.strip_suffix(")/")?)?,

@@ -196,7 +196,7 @@ fn a_moment_that_does_not_exist_is_refused() {
 fn a_date_that_nobody_set_is_none() {
     assert_eq!(serde_json::to_string(&Stamp(None)).unwrap(), r#""0001-01-01T00:00:00""#);
     assert_eq!(serde_json::from_str::<Stamp>(r#""0001-01-01T00:00:00""#).unwrap(), Stamp(None));
-    // With a zone somebody did set it.
+    // A date with a zone was set.
     assert_eq!(serde_json::from_str::<Stamp>(r#""0001-01-01T00:00:00Z""#).unwrap(), Stamp(Some(iso::FIRST)));
     assert_eq!(serde_json::from_str::<Required>(r#""0001-01-01T00:00:00""#).unwrap(), Required(iso::FIRST));
 }

@@ -68,7 +68,7 @@ fn read(text: &str) -> DefaultPacket {
     strict
 }
 
-/// Expects that a text is no packet and becomes one as a whole.
+/// Expects that a text is no packet and becomes the data of one.
 fn is_raw(text: &str) {
     let message = Message::text(text);
     assert!(message.try_packet::<DefaultPacket>().is_err(), "{text}");
@@ -226,7 +226,7 @@ fn a_binary_message_is_never_a_packet() {
 #[test]
 fn a_decode_error_says_its_own_level_and_its_source_the_next() {
     let error = Message::text(r#"{"Data":[]}"#).try_packet::<DefaultPacket>().unwrap_err();
-    assert_eq!(error.to_string(), "the text is not the JSON that was asked for");
+    assert_eq!(error.to_string(), "the text is not JSON of the requested type");
     assert!(error.source().unwrap().to_string().contains("expected a string"));
 }
 
@@ -298,7 +298,7 @@ fn not_blank() -> impl Strategy<Value = String> {
     any::<String>().prop_filter("blank data is no packet", |data| !data.trim().is_empty())
 }
 
-/// Whatever a text is, reading it answers, and what it answers can be sent and read again.
+/// Any text can be read, and the packet read from it can be sent and read again.
 fn decodes<P: Packet + PartialEq + std::fmt::Debug>(message: &Message) {
     let strict = message.try_packet::<P>();
     let lenient = message.packet::<P>();

@@ -44,7 +44,7 @@ fn a_policy_judges_only_what_the_stream_refused() {
     ] {
         let (outbox, wire) = opened(config(10, policy));
         wire.allow(usize::MAX / 2);
-        // Nobody has tried to write while a round goes on, however much is said in it.
+        // Nothing is written while a round goes on, however much is sent in it.
         outbox.begin_round(Waker::noop());
         for n in 0..20 {
             let done = now(&outbox, &format!("{n:08}"));

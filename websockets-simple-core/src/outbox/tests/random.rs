@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, the wire carries whole frames, in order, and none is lost unsaid.
+//! For any operations in any order, the wire carries whole frames, in order, and no frame is lost unreported.
 
 use proptest::prelude::*;
 
@@ -143,7 +143,7 @@ proptest! {
         let mut run = Run::default();
         for step in steps {
             run.step(&outbox, &wire, step);
-            // A message in parts and what waits behind it have the bound for themselves each.
+            // The bound applies to a message in parts and to what waits behind it separately.
             prop_assert!(outbox.statistics().queued <= 1000);
         }
         run.finish(&outbox, &wire);
@@ -157,7 +157,7 @@ proptest! {
         let mut run = Run::default();
         for step in steps {
             run.step(&outbox, &wire, step);
-            // A message in parts and what waits behind it have the bound for themselves each.
+            // The bound applies to a message in parts and to what waits behind it separately.
             prop_assert!(outbox.statistics().queued <= 1000);
         }
         run.finish(&outbox, &wire);

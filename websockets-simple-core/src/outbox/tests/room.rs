@@ -29,10 +29,10 @@ async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
     for (sender, (_, waker)) in senders.iter_mut().zip(&wakers) {
         assert!(sender.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
     }
-    // Who comes without having waited does not pass them, not even when there is room.
+    // A sender that has not waited does not pass them, not even when there is room.
     wire.allow(3);
     assert!(matches!(now(&outbox, "5"), Offer::Full(_)));
-    // Polled in the wrong order, each still gets its internal turn.
+    // Polled in the wrong order, each still sends in its own turn.
     for n in 0..4 {
         for later in (n + 1..4).rev() {
             let cx = &mut Context::from_waker(&wakers[later].1);

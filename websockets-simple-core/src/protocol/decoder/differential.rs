@@ -1,4 +1,4 @@
-//! The decoder held against tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
+//! The decoder compared with tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
 //! cut anywhere.
 
 use super::*;
@@ -6,7 +6,7 @@ use super::*;
 /// tungstenite's context, fed with everything.
 struct Reference(Context);
 
-/// What an decoder made of its input so far, in words.
+/// What a decoder made of its input so far, as text.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Outcome {
     steps: Vec<String>,
@@ -14,8 +14,8 @@ struct Outcome {
     over: bool,
 }
 
-/// Panics where the two differ. `input` is cut after each number of bytes in `cuts`, which is gone through again and
-/// again; before the piece `close_before` our side says Close.
+/// Panics where the two differ. `input` is cut into pieces of the sizes in `cuts`, which are repeated; before the piece
+/// `close_before` our side sends Close.
 pub(crate) fn compare(
     side: Side,
     message_size: usize,
@@ -48,7 +48,7 @@ pub(crate) fn compare(
 }
 
 impl Decoder {
-    /// Runs one piece of input; `directly` where a large message can be read to where it belongs.
+    /// Runs one piece of input; `directly` reads large messages straight into their payload.
     fn take(&mut self, piece: &[u8], directly: bool, outcome: &mut Outcome) {
         let mut piece = piece.to_vec();
         let mut input = &mut piece[..];
@@ -100,7 +100,7 @@ impl Reference {
 }
 
 impl Outcome {
-    /// Whether more may come of the same input.
+    /// Whether the same input may give more steps.
     fn note(&mut self, step: &Decoded, replies: &[(Frame, InternalFrame)]) -> bool {
         self.replies.extend(replies.iter().map(|(frame, _)| unmasked(frame)));
         match step {

@@ -86,7 +86,7 @@ mod against_the_context {
 
     const MESSAGE_SIZE: usize = 40_000;
 
-    /// One frame, in order or not.
+    /// One frame, valid or not.
     fn frame(side: Side) -> impl Strategy<Value = Vec<u8>> {
         let firsts =
             [0x81, 0x82, 0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xA2, 0x83, 0x09];

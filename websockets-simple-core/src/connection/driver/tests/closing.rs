@@ -1,4 +1,4 @@
-//! How a connection ends, and what is said about it.
+//! How a connection ends, and what its Disconnected event says.
 
 use super::*;
 
@@ -118,7 +118,7 @@ async fn a_hang_up_in_the_same_round_as_our_close_is_unclean() {
     let mut rig = Plan::server().run();
     rig.peer.text("").await;
     rig.until_received(1).await;
-    // Both reach the driver before it runs again: nobody can have read that Close.
+    // Both reach the driver before it runs again: the peer cannot have read that Close.
     rig.close(CloseCode::NORMAL, "");
     rig.peer.stream.shutdown().await.unwrap();
     let end = rig.end().await;
@@ -206,7 +206,7 @@ async fn a_handle_kept_after_the_end_does_not_hold_the_stream_open() {
     rig.close(CloseCode::NORMAL, "");
     rig.peer.hear_close().await;
     rig.end().await;
-    // The shared is still held here.
+    // The shared part is still held here.
     rig.peer.hear_the_end().await;
     assert!(rig.peer.stream.write_all(b"x").await.is_err());
     assert!(matches!(rig.shared.outbox.try_send(Message::text("late"), false), Err(SendError::Closed)));
@@ -217,7 +217,7 @@ async fn what_arrived_before_a_write_failed_is_still_received() {
     let mut rig = Plan::server().run();
     rig.peer.text("first").await;
     rig.until_received(1).await;
-    // The peer says its last words and goes; we learn of it by writing.
+    // The peer sends its last messages and hangs up; we notice it by writing.
     rig.peer.text("last words").await;
     rig.peer.close(1000).await;
     drop(std::mem::replace(&mut rig.peer.stream, tokio::io::duplex(1).0));

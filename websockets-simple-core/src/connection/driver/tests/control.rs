@@ -1,8 +1,8 @@
-//! What the libraries of both ends say to each other is no message.
+//! Control messages are not raised as messages.
 
 use super::*;
 
-/// What follows the word of a control message, in a message of that peer.
+/// A control message of the peer that sent this `hello`: `rest` follows the word.
 fn said(hello: &str, rest: &str) -> String {
     hello.replace("\"type\":\"hello\"", rest)
 }

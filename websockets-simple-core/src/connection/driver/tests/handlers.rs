@@ -1,4 +1,4 @@
-//! Handlers that are slow, that panic, and that end their internal connection.
+//! Handlers that are slow, that panic, and that end their own connection.
 
 use super::*;
 use crate::{connection::inbox::current_owner, outbox::SendStatus};
@@ -209,7 +209,7 @@ async fn the_end_waits_for_the_handler_and_what_was_received_before_it() {
     assert_eq!(rig.elapsed().as_secs(), 30);
 }
 
-/// Says so when it is dropped.
+/// Reports when it is dropped.
 struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
 
 impl Drop for Dropped {
@@ -332,7 +332,7 @@ async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
     rig.peer.raw(&frame(TEXT, b"x", true).repeat(8)).await;
     rig.until_received(8).await;
     let mut seen = seen.lock().unwrap().clone();
-    // Input that arrives may give the driver a turn more.
+    // Input that arrives may give the driver one more poll.
     seen.dedup();
     assert!(seen.len() >= 4, "turns of the other task: {seen:?}");
     other.abort();

@@ -1,4 +1,4 @@
-//! Pings, their answers, and the verdict.
+//! Pings, their answers, and the timeout.
 
 use super::*;
 use crate::connection::heartbeat::HeartbeatMode;
@@ -49,7 +49,7 @@ async fn a_silent_peer_is_told_and_closed_at_the_second_tick() {
     assert_eq!(rig.peer.hear_text().await, "No ping response - disconnected.");
     assert!(near(rig.elapsed(), 2), "{:?}", rig.elapsed());
     assert_eq!(rig.peer.hear_close().await.0, 4000);
-    // It is an error the moment it happens, not when the peer has made up its mind about the Close.
+    // The error is raised at once, and not when the peer has answered the Close.
     rig.until(|calls| matches!(calls.last(), Some(Call::Failed(ErrorStage::Heartbeat, _)))).await;
     assert!(near(rig.elapsed(), 2), "{:?}", rig.elapsed());
     let end = rig.end().await;

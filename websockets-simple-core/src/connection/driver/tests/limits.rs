@@ -1,4 +1,4 @@
-//! What a peer may not do, and the code that tells it so.
+//! What a peer may not do, and the close code for it.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -166,7 +166,7 @@ async fn a_peer_that_broke_the_rules_and_keeps_sending_is_cut_off_at_the_deadlin
     assert_eq!(rig.peer.hear_close().await.0, 1002);
     rig.peer.hear_the_end().await;
     assert_eq!(rig.elapsed().as_secs(), 0, "shown the end of the stream at once");
-    // Not even a Close is looked at any more.
+    // Not even a Close is read any more.
     rig.peer.text("more").await;
     rig.peer.close(1000).await;
     let end = rig.end().await;
@@ -208,7 +208,7 @@ async fn after_an_overflow_the_frame_in_flight_is_completed_before_close() {
     assert_eq!(rig.peer.hear_close().await.0, 4001);
 }
 
-/// A stream that takes nothing, and tells whether it was cut off or let go.
+/// A stream that takes nothing, and records whether it was aborted or closed.
 struct Stuck(Arc<AtomicBool>);
 
 impl crate::transport::WriteNow for Stuck {

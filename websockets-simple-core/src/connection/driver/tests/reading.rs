@@ -60,7 +60,7 @@ async fn a_slow_handler_pauses_reading_beyond_the_read_ahead_and_nothing_is_lost
         });
     plan.pipe = 512;
     let mut rig = plan.run();
-    // The pipe and the read-ahead fill up long before all is said.
+    // The pipe and the read-ahead fill up long before everything is sent.
     let said = (0..50).map(|n| format!("{n} {}", "x".repeat(100)));
     let mut written = 0;
     let mut all = Vec::new();
