@@ -5,7 +5,7 @@
 //! who build another end of their own.
 //!
 //! ```text
-//! IN    bytes -> ConnectionDriver -> protocol engine -> Message -> ConnectionObserver
+//! IN    bytes -> ConnectionDriver -> decoder -> Message -> ConnectionObserver
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
 //! END   one reason -> Disconnect
 //! ```
@@ -60,8 +60,8 @@ pub mod fuzzing {
         let _ = controls.read(message);
     }
 
-    /// Holds the two ways of reading against each other. The first bytes say how the rest is cut.
-    pub fn engine(data: &[u8]) {
+    /// Compares the two ways of decoding. The first bytes say how the rest is cut.
+    pub fn decoder(data: &[u8]) {
         let Some((&[kind, close, first, second, third], input)) = data.split_first_chunk() else { return };
         let side = if kind & 1 == 0 { Side::Server } else { Side::Client };
         let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));

@@ -39,20 +39,20 @@ mod ending;
 mod reading;
 
 /// Reads of one connection before other tasks run.
-const READS_PER_TURN: usize = 4;
+const READS_PER_POLL: usize = 4;
 
 /// How long the Disconnected event may take once the driver was told to drop its handlers.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Drives one open WebSocket: reads, runs the handlers, checks deadlines, writes, and ends the connection.
-pub struct ConnectionDriver<R: ConnectionObserver> {
+pub struct ConnectionDriver<O: ConnectionObserver> {
     phase: Phase,
-    shared: Arc<R::Connection>,
+    shared: Arc<O::Connection>,
     config: Arc<ConnectionConfig>,
     /// Until the connection has ended.
     reader: Option<Reader>,
     decoder: Decoder,
-    inbox: Inbox<R>,
+    inbox: Inbox<O>,
     /// Input that came with the handshake.
     leftover: Box<[u8]>,
     liveness: Liveness,
@@ -89,14 +89,14 @@ enum Phase {
     /// The transport is gone; what was received is still handled.
     Released(Box<Disconnect>),
     /// The Disconnected event is being handled.
-    Told(Box<Disconnect>),
+    Disconnected(Box<Disconnect>),
 }
 
 /// Resolves when the connection has ended and its Disconnected event was handled.
 ///
 /// Dropped before that, the connection is cut and no event is raised. To end it, call
 /// [`Outbox::close`](crate::Outbox::close) or [`Outbox::abort_handlers`](crate::Outbox::abort_handlers).
-impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
+impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
     type Output = Disconnect;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
@@ -120,9 +120,9 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
                     driver.inbox.end((**end).clone());
                     driver.alarm = None;
                     let end = Box::new((**end).clone());
-                    driver.phase = Phase::Told(end);
+                    driver.phase = Phase::Disconnected(end);
                 }
-                Phase::Told(end) => {
+                Phase::Disconnected(end) => {
                     let aborted = (*driver.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers;
                     if driver.inbox.poll(cx).is_pending() {
                         if !aborted {
@@ -140,17 +140,17 @@ impl<R: ConnectionObserver> Future for ConnectionDriver<R> {
     }
 }
 
-impl<R: ConnectionObserver> ConnectionDriver<R> {
+impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// A driver over an open transport. `leftover` are bytes that came with the handshake. The first tick of the
     /// heartbeat is delayed at random, by at most a tenth of its interval.
     #[must_use]
     pub fn new(
         transport: Transport,
         leftover: &[u8],
-        shared: Arc<R::Connection>,
+        shared: Arc<O::Connection>,
         config: Arc<ConnectionConfig>,
         heartbeat: Heartbeat,
-        observer: R,
+        observer: O,
     ) -> Self {
         let now = Instant::now();
         let Transport { reader, writer } = transport;
@@ -209,22 +209,22 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
 
     /// One round; ready when the transport can be released.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
-        let orders = self.shared().outbox.begin_round(cx.waker());
-        if let Some(cause) = orders.close {
+        let commands = self.shared().outbox.begin_round(cx.waker());
+        if let Some(cause) = commands.close {
             match cause.ended_by() {
                 // The outbox asks for it, but cannot raise the error event itself.
                 EndedBy::Overflow => self.fail(&cause, None, Moment::now()),
                 _ => self.close(&cause),
             }
         }
-        if orders.abort_handlers {
+        if commands.abort_handlers {
             self.inbox.give_up();
             self.close(&EndCause::StopDeadline);
             if let Some(closing) = &mut self.closing {
                 closing.deadline = Instant::now();
             }
         }
-        self.broken = self.broken.take().or(orders.failed);
+        self.broken = self.broken.take().or(commands.failed);
         let mut reads = 0;
         loop {
             // What a handler of this connection sends is collected until the end of the round.
@@ -247,7 +247,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
                     }
                     break;
                 }
-                Read::Something if reads == READS_PER_TURN => {
+                Read::Something if reads == READS_PER_POLL => {
                     // A peer that never pauses is pinged too, but not given up: its answer may be still unread.
                     if !self.liveness.is_waiting() {
                         self.look_at_the_clock();
@@ -263,7 +263,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         if let Some(end) = self.poll_closing(cx) {
             return Poll::Ready(end);
         }
-        if self.set_alarm(rest, orders.new_waker, cx) {
+        if self.set_alarm(rest, commands.new_waker, cx) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -351,7 +351,7 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
     }
 }
 
-impl<R: ConnectionObserver> fmt::Debug for ConnectionDriver<R> {
+impl<O: ConnectionObserver> fmt::Debug for ConnectionDriver<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionDriver")
             .field("side", &self.config.side)

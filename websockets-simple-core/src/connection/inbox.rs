@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Messages handed to the handler before other tasks run.
-const MESSAGES_PER_TURN: usize = 1024;
+const MESSAGES_PER_POLL: usize = 1024;
 
 /// Receives what happens on a connection. Each call may return a future that is polled inside the connection's own
 /// task; the next call comes when that future is done. A panic in a call or in its future ends the connection.
@@ -51,9 +51,9 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
 }
 
 /// The received messages and errors of one connection that wait for its handlers.
-pub(crate) struct Inbox<R: ConnectionObserver> {
-    observer: R,
-    shared: Arc<R::Connection>,
+pub(crate) struct Inbox<O: ConnectionObserver> {
+    observer: O,
+    shared: Arc<O::Connection>,
     queue: VecDeque<Item>,
     bytes: usize,
     running: Option<HandlerFuture>,
@@ -89,8 +89,8 @@ enum Item {
     Received(Message, Moment),
 }
 
-impl<R: ConnectionObserver> Inbox<R> {
-    pub(crate) fn new(observer: R, shared: Arc<R::Connection>) -> Self {
+impl<O: ConnectionObserver> Inbox<O> {
+    pub(crate) fn new(observer: O, shared: Arc<O::Connection>) -> Self {
         let queue = VecDeque::from([Item::Connected(Moment::now())]);
         Self { observer, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
     }
@@ -157,7 +157,7 @@ impl<R: ConnectionObserver> Inbox<R> {
         {
             self.panicked(&*panic);
         }
-        for _ in 0..MESSAGES_PER_TURN {
+        for _ in 0..MESSAGES_PER_POLL {
             if self.running.is_none() && budget::is_exhausted() {
                 break;
             }
@@ -298,7 +298,7 @@ impl Drop for Inside {
     }
 }
 
-impl<R: ConnectionObserver> fmt::Debug for Inbox<R> {
+impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
             .field("queue", &self.queue.len())

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::outbox::{Outbox, budget, coalesce::Coalesced};
 
 /// Sockets written to before other tasks run.
-const WRITES_PER_TURN: usize = 250;
+const WRITES_PER_BATCH: usize = 250;
 
 /// A list with a capacity above this gives its memory back once it is empty.
 const KEPT: usize = 1024;
@@ -56,7 +56,7 @@ impl<C: AsRef<Outbox>> Flusher<C> {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let full = batch.len() == WRITES_PER_TURN;
+            let full = batch.len() == WRITES_PER_BATCH;
             // No await since `next`: if this future is dropped, no connection is lost between the list and its write.
             for connection in batch.drain(..) {
                 connection.as_ref().as_ref().flush_round(&mut coalesced);
@@ -70,7 +70,7 @@ impl<C: AsRef<Outbox>> Flusher<C> {
     /// Takes the oldest connections off the list, as many as are written to at once.
     fn next(&self, batch: &mut Vec<Arc<C>>) {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = listed.len().min(WRITES_PER_TURN);
+        let turn = listed.len().min(WRITES_PER_BATCH);
         batch.extend(listed.drain(..turn));
         if listed.is_empty() && listed.capacity() > KEPT {
             *listed = Vec::new();
@@ -119,18 +119,18 @@ mod tests {
     struct Wire(Arc<Mutex<Vec<Vec<u8>>>>);
 
     impl WriteNow for Wire {
-        fn write_now(&mut self, _link: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        fn write_now(&mut self, _driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
             let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
             let taken = bytes.len();
             self.0.lock().unwrap().push(bytes);
             Poll::Ready(Ok(taken))
         }
 
-        fn flush_now(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+        fn flush_now(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
 
-        fn end(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+        fn end(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
     }
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn a_large_audience_is_written_to_in_turns_and_a_dropped_run_forgets_nobody() {
         let flusher = Flusher::new();
-        let connections = connections(2 * WRITES_PER_TURN + 1);
+        let connections = connections(2 * WRITES_PER_BATCH + 1);
         let written = || connections.iter().filter(|c| !c.writes.lock().unwrap().is_empty()).count();
         broadcast("1", &connections, &flusher);
         let mut run = Box::pin(flusher.run());
         poll(run.as_mut());
-        assert_eq!(written(), WRITES_PER_TURN);
+        assert_eq!(written(), WRITES_PER_BATCH);
         drop(run);
         let mut run = Box::pin(flusher.run());
         poll(run.as_mut());

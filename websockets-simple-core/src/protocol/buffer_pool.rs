@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_claim_nothing_is_kept() {
+    fn without_a_guard_nothing_is_kept() {
         let mut pool = Pool { guards: 2, ..Pool::new() };
         pool.keep(vec![0; LARGE]);
         pool.end_guard();

@@ -13,7 +13,7 @@ use crate::{
 /// Time for the peer to read our Close when the queue was discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl<R: ConnectionObserver> ConnectionDriver<R> {
+impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Raises the error event of a cause, if the cause has one, and closes. The event carries `error`, or the
     /// reason of the cause if there is none.
     pub(super) fn fail(&mut self, cause: &EndCause, error: Option<EventError>, at: Moment) {

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    io,
     task::{Context, Poll},
 };
 
@@ -28,7 +27,7 @@ pub(super) enum Read {
     Something,
 }
 
-impl<R: ConnectionObserver> ConnectionDriver<R> {
+impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Reads once, and processes all of that input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
         if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
@@ -45,61 +44,45 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         }
         if !self.leftover.is_empty() {
             let mut input = std::mem::take(&mut self.leftover);
-            self.take_in(&mut input);
+            let len = input.len();
+            self.take_in(Some(&mut input), len);
             return Read::Something;
         }
         let Some(reader) = &mut self.reader else { return Read::Nothing };
-        if self.lossy_text.is_none()
-            && let Some((payload, missing)) = self.decoder.large()
-        {
-            let polled = reader.poll_read_behind(cx, payload, missing);
-            return self.came(polled, |driver, len| driver.take_in_large(len));
+        // A large message is read into its own memory, everything else into the thread's buffer.
+        let large = if self.lossy_text.is_none() { self.decoder.large() } else { None };
+        let mut buffer = None;
+        let polled = match large {
+            Some((payload, missing)) => reader.poll_read_behind(cx, payload, missing),
+            None => reader.poll_read(cx, buffer.insert(borrow_buffer())),
+        };
+        let read = match polled {
+            Poll::Pending => Read::Nothing,
+            Poll::Ready(Ok(0)) => {
+                self.peer_hung_up();
+                Read::Something
+            }
+            Poll::Ready(Ok(len)) => {
+                self.take_in(buffer.as_mut().map(|buffer| &mut buffer[..len]), len);
+                Read::Something
+            }
+            Poll::Ready(Err(error)) => {
+                self.transport_failed(error, ErrorStage::Transport);
+                Read::Something
+            }
+        };
+        if let Some(buffer) = buffer {
+            // No user code has run while the thread's buffer was taken.
+            return_buffer(buffer);
         }
-        let mut buffer = borrow_buffer();
-        let polled = reader.poll_read(cx, &mut buffer);
-        let read = self.came(polled, |driver, len| driver.take_in(&mut buffer[..len]));
-        // No user code has run while the thread's buffer was taken.
-        return_buffer(buffer);
         read
     }
 
-    /// Acts on the result of a read.
-    fn came(&mut self, polled: Poll<io::Result<usize>>, take_in: impl FnOnce(&mut Self, usize)) -> Read {
-        match polled {
-            Poll::Pending => return Read::Nothing,
-            Poll::Ready(Ok(0)) => self.peer_hung_up(),
-            Poll::Ready(Ok(len)) => take_in(self, len),
-            Poll::Ready(Err(error)) => self.transport_failed(error, ErrorStage::Transport),
-        }
-        Read::Something
-    }
-
-    /// Runs the input through the decoder and queues the messages.
-    fn take_in(&mut self, mut input: &mut [u8]) {
-        let Some(at) = self.arrived(input.len()) else { return };
-        if let Some(lossy_text) = &mut self.lossy_text {
-            lossy_text.walk(input);
-        }
-        loop {
-            let outbox = &(*self.shared).as_ref().outbox;
-            let step = self.decoder.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
-            if !self.go_on(step, at) {
-                return;
-            }
-        }
-    }
-
-    /// Processes the next `len` bytes of a large message, which are in its payload already.
-    fn take_in_large(&mut self, len: usize) {
-        let Some(at) = self.arrived(len) else { return };
-        let step = self.decoder.took(len);
-        self.go_on(step, at);
-    }
-
-    /// Input has arrived. Returns when, or `None` if the input is to be ignored.
-    fn arrived(&mut self, len: usize) -> Option<Moment> {
+    /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the payload of a
+    /// large message already.
+    fn take_in(&mut self, input: Option<&mut [u8]>, len: usize) {
         if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
-            return None;
+            return;
         }
         let at = Moment::now();
         self.observe(PeerActivity::Traffic, at);
@@ -107,12 +90,27 @@ impl<R: ConnectionObserver> ConnectionDriver<R> {
         if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
             self.fail(&EndCause::ByteRate, None, at);
         }
-        Some(at)
+        let Some(mut input) = input else {
+            let decoded = self.decoder.took(len);
+            self.act_on(decoded, at);
+            return;
+        };
+        if let Some(lossy_text) = &mut self.lossy_text {
+            lossy_text.walk(input);
+        }
+        loop {
+            let outbox = &(*self.shared).as_ref().outbox;
+            let decoded =
+                self.decoder.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
+            if !self.act_on(decoded, at) {
+                return;
+            }
+        }
     }
 
     /// Acts on a step of the decoder. False if it was the last one that the input allows.
-    fn go_on(&mut self, step: Decoded, at: Moment) -> bool {
-        match step {
+    fn act_on(&mut self, decoded: Decoded, at: Moment) -> bool {
+        match decoded {
             Decoded::Starved | Decoded::Over => return false,
             Decoded::Message(message) => self.message(message, at),
             Decoded::Ping => self.count_message(at),

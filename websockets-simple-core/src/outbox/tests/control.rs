@@ -89,7 +89,7 @@ fn close_goes_behind_what_is_queued_and_shuts_the_door() {
 }
 
 #[test]
-fn the_first_wish_to_close_counts_and_wakes_the_link() {
+fn the_first_cause_to_close_counts_and_wakes_the_driver() {
     let (outbox, _wire) = full();
     let (woken, waker) = Woken::new();
     outbox.begin_round(&waker);

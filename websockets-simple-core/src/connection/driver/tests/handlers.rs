@@ -219,7 +219,7 @@ impl Drop for Dropped {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kill_drops_the_handler_and_tells_the_end() {
+async fn an_aborted_handler_is_dropped_and_the_end_is_raised() {
     let (told, dropped) = tokio::sync::oneshot::channel();
     let mut held = Some(Dropped(Some(told)));
     let mut rig = Plan::server()
@@ -246,7 +246,7 @@ async fn kill_drops_the_handler_and_tells_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kill_gives_a_handler_that_is_stuck_in_the_end_one_second() {
+async fn an_abort_gives_a_handler_that_is_stuck_in_the_end_one_second() {
     let mut plan = Plan::server();
     plan.on_end = Some(HandlerFuture::new(std::future::pending()));
     let mut rig = plan.run();

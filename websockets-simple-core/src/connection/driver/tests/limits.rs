@@ -212,15 +212,15 @@ async fn after_an_overflow_the_frame_in_flight_is_completed_before_close() {
 struct Stuck(Arc<AtomicBool>);
 
 impl crate::transport::WriteNow for Stuck {
-    fn write_now(&mut self, _link: &Waker, _bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_now(&mut self, _driver: &Waker, _bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Poll::Pending
     }
 
-    fn flush_now(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+    fn flush_now(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, _link: &Waker) -> Poll<io::Result<()>> {
+    fn end(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 

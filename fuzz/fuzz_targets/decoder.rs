@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| websockets_simple_core::fuzzing::engine(data));
+fuzz_target!(|data: &[u8]| websockets_simple_core::fuzzing::decoder(data));
