@@ -142,7 +142,7 @@ async fn revocation_lists_and_authorities_are_read_again_on_reload_and_sessions_
 async fn asking_for_certificates_of_no_authority_is_an_error_of_the_start() {
     let root = Authority::new();
     for (clients, words) in [
-        (ClientCertificates::required(), "there is no authority whose client certificates are accepted"),
+        (ClientCertificates::required(), "there is no certificate authority for client certificates"),
         (ClientCertificates::required().issued_by("nothing"), "there is no certificate in the PEM"),
         (
             ClientCertificates::required().issued_by(root.pem()).revoked(root.pem()),

@@ -170,10 +170,7 @@ async fn a_store_that_fails_is_an_error_and_does_not_say_that_nobody_is_known(pl
             shown += &error.to_string();
             next = error.source();
         }
-        assert!(
-            shown.contains("the store of the users failed") && !shown.contains(token.expose()),
-            "{shown}"
-        );
+        assert!(shown.contains("the user store failed") && !shown.contains(token.expose()), "{shown}");
     }
     assert!(matches!(users.list().await, Err(SqlUsersError::Store(_))));
     place.by_hand("ALTER TABLE elsewhere RENAME TO websockets_simple_tokens").await;

@@ -1,24 +1,24 @@
-//! The hops that a request says it came over, the nearest first.
+//! The hops that the headers of a request name, the nearest first.
 //!
-//! The lists are taken apart from their right end, where the nearest proxy writes: whatever a client wrote to the left,
-//! an open quote included, changes nothing of what is read before it is reached.
+//! The lists are parsed from their right end, where the nearest proxy writes: nothing that a client wrote to the left,
+//! not even an open quote, changes how the hops to its right are read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderValue, header::FORWARDED};
 
-/// What `Forwarded` tells (RFC 7239 section 4); `None` for a hop that is unknown, obfuscated or malformed.
+/// The hops in `Forwarded` (RFC 7239 section 4); `None` for a hop that is unknown, obfuscated or malformed.
 pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all(FORWARDED).into_iter().rev();
     lines.flat_map(|line| Elements::of(line, true)).map(|element| of_element(text(element)?))
 }
 
-/// What `X-Forwarded-For` tells; `None` for a hop that is no address.
+/// The hops in `X-Forwarded-For`; `None` for a hop that is not an address.
 pub(crate) fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all("x-forwarded-for").into_iter().rev();
     lines.flat_map(|line| Elements::of(line, false)).map(|element| {
         let element = text(element)?;
-        // No grammar says so, but some write a port, and IPv6 addresses with and without brackets.
+        // There is no grammar, but some proxies write a port, and IPv6 addresses with or without brackets.
         let ip = element.parse::<Ipv6Addr>().map(IpAddr::from).ok().or_else(|| node(element))?;
         Some(ip.to_canonical())
     })
@@ -35,7 +35,7 @@ impl<'a> Elements<'a> {
         Self { rest: Some(line.as_bytes()), quotes }
     }
 
-    /// Where the last element begins.
+    /// The index at which the last element begins.
     fn start(&self, list: &[u8]) -> usize {
         let mut quoted = false;
         for at in (0..list.len()).rev() {
@@ -64,7 +64,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Without the white space around it, as far as it is text.
+/// The element without the white space around it; `None` if it is not UTF-8.
 fn text(element: &[u8]) -> Option<&str> {
     str::from_utf8(element).ok().map(|element| element.trim_matches([' ', '\t']))
 }
@@ -98,7 +98,7 @@ fn of_element(element: &str) -> Option<IpAddr> {
     node(&found?).map(|ip| ip.to_canonical())
 }
 
-/// The content of a quoted string (RFC 9110 section 5.6.4) whose opening quote is gone, and what is behind it.
+/// The content of a quoted string (RFC 9110 section 5.6.4) without its opening quote, and the text after it.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut content = String::new();
     let mut chars = text.char_indices();
@@ -111,13 +111,13 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// A token of RFC 9110 section 5.6.2.
+/// Whether this is a token (RFC 9110 section 5.6.2).
 fn is_token(text: &str) -> bool {
     let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(of_token)
 }
 
-/// A node of RFC 7239 section 6, if it is an address: `192.0.2.1` or `[2001:db8::1]`, with or without a port.
+/// The address of a node (RFC 7239 section 6): `192.0.2.1` or `[2001:db8::1]`, with or without a port.
 fn node(text: &str) -> Option<IpAddr> {
     let (ip, behind) = match text.strip_prefix('[') {
         Some(bracketed) => {
@@ -132,7 +132,7 @@ fn node(text: &str) -> Option<IpAddr> {
     (behind.is_empty() || is_port(behind.strip_prefix(':')?)).then_some(ip)
 }
 
-/// A port of RFC 7239 section 6.3, which may be obfuscated.
+/// Whether this is a port (RFC 7239 section 6.3), which may be obfuscated.
 fn is_port(text: &str) -> bool {
     match text.strip_prefix('_') {
         Some(hidden) => {
@@ -153,7 +153,7 @@ mod tests {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())])
     }
 
-    /// The hops of one line of `Forwarded`, `-` for one that is not known.
+    /// The hops of one line of `Forwarded`, `-` for an unknown one.
     fn hops(value: &str) -> Vec<String> {
         let headers = headers("forwarded", value.as_bytes());
         forwarded(&headers).map(|hop| hop.map_or_else(|| "-".to_owned(), |ip| ip.to_string())).collect()

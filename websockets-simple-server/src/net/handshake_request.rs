@@ -7,7 +7,7 @@ use std::{
 
 use crate::net::request_head::RequestHead;
 
-/// The request a user service decides on, without the token.
+/// The handshake request of a client that is being authenticated, without the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HandshakeRequest<'a> {
     pub(crate) head: &'a RequestHead,
@@ -18,7 +18,7 @@ pub struct HandshakeRequest<'a> {
 }
 
 impl<'a> HandshakeRequest<'a> {
-    /// Puts a request together, for tests of a user service. Without addresses it came over a Unix domain socket.
+    /// Makes a request, for tests of a user service. Without addresses it came over a Unix domain socket.
     #[must_use]
     pub fn new(
         head: &'a RequestHead,
@@ -30,7 +30,7 @@ impl<'a> HandshakeRequest<'a> {
         Self { head, peer_addr, client_addr, endpoint: endpoint.into(), unix_endpoint: None }
     }
 
-    /// Says who the client is, where the peer is a proxy.
+    /// Sets the address of the client, where the peer is a proxy.
     #[must_use]
     pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
         self.client_addr = client;
@@ -44,7 +44,7 @@ impl<'a> HandshakeRequest<'a> {
     }
 
     /// The address of the client: that of the peer, or what a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4-mapped address is returned as IPv4.
     /// `None` over a Unix domain socket, unless a proxy names the client there.
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
@@ -52,20 +52,20 @@ impl<'a> HandshakeRequest<'a> {
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
-    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
+    /// domain socket, and where an HTTP server of the application has not [set](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
 
-    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
-    /// the application has not [told](crate::Upgrade::endpoint) it.
+    /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
+    /// application has not [set](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.endpoint
     }
 
-    /// The Unix domain socket of ours that the peer connected to.
+    /// The path of the local Unix domain socket that the peer connected to.
     #[must_use]
     pub fn unix_endpoint(&self) -> Option<&'a Path> {
         self.unix_endpoint

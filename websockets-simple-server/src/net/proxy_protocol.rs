@@ -1,4 +1,4 @@
-//! What a proxy says of its client ahead of everything else: the PROXY protocol, versions 1 and 2.
+//! The PROXY protocol, versions 1 and 2: a proxy sends the address of its client before all other bytes.
 
 use std::{
     io,
@@ -7,38 +7,38 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Whether connections to an [`Endpoint`](crate::Endpoint) begin with a header of the PROXY protocol, in which a proxy
-/// that forwards bytes and not requests, such as HAProxy with `send-proxy` or `send-proxy-v2`, tells the address of its
+/// Whether connections to an [`Endpoint`](crate::Endpoint) begin with a header of the PROXY protocol. In it, a proxy
+/// that forwards bytes and not requests, such as HAProxy with `send-proxy` or `send-proxy-v2`, sends the address of its
 /// client.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyProtocol {
-    /// They do not; whoever sends a header is refused as somebody who does not speak HTTP.
+    /// Connections have no header; a peer that sends one is refused, as it is not HTTP.
     #[default]
     Off,
-    /// All do, in version 1 or 2, and all come from a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies). Others are hung up on, and an error event of the stage
-    /// [`Handshake`](crate::ErrorStage::Handshake) tells of it. The header comes before TLS, and the handshake deadline
-    /// holds for it as well.
+    /// All connections begin with a header, in version 1 or 2, and come from a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies). Other connections are closed, and an error event of the
+    /// stage [`Handshake`](crate::ErrorStage::Handshake) is raised. The header comes before TLS, and the handshake
+    /// deadline includes it.
     Required,
 }
 
-/// Whose connection it is.
+/// The source of a connection, as its header says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
-    /// That of a client with this address.
+    /// A client with this address.
     Client(IpAddr),
-    /// The proxy's own, such as a check of our health.
+    /// The proxy itself, such as a health check.
     Proxy,
-    /// That of a client without an address that could be told.
+    /// A client whose address the proxy does not name.
     Unknown,
 }
 
-/// Why a header was not understood.
+/// Why a header could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeaderError {
-    /// The connection ended first. The number of bytes that had come is 0 if nobody had begun.
-    #[error("the connection ended within the header of the PROXY protocol, after {0} bytes")]
+    /// The connection ended first. The number of bytes received is 0 if the header had not begun.
+    #[error("the connection ended in the header of the PROXY protocol, after {0} bytes")]
     Ended(usize),
     #[error("the header of the PROXY protocol is malformed")]
     Malformed,
@@ -46,14 +46,14 @@ pub(crate) enum HeaderError {
     Unreadable(#[source] io::Error),
 }
 
-/// Reads a header, and not one byte of what follows it.
+/// Reads a header, and no byte after it.
 pub(crate) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Source, HeaderError> {
     let mut header = [0; LONGEST];
     let mut held = 0;
     let (source, mut behind) = loop {
         match next(&header[..held]).ok_or(HeaderError::Malformed)? {
             Next::Done { source, behind } => break (source, behind),
-            // Looked at after each piece: a request that comes instead is not waited for to be long enough.
+            // Parsed after each read, so a peer that sends a short request instead is refused at once.
             Next::More(most) => held += some(stream, &mut header[held..held + most], held).await?,
         }
     };
@@ -77,17 +77,17 @@ async fn some<S: AsyncRead + Unpin>(
     }
 }
 
-/// What comes after these bytes of a header.
+/// What to read after these bytes of a header.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Next {
-    /// Nothing that matters: so many bytes may follow that say more than is asked here. No more than 64 KiB, as the
-    /// length has 16 bits.
+    /// The header is parsed; `behind` more bytes of it, which are ignored, follow. At most 64 KiB, as the length has 16
+    /// bits.
     Done { source: Source, behind: usize },
-    /// At least so many bytes, all of which belong to the header.
+    /// At least so many more bytes belong to the header.
     More(usize),
 }
 
-/// Reads on from where a header is; `None` if it is malformed.
+/// Parses the beginning of a header; `None` if it is malformed.
 pub(crate) fn next(bytes: &[u8]) -> Option<Next> {
     match bytes {
         [b'\r', ..] => agree(bytes, SIGNATURE).then(|| version_2(bytes)).flatten(),
@@ -95,7 +95,7 @@ pub(crate) fn next(bytes: &[u8]) -> Option<Next> {
     }
 }
 
-/// Whether one begins with the other.
+/// Whether one of the two begins with the other.
 fn agree(bytes: &[u8], begin: &[u8]) -> bool {
     bytes.iter().zip(begin).all(|(byte, begin)| byte == begin)
 }
@@ -106,7 +106,7 @@ fn version_1(bytes: &[u8]) -> Option<Next> {
         return Some(Next::More(SHORTEST - bytes.len()));
     }
     let Some(line) = bytes.strip_suffix(b"\r\n") else {
-        // The end may be begun, and then only one byte is sure to belong to the line.
+        // After a CR, only one more byte is certain to belong to the line.
         let most = if bytes.ends_with(b"\r") { 1 } else { 2 };
         return (bytes.len() + most <= LONGEST).then_some(Next::More(most));
     };
@@ -118,14 +118,14 @@ fn version_1(bytes: &[u8]) -> Option<Next> {
     let source = match family {
         "TCP4" => Source::Client(source::<Ipv4Addr>(addresses)?),
         "TCP6" => Source::Client(source::<Ipv6Addr>(addresses)?),
-        // What follows is not to be looked at.
+        // The rest of the line must be ignored.
         "UNKNOWN" => Source::Unknown,
         _ => return None,
     };
     Some(Next::Done { source, behind: 0 })
 }
 
-/// The first of two addresses and two ports.
+/// Parses two addresses and two ports; returns the first address.
 fn source<A: std::str::FromStr + Into<IpAddr>>(text: &str) -> Option<IpAddr> {
     let mut parts = text.split(' ');
     let (source, target) = (parts.next()?.parse::<A>().ok()?, parts.next()?.parse::<A>().ok());
@@ -135,7 +135,7 @@ fn source<A: std::str::FromStr + Into<IpAddr>>(text: &str) -> Option<IpAddr> {
     is_whole.then(|| source.into().to_canonical())
 }
 
-/// Sixteen bytes, then addresses whose kind these tell, then extensions.
+/// Sixteen bytes, then addresses of the family that these name, then extensions.
 fn version_2(bytes: &[u8]) -> Option<Next> {
     let Some((&[.., version, kind, high, low], addresses)) = bytes.split_first_chunk::<16>() else {
         return Some(Next::More(16 - bytes.len()));
@@ -159,16 +159,16 @@ fn version_2(bytes: &[u8]) -> Option<Next> {
     }
 }
 
-/// With what a header of version 1 begins.
+/// The beginning of a header of version 1.
 const PREFIX: &[u8] = b"PROXY ";
 
-/// With what a header of version 2 begins, and nothing else.
+/// The beginning of a header of version 2, which no other protocol has.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// A header of version 1 is no shorter (`PROXY UNKNOWN` and the end of the line), and one of version 2 is longer.
+/// Shortest header of version 1 (`PROXY UNKNOWN` and the end of the line); one of version 2 is longer.
 const SHORTEST: usize = 15;
 
-/// A header of version 1 is no longer; of version 2, no more is looked at.
+/// Longest header of version 1; of version 2, no more bytes are parsed.
 pub(crate) const LONGEST: usize = 107;
 
 /// Version and command of version 2.

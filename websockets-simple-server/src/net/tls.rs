@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! TLS of the server.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use websockets_simple_core::tls::{ALPN, TlsError, TlsIdentity, TlsVersions, prov
 
 pub use client_auth::ClientCertificates;
 
-/// How an endpoint speaks TLS: with which certificates, in which versions, and what it asks of clients.
+/// The TLS configuration of an endpoint: its certificates, the TLS versions, and which client certificates it accepts.
 ///
-/// Everything is read and checked when the server starts, and again by [`reload`](Self::reload). Cloning gives another
-/// handle of the same, so that a clone that was kept reloads what the server uses. `Debug` shows no secret.
+/// Everything is read and checked when the server starts, and again by [`reload`](Self::reload). A clone is another
+/// handle of the same configuration: keep one to reload what the server uses. `Debug` shows no secret.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ pub use client_auth::ClientCertificates;
 ///     .versions(TlsVersions::Tls13)
 ///     .watch_files(Duration::from_secs(60));
 /// let endpoint = Endpoint::all(443).tls(tls.clone());
-/// // Not there yet; until it is, whoever asked to reload is told.
+/// // The files do not exist yet, so a reload fails.
 /// assert!(tls.reload().is_err());
 /// ```
 #[derive(Clone)]
@@ -45,19 +45,19 @@ pub struct ServerTls {
     versions: TlsVersions,
     clients: Option<ClientCertificates>,
     watch: Option<Duration>,
-    /// From the first start on.
+    /// `None` until the first start.
     current: Arc<RwLock<Option<InUse>>>,
 }
 
-/// What new connections are accepted with.
+/// The configuration that new connections are accepted with.
 struct InUse {
     config: Arc<ServerConfig>,
-    /// When the files it was read from were written.
+    /// When the files that it was read from were written.
     written: Vec<Option<SystemTime>>,
 }
 
 impl ServerTls {
-    /// TLS 1.2 and 1.3 with this certificate, and nothing asked of clients.
+    /// TLS 1.2 and 1.3 with this certificate, without client certificates.
     #[must_use]
     pub fn new(identity: TlsIdentity) -> Self {
         Self {
@@ -70,53 +70,54 @@ impl ServerTls {
         }
     }
 
-    /// Takes a certificate chain, the server's own certificate first, and the private key of that, both as PEM. They
-    /// may be the same bytes.
+    /// Takes a certificate chain, the server's own certificate first, and its private key, both as PEM. They may be the
+    /// same bytes.
     #[must_use]
     pub fn from_pem(certificate_chain: impl Into<Vec<u8>>, private_key: impl Into<Vec<u8>>) -> Self {
         Self::new(TlsIdentity::pem(certificate_chain, private_key))
     }
 
-    /// Shows another certificate to clients that ask for this host name (SNI, RFC 6066 section 3): `chat.example`, or
-    /// `*.example` for all names one level below. Who asks for none, or for another, gets the first certificate.
+    /// Sends another certificate to clients that ask for this host name (SNI, RFC 6066 section 3): `chat.example`, or
+    /// `*.example` for all names one level below. A client that sends no name, or another one, gets the first
+    /// certificate.
     #[must_use]
     pub fn for_name(mut self, name: impl Into<String>, identity: TlsIdentity) -> Self {
         self.named.push((name.into().to_ascii_lowercase(), identity));
         self
     }
 
-    /// Which versions of TLS are spoken. Default: 1.2 and 1.3.
+    /// Which versions of TLS are supported. Default: 1.2 and 1.3.
     #[must_use]
     pub fn versions(mut self, versions: TlsVersions) -> Self {
         self.versions = versions;
         self
     }
 
-    /// Asks clients for certificates. Default: it does not.
+    /// Asks clients for certificates. Default: off.
     #[must_use]
     pub fn client_certificates(mut self, clients: ClientCertificates) -> Self {
         self.clients = Some(clients);
         self
     }
 
-    /// Looks at the files of certificates, keys and revocation lists this often while the server runs, and reloads
-    /// when one of them was written. What cannot be used is told as an error of stage
-    /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old one stays in use. Default: it does not.
+    /// Checks the files of certificates, keys and revocation lists this often while the server runs, and reloads when
+    /// one of them was written. A failed reload raises an error event of the stage
+    /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old configuration stays in use. Default: off.
     #[must_use]
     pub fn watch_files(mut self, every: Duration) -> Self {
         self.watch = Some(every);
         self
     }
 
-    /// Reads everything again; new connections get the new certificates, open ones are not touched. TLS sessions that
-    /// clients kept are not resumed, so that a client whose certificate was revoked is asked for it again. Reads files,
-    /// so it blocks for as long as that takes.
+    /// Reads everything again; new connections get the new certificates, open ones are not affected. TLS sessions that
+    /// clients kept are not resumed, so a client has to send its certificate again, which may have been revoked. Blocks
+    /// while it reads the files.
     ///
     /// # Errors
     ///
-    /// [`TlsError`]; what was in use stays in use.
+    /// [`TlsError`]; the old configuration stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        // Looked at before they are read: what is written meanwhile is then seen as newer.
+        // Taken before the files are read: a file that is written meanwhile is then seen as newer.
         let written = self.written();
         let in_use = InUse { config: Arc::new(self.config()?), written };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(in_use);
@@ -142,7 +143,7 @@ impl ServerTls {
         Ok(config)
     }
 
-    /// What a new connection is accepted with; `None` before the first start.
+    /// The acceptor for a new connection; `None` before the first start.
     pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().map(|in_use| TlsAcceptor::from(Arc::clone(&in_use.config)))
@@ -159,12 +160,12 @@ impl ServerTls {
         self.named.iter().map(|(name, _)| name.as_str())
     }
 
-    /// How often to look at the files.
+    /// How often to check the files.
     pub(crate) fn watch_interval(&self) -> Option<Duration> {
         self.watch
     }
 
-    /// When the files were last written, as far as can be told now.
+    /// When the files were last written; `None` for a file that cannot be accessed.
     pub(crate) fn written(&self) -> Vec<Option<SystemTime>> {
         let identities = std::iter::once(&self.identity).chain(self.named.iter().map(|(_, named)| named));
         let clients = self.clients.iter().flat_map(ClientCertificates::written);
@@ -183,7 +184,7 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// Certificates by the name a client asks for.
+/// Certificates by the host name that a client asks for.
 #[derive(Debug)]
 struct ByName {
     first: Arc<CertifiedKey>,
@@ -273,5 +274,4 @@ mod tests {
     }
 }
 
-//@@ ADD
 mod client_auth;

@@ -1,4 +1,4 @@
-//! Which peers are proxies of the operator's own, and what is believed of them.
+//! Which peers are trusted proxies, and which client addresses are accepted from them.
 
 use std::{fmt, net::IpAddr};
 
@@ -7,19 +7,19 @@ use ipnet::IpNet;
 
 use crate::net::forwarded;
 
-/// The proxies in front of a server: only what these peers say about the address of a client is believed.
+/// The trusted proxies in front of a server: only these peers may name the address of a client.
 ///
-/// Behind a proxy every connection comes from the proxy's address. A peer that is on this list is asked for the
-/// address of its client, which it gives in a header of the request ([`ForwardedHeader`]) or ahead of everything else
-/// ([`ProxyProtocol`](crate::ProxyProtocol)). The header of any other peer is ignored: anybody can write one.
+/// Behind a proxy, every connection comes from the address of the proxy. A peer on this list names the address of its
+/// client in a header of the request ([`ForwardedHeader`]) or before all other bytes
+/// ([`ProxyProtocol`](crate::ProxyProtocol)). The header of any other peer is ignored: any client can write one.
 ///
-/// Headers are read from right to left, as each proxy adds to the right: addresses that are on the list are passed
-/// over, and the first one that is not is the client. What cannot be read, and everything to the left of it, is not
-/// believed: the client is then the last address before it, which may be that of the proxy itself.
+/// Headers are read from right to left, as each proxy adds to the right: addresses that are on the list are skipped,
+/// and the first one that is not is the client. An entry that cannot be read, and everything to its left, is ignored:
+/// the client is then the last address before it, which may be that of the proxy itself.
 ///
-/// The list holds addresses and networks of IPv4 and IPv6. An IPv4 address counts the same if it is written as an IPv6
-/// one (`::ffff:10.0.0.1`). Whoever may connect from an address on the list may claim to be anybody, so
-/// `0.0.0.0/0` belongs on it only where nobody but the proxy can reach the port.
+/// The list holds addresses and networks of IPv4 and IPv6. An IPv4 address may also be written as an IPv6 one
+/// (`::ffff:10.0.0.1`). A peer that can connect from an address on the list can claim any client address, so
+/// `0.0.0.0/0` belongs on the list only where no peer but the proxy can reach the port.
 ///
 /// # Examples
 ///
@@ -39,24 +39,24 @@ pub struct TrustedProxies {
     unix_sockets: bool,
 }
 
-/// In which header a trusted proxy tells the address of its client.
+/// The header in which a trusted proxy names the address of its client.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ForwardedHeader {
-    /// Whichever of the two is there. Where both are, they have to agree: a proxy that writes one of them passes the
-    /// other on as the client sent it, so that of two that differ one may be forged, and the client is then the peer
-    /// itself.
+    /// `Forwarded` or `X-Forwarded-For`, whichever is present. If both are, they have to agree: a proxy that writes one
+    /// of them passes the other on as the client sent it, so if they differ, one may be forged, and the client is then
+    /// the peer itself.
     #[default]
     Any,
-    /// `Forwarded` of RFC 7239 alone.
+    /// Only `Forwarded` (RFC 7239).
     Forwarded,
-    /// Neither. With the PROXY protocol there is nothing else to believe.
+    /// Neither header: for proxies that send only the PROXY protocol.
     None,
-    /// `X-Forwarded-For` alone.
+    /// Only `X-Forwarded-For`.
     XForwardedFor,
 }
 
-/// What is neither an address nor a network, such as `10.0.0.0/8` or `fd00::/8`.
+/// The error for a text that is neither an IP address nor a network such as `10.0.0.0/8` or `fd00::/8`.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a network")]
 pub struct InvalidNetwork(String);
@@ -66,20 +66,20 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// When one of them cannot be read. Names of hosts are not looked up.
+    /// When one of them cannot be parsed. Host names are not resolved.
     pub fn new(networks: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, InvalidNetwork> {
         let networks = networks.into_iter().map(|network| read(network.as_ref()));
         Ok(Self { networks: networks.collect::<Result<_, _>>()?, ..Self::default() })
     }
 
-    /// Says in which header they tell the address of the client. Default: [`ForwardedHeader::Any`].
+    /// Sets the header in which they name the address of the client. Default: [`ForwardedHeader::Any`].
     #[must_use]
     pub fn header(mut self, header: ForwardedHeader) -> Self {
         self.header = header;
         self
     }
 
-    /// Trusts everybody who connects over a Unix domain socket as well: the permissions of its file say who may.
+    /// Also trusts all peers that connect over a Unix domain socket: the permissions of its file say which may.
     #[must_use]
     pub fn and_unix_sockets(mut self) -> Self {
         self.unix_sockets = true;
@@ -93,12 +93,12 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// Whether a peer may speak for others; over a Unix domain socket it has no address.
+    /// Whether a peer may name a client; over a Unix domain socket it has no address.
     pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
         peer.map_or(self.unix_sockets, |ip| self.contains(ip))
     }
 
-    /// The client of a request that came from `nearest`, as far as that can be believed.
+    /// The client of a request that came from `nearest`, as far as trusted proxies name it.
     pub(crate) fn client(&self, nearest: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let nearest = nearest.map(|ip| ip.to_canonical());
         if !self.trusts(nearest) {
@@ -117,7 +117,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Follows the hops that a header tells of, the nearest first; `None` if there is no such header.
+    /// Follows the hops that a header names, the nearest first; `None` if there is no such header.
     fn first_untrusted(
         &self,
         nearest: Option<IpAddr>,
@@ -140,7 +140,7 @@ fn read(text: &str) -> Result<IpNet, InvalidNetwork> {
     let network = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip.to_canonical())));
     let network = network.map_err(|_| InvalidNetwork(text.to_owned()))?;
     Ok(match network {
-        // Addresses are compared in their IPv4 form, and so are networks of such.
+        // IPv4-mapped addresses are compared as IPv4, so their networks are, too.
         IpNet::V6(mapped) if mapped.prefix_len() >= 96 => match mapped.network().to_ipv4_mapped() {
             Some(ip) => IpNet::new(ip.into(), mapped.prefix_len() - 96)
                 .map_err(|_| InvalidNetwork(text.to_owned()))?,

@@ -31,21 +31,21 @@ pub struct UnixSocket {
 }
 
 impl UnixSocket {
-    /// A socket whose file is here. Most systems take no more than 100 bytes or so.
+    /// A socket with its file at this path. Most systems support paths up to about 100 bytes.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode: 0o600 }
     }
 
-    /// Who may connect, as the permissions of the file: whoever may write it. They hold before the first connection is
-    /// accepted. Default: `0o600`, the user that the server runs as.
+    /// Sets the permissions of the file: users that may write it may connect. They are set before the first connection
+    /// is accepted. Default: `0o600`, the user that the server runs as.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Where the file is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -56,13 +56,13 @@ impl UnixSocket {
         self.mode
     }
 
-    /// Listens. Replaces the file of a server that is no more.
+    /// Listens. Replaces a stale file, which a server left that no longer runs.
     pub(crate) fn bind(&self, backlog: i32) -> io::Result<BoundSocket> {
-        // Such a name would be cut, or mean something else than a file.
+        // With a NUL byte, the path would be cut or name an abstract socket.
         if self.path.as_os_str().as_bytes().contains(&0) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // The working directory may be another one by the time that the file is removed.
+        // The working directory may have changed when the file is removed.
         let path = std::path::absolute(&self.path)?;
         let addr = SockAddr::unix(&path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -75,7 +75,7 @@ impl UnixSocket {
             bound => bound?,
         }
         let file = SocketFile::made(path)?;
-        // Nobody is let in before: until it listens, all are turned away.
+        // No peer can connect earlier: until the socket listens, all connections are refused.
         fs::set_permissions(&file.path, Permissions::from_mode(self.mode))?;
         socket.listen(backlog)?;
         let listener = UnixListener::from_std(socket.into())?;
@@ -101,14 +101,14 @@ impl From<PathBuf> for UnixSocket {
     }
 }
 
-/// Whether this is a socket that nobody listens on. Anything else is not ours to remove.
+/// Whether this is a socket on which no process listens. Any other file must not be removed.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket
         && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// A socket that is listened on. Its file goes with it.
+/// A listening socket. Its file is removed with it.
 #[derive(Debug)]
 pub(crate) struct BoundSocket {
     pub(crate) listener: UnixListener,
@@ -137,14 +137,14 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have put another one there since.
+        // Another process may have replaced the file.
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Tells a file from any other, whatever it is called.
+/// Identifies a file independently of its path.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
@@ -178,7 +178,7 @@ mod tests {
     async fn the_file_of_a_dead_server_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let socket = socket(&dir);
-        // The standard library leaves the file behind, as a server does that was killed.
+        // The standard library leaves the file behind, as a killed server does.
         drop(StdListener::bind(socket.path()).unwrap());
         assert!(socket.path().exists());
         let _bound = socket.bind(BACKLOG).unwrap();
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(socket.bind(BACKLOG).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read_to_string(socket.path()).unwrap(), "a letter");
         fs::remove_file(socket.path()).unwrap();
-        // Nor what a link leads to.
+        // The target of a symbolic link is not replaced either.
         drop(StdListener::bind(dir.path().join("other")).unwrap());
         std::os::unix::fs::symlink(dir.path().join("other"), socket.path()).unwrap();
         assert_eq!(socket.bind(BACKLOG).unwrap_err().kind(), io::ErrorKind::AddrInUse);

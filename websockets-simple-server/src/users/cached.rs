@@ -1,4 +1,4 @@
-//! Answers of a user service, remembered.
+//! A cache for the answers of a user service.
 
 use std::{
     fmt,
@@ -23,22 +23,22 @@ use crate::{
     },
 };
 
-/// SHA-256 of a token: the cache holds no token.
+/// The SHA-256 of a token: the cache holds no token.
 type Key = [u8; 32];
 
-/// Answers that took longer than this are used, but not remembered.
+/// Answers that took longer than this are used, but not cached.
 const LONGEST_QUESTION: Duration = Duration::from_secs(60);
 
-/// A user service whose answers are remembered for a while, for services that are far away or slow.
+/// A cache in front of a user service that is remote or slow.
 ///
-/// Any number of clients that show the same token at the same time ask the service once. Errors are not remembered.
-/// A user is remembered for at most [`known_for`](Self::known_for), and never past the expiry that the service gave;
-/// that a token is nobody's is remembered for [`unknown_for`](Self::unknown_for). What the service tells as revoked
-/// is asked for anew.
+/// Any number of clients that send the same token at the same time cause one request to the service. Errors are not
+/// cached. A user is cached for at most [`known_for`](Self::known_for), and never past the expiry that the service
+/// gave; an unknown token is cached for [`unknown_for`](Self::unknown_for). After a revocation that the service
+/// reports, the service is asked again.
 ///
-/// Only clients that show a token and no certificate are remembered, by the SHA-256 of their token. The service must
-/// judge by the token alone: its answer to one client is given to all others with that token, wherever they come
-/// from and whatever they ask for.
+/// Answers are cached only for clients that send a token and no certificate, by the SHA-256 of the token. The service
+/// must decide by the token alone: its answer to one client is given to all others with that token, whatever their
+/// address and request.
 ///
 /// # Examples
 ///
@@ -58,7 +58,7 @@ pub struct Cached<S: UserService> {
 }
 
 impl<S: UserService> Cached<S> {
-    /// Remembers users for 60 seconds, that a token is nobody's for 5 seconds, and 10,000 answers in all.
+    /// Caches users for 60 seconds, unknown tokens for 5 seconds, and 10,000 answers in all.
     #[must_use]
     pub fn new(service: S) -> Self {
         let (known_for, unknown_for) = (Duration::from_secs(60), Duration::from_secs(5));
@@ -71,7 +71,7 @@ impl<S: UserService> Cached<S> {
         }
     }
 
-    /// How long a user is remembered at most. What the service revokes without telling works for so long.
+    /// How long a user is cached at most. Credentials that the service revokes without reporting it work for so long.
     #[must_use]
     pub fn known_for(mut self, at_most: Duration) -> Self {
         self.known_for = at_most;
@@ -79,22 +79,21 @@ impl<S: UserService> Cached<S> {
         self
     }
 
-    /// How long it is remembered that a token is nobody's. A token that is issued only after it was shown does not
-    /// work for so long.
+    /// How long an unknown token is cached. A token that a client sends before it is issued is refused for so long.
     #[must_use]
     pub fn unknown_for(mut self, at_most: Duration) -> Self {
         self.unknown_for = at_most;
         self
     }
 
-    /// How many answers are remembered at most; a user takes a few hundred bytes.
+    /// How many answers are cached at most; a user takes a few hundred bytes.
     #[must_use]
     pub fn entries(mut self, at_most: u64) -> Self {
         self.answers = cache(at_most);
         self
     }
 
-    /// Changes the service before it is asked.
+    /// Changes the service before it is used.
     #[cfg(feature = "introspection")]
     pub(crate) fn with_service(mut self, change: impl FnOnce(&mut S)) -> Self {
         change(&mut self.service);
@@ -117,9 +116,9 @@ impl<S: UserService> Cached<S> {
         Answer { answer: answer.map_err(Arc::new), asked_at, answered_at: now, kept }
     }
 
-    /// Whether an answer may no longer be given.
+    /// Whether a cached answer may no longer be used.
     fn is_stale(&self, answer: &Answer<S::Id>) -> bool {
-        // The clock of the cache is another one, and so is the one that users expire by.
+        // Three clocks: the cache has its own, `answered_at` uses tokio's, and users expire by the wall clock.
         answer.answered_at.elapsed() >= answer.kept
             || answer.answer.as_ref().is_ok_and(|user| {
                 user.as_ref().is_some_and(|user| {
@@ -147,7 +146,7 @@ impl<S: UserService> UserService for Cached<S> {
             return self.service.authenticate(credentials, request).await;
         };
         let key = Key::from(Sha256::digest(token.expose()));
-        // Boxed, as the cache passes it on from one function to the next by value.
+        // Boxed, as the cache moves the future from one function to the next by value.
         let ask = Box::pin(self.ask(credentials, request));
         let answer = self.answers.entry(key).or_insert_with_if(ask, |answer| self.is_stale(answer)).await;
         answer.into_value().answer.map_err(passed_on)
@@ -169,17 +168,17 @@ impl<S: UserService + fmt::Debug> fmt::Debug for Cached<S> {
     }
 }
 
-/// What the service said.
+/// A cached answer of the service.
 #[derive(Clone)]
 struct Answer<T> {
     answer: Result<Option<Authenticated<T>>, Arc<UserServiceError>>,
     asked_at: Instant,
     answered_at: Instant,
-    /// How long it may be given again, after it was given to all who waited for it.
+    /// How long it may be used again, after all clients that waited for it have got it.
     kept: Duration,
 }
 
-/// Lets the cache forget what is not given any more.
+/// Makes the cache drop answers after their own lifetime.
 struct Kept;
 
 impl<T> Expiry<Key, Answer<T>> for Kept {
@@ -203,12 +202,12 @@ impl<T> Expiry<Key, Answer<T>> for Kept {
     }
 }
 
-/// An error that several clients get.
+/// The error for one of the clients that share it.
 fn passed_on(error: Arc<UserServiceError>) -> UserServiceError {
     Arc::try_unwrap(error).unwrap_or_else(|shared| UserServiceError::new(Shared(shared)))
 }
 
-/// The cause of an error that several clients get, in the place that it has in the error itself.
+/// The source of an error that several clients share: the source chain looks as if the error were not shared.
 #[derive(Debug)]
 struct Shared(Arc<UserServiceError>);
 
@@ -230,7 +229,7 @@ impl std::error::Error for Shared {
     }
 }
 
-/// Notes what is revoked before it is told.
+/// Records each revocation before it passes it on.
 struct Watched<T> {
     inner: Revocations<T>,
     revoked: Arc<RecentRevocations<T>>,

@@ -1,4 +1,4 @@
-//! A user service made of several.
+//! A user service that combines several services.
 
 use std::{
     fmt,
@@ -19,13 +19,13 @@ use crate::{
 
 /// Several user services with the same ids, asked one after the other: the first that knows the credentials answers.
 ///
-/// A service that fails does not keep a later one from answering. If none knows the credentials and one has failed,
-/// the chain fails too, as the one that failed might have known them. All of them share the one deadline of the
-/// authentication, so put the quick ones first.
+/// When a service fails, the later ones are still asked. If no service knows the credentials and one has failed, the
+/// chain fails too, as the failed service might have known them. All of them share the one authentication deadline, so
+/// put the fast ones first.
 ///
-/// Names of credentials are told apart: those of the first service begin with `0/`, those of the second with `1/`.
-/// Two stores that both count their tokens from 1 may be chained, and a token that is revoked in one store leaves
-/// the connections of the other alone. Users are not told apart: a user that one service revokes is revoked.
+/// The ids of credentials get a prefix: `0/` for those of the first service, `1/` for those of the second. Two stores
+/// that both count their tokens from 1 may be chained, and a token that is revoked in one store does not close
+/// connections of the other. User ids get no prefix: a user that one service revokes is revoked in all.
 ///
 /// # Examples
 ///
@@ -42,13 +42,13 @@ pub struct Chain<T> {
 }
 
 impl<T: UserId> Chain<T> {
-    /// A chain of one, which is asked first.
+    /// Makes a chain of one service, which is asked first.
     #[must_use]
     pub fn new(first: impl UserService<Id = T>) -> Self {
         Self { services: vec![Box::new(first)] }
     }
 
-    /// Adds a service that is asked if none of those before it knows the credentials.
+    /// Adds a service, which is asked if no service before it knows the credentials.
     #[must_use]
     pub fn or(mut self, next: impl UserService<Id = T>) -> Self {
         self.services.push(Box::new(next));
@@ -93,7 +93,7 @@ impl<T: UserId> UserService for Chain<T> {
     }
 }
 
-/// The name that a credential of one service has in the whole chain.
+/// The id that a credential of one service has in the whole chain.
 fn placed(place: usize, credential: &str) -> String {
     format!("{place}/{credential}")
 }
@@ -104,10 +104,10 @@ impl<T> fmt::Debug for Chain<T> {
     }
 }
 
-/// The revocations of all services; ends when the last of them does.
+/// The revocations of all services; ends when the last of their streams ends.
 struct Merged<T> {
     parts: Vec<(usize, Revocations<T>)>,
-    /// Which one is looked at first, so that a busy one does not starve the others.
+    /// The stream that is polled first, so that a busy one does not starve the others.
     next: usize,
 }
 
@@ -129,7 +129,7 @@ impl<T> Stream for Merged<T> {
                     self.next = at + 1;
                     return Poll::Ready(Some(revocation));
                 }
-                // The one after it has moved to its place.
+                // The next stream has moved to this index.
                 Poll::Ready(None) => drop(self.parts.remove(at)),
                 Poll::Pending => self.next = at + 1,
             }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::{net::RequestHead, users::memory::MemoryUsers};
 
-    /// Cannot tell.
+    /// A service that always fails.
     struct Down(&'static str);
 
     #[async_trait]

@@ -1,4 +1,4 @@
-//! What is claimed of a user, in a token or in an answer about it.
+//! Claims about a user, from a token or from an introspection response.
 
 use std::str::FromStr;
 
@@ -11,10 +11,10 @@ use crate::users::user_service::Authenticated;
 /// Claims by their names.
 pub(crate) type Claims = Map<String, Value>;
 
-/// Longest token that is looked at, in bytes. Tokens of real issuers take 1 to 2 KiB, and a longer one only costs.
+/// Longest token that is parsed, in bytes. Tokens of real issuers take 1 to 2 KiB; a longer one only costs time.
 pub(crate) const LONGEST_TOKEN: usize = 8 * 1024;
 
-/// The user with the id that a claim gives, and the scopes and the credential that the others tell.
+/// The user with the id from `id_claim`, and the scopes and the credential id from the other claims.
 pub(crate) fn user<T: DeserializeOwned>(claims: &Claims, id_claim: &str) -> Option<Authenticated<T>> {
     let user = Authenticated::new(user_id(claims.get(id_claim)?)?).scopes(scopes(claims));
     Some(match claims.get("jti").and_then(Value::as_str) {
@@ -23,7 +23,7 @@ pub(crate) fn user<T: DeserializeOwned>(claims: &Claims, id_claim: &str) -> Opti
     })
 }
 
-/// An id from a number or a text, whichever of them the type takes: issuers write numbers as texts, too.
+/// An id from a number or a string, whichever of them the type accepts: issuers write numbers as strings, too.
 fn user_id<T: DeserializeOwned>(claim: &Value) -> Option<T> {
     let other = match claim {
         Value::String(text) => number(text),
@@ -33,7 +33,7 @@ fn user_id<T: DeserializeOwned>(claim: &Value) -> Option<T> {
     T::deserialize(claim).ok().or_else(|| T::deserialize(other?).ok())
 }
 
-/// The number that is written exactly so, as two texts must not be the same user.
+/// The number in a string, if it is in canonical form: two different strings must not be the same user.
 fn number(text: &str) -> Option<Value> {
     fn exact<N: FromStr + ToString + Into<Value>>(text: &str) -> Option<Value> {
         let number = text.parse::<N>().ok()?;
@@ -43,7 +43,7 @@ fn number(text: &str) -> Option<Value> {
     exact::<i64>(text).or_else(|| exact::<u64>(text))
 }
 
-/// `scope` (RFC 8693 section 4.2) or else `scp`, blank separated or a list.
+/// The scopes in `scope` (RFC 8693 section 4.2) or else `scp`, separated by spaces or a list.
 fn scopes(claims: &Claims) -> Vec<String> {
     match claims.get("scope").or_else(|| claims.get("scp")) {
         Some(Value::String(text)) => text.split_ascii_whitespace().map(str::to_owned).collect(),
@@ -52,9 +52,9 @@ fn scopes(claims: &Claims) -> Vec<String> {
     }
 }
 
-/// Seconds since 1970 (RFC 7519 section 2, `NumericDate`), fractions cut off.
+/// The time in seconds since 1970 (RFC 7519 section 2, `NumericDate`), fractions cut off.
 pub(crate) fn time(claim: &Value) -> Option<DateTime<Utc>> {
-    /// Seconds that are exact as a float, and far beyond any calendar.
+    /// Integers below 2^53 are exact as `f64`, which is far beyond any calendar.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let seconds = claim.as_i64().or_else(|| {
         let seconds = claim.as_f64().filter(|seconds| seconds.abs() < EXACT)?;
@@ -67,7 +67,7 @@ pub(crate) fn time(claim: &Value) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// Whether a claim is one of these texts, or a list with one of them.
+/// Whether a claim is one of these strings, or a list with one of them.
 pub(crate) fn is_one_of(claim: &Value, accepted: &[String]) -> bool {
     let accepted = |value: &Value| value.as_str().is_some_and(|text| accepted.iter().any(|one| one == text));
     match claim {

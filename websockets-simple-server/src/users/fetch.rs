@@ -1,58 +1,58 @@
-//! HTTP requests to an issuer of tokens.
+//! HTTP requests to a token issuer.
 
 use std::{error::Error, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
 
-/// How long it may take to open a connection.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Why a URL of an issuer cannot be used.
+/// Why the URL of an issuer cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssuerUrlError {
-    /// The HTTP client cannot be set up: the system offers no root certificates.
+    /// The HTTP client cannot be set up: the system has no root certificates.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] Box<dyn Error + Send + Sync>),
-    /// It has no host, names a user, or is no URL at all.
-    #[error("this is not the URL of an issuer")]
+    /// It is not a URL, is neither https nor http, has no host, or has a user name or a password.
+    #[error("the issuer URL is invalid")]
     Malformed,
-    /// It is not https, so whoever is between could put in keys or users of their own.
-    #[error("the URL is not https")]
+    /// It is not https, so an attacker on the way could insert keys or users.
+    #[error("the issuer URL is not https")]
     NotHttps,
 }
 
-/// Why there is no answer that could be used.
+/// Why a request to an issuer failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[cfg(feature = "jwks")]
-    #[error("the request was given up")]
+    #[error("the request was cancelled")]
     GivenUp,
-    #[error("the answer makes no sense: {0}")]
+    #[error("the response is invalid: {0}")]
     Malformed(&'static str),
-    #[error("the answer has the status {0}")]
+    #[error("the response has the status {0}")]
     Status(u16),
-    #[error("the request took too long")]
+    #[error("the request timed out")]
     TimedOut,
-    #[error("the answer is longer than {0} bytes")]
+    #[error("the response is longer than {0} bytes")]
     TooLong(usize),
     #[error("the request failed")]
     Unreachable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Whether an issuer may be asked without TLS.
+/// Whether requests to an issuer may be sent without TLS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Transport {
     Https,
     AlsoHttp,
 }
 
-/// One URL of an issuer.
+/// An HTTP client for one URL of an issuer.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     client: Client,
     url: Url,
-    /// Longest answer, in bytes.
+    /// Longest response, in bytes.
     longest: usize,
 }
 
@@ -65,7 +65,7 @@ impl Fetcher {
         let builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT).referer(false);
         let builder = match (url.scheme(), transport) {
             ("https", _) => builder.https_only(true),
-            // A proxy would read along.
+            // A proxy could read the tokens.
             ("http", Transport::AlsoHttp) => builder.no_proxy(),
             ("http", Transport::Https) => return Err(IssuerUrlError::NotHttps),
             _ => return Err(IssuerUrlError::Malformed),
@@ -88,7 +88,7 @@ impl Fetcher {
         self.client.post(self.url.clone())
     }
 
-    /// Sends a request and reads the body of the answer, which has to be a success.
+    /// Sends a request and reads the body of the response, which must have the status 200.
     pub(crate) async fn body(&self, request: RequestBuilder) -> Result<Vec<u8>, FetchError> {
         let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url().into());
         let mut response = request.send().await.map_err(unreachable)?;
@@ -106,7 +106,7 @@ impl Fetcher {
     }
 }
 
-/// The result of a request, which has so much time.
+/// Runs a request with a timeout.
 pub(crate) async fn in_time<T>(
     time: Duration,
     request: impl Future<Output = Result<T, FetchError>>,

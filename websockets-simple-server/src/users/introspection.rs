@@ -1,4 +1,4 @@
-//! A user service that asks the issuer of a token about it.
+//! A user service that asks the issuer about each token.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Longest answer, in bytes.
+/// Longest response, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// How this server proves to the issuer that it may ask (RFC 7662 section 2.1).
+/// How this server authenticates itself to the issuer (RFC 7662 section 2.1).
 #[derive(Clone, Debug)]
 pub struct ClientAuthentication(Proof);
 
@@ -34,20 +34,20 @@ enum Proof {
 }
 
 impl ClientAuthentication {
-    /// By the id and the secret of an OAuth client (RFC 6749 section 2.3.1).
+    /// Authenticates with the id and the secret of an OAuth client (RFC 6749 section 2.3.1).
     #[must_use]
     pub fn basic(id: impl Into<String>, secret: impl Into<Token>) -> Self {
         Self(Proof::Basic { id: id.into(), secret: secret.into() })
     }
 
-    /// By a token of our own.
+    /// Authenticates with a bearer token of this server.
     #[must_use]
     pub fn bearer(token: impl Into<Token>) -> Self {
         Self(Proof::Bearer(token.into()))
     }
 
     fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
-        /// The id and the secret may have colons in them.
+        /// Encoded, as the id and the secret may contain colons.
         fn encoded(text: &str) -> String {
             form_urlencoded::byte_serialize(text.as_bytes()).collect()
         }
@@ -59,17 +59,16 @@ impl ClientAuthentication {
     }
 }
 
-/// Knows users by asking the issuer of their token about it: OAuth 2.0 token introspection (RFC 7662).
+/// A user service that asks the issuer about each token: OAuth 2.0 token introspection (RFC 7662).
 ///
-/// A token is good if the issuer says that it is active. The answer tells who the user is in `sub`, else in
-/// `username`, or in the claim [`id_claim`](Self::id_claim); what the token allows in `scope`; when it expires in
-/// `exp`; and what it is called in `jti`. Tokens of more than 8 KiB are nobody's, and the issuer is not asked.
+/// A token is valid if the issuer says that it is active. The response has the user id in `sub`, else in `username`, or
+/// in the claim [`id_claim`](Self::id_claim); the scopes of the token in `scope`; its expiry in `exp`; and its id in
+/// `jti`. Tokens of more than 8 KiB are refused, and the issuer is not asked.
 ///
-/// Answers are remembered as by [`Cached`]: users for at most [`known_for`](Self::known_for) and never past `exp`,
-/// that a token is nobody's for [`unknown_for`](Self::unknown_for). Any number of clients that show the same token
-/// cause one request. An issuer that does not answer in time, answers with another status than 200, or with something
-/// else than RFC 7662 says, cannot tell: clients get 503 and may try again. Answers may have 64 KiB; redirects are not
-/// followed.
+/// Answers are cached as by [`Cached`]: users for at most [`known_for`](Self::known_for) and never past `exp`, unknown
+/// tokens for [`unknown_for`](Self::unknown_for). Any number of clients that send the same token cause one request. If
+/// the issuer does not respond in time, with another status than 200, or with a body that is invalid by RFC 7662,
+/// clients get 503 and may try again. Responses may have 64 KiB; redirects are not followed.
 ///
 /// # Examples
 ///
@@ -86,21 +85,21 @@ impl ClientAuthentication {
 pub struct IntrospectedUsers<T: UserId + DeserializeOwned>(Cached<Issuer<T>>);
 
 impl<T: UserId + DeserializeOwned> IntrospectedUsers<T> {
-    /// Asks at an https URL.
+    /// Asks the issuer at an https URL.
     ///
     /// # Errors
     ///
-    /// When it is not an https URL, or the system offers no root certificates.
+    /// When it is not an https URL, or the system has no root certificates.
     pub fn new(url: &str, authentication: ClientAuthentication) -> Result<Self, IssuerUrlError> {
         Ok(Self::of(Fetcher::new(url, Transport::Https, LONGEST)?, authentication))
     }
 
-    /// Asks at a URL that may be plain http. Whoever is on the way can then read the tokens and be anybody: only for
-    /// an issuer on the same machine, or for tests.
+    /// Asks the issuer at a URL that may be plain http. An attacker on the way can then read the tokens and impersonate
+    /// any user: only for an issuer on the same machine, or for tests.
     ///
     /// # Errors
     ///
-    /// When it is not a URL, or the system offers no root certificates.
+    /// When it is neither an http nor an https URL, or the system has no root certificates.
     pub fn danger_without_tls(
         url: &str,
         authentication: ClientAuthentication,
@@ -119,41 +118,40 @@ impl<T: UserId + DeserializeOwned> IntrospectedUsers<T> {
         }))
     }
 
-    /// Which claim of the answer is the id of the user, instead of `sub` and `username`.
+    /// Which claim of the response is the id of the user, instead of `sub` and `username`.
     #[must_use]
     pub fn id_claim(self, claim: impl Into<String>) -> Self {
         Self(self.0.with_service(|issuer| issuer.id_claim = Some(claim.into())))
     }
 
     /// Accepts only tokens for this audience (`aud`), or for one of several if this is called again. Without it, a
-    /// token that the issuer gave out for another service opens this one, too, unless the issuer tells them apart by
-    /// who asks.
+    /// token that was issued for another service is accepted here, too, unless the issuer decides by the client that
+    /// asks.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         Self(self.0.with_service(|issuer| issuer.audiences.push(audience.into())))
     }
 
-    /// How long a request may take, 4 seconds by default. Keep it below the deadline of the authentication
+    /// How long a request may take, 4 seconds by default. Keep it below the authentication deadline
     /// ([`Limits`](crate::Limits)), which is 5 seconds.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self(self.0.with_service(|issuer| issuer.timeout = timeout))
     }
 
-    /// How long a user is remembered at most, 60 seconds by default: how long a token works that the issuer has taken
-    /// back.
+    /// How long a user is cached at most, 60 seconds by default: a token that the issuer has revoked works for so long.
     #[must_use]
     pub fn known_for(self, at_most: Duration) -> Self {
         Self(self.0.known_for(at_most))
     }
 
-    /// How long it is remembered that a token is nobody's, 5 seconds by default.
+    /// How long an unknown token is cached, 5 seconds by default.
     #[must_use]
     pub fn unknown_for(self, at_most: Duration) -> Self {
         Self(self.0.unknown_for(at_most))
     }
 
-    /// How many answers are remembered at most, 10,000 by default.
+    /// How many answers are cached at most, 10,000 by default.
     #[must_use]
     pub fn entries(self, at_most: u64) -> Self {
         Self(self.0.entries(at_most))
@@ -170,7 +168,7 @@ impl<T: UserId + DeserializeOwned> UserService for IntrospectedUsers<T> {
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
         match credentials.token() {
-            // A certificate says nothing to the issuer.
+            // Without the certificate: the issuer is not asked about it, and only a bare token is cached.
             Some(token) if token.expose().len() <= LONGEST_TOKEN => {
                 self.0.authenticate(&Credentials::of_token(token.clone()), request).await
             }
@@ -185,7 +183,7 @@ impl<T: UserId + DeserializeOwned> fmt::Debug for IntrospectedUsers<T> {
     }
 }
 
-/// The issuer, asked every time.
+/// The issuer, without a cache.
 struct Issuer<T> {
     fetcher: Fetcher,
     authentication: ClientAuthentication,
@@ -207,18 +205,18 @@ impl<T: UserId + DeserializeOwned> Issuer<T> {
         in_time(self.timeout, self.fetcher.body(request)).await
     }
 
-    /// Whose token the answer says it is at that time.
+    /// The user that the response names, if the token is valid at that time.
     fn judge(&self, answer: &[u8], now: DateTime<Utc>) -> Result<Option<Authenticated<T>>, FetchError> {
-        // What serde would say may quote the answer.
+        // The error of serde is dropped, as it may quote the response.
         let claims = serde_json::from_slice::<Claims>(answer);
-        let claims = claims.map_err(|_| FetchError::Malformed("it is not a JSON object"))?;
+        let claims = claims.map_err(|_| FetchError::Malformed("not a JSON object"))?;
         match claims.get("active") {
             Some(Value::Bool(true)) => {}
             Some(Value::Bool(false)) => return Ok(None),
-            _ => return Err(FetchError::Malformed("it does not say whether the token is active")),
+            _ => return Err(FetchError::Malformed("`active` is missing or not a boolean")),
         }
         let time = |claim: &Value| {
-            claims::time(claim).ok_or(FetchError::Malformed("its expiry is no time in seconds"))
+            claims::time(claim).ok_or(FetchError::Malformed("`exp` is not a time in seconds"))
         };
         let expiry = claims.get("exp").filter(|claim| !claim.is_null()).map(time).transpose()?;
         if expiry.is_some_and(|at| at <= now) {
@@ -226,7 +224,7 @@ impl<T: UserId + DeserializeOwned> Issuer<T> {
         }
         let is_ours = claims.get("aud").is_some_and(|audience| claims::is_one_of(audience, &self.audiences));
         if !self.audiences.is_empty() && !is_ours {
-            tracing::debug!("a token is nobody's: it is for another audience");
+            tracing::debug!("token refused: it is for another audience");
             return Ok(None);
         }
         let id_claim = self
@@ -235,7 +233,7 @@ impl<T: UserId + DeserializeOwned> Issuer<T> {
             .map(Cow::Borrowed)
             .unwrap_or_else(|| if claims.contains_key("sub") { "sub".into() } else { "username".into() });
         let Some(user) = claims::user(&claims, &id_claim) else {
-            tracing::debug!("an active token is nobody's: the claim that is the user id is missing or no id");
+            tracing::debug!("active token refused: the user id claim is missing or has the wrong type");
             return Ok(None);
         };
         Ok(Some(match expiry {

@@ -1,4 +1,4 @@
-//! A user service of JSON Web Tokens.
+//! A user service for JSON Web Tokens.
 
 #[cfg(feature = "jwks")]
 mod jwks;
@@ -23,16 +23,16 @@ use crate::{
     },
 };
 
-/// Knows users by signed JSON Web Tokens (RFC 7519), with keys that are given, that the issuer publishes, or both.
+/// A user service for signed JSON Web Tokens (RFC 7519), with keys that are given, that the issuer publishes, or both.
 ///
-/// A token is good if one of the keys has signed it with an algorithm that the key is for, it is of this issuer
-/// (`iss`), for this audience (`aud`), has an expiry (`exp`) that is not over, and no `nbf` that is to come. It says
-/// who the user is in the claim [`id_claim`](Self::id_claim), a number or a text; what it allows in `scope` or `scp`;
-/// and what it is called in `jti`. Any other token is nobody's; `tracing` tells why at the level `debug`, without the
-/// token. Tokens of more than 8 KiB are nobody's without a look.
+/// A token is valid if one of the keys verifies its signature with an algorithm of that key, it is from this issuer
+/// (`iss`) and for this audience (`aud`), it has an expiry (`exp`) that is not over, and no `nbf` in the future. The
+/// user id is in the claim [`id_claim`](Self::id_claim), a number or a string; the scopes are in `scope` or `scp`; the
+/// id of the token is in `jti`. Any other token is refused; `tracing` reports why at the level `debug`, without the
+/// token. Tokens of more than 8 KiB are refused unread.
 ///
-/// Tokens cannot be taken back before they expire, so let them be short-lived. For several issuers, put one service
-/// for each into a [`Chain`](crate::Chain).
+/// Tokens cannot be revoked at the issuer before they expire, so let them be short-lived. For several issuers, put one
+/// service for each into a [`Chain`](crate::Chain).
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ pub struct JwtUsers<T> {
 }
 
 impl<T: UserId + DeserializeOwned> JwtUsers<T> {
-    /// Users of this issuer, by tokens for this audience. Nobody, as long as there are no keys.
+    /// Accepts tokens of this issuer for this audience. Without keys, no token is valid.
     #[must_use]
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
@@ -85,14 +85,14 @@ impl<T: UserId + DeserializeOwned> JwtUsers<T> {
         self
     }
 
-    /// Adds a key. There may be several, so that the issuer can change from one to the next.
+    /// Adds a key. There may be several, so that the issuer can rotate its keys.
     #[must_use]
     pub fn key(mut self, key: JwtKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Uses the keys that the issuer publishes, after those that were given.
+    /// Uses the keys that the issuer publishes, after those that were added with [`key`](Self::key).
     #[cfg(feature = "jwks")]
     #[must_use]
     pub fn jwks(mut self, keys: Jwks) -> Self {
@@ -100,23 +100,23 @@ impl<T: UserId + DeserializeOwned> JwtUsers<T> {
         self
     }
 
-    /// Which claim is the id of the user, `sub` by default. It has to be one that only the issuer can set, and that
-    /// no two users share: not an e-mail address that was never verified.
+    /// Which claim is the id of the user, `sub` by default. It must be one that only the issuer can set and that no two
+    /// users share: not an unverified e-mail address.
     #[must_use]
     pub fn id_claim(mut self, claim: impl Into<String>) -> Self {
         self.id_claim = claim.into();
         self
     }
 
-    /// How far the clock of the issuer may be off, 60 seconds by default. A token is good from so much before its
-    /// `nbf` until so much after its `exp`, and a connection that it opened expires then.
+    /// How far the clock of the issuer may be off, 60 seconds by default. A token is valid from so long before its
+    /// `nbf` until so long after its `exp`, and a connection that was opened with it expires then.
     #[must_use]
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = TimeDelta::from_std(leeway).unwrap_or(TimeDelta::MAX);
         self
     }
 
-    /// Whether one of the published keys has signed it.
+    /// Whether one of the published keys verifies the signature.
     #[cfg(feature = "jwks")]
     async fn is_by_a_published_key(&self, signed: &Signed<'_>) -> Result<bool, UserServiceError> {
         let Some(jwks) = &self.jwks else { return Ok(false) };
@@ -124,7 +124,7 @@ impl<T: UserId + DeserializeOwned> JwtUsers<T> {
         Ok(signed.is_by_one_of(&keys))
     }
 
-    /// Whose claims these are at that time.
+    /// The user that the claims name, if they are valid at that time.
     fn judge(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Authenticated<T>, Flaw> {
         if !claims.get("iss").is_some_and(|issuer| issuer == &self.issuer) {
             return Err(Flaw::Issuer);
@@ -165,7 +165,7 @@ impl<T: UserId + DeserializeOwned> UserService for JwtUsers<T> {
             Err(flaw) => Err(flaw),
         };
         let user = claims.and_then(|claims| self.judge(&claims, Utc::now()));
-        Ok(user.inspect_err(|reason| tracing::debug!(%reason, "a token is nobody's")).ok())
+        Ok(user.inspect_err(|reason| tracing::debug!(%reason, "token refused")).ok())
     }
 }
 
@@ -184,35 +184,35 @@ impl<T> fmt::Debug for JwtUsers<T> {
     }
 }
 
-/// Why a token is nobody's. Says nothing of what is in it.
+/// Why a token is refused. It shows nothing of the content of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 enum Flaw {
-    #[error("it is for another audience")]
+    #[error("the token is for another audience")]
     Audience,
-    #[error("it wants something understood that is not")]
+    #[error("unsupported critical header")]
     Critical,
-    #[error("it has expired")]
+    #[error("the token has expired")]
     Expired,
-    #[error("it is of another issuer")]
+    #[error("the token is from another issuer")]
     Issuer,
-    #[error("it is no JSON Web Token, or of an unknown algorithm")]
+    #[error("not a JSON Web Token, or an unsupported algorithm")]
     Malformed,
-    #[error("it does not say when it expires")]
+    #[error("the expiry is missing or invalid")]
     NoExpiry,
-    #[error("the claim that is the user id is missing or of another type")]
+    #[error("the user id claim is missing or has the wrong type")]
     NoUser,
-    #[error("it is not good yet")]
+    #[error("the token is not valid yet")]
     NotYet,
-    #[error("no key has signed it with an algorithm that the key is for")]
+    #[error("no key for this algorithm verifies the signature")]
     Signature,
-    #[error("it is too long")]
+    #[error("the token is too long")]
     TooLong,
 }
 
-/// A token in its parts (RFC 7515 section 7.1), not verified.
+/// A parsed token (RFC 7515 section 7.1), not verified.
 struct Signed<'a> {
     algorithm: JwtAlgorithm,
-    /// Which key it claims to be signed with.
+    /// The id of the key that it claims to be signed with (`kid`).
     key: Option<String>,
     /// Header and payload, as they are signed.
     message: &'a str,

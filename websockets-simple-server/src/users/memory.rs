@@ -30,8 +30,8 @@ use crate::{
 
 type Hash = [u8; 32];
 
-/// Users and their tokens, in memory. Only SHA-256 hashes of tokens are kept, so tokens must be random and long:
-/// [`issue`](Self::issue) makes them. Cloning gives another handle of the same users.
+/// A user service that keeps users and their tokens in memory. Only SHA-256 hashes of tokens are kept, so tokens must
+/// be random and long: [`issue`](Self::issue) makes such tokens. A clone is another handle of the same users.
 ///
 /// # Examples
 ///
@@ -50,9 +50,9 @@ pub struct MemoryUsers<T> {
 
 struct Shared<T> {
     tokens: RwLock<HashMap<Hash, Known<T>>>,
-    /// Names the next token.
+    /// The id of the next token.
     next: AtomicU64,
-    /// Servers that want to know of revocations.
+    /// The servers that revocations are sent to.
     told: Mutex<Vec<mpsc::UnboundedSender<Revocation<T>>>>,
 }
 
@@ -63,19 +63,19 @@ struct Known<T> {
 }
 
 impl<T: UserId> MemoryUsers<T> {
-    /// Nobody yet.
+    /// Makes an empty user service.
     #[must_use]
     pub fn new() -> Self {
         let shared = Shared { tokens: RwLock::default(), next: AtomicU64::new(1), told: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Adds a token of a user. A user may have several, a token belongs to the user it was added for last.
+    /// Adds a token of a user. A user may have several; a token belongs to the user it was added for last.
     pub fn add(&self, token: impl Into<Token>, id: T) {
         self.insert(&token.into(), id, None);
     }
 
-    /// Adds a token that is good until `expires_at`.
+    /// Adds a token that is valid until `expires_at`.
     pub fn add_until(&self, token: impl Into<Token>, id: T, expires_at: DateTime<Utc>) {
         self.insert(&token.into(), id, Some(expires_at));
     }
@@ -88,14 +88,14 @@ impl<T: UserId> MemoryUsers<T> {
         token
     }
 
-    /// Forgets a token, and closes the connections that were opened with it. False if it was not known.
+    /// Removes a token, and closes the connections that were opened with it. Returns false if it was unknown.
     pub fn revoke(&self, token: &Token) -> bool {
         let Some(known) = self.write(|tokens| tokens.remove(&hash(token))) else { return false };
         self.tell(&Revocation::Credential(known.credential.to_string()));
         true
     }
 
-    /// Forgets all tokens of a user, and closes the connections of the user; answers how many tokens there were.
+    /// Removes all tokens of a user, and closes the connections of the user; returns how many tokens there were.
     pub fn revoke_user(&self, id: &T) -> usize {
         let revoked = self.write(|tokens| {
             let before = tokens.len();
@@ -117,7 +117,7 @@ impl<T: UserId> MemoryUsers<T> {
         self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -149,8 +149,8 @@ impl<T: UserId> UserService for MemoryUsers<T> {
         let Some(token) = credentials.token() else { return Ok(None) };
         let shown = hash(token);
         let tokens = self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        // The map finds by a hash that nobody can steer towards another; the comparison that decides takes the
-        // same time wherever the two differ.
+        // A client cannot choose a token whose hash is close to a stored one, so the timing of the map lookup reveals
+        // nothing; the final comparison takes constant time.
         let Some((stored, known)) = tokens.get_key_value(&shown) else { return Ok(None) };
         if !bool::from(stored.ct_eq(&shown)) || known.expires_at.is_some_and(|at| at <= Utc::now()) {
             return Ok(None);
@@ -222,7 +222,7 @@ mod tests {
         ask(users, &Credentials::of_token(token)).await.map(|user| user.id().clone())
     }
 
-    /// Two users are told apart, whatever their ids are.
+    /// Checks that two users are distinguished, whatever their ids are.
     async fn are_told_apart<T: UserId>(one: T, other: T) {
         let users = MemoryUsers::new();
         users.add("token of one", one.clone());

@@ -1,4 +1,4 @@
-//! Credentials that are no longer good.
+//! Revoked credentials.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::users::user_service::Authenticated;
 
-/// What a [`UserService`](crate::UserService) no longer answers for. Connections that were opened with it are
-/// closed with [`CloseCode::REVOKED`](crate::CloseCode::REVOKED).
+/// Credentials or a user that a [`UserService`](crate::UserService) has revoked. Connections that were opened with them
+/// are closed with [`CloseCode::REVOKED`](crate::CloseCode::REVOKED).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Revocation<T> {
@@ -23,11 +23,11 @@ pub enum Revocation<T> {
     User(T),
 }
 
-/// Revocations as they happen, whoever made them. Its end says that there will be no more.
+/// A stream of revocations as they happen, whatever caused them. Its end means that there will be no more.
 pub type Revocations<T> = Pin<Box<dyn Stream<Item = Revocation<T>> + Send>>;
 
 impl<T: PartialEq> Revocation<T> {
-    /// Whether credentials that the user service said this of are no longer good.
+    /// Whether this revokes the credentials of this user.
     pub(crate) fn concerns(&self, authenticated: &Authenticated<T>) -> bool {
         match self {
             Self::Credential(id) => authenticated.credential_id() == Some(id),
@@ -36,8 +36,8 @@ impl<T: PartialEq> Revocation<T> {
     }
 }
 
-/// The latest revocations: credentials that were good when the user service was asked may have been revoked before
-/// their connection could be found.
+/// The latest revocations. They are needed because credentials that were valid when the user service was asked may be
+/// revoked before their connection is registered.
 #[derive(Debug)]
 pub(crate) struct RecentRevocations<T> {
     latest: Mutex<VecDeque<(Instant, Revocation<T>)>>,
@@ -59,7 +59,7 @@ impl<T: Clone + PartialEq> RecentRevocations<T> {
         latest.push_back((now, revocation.clone()));
     }
 
-    /// Whether something was revoked since then that concerns these credentials.
+    /// Whether these credentials were revoked since then.
     pub(crate) fn concern(&self, authenticated: &Authenticated<T>, since: Instant) -> bool {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         latest.iter().rev().take_while(|(at, _)| *at >= since).any(|(_, one)| one.concerns(authenticated))

@@ -29,17 +29,18 @@ use self::{
 };
 use crate::users::user_service::UserId;
 
-/// Users and their tokens, in SQLite or PostgreSQL. Cloning gives another handle of the same users.
+/// A user service that keeps users and their tokens in SQLite or PostgreSQL. A clone is another handle of the same
+/// users.
 ///
-/// Tokens are 256 random bits, and only their SHA-256 is stored: who reads the database cannot log in. A user has as
-/// many tokens as were issued; who has none is unknown. A token that was revoked or has expired stays in the list, and lets
-/// nobody in.
+/// Tokens are 256 random bits, and only their SHA-256 is stored: read access to the database is not enough to log in. A
+/// user has as many tokens as were issued; a user without tokens is unknown. A revoked or expired token stays in the
+/// list, but is no longer accepted.
 ///
-/// The ids of the users are stored as text, so `T` has to be read ([`FromStr`]) as it is written ([`Display`]), as
-/// numbers, `String` and `Uuid` are.
+/// The ids of the users are stored as text, so [`FromStr`] of `T` has to read what [`Display`] writes, as it does for
+/// numbers, `String` and `Uuid`.
 ///
-/// A revoked token also ends the connections that were opened with it, within a second, whichever process revoked it,
-/// even by hand: set `revoked_at` in the table `websockets_simple_tokens`, and do not delete rows.
+/// A revocation also closes the connections that were opened with the token, within a second, whichever process revoked
+/// it. To revoke a token by SQL, set `revoked_at` in the table `websockets_simple_tokens`, and do not delete rows.
 ///
 /// # Examples
 ///
@@ -62,30 +63,30 @@ use crate::users::user_service::UserId;
 /// ```
 pub struct SqlUsers<T> {
     store: Store,
-    /// The last revocation that need not be told any more.
+    /// The number of the last revocation that was already reported.
     seen: Arc<AtomicI64>,
     users: PhantomData<fn() -> T>,
 }
 
 impl<T: UserId + Display + FromStr> SqlUsers<T> {
-    /// Opens the users in a SQLite file, which is made if it is not there. Several processes may have it open; it must
-    /// be on a disk of this machine, and comes with two files beside it (`-wal`, `-shm`).
+    /// Opens the users in a SQLite file, which is created if it does not exist. Several processes may have it open; it
+    /// must be on a local disk, and SQLite puts two files beside it (`-wal`, `-shm`).
     ///
     /// # Errors
     ///
-    /// [`Store`](SqlUsersError::Store) if the file cannot be opened, made or written, or is something else;
+    /// [`Store`](SqlUsersError::Store) if the file cannot be opened, created or written, or is not a SQLite file;
     /// [`Newer`](SqlUsersError::Newer) if a newer version of this crate has written it.
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the file may have been made. The tables are made all at once or not at all.
+    /// If dropped, the file may have been created. Either all tables are created or none.
     #[cfg(feature = "sqlx-sqlite")]
     pub async fn sqlite(path: impl AsRef<std::path::Path> + Send) -> Result<Self, SqlUsersError> {
         let store = sqlite::SqliteStore::open(path.as_ref()).await.map_err(SqlUsersError::store)?;
         Self::over(Store::Sqlite(store)).await
     }
 
-    /// Makes users in memory, gone with the last handle.
+    /// Makes an empty store in memory, which is gone with the last handle.
     ///
     /// # Errors
     ///
@@ -100,20 +101,20 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         Self::over(Store::Sqlite(store)).await
     }
 
-    /// Opens the users in a PostgreSQL database, by its URL, as `postgres://name:password@host/database`. It may have
-    /// at most 8 connections, and one for each stream of revocations.
+    /// Opens the users in a PostgreSQL database, by its URL, such as `postgres://name:password@host/database`. Uses at
+    /// most 8 connections, and one more for each stream of revocations.
     ///
-    /// With `?sslmode=verify-full` the connection is encrypted and the server known by its certificate. Without, it is
-    /// encrypted if the server can, and anybody may be the server.
+    /// With `?sslmode=verify-full` the connection is encrypted and the certificate of the server is verified. Without
+    /// it, the connection is encrypted if the server supports it, and the server is not verified.
     ///
     /// # Errors
     ///
-    /// [`Store`](SqlUsersError::Store) if the URL is none, the database cannot be reached, or its tables may not be
-    /// made; [`Newer`](SqlUsersError::Newer) if a newer version of this crate has made them.
+    /// [`Store`](SqlUsersError::Store) if the URL is invalid, the database cannot be reached, or its tables may not be
+    /// created; [`Newer`](SqlUsersError::Newer) if a newer version of this crate has created them.
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the tables have been made all at once or not at all.
+    /// If dropped, either all tables have been created or none.
     #[cfg(feature = "sqlx-postgres")]
     pub async fn postgres(url: &str) -> Result<Self, SqlUsersError> {
         let store = postgres::PostgresStore::open(url).await.map_err(SqlUsersError::store)?;
@@ -126,23 +127,23 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         Ok(Self { store, seen: Arc::new(AtomicI64::new(last)), users: PhantomData })
     }
 
-    /// Issues a new token to a user: `users.issue(&id).label("phone").await?` answers the token, which nobody can see
-    /// again, and what is known of it. A user need not be known before.
+    /// Issues a new token to a user: `users.issue(&id).label("phone").await?` returns the token, which cannot be read
+    /// again later, and its [`TokenInfo`]. The user need not exist before.
     ///
     /// # Errors
     ///
-    /// Awaiting answers [`Scope`](SqlUsersError::Scope) if a scope is not a word, [`Store`](SqlUsersError::Store) if
-    /// the store fails.
+    /// Awaiting returns [`Scope`](SqlUsersError::Scope) if a scope is invalid, [`Store`](SqlUsersError::Store) if the
+    /// store fails.
     ///
     /// # Cancel safety
     ///
-    /// If dropped, a token that nobody has may have been stored.
+    /// If dropped, a token that was returned to no caller may have been stored.
     pub fn issue(&self, user: &T) -> IssueToken<T> {
         IssueToken::new(self.clone(), user.clone())
     }
 
-    /// Issues a token to each of these, if no token has ever been issued. Otherwise issues none, and answers none. Of
-    /// several processes that start at once only one gets tokens.
+    /// Issues a token to each of these users, if no token has ever been issued. Otherwise issues no token and returns
+    /// an empty list. Of several processes that start at once, only one gets tokens.
     ///
     /// # Errors
     ///
@@ -150,8 +151,8 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
     ///
     /// # Cancel safety
     ///
-    /// If dropped, either none or all tokens have been stored, and nobody has them: revoking them and
-    /// [`issue`](Self::issue) help.
+    /// If dropped, either none or all tokens have been stored, and no caller has them: revoke them, and call
+    /// [`issue`](Self::issue).
     pub async fn first_invites(&self, users: &[T]) -> Result<Vec<(Token, TokenInfo<T>)>, SqlUsersError> {
         let (mut tokens, mut new) = (Vec::new(), Vec::new());
         for user in users {
@@ -164,12 +165,12 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         Ok(issued.map(|((id, (user, token)), new)| (token, new.into_info(id, user))).collect())
     }
 
-    /// All tokens, in the order in which they were issued, with those that are no longer good.
+    /// Lists all tokens, in the order in which they were issued, revoked and expired ones included.
     ///
     /// # Errors
     ///
-    /// [`Store`](SqlUsersError::Store) if the store fails; [`Id`](SqlUsersError::Id) if it has a user id that is no
-    /// `T`.
+    /// [`Store`](SqlUsersError::Store) if the store fails; [`Id`](SqlUsersError::Id) if it contains a user id that is
+    /// not a `T`.
     ///
     /// # Cancel safety
     ///
@@ -178,7 +179,7 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         infos(self.store.list().await)
     }
 
-    /// The tokens of a user.
+    /// Lists the tokens of a user.
     ///
     /// # Errors
     ///
@@ -191,11 +192,12 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         infos(self.store.list_of(&user.to_string()).await)
     }
 
-    /// Revokes a token, by its [`credential`](TokenInfo::credential). False if there is none or it was revoked before.
+    /// Revokes a token, by its [`credential`](TokenInfo::credential). Returns false if it is unknown or was revoked
+    /// before.
     ///
     /// # Errors
     ///
-    /// [`Store`](SqlUsersError::Store) if the store fails: the token may or may not be good.
+    /// [`Store`](SqlUsersError::Store) if the store fails: the token may or may not have been revoked.
     ///
     /// # Cancel safety
     ///
@@ -205,11 +207,11 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         self.store.revoke(id, storable(Utc::now())).await.map_err(SqlUsersError::store)
     }
 
-    /// Revokes all tokens of a user, and answers how many were not revoked before.
+    /// Revokes all tokens of a user, and returns how many were not revoked before.
     ///
     /// # Errors
     ///
-    /// [`Store`](SqlUsersError::Store) if the store fails: the tokens may or may not be good.
+    /// [`Store`](SqlUsersError::Store) if the store fails: the tokens may or may not have been revoked.
     ///
     /// # Cancel safety
     ///
@@ -232,12 +234,12 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
         self.store.is_empty().await.map_err(SqlUsersError::store)
     }
 
-    /// Closes the database, for every handle. Nobody is admitted from then on, the streams of revocations end, and a
-    /// store in memory is gone. Without it, the database is closed when the last handle is dropped.
+    /// Closes the database, for every handle. From then on no client is admitted, the streams of revocations end, and a
+    /// store in memory is gone. Without a call, the database is closed when the last handle is dropped.
     ///
     /// # Cancel safety
     ///
-    /// The closing goes on if dropped.
+    /// If dropped, the database is still closed.
     pub async fn close(&self) {
         self.store.close().await;
     }

@@ -1,4 +1,4 @@
-//! A user service with tickets for its users.
+//! A user service that also accepts tickets.
 
 use std::{
     fmt,
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// A user service whose users can also come with a [ticket](Tickets) that they got for their credentials.
+/// A user service that also accepts [tickets](Tickets), which its users get for their credentials.
 ///
-/// What the service [tells](UserService::revocations) as revoked takes its tickets along: those that nobody has used are
-/// good no longer, and connections that were opened with one are closed, as they bear the name of the credentials that
-/// it was issued for. A
-/// [`Chain`](crate::Chain) of tickets and another service does neither, as it tells their names apart.
+/// A [revocation](UserService::revocations) of the service also revokes the tickets that were issued for these
+/// credentials: unused ones become invalid, and connections that were opened with one are closed, as they have the id
+/// of these credentials. A [`Chain`](crate::Chain) of tickets and another service does neither, as it gives their ids
+/// different prefixes.
 ///
 /// # Examples
 ///
@@ -44,22 +44,23 @@ pub struct Ticketed<S: UserService> {
 }
 
 impl<S: UserService> Ticketed<S> {
-    /// The users of a service, with tickets that are good for this long.
+    /// Wraps a user service, with tickets that are valid for this long.
     #[must_use]
     pub fn new(users: S, good_for: Duration) -> Self {
         Self { users, tickets: Tickets::new(good_for) }
     }
 
-    /// A ticket for whoever shows these credentials; `None` for whom the service does not know. A ticket gets no other.
+    /// Issues a ticket to the user of these credentials; `None` if the service does not know them. A ticket cannot be
+    /// used to get another one.
     ///
     /// # Errors
     ///
-    /// When the service cannot tell.
+    /// When the service fails.
     ///
     /// # Cancel safety
     ///
-    /// A ticket that nobody was given is forgotten when its time is over.
-    // Said to be `Send` here, as compilers fail to see it in callers that are generic over lifetimes.
+    /// If dropped, a ticket that was returned to no caller may have been issued; it is dropped when it expires.
+    // `Send` is declared here, as the compiler fails to infer it in callers that are generic over lifetimes.
     #[expect(clippy::manual_async_fn, reason = "see above")]
     pub fn issue(
         &self,
@@ -100,7 +101,7 @@ impl<S: UserService> fmt::Debug for Ticketed<S> {
     }
 }
 
-/// Revocations, each of which takes tickets along before it is told.
+/// Revocations; each one revokes its tickets before it is passed on.
 struct Heeded<T> {
     revocations: Revocations<T>,
     tickets: Tickets<T>,

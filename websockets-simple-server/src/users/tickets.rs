@@ -1,4 +1,4 @@
-//! Tickets: tokens that are good once, for a moment.
+//! Tickets: short-lived tokens that are valid once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,17 +21,17 @@ use crate::{
     },
 };
 
-/// Tickets that nobody has used yet; issuing more forgets the oldest.
+/// Most unused tickets; issuing more drops the oldest.
 const OUTSTANDING: usize = 100_000;
 
 type Hash = [u8; 32];
 
-/// Hands out tickets to users who have shown who they are in another way, and admits each ticket once.
+/// A user service that issues tickets to users who were authenticated in another way, and accepts each ticket once.
 ///
-/// Browsers can put a token of a WebSocket only where logs see it: into the URL, or into the subprotocol. A ticket may be
-/// seen there, for it is good for one handshake within a few seconds, and for one user.
-/// [`Ticketed`](crate::Ticketed) puts them in front of the service that knows these users. Tickets live in the memory of
-/// one process. Cloning gives another handle of the same tickets.
+/// Browsers can put the token of a WebSocket only where logs may record it: into the URL, or into the subprotocol. A
+/// ticket may be logged, as it is valid for one handshake within a few seconds, and for one user.
+/// [`Ticketed`](crate::Ticketed) puts tickets in front of the service that authenticates these users. Tickets live in
+/// the memory of one process. A clone is another handle of the same tickets.
 ///
 /// # Examples
 ///
@@ -51,19 +51,19 @@ pub struct Tickets<T> {
 
 struct Outstanding<T> {
     tickets: HashMap<Hash, (Instant, Authenticated<T>)>,
-    /// In the order in which they were issued, used ones included.
+    /// Expiry and hash in the order in which they were issued, used ones included.
     order: VecDeque<(Instant, Hash)>,
 }
 
 impl<T: UserId> Tickets<T> {
-    /// Tickets that are good for this long.
+    /// Makes a service without tickets; those that it issues are valid for this long.
     #[must_use]
     pub fn new(good_for: Duration) -> Self {
         let outstanding = Outstanding { tickets: HashMap::new(), order: VecDeque::new() };
         Self { good_for, outstanding: Arc::new(Mutex::new(outstanding)) }
     }
 
-    /// A ticket of 256 random bits for a user. The connection that is opened with it expires when the user's own
+    /// Issues a ticket of 256 random bits to a user. The connection that is opened with it expires when the user's own
     /// credentials do, and has their scopes.
     #[must_use]
     pub fn issue(&self, user: Authenticated<T>) -> Token {
@@ -76,15 +76,15 @@ impl<T: UserId> Tickets<T> {
         ticket
     }
 
-    /// Whose ticket this is, which is used up by that. `None` for what is no ticket, was used, or came too late.
+    /// Returns the user of a ticket, and uses the ticket up. `None` if it is unknown, used or expired.
     #[must_use]
     pub fn redeem(&self, ticket: &Token) -> Option<Authenticated<T>> {
-        // Found by a hash that nobody can steer: how long the search takes tells nothing of the ticket.
+        // Found by a hash that a client cannot choose: the time of the lookup reveals nothing about the ticket.
         let (until, user) = self.lock().tickets.remove(&hash(ticket))?;
         (Instant::now() < until).then_some(user)
     }
 
-    /// Forgets the tickets that were issued for what is revoked.
+    /// Drops the tickets that were issued for revoked credentials.
     pub(crate) fn revoke(&self, revocation: &Revocation<T>) {
         self.lock().tickets.retain(|_, (_, user)| !revocation.concerns(user));
     }
@@ -95,7 +95,7 @@ impl<T: UserId> Tickets<T> {
 }
 
 impl<T> Outstanding<T> {
-    /// Forgets what has expired, and the oldest beyond so many.
+    /// Drops expired tickets, and the oldest beyond `most`.
     fn forget(&mut self, now: Instant, most: usize) {
         while let Some((until, hash)) = self.order.front()
             && (*until <= now || self.order.len() > most)

@@ -1,4 +1,4 @@
-//! Who is who: the question a server asks before it admits a connection.
+//! The user service trait: it authenticates a client before the server admits the connection.
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -10,13 +10,13 @@ use websockets_simple_core::{Heartbeat, Token};
 
 use crate::{net::HandshakeRequest, users::revocation::Revocations};
 
-/// What can be the id of a user: any ordinary value, `i64`, `String`, `Uuid`. No value is special: 0, the empty
+/// The type of a user id: any ordinary value, such as `i64`, `String` or `Uuid`. No value is special: 0, the empty
 /// string and the nil UUID are users like any other.
 pub trait UserId: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> UserId for T {}
 
-/// Knows the users.
+/// Authenticates clients: maps the credentials of a client to a user.
 ///
 /// # Examples
 ///
@@ -43,17 +43,18 @@ impl<T: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> UserId for T {}
 /// ```
 #[async_trait]
 pub trait UserService: Send + Sync + 'static {
-    /// What identifies a user.
+    /// The id of a user.
     type Id: UserId;
 
-    /// Whose credentials these are. ParsedRequest before the handshake is answered, under the authentication deadline.
+    /// Returns the user of these credentials. Called before the handshake is answered, under the authentication
+    /// deadline.
     ///
-    /// `None` says that they are nobody's: the client is refused as not authorized.
+    /// `None` means that the credentials are unknown or invalid: the client is refused as unauthorized.
     ///
     /// # Errors
     ///
-    /// When the service itself cannot tell: the client is refused with 503 and may try again. Nobody is admitted
-    /// on an error.
+    /// When the service itself fails: the client is refused with 503 and may try again. No client is admitted on an
+    /// error.
     ///
     /// # Cancel safety
     ///
@@ -64,8 +65,9 @@ pub trait UserService: Send + Sync + 'static {
         request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
 
-    /// Tells what is revoked, as it happens: the server closes the connections that were opened with it. ParsedRequest for
-    /// when the server starts and, after the stream has ended, not again before the next start.
+    /// Returns a stream of revocations, reported as they happen: the server closes the connections that were opened
+    /// with revoked credentials. Called when the server starts and, after the stream has ended, not again before the
+    /// next start.
     ///
     /// A service without this (the default) is asked once per connection, and never again.
     fn revocations(&self) -> Option<Revocations<Self::Id>> {
@@ -90,7 +92,7 @@ impl<S: UserService + ?Sized> UserService for Arc<S> {
     }
 }
 
-/// What a client showed to prove who it is.
+/// The credentials that a client sent: a token, a TLS certificate, or both.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Credentials {
@@ -106,7 +108,7 @@ impl Credentials {
         Self { token: Some(token.into()), ..Self::default() }
     }
 
-    /// Adds a certificate, as if the client had shown it in the TLS handshake.
+    /// Adds a certificate, as if the client had sent it in the TLS handshake.
     #[cfg(feature = "rustls")]
     #[must_use]
     pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
@@ -114,7 +116,7 @@ impl Credentials {
         self
     }
 
-    /// The certificate that the client showed in the TLS handshake, verified. Alone it can be who somebody is, or
+    /// The certificate that the client sent in the TLS handshake, verified. It can identify the user alone, or
     /// together with the token.
     #[cfg(feature = "rustls")]
     #[must_use]
@@ -122,7 +124,7 @@ impl Credentials {
         self.certificate.as_ref()
     }
 
-    /// Whether there is nothing that could say who it is.
+    /// Whether there are no credentials at all.
     pub(crate) fn is_empty(&self) -> bool {
         #[cfg(feature = "rustls")]
         if self.certificate.is_some() {
@@ -131,7 +133,7 @@ impl Credentials {
         self.token.is_none()
     }
 
-    /// The token, if there is nothing else that could say who it is.
+    /// The token, if it is the only credential.
     #[cfg(feature = "cache")]
     pub(crate) fn only_token(&self) -> Option<&Token> {
         #[cfg(feature = "rustls")]
@@ -141,14 +143,14 @@ impl Credentials {
         self.token()
     }
 
-    /// The token, whichever way it came.
+    /// The token, wherever the client put it.
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
 }
 
-/// A user that was recognised.
+/// An authenticated user: the id, and what the credentials allow and until when.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Authenticated<T> {
@@ -166,22 +168,22 @@ impl<T> Authenticated<T> {
         Self { id, credential: None, expires_at: None, scopes: Vec::new(), heartbeat: None }
     }
 
-    /// Names the credentials, so that they can be revoked alone: the number of a token in its store, the `jti` of a
-    /// JWT, the serial of a certificate. Not a secret, and never the token itself.
+    /// Sets the id of the credentials, by which they can be revoked alone: the number of a token in its store, the
+    /// `jti` of a JWT, the serial number of a certificate. Not a secret, and never the token itself.
     #[must_use]
     pub fn credential(mut self, id: impl Into<String>) -> Self {
         self.credential = Some(id.into());
         self
     }
 
-    /// Says when the credentials expire.
+    /// Sets when the credentials expire.
     #[must_use]
     pub fn expires_at(mut self, at: DateTime<Utc>) -> Self {
         self.expires_at = Some(at);
         self
     }
 
-    /// Says what the credentials allow.
+    /// Sets the scopes: what the credentials allow.
     #[must_use]
     pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
@@ -195,13 +197,13 @@ impl<T> Authenticated<T> {
         self
     }
 
-    /// Who it is.
+    /// The id of the user.
     #[must_use]
     pub fn id(&self) -> &T {
         &self.id
     }
 
-    /// What the credentials are called.
+    /// The id of the credentials.
     #[must_use]
     pub fn credential_id(&self) -> Option<&str> {
         self.credential.as_deref()
@@ -213,7 +215,7 @@ impl<T> Authenticated<T> {
         self.expires_at
     }
 
-    /// Whether the credentials allow something.
+    /// Whether the credentials have this scope.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes.iter().any(|held| held == scope)
@@ -224,7 +226,7 @@ impl<T> Authenticated<T> {
     }
 }
 
-/// A user service that cannot tell. Its source may end up in logs: keep tokens out of it.
+/// A failure of a user service. Its source may end up in logs: keep tokens out of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the user service failed")]
 pub struct UserServiceError(#[source] Box<dyn std::error::Error + Send + Sync>);

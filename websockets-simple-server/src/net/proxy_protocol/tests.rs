@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
 
-/// Reads a header that is followed by a request; answers what was left unread of both together.
+/// Reads a header from these bytes; also returns the bytes that were left unread.
 async fn read_from(bytes: &[u8]) -> (Result<Source, HeaderError>, Vec<u8>) {
     let mut stream = bytes;
     let source = read(&mut stream).await;
@@ -19,7 +19,7 @@ fn version_2_header(command: u8, kind: u8, addresses: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, kind], &len, addresses].concat()
 }
 
-/// Addresses and ports as version 2 has them, and extensions behind.
+/// Address family, and addresses and ports in the format of version 2, with extensions after them.
 fn addresses(from: SocketAddr, to: SocketAddr, extensions: &[u8]) -> (u8, Vec<u8>) {
     let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
     match (from.ip(), to.ip()) {
@@ -143,7 +143,7 @@ async fn a_header_may_come_byte_by_byte() {
     }
 }
 
-/// As much of the bytes as a reader takes that is given all it asks for.
+/// The source, and the number of bytes that a reader takes if all that it asks for is there.
 fn taken(bytes: &[u8]) -> Option<(Source, usize)> {
     let mut held = 0;
     loop {

@@ -1,4 +1,4 @@
-//! What a server asks of the certificates of its clients.
+//! The verification of client certificates.
 
 use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -9,10 +9,10 @@ use tokio_rustls::rustls::{
 };
 use websockets_simple_core::tls::{TlsError, certificates, revocation_lists};
 
-/// Which client certificates are accepted, and whether there has to be one.
+/// Which client certificates a server accepts, and whether one is required.
 ///
-/// A certificate that is shown is always verified, also where it is optional: chain, validity, that it is for clients,
-/// and where there are revocation lists that it is on none. What it says is then on the connection
+/// A certificate that a client sends is always verified, also where it is optional: its chain, its validity, that it is
+/// for clients, and with revocation lists that it is on none of them. It is then available on the connection
 /// ([`Connection::peer_certificate`](crate::Connection::peer_certificate)) and in the
 /// [`Credentials`](crate::Credentials) that a user service gets.
 ///
@@ -39,19 +39,19 @@ enum Pem {
 }
 
 impl ClientCertificates {
-    /// A client without a certificate is refused in the TLS handshake.
+    /// Requires a certificate: a client without one is refused in the TLS handshake.
     #[must_use]
     pub fn required() -> Self {
         Self { required: true, roots: Vec::new(), lists: Vec::new() }
     }
 
-    /// A client may have a certificate.
+    /// Makes the certificate optional.
     #[must_use]
     pub fn optional() -> Self {
         Self { required: false, ..Self::required() }
     }
 
-    /// Accepts what these authorities have issued: certificates as PEM. There has to be one at least.
+    /// Accepts certificates that these authorities have issued: their certificates as PEM. At least one is required.
     #[must_use]
     pub fn issued_by(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(Pem::Bytes(pem.into()));
@@ -65,8 +65,8 @@ impl ClientCertificates {
         self
     }
 
-    /// Refuses what is on these revocation lists (RFC 5280 section 5) in PEM. With one list each authority that issues
-    /// to clients needs one: whether a certificate of another was revoked could not be told, so it is refused.
+    /// Refuses certificates that are on these revocation lists (RFC 5280 section 5) in PEM. With one list, each
+    /// authority that issues to clients needs one: a certificate whose authority has no list is refused.
     #[must_use]
     pub fn revoked(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.lists.push(Pem::Bytes(pem.into()));
@@ -91,7 +91,7 @@ impl ClientCertificates {
             }
         }
         if roots.is_empty() {
-            return Err(TlsError::Missing("authority whose client certificates are accepted"));
+            return Err(TlsError::Missing("certificate authority for client certificates"));
         }
         let mut lists = Vec::new();
         for pem in &self.lists {

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use super::*;
 use crate::{net::RequestHead, users::memory::MemoryUsers};
 
-/// Answers as it is told, counts how often it is asked, and may be held up.
+/// A service with a scripted answer. It counts how often it is asked, and can be held up.
 #[derive(Default)]
 struct Scripted {
     asked: AtomicUsize,
@@ -165,7 +165,8 @@ async fn errors_are_not_remembered() {
     assert_eq!((ask(&cached, "token").await.unwrap(), service.asked()), (Some(7), 3));
 }
 
-/// Lets `clients` clients ask at once, and the service answer when it is asked. Answers what they were told.
+/// Lets `clients` clients ask at once; the service answers once all of them wait. Returns their answers, and how often
+/// the service was asked.
 async fn at_once(clients: usize, says: Says) -> (Vec<Result<Option<i64>, UserServiceError>>, usize) {
     let service = Arc::new(Scripted { held: Some(Notify::new()), ..Scripted::default() });
     service.says(says);
@@ -175,7 +176,7 @@ async fn at_once(clients: usize, says: Says) -> (Vec<Result<Option<i64>, UserSer
         let cached = Arc::clone(&cached);
         asking.spawn(async move { ask(&cached, "token").await });
     }
-    // Everybody runs until they wait for the one answer, as the runtime has one thread.
+    // Each client runs until it waits for the one answer, as the runtime has one thread.
     tokio::task::yield_now().await;
     service.held.as_ref().unwrap().notify_one();
     (asking.join_all().await, service.asked())

@@ -1,4 +1,4 @@
-//! Keys that an issuer publishes.
+//! Key sets that an issuer publishes.
 
 use std::{
     fmt,
@@ -18,29 +18,29 @@ use crate::users::jwt::key::{JwtAlgorithm, JwtKey};
 /// Longest set, in bytes.
 const LONGEST: usize = 256 * 1024;
 
-/// Most keys of a set that are used; a token that names none is verified with each of them.
+/// Most keys of a set that are used; a token without a key id is verified with each of them.
 const MOST: usize = 64;
 
-/// Shortest time between two fetches because a token names a key that is not known: anybody can make such tokens.
+/// Shortest time between two fetches that an unknown key id causes: any client can make such tokens.
 const UNKNOWN: Duration = Duration::from_secs(30);
 
-/// Shortest time between two tries to fetch a set anew, if one has failed.
+/// Shortest time between two attempts to refresh a set, after a failure.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Shortest time between two tries to fetch the first set, without which nobody gets in.
+/// Shortest time between two attempts to fetch the first set, without which no client gets in.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// A set of keys that an issuer publishes (RFC 7517 section 5), most often at a `jwks_uri`.
+/// A set of keys that an issuer publishes (RFC 7517 section 5), usually at a `jwks_uri`.
 ///
-/// It is fetched when the first token comes. Once it is older than [`refresh_after`](Self::refresh_after), the next
-/// token has it fetched anew, without waiting for it; if that fails, the old keys parts good and it is tried again
-/// after 30 seconds. A token that names a key (`kid`) that is not in the set has it fetched at once, at most every 30
-/// seconds, so a new key of the issuer works from its first token on. However many tokens come, there is one request
-/// at a time. What is under way ends when the set is dropped.
+/// It is fetched when the first token arrives. Once it is older than [`refresh_after`](Self::refresh_after), the next
+/// token starts a refresh, without waiting for it; if that fails, the old keys stay valid and it is tried again after
+/// 30 seconds. A token that names a key (`kid`) that is not in the set starts a fetch at once, at most every 30
+/// seconds, so a new key of the issuer works from its first token on. However many tokens arrive, there is one request
+/// at a time. A running fetch ends when the set is dropped.
 ///
-/// Keys that are not for signatures, secrets (`oct`), and keys of unknown kinds are passed over. A key is used with
-/// the algorithm that it names, or with those of its kind if it names none. Sets may have 256 KiB and 64 keys; one
-/// without a key that can be used counts as not fetched. Redirects are not followed.
+/// Keys that are not for signatures, secrets (`oct`), and keys of unknown types are ignored. A key is used with the
+/// algorithm that it names, or with those of its type if it names none. A set may have 256 KiB, and its first 64 usable
+/// keys are used; a set without a usable key counts as a failed fetch. Redirects are not followed.
 ///
 /// # Examples
 ///
@@ -59,26 +59,26 @@ pub struct Jwks {
     refresh_after: Duration,
     timeout: Duration,
     state: Arc<watch::Sender<State>>,
-    /// The fetch that is under way, if one is.
+    /// The running fetch, if there is one.
     fetching: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Jwks {
-    /// The set at an https URL.
+    /// Fetches the set from an https URL.
     ///
     /// # Errors
     ///
-    /// When it is not an https URL, or the system offers no root certificates.
+    /// When it is not an https URL, or the system has no root certificates.
     pub fn new(url: &str) -> Result<Self, IssuerUrlError> {
         Ok(Self::of(Fetcher::new(url, Transport::Https, LONGEST)?))
     }
 
-    /// The set at a URL that may be plain http. Whoever can change what is on the way can then sign tokens: only for
-    /// an issuer on the same machine, or for tests.
+    /// Fetches the set from a URL that may be plain http. An attacker on the way can then insert keys and sign tokens:
+    /// only for an issuer on the same machine, or for tests.
     ///
     /// # Errors
     ///
-    /// When it is not a URL, or the system offers no root certificates.
+    /// When it is neither an http nor an https URL, or the system has no root certificates.
     pub fn danger_without_tls(url: &str) -> Result<Self, IssuerUrlError> {
         Ok(Self::of(Fetcher::new(url, Transport::AlsoHttp, LONGEST)?))
     }
@@ -94,23 +94,23 @@ impl Jwks {
         }
     }
 
-    /// Which algorithms keys of the set may be used with, if not all that sign with a private key. Those that sign
-    /// with a secret are never used.
+    /// Which algorithms the keys of the set may be used with. Default: all asymmetric ones. Those that sign with a
+    /// shared secret are never used.
     #[must_use]
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = JwtAlgorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
         self
     }
 
-    /// How old the set may be before it is fetched anew, 10 minutes by default: how long a key works that the issuer
-    /// has taken back.
+    /// How old the set may be before it is fetched again, 10 minutes by default: a key that the issuer has withdrawn
+    /// works for so long.
     #[must_use]
     pub fn refresh_after(mut self, age: Duration) -> Self {
         self.refresh_after = age;
         self
     }
 
-    /// How long a fetch may take, 4 seconds by default. Keep it below the deadline of the authentication
+    /// How long a fetch may take, 4 seconds by default. Keep it below the authentication deadline
     /// ([`Limits`](crate::Limits)), which is 5 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -118,7 +118,7 @@ impl Jwks {
         self
     }
 
-    /// The keys, among them the one of that name if the issuer has it.
+    /// The keys of the set, which include the key with that id if the issuer has it.
     pub(super) async fn keys(&self, id: Option<&str>) -> Result<Arc<[JwtKey]>, Arc<FetchError>> {
         let mut ends = self.state.subscribe();
         let now = Instant::now();
@@ -145,14 +145,18 @@ impl Jwks {
             self.fetch(|state| state.keys.is_none() && rested(state.began_at, FIRST_RETRY));
         }
         if !is_known {
-            // Whatever is under way may bring it, whoever began it. The sender is here, so that this ends.
+            // A running fetch may bring the key, whichever call started it. `self` keeps the sender, so the wait ends
+            // only with the fetch.
             let _ = ends.wait_for(|state| !state.is_fetching || state.ended > seen).await;
         }
         let state = self.state.borrow();
         match (&state.keys, &state.failure) {
-            // Without an answer of the issuer nobody can say that there is no such key.
+            // Without a response of the issuer, it is not known whether the key exists.
             (Some(keys), Some(failure)) if !state.knows(id) => {
-                tracing::debug!(keys = keys.len(), "a token names an unknown key, and the issuer is silent");
+                tracing::debug!(
+                    keys = keys.len(),
+                    "a token names an unknown key, and the keys cannot be fetched"
+                );
                 Err(Arc::clone(failure))
             }
             (Some(keys), _) => Ok(Arc::clone(keys)),
@@ -161,7 +165,7 @@ impl Jwks {
         }
     }
 
-    /// Begins to fetch the set, unless that is under way or not due.
+    /// Starts a fetch of the set, unless one is running or none is due.
     fn fetch(&self, is_due: impl FnOnce(&mut State) -> bool) {
         let mut begins = false;
         self.state.send_if_modified(|state| {
@@ -217,7 +221,7 @@ impl Source for Fetcher {
     }
 }
 
-/// What is known of the set.
+/// The set, and the state of its fetches.
 #[derive(Default)]
 struct State {
     keys: Option<Arc<[JwtKey]>>,
@@ -226,9 +230,9 @@ struct State {
     began_at: Option<Instant>,
     /// How many fetches have ended.
     ended: u64,
-    /// Why the last one brought nothing.
+    /// Why the last one failed.
     failure: Option<Arc<FetchError>>,
-    /// When a fetch began last because a key was not known.
+    /// When a fetch last began because a key was unknown.
     asked_at: Option<Instant>,
 }
 
@@ -238,7 +242,7 @@ impl State {
     }
 }
 
-/// A fetch under way. It ends when this is dropped, also if its task is.
+/// A running fetch. Its outcome is recorded on drop, also when its task is aborted.
 struct Attempt {
     state: Arc<watch::Sender<State>>,
     outcome: Result<Arc<[JwtKey]>, FetchError>,
@@ -273,18 +277,17 @@ impl Drop for Attempt {
     }
 }
 
-/// The keys of a set that can be used.
+/// The usable keys of a set.
 fn read(set: &[u8], algorithms: &[JwtAlgorithm]) -> Result<Arc<[JwtKey]>, FetchError> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<Value>,
     }
 
-    let set: Set =
-        serde_json::from_slice(set).map_err(|_| FetchError::Malformed("it is not a set of keys"))?;
+    let set: Set = serde_json::from_slice(set).map_err(|_| FetchError::Malformed("not a JWK set"))?;
     let keys = set.keys.iter().filter_map(|key| JwtKey::of_jwk(key, algorithms)).take(MOST);
     let keys = keys.collect::<Arc<[_]>>();
-    if keys.is_empty() { Err(FetchError::Malformed("it has no key that can be used")) } else { Ok(keys) }
+    if keys.is_empty() { Err(FetchError::Malformed("no usable key")) } else { Ok(keys) }
 }
 
 #[cfg(test)]

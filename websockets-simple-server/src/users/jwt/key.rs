@@ -1,4 +1,4 @@
-//! Keys that tokens are signed with, each for certain algorithms.
+//! Keys that verify tokens, each for certain algorithms.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
 #[cfg(feature = "jwks")]
 mod published;
 
-/// How a token is signed (RFC 7518 section 3.1, RFC 8037). There is no `none`.
+/// The signature algorithm of a token (RFC 7518 section 3.1, RFC 8037). `none` is not supported.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum JwtAlgorithm {
@@ -38,7 +38,7 @@ pub enum JwtAlgorithm {
 }
 
 impl JwtAlgorithm {
-    /// What the header of a token names.
+    /// The algorithm that the header of a token names.
     pub(super) fn of(algorithm: Algorithm) -> Option<Self> {
         Some(match algorithm {
             Algorithm::EdDSA => Self::EdDsa,
@@ -95,7 +95,7 @@ impl JwtAlgorithm {
     }
 }
 
-/// What a key is.
+/// The type of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Ed25519,
@@ -109,23 +109,22 @@ enum Kind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtKeyError {
-    /// The algorithm is for another kind of key, or none was given.
-    #[error("the algorithm is not for this kind of key")]
+    /// The algorithm is for another type of key, or no algorithm was given.
+    #[error("no algorithm, or one that does not match the key type")]
     Algorithm,
-    /// This is not a public key of that kind in PEM, or of a curve or size that is not supported: RSA takes 2048 to
-    /// 8192 bits, EC the curves P-256 and P-384.
-    #[error("this is no public key in PEM of the kind and a size that is needed")]
+    /// This is not a public key of that type in PEM, or its curve or size is not supported: RSA keys have 2048 to 8192
+    /// bits, EC keys the curve P-256 or P-384.
+    #[error("not a PEM public key of the expected type and of a supported size or curve")]
     Pem,
-    /// The secret is shorter than the hash (RFC 7518 section 3.2), so that it could be found by trying.
+    /// The secret is shorter than the hash (RFC 7518 section 3.2), so it could be found by brute force.
     #[error("the secret is too short: {needed} bytes are needed")]
     ShortSecret {
-        /// How many bytes are needed.
+        /// How many bytes are needed at least.
         needed: usize,
     },
 }
 
-/// A key that tokens are verified with, for algorithms of its own kind and no others: what the header of a token
-/// says can only choose among them.
+/// A key that verifies tokens, with algorithms of its own type only: the header of a token can only choose among them.
 ///
 /// # Examples
 ///
@@ -148,7 +147,7 @@ pub struct JwtKey {
 }
 
 impl JwtKey {
-    /// A secret that is shared with the issuer, used with HS256. Whoever knows it can make tokens.
+    /// A secret that is shared with the issuer, used with HS256. Everyone who knows it can make tokens.
     ///
     /// # Errors
     ///
@@ -162,7 +161,7 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// When it is not.
+    /// When the PEM is not such a key.
     pub fn rsa_pem(pem: impl AsRef<[u8]>) -> Result<Self, JwtKeyError> {
         let key = public(pem.as_ref(), DecodingKey::from_rsa_pem)?;
         let der = key.try_get_as_bytes().map_err(|_| JwtKeyError::Pem)?;
@@ -174,14 +173,14 @@ impl JwtKey {
         Ok(Self { id: None, kind: Kind::Rsa, algorithms: vec![JwtAlgorithm::Rs256], key })
     }
 
-    /// A public EC key in PEM, used with ES256 or ES384, whichever its curve is.
+    /// A public EC key in PEM, used with ES256 or ES384 by its curve.
     ///
     /// # Errors
     ///
-    /// When it is not, or the curve is another one.
+    /// When the PEM is not such a key, or the curve is another one.
     pub fn ec_pem(pem: impl AsRef<[u8]>) -> Result<Self, JwtKeyError> {
         let key = public(pem.as_ref(), DecodingKey::from_ec_pem)?;
-        // One byte that says "not compressed", then both coordinates.
+        // One byte for "not compressed", then both coordinates.
         let (kind, algorithm) = match key.try_get_as_bytes().map(<[u8]>::len) {
             Ok(65) => (Kind::P256, JwtAlgorithm::Es256),
             Ok(97) => (Kind::P384, JwtAlgorithm::Es384),
@@ -194,7 +193,7 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// When it is not.
+    /// When the PEM is not such a key.
     pub fn ed25519_pem(pem: impl AsRef<[u8]>) -> Result<Self, JwtKeyError> {
         let key = public(pem.as_ref(), DecodingKey::from_ed_pem)?;
         if !matches!(key.try_get_as_bytes(), Ok(bytes) if bytes.len() == 32) {
@@ -203,18 +202,18 @@ impl JwtKey {
         Ok(Self { id: None, kind: Kind::Ed25519, algorithms: vec![JwtAlgorithm::EdDsa], key })
     }
 
-    /// Names the key, as the issuer does: tokens that name another key (`kid`) are not verified with it.
+    /// Sets the id of the key, as the issuer names it: tokens that name another key (`kid`) are not verified with it.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Which algorithms it is used with, instead of the one that its constructor names.
+    /// Which algorithms the key is used with, instead of the default of its constructor.
     ///
     /// # Errors
     ///
-    /// When one is for another kind of key, the secret is too short for it, or there is none.
+    /// When one is for another type of key, the secret is too short for it, or the list is empty.
     pub fn algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = JwtAlgorithm>,
@@ -230,21 +229,22 @@ impl JwtKey {
         Ok(self)
     }
 
-    /// Whether a token that names this key, or none, may be signed with it.
+    /// Whether a token with this key id, or without one, may be signed with this key.
     pub(super) fn is_called(&self, id: Option<&str>) -> bool {
         self.id.is_none() || id.is_none() || self.id.as_deref() == id
     }
 
     /// Whether this is the signature of the message, made with one of the key's own algorithms.
     pub(super) fn verifies(&self, algorithm: JwtAlgorithm, message: &[u8], signature: &Vec<u8>) -> bool {
-        // Taken from the provider itself, as the default of the process is the application's to choose.
+        // Taken from the provider itself: the process-wide default belongs to the application.
         self.algorithms.contains(&algorithm)
             && (DEFAULT_PROVIDER.verifier_factory)(&algorithm.library(), &self.key)
                 .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
     }
 }
 
-/// A public key in PEM. The library takes private keys and certificates as well, which are given by mistake.
+/// Reads a public key in PEM. The library also takes private keys and certificates; here they are refused, as they are
+/// given by mistake.
 fn public(
     pem: &[u8],
     read: impl FnOnce(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>,

@@ -15,7 +15,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
 }
 
-/// What a good token claims; it expires at `at(100)`.
+/// The claims of a valid token; it expires at `at(100)`.
 fn good() -> Value {
     json!({"iss": "issuer", "aud": "chat", "sub": "7", "exp": 1_000_100})
 }
@@ -51,7 +51,7 @@ fn verified(users: &JwtUsers<i64>, token: &Token) -> Result<Claims, Flaw> {
     if signed.is_by_one_of(&users.keys) { signed.claims() } else { Err(Flaw::Signature) }
 }
 
-/// One key for each algorithm, with what signs for it.
+/// One key for each algorithm, with the key that signs for it.
 fn keys() -> Vec<(&'static str, Algorithm, EncodingKey, JwtKey)> {
     let pair = |algorithm| KeyPair::generate_for(algorithm).unwrap();
     let (rsa, p256, p384, ed) = (

@@ -1,26 +1,26 @@
-//! What goes wrong with a store of tokens.
+//! Errors of the user store.
 
-/// Why a store of users could not do what it was asked.
+/// Why an operation on [`SqlUsers`](crate::SqlUsers) failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlUsersError {
-    /// The user is unknown to the program: what the store has as a user id cannot be read as one. The store is
-    /// that of another program, or the type of the ids has changed.
-    #[error("{0:?}, in the store, is not the id of a user")]
+    /// A user id in the store cannot be parsed: the store belongs to another program, or the type of the ids has
+    /// changed.
+    #[error("invalid user id in the store: {0:?}")]
     Id(String),
     /// A newer version of this crate has changed the store. Update the program.
-    #[error("the store is of version {found}, which is newer than {known}")]
+    #[error("the store has version {found}, but the newest supported version is {known}")]
     Newer {
         /// The version of the store.
         found: i64,
-        /// The newest version that is known here.
+        /// The newest version that this crate supports.
         known: i64,
     },
-    /// A scope is empty, or has a blank or a control character in it.
-    #[error("{0:?} is not a scope")]
+    /// A scope is empty, or contains white space or a control character.
+    #[error("invalid scope: {0:?}")]
     Scope(String),
-    /// The database is not there, is not ours, or does not answer. The source says what it is.
-    #[error("the store of the users failed")]
+    /// The database is missing, belongs to another program, or does not respond. The source says what failed.
+    #[error("the user store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -1,4 +1,4 @@
-//! A token in the making.
+//! The builder of a new token.
 
 use std::{
     fmt::{self, Display},
@@ -16,7 +16,7 @@ use super::SqlUsers;
 use crate::users::sql::{error::SqlUsersError, token_info::TokenInfo};
 use crate::users::user_service::UserId;
 
-/// A token that [`SqlUsers::issue`] is to make. Awaiting it makes the token.
+/// The builder of a new token, from [`SqlUsers::issue`]. Awaiting it issues the token.
 #[derive(Clone)]
 #[must_use = "awaiting it issues the token"]
 pub struct IssueToken<T> {
@@ -32,20 +32,20 @@ impl<T> IssueToken<T> {
         Self { users, user, label: String::new(), scopes: Vec::new(), expires_at: None }
     }
 
-    /// Says when the token is no longer good. By default it is good until it is revoked.
+    /// Sets when the token expires. By default it is valid until it is revoked.
     pub fn expires_at(mut self, at: DateTime<Utc>) -> Self {
         self.expires_at = Some(at);
         self
     }
 
-    /// Says in words what the token is for, as "phone". Empty by default.
+    /// Sets a text that says what the token is for, such as "phone". Empty by default.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Says what the token allows, for [`Authenticated::has_scope`](crate::Authenticated::has_scope): words without
-    /// blanks. None by default.
+    /// Sets what the token allows, for [`Authenticated::has_scope`](crate::Authenticated::has_scope): words without
+    /// white space. Empty by default.
     pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
@@ -127,7 +127,7 @@ pub(super) fn hash(token: &Token) -> [u8; 32] {
     Sha256::digest(token.expose()).into()
 }
 
-/// The time as it comes back from every store: PostgreSQL keeps microseconds.
+/// Cuts a time to microseconds, as PostgreSQL keeps no more: so it is the same when it is read back.
 pub(super) fn storable(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }

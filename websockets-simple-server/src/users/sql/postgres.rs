@@ -39,7 +39,7 @@ impl PostgresStore {
         &[include_str!("postgres/1.sql")]
     }
 
-    /// A transaction that no other of these runs beside.
+    /// Begins a transaction; only one of these runs at a time.
     pub(super) async fn alone(&self) -> Result<Transaction<'static, Postgres>, Error> {
         let mut alone = self.pool.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *alone).await?;
@@ -57,7 +57,7 @@ impl PostgresStore {
     }
 
     pub(super) fn watch(&self) -> PostgresWatch {
-        // A pool of its own: the users' need not wait for the listener when it is closed.
+        // A separate pool: closing the pool of the users need not wait for the listener.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
@@ -70,8 +70,8 @@ impl PostgresStore {
     }
 }
 
-/// Listens for revocations. A notification says only that there are some: what they are is read from the table, so
-/// that a lost one, or a lost connection, loses nothing.
+/// Listens for revocations. A notification says only that there are some; they are read from the table, so a lost
+/// notification or connection loses no revocation.
 #[derive(Debug)]
 pub(super) struct PostgresWatch {
     pool: PgPool,
@@ -91,7 +91,7 @@ impl Watch for PostgresWatch {
                     tracing::warn!(%error, pause = ?self.pause, "cannot listen for revocations");
                     self.listener = None;
                     sleep(self.pause).await;
-                    // Each server of many waits for another time.
+                    // Random, so that many servers do not reconnect at the same time.
                     let longest = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_LONGEST);
                     self.pause = longest.mul_f64(rand::random_range(0.5..=1.0));
                 }
@@ -101,14 +101,14 @@ impl Watch for PostgresWatch {
 }
 
 impl PostgresWatch {
-    /// Reads what there is, or else waits until there may be something. What is revoked between the two is notified:
-    /// the connection listens before it reads.
+    /// Reads the revocations, or waits until there may be some. None is missed between the two: the connection listens
+    /// before it reads.
     async fn listen(&mut self, after: i64) -> Result<Vec<Revoked>, Error> {
         let listener = match &mut self.listener {
             Some(listener) => listener,
             None => self.listener.insert(connect(&self.pool).await?),
         };
-        // Over the same connection, which shows whether it still works.
+        // Over the same connection, which also tests whether it still works.
         let reading = sqlx::query_as(REVOKED).bind(after).fetch_all(&mut *listener);
         let revoked: Vec<Revoked> = timeout(ANSWER, reading).await.map_err(|_| Error::PoolTimedOut)??;
         self.pause = Duration::ZERO;
@@ -131,14 +131,14 @@ async fn connect(pool: &PgPool) -> Result<PgListener, Error> {
     Ok(listener)
 }
 
-/// Passes over a token that somebody else is changing, instead of waiting.
+/// Skips a token that another transaction is changing, instead of waiting.
 const NOTE_USE: &str = "UPDATE websockets_simple_tokens SET last_used_at = $2 WHERE id = \
      (SELECT id FROM websockets_simple_tokens \
       WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3) FOR UPDATE SKIP LOCKED)";
 
 const CHANNEL: &str = "websockets_simple_revocations";
 
-/// Any number that no other program takes.
+/// The key of the advisory lock: any number that no other program uses.
 const LOCK: i64 = 0x7773_2d75_7365_7273;
 
 const CONNECTIONS: u32 = 8;
@@ -146,5 +146,5 @@ const ACQUIRE: Duration = Duration::from_secs(4); // below the default deadline 
 const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
-/// A connection that says nothing for so long is asked whether it still works.
+/// After so long without a notification, the connection is tested.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Revocations, as a stream that does its work while it is polled.
+//! The stream of revocations, which reads the store while it is polled.
 
 use std::{
     marker::PhantomData,
@@ -17,18 +17,18 @@ use futures_core::Stream;
 use crate::users::sql::store::Store;
 use crate::users::{revocation::Revocation, user_service::UserId};
 
-/// A revocation as it is stored: its own number, and that of the token.
+/// A stored revocation: its number, and the id of the token.
 pub(super) type Revoked = (i64, i64);
 
-/// Sees revocations in a store.
+/// Waits for revocations in a store.
 #[async_trait]
 pub(super) trait Watch: Send {
-    /// The first of the revocations after that number, as soon as there are any.
+    /// Returns the first revocations after that number, as soon as there are any.
     async fn next(&mut self, after: i64) -> Vec<Revoked>;
 }
 
-/// Tells each revocation after the one that was `seen`, until the store is closed. Notes in `seen` how far it got,
-/// for the next stream: connections that are opened from then on have nothing to do with revocations before.
+/// Reports each revocation after the number in `seen`, until the store is closed. Records its progress in `seen` for
+/// the next stream: earlier revocations do not affect connections that are opened later.
 pub(super) struct SqlRevocations<T> {
     watching: Option<Pin<Box<dyn Future<Output = Seen> + Send>>>,
     revoked: vec::IntoIter<Revoked>,
@@ -36,7 +36,7 @@ pub(super) struct SqlRevocations<T> {
     users: PhantomData<fn() -> T>,
 }
 
-/// What was seen, and who goes on watching; `None` once the store is closed.
+/// The watch, to go on with, and the revocations that it returned; `None` once the store is closed.
 type Seen = Option<(Watching, Vec<Revoked>)>;
 
 struct Watching {

@@ -1,4 +1,4 @@
-//! The tables, made and brought up to date when a store is opened.
+//! The tables, created and migrated when a store is opened.
 
 use sqlx::Error;
 
@@ -7,9 +7,9 @@ use crate::users::sql::{
     store::{Store, on},
 };
 
-/// Brings a store up to date. Programs that start at once wait for the first of them.
+/// Migrates a store to the newest version. Programs that start at once wait for the first of them.
 pub(super) async fn migrate(store: &Store) -> Result<(), SqlUsersError> {
-    // Looked at first, as a program that may not change the tables can use them all the same.
+    // The version is read first, as a program without permission to change the tables can still use them.
     if let Ok(version) = version(store).await
         && is_known(store, version)?
     {

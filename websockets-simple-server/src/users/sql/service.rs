@@ -1,4 +1,4 @@
-//! What the store answers to a server.
+//! Authentication by the tokens in the store.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -35,8 +35,8 @@ impl<T: UserId + Display + FromStr> UserService for SqlUsers<T> {
         let shown = hash(token);
         let found = self.store.find(&shown).await.map_err(SqlUsersError::store);
         let Some(row) = found.map_err(UserServiceError::new)? else { return Ok(None) };
-        // The index finds by a hash that nobody can steer towards another; the comparison that decides takes the
-        // same time wherever the two differ.
+        // A client cannot choose a token whose hash is close to a stored one, so the timing of the index lookup reveals
+        // nothing; the final comparison takes constant time.
         let is_same = bool::from(row.2[..].ct_eq(&shown[..]));
         let id = row.0;
         let info = TokenInfo::<T>::from_row(row).map_err(UserServiceError::new)?;
@@ -45,11 +45,11 @@ impl<T: UserId + Display + FromStr> UserService for SqlUsers<T> {
             return Ok(None);
         }
         if info.last_used_at.is_none_or(|last| last < now - NOTED_EVERY) {
-            // Nobody is kept out because of a note.
+            // A failure to record the use does not refuse the client.
             match timeout(NOTING, self.store.note_use(id, now, now - NOTED_EVERY)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "cannot note the use of a token"),
-                Err(_) => tracing::debug!("noting the use of a token takes too long"),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot record the use of a token"),
+                Err(_) => tracing::debug!("recording the use of a token timed out"),
             }
         }
         let user = Authenticated::new(info.user).credential(info.credential).scopes(info.scopes);

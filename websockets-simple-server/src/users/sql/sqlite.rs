@@ -21,7 +21,7 @@ use crate::users::sql::{
 #[derive(Clone, Debug)]
 pub(super) struct SqliteStore {
     pool: SqlitePool,
-    /// For notes about used tokens. They wait for other writers only briefly, and keep no reader waiting.
+    /// For recording the use of tokens: waits for other writers only briefly, and takes no connection from readers.
     notes: SqlitePool,
 }
 
@@ -47,8 +47,8 @@ impl SqliteStore {
     }
 
     pub(super) async fn in_memory() -> Result<Self, Error> {
-        // What is in memory is gone with its connection: there is one, and it stays. It is not tested before use,
-        // as a test that is given up drops the connection.
+        // A database in memory is gone with its connection: there is one, and it stays open. It is not tested before
+        // use, as a cancelled test drops the connection.
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
@@ -68,7 +68,7 @@ impl SqliteStore {
         &[include_str!("sqlite/1.sql")]
     }
 
-    /// A transaction that no other writes beside.
+    /// Begins a transaction; no other writes at the same time.
     pub(super) async fn alone(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
@@ -93,11 +93,11 @@ impl SqliteStore {
     }
 }
 
-/// Lets readers and a writer work at once. The file remembers it.
+/// Switches to write-ahead logging, so that readers and a writer work at once. The file keeps the setting.
 async fn write_ahead(pool: &SqlitePool) -> Result<(), Error> {
     let deadline = Instant::now() + BUSY;
     loop {
-        // The switch needs the file for itself and does not wait for it as other statements do.
+        // The switch needs the file exclusively, and does not wait for that as other statements do.
         match sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
             Err(Error::Database(error)) if is_busy(&*error) && Instant::now() < deadline => {
                 sleep(BUSY_PAUSE).await;
@@ -112,7 +112,7 @@ fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
-/// Looks for revocations, as SQLite tells other processes nothing.
+/// Polls for revocations, as SQLite does not notify other processes.
 #[derive(Debug)]
 pub(super) struct SqliteWatch {
     pool: SqlitePool,
@@ -127,9 +127,9 @@ impl Watch for SqliteWatch {
                 Ok(revoked) if !revoked.is_empty() => return revoked,
                 Ok(_) => failed = false,
                 Err(error) => {
-                    // Said once, not twice a second.
+                    // Logged once, not twice a second.
                     if !failed {
-                        tracing::warn!(%error, "cannot look for revocations");
+                        tracing::warn!(%error, "cannot read revocations");
                     }
                     failed = true;
                 }

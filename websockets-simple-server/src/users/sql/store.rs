@@ -1,4 +1,4 @@
-//! The database behind the users: the same statements, whichever it is.
+//! The database of the users: the same statements for SQLite and PostgreSQL.
 
 use chrono::{DateTime, Utc};
 use sqlx::Error;
@@ -17,7 +17,7 @@ pub(super) enum Store {
     Sqlite(SqliteStore),
 }
 
-/// Says the same to whichever database it is, in words that all of them understand.
+/// Runs the same expression on either database; its SQL must be valid for both.
 macro_rules! on {
     ($store:expr, $database:ident => $said:expr) => {
         match $store {
@@ -31,8 +31,7 @@ macro_rules! on {
 
 pub(super) use on;
 
-/// A token as it is stored: number, user, hash, scopes, label; when it was issued, expires, was last used, was
-/// revoked.
+/// A stored token: id, user, hash, scopes, label; when it was issued, expires, was last used, was revoked.
 pub(super) type Row = (
     i64,
     String,
@@ -50,7 +49,7 @@ impl Store {
         on!(self, database => sqlx::query_as(FIND).bind(hash).fetch_optional(database.pool()).await)
     }
 
-    /// Notes that a token was used, unless that was noted since `before`.
+    /// Records that a token was used, unless a use since `before` is recorded.
     pub(super) async fn note_use(
         &self,
         id: i64,
@@ -60,8 +59,8 @@ impl Store {
         on!(self, database => database.note_use(id, now, before).await)
     }
 
-    /// Inserts tokens and answers their numbers. If they are to be the first, and are not, none is inserted: who
-    /// inserts at the same time waits.
+    /// Inserts tokens and returns their ids. With `as_first`, inserts only into a store without tokens. Concurrent
+    /// inserts wait for each other.
     pub(super) async fn insert(&self, tokens: &[NewToken], as_first: bool) -> Result<Vec<i64>, Error> {
         on!(self, database => {
             let mut alone = database.alone().await?;
@@ -119,7 +118,7 @@ impl Store {
         on!(self, database => Box::new(database.watch()))
     }
 
-    /// Does something for as long as the store is open; `None` if it is closed first.
+    /// Runs a future while the store is open; `None` if the store is closed first.
     pub(super) async fn while_open<R>(&self, something: impl Future<Output = R>) -> Option<R> {
         on!(self, database => database.pool().close_event().do_until(something).await.ok())
     }
@@ -138,7 +137,7 @@ impl Store {
     }
 }
 
-/// Reads the next revocations, by number. So many at most, as a stream may have slept for long.
+/// Reads the next revocations, by number. At most 256, as many may have happened since the stream was last polled.
 pub(super) const REVOKED: &str = "SELECT revocation, id FROM websockets_simple_tokens \
      WHERE revocation > $1 ORDER BY revocation LIMIT 256";
 

@@ -46,7 +46,7 @@ async fn next<T>(revocations: &mut Revocations<T>) -> Option<Revocation<T>> {
     timeout(PATIENCE, next).await.expect("this takes too long")
 }
 
-/// Does to the database what no method does.
+/// Runs a statement for which there is no method.
 async fn by_hand<T>(users: &SqlUsers<T>, statement: &'static str) {
     let Store::Sqlite(store) = &users.store else { panic!("it is in memory") };
     sqlx::raw_sql(statement).execute(store.pool()).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_user_id_of_another_type_is_an_error_and_nobody() {
     by_hand(&users, "UPDATE websockets_simple_tokens SET user_id = 'ronald'").await;
     let error = ask(&users, &Credentials::of_token(token)).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
-    assert_eq!(source.to_string(), "\"ronald\", in the store, is not the id of a user");
+    assert_eq!(source.to_string(), "invalid user id in the store: \"ronald\"");
     assert!(matches!(users.list().await, Err(SqlUsersError::Id(_))));
 }
 
@@ -192,7 +192,7 @@ async fn a_store_of_a_newer_version_is_left_alone() {
     let users = SqlUsers::<i64>::over(store.clone()).await.unwrap();
     by_hand(&users, "INSERT INTO websockets_simple_schema VALUES (99)").await;
     let refused = SqlUsers::<i64>::over(store).await.unwrap_err();
-    assert_eq!(refused.to_string(), "the store is of version 99, which is newer than 1");
+    assert_eq!(refused.to_string(), "the store has version 99, but the newest supported version is 1");
 }
 
 #[tokio::test]

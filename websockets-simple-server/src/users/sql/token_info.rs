@@ -1,4 +1,4 @@
-//! What is known of a token.
+//! The stored data of a token.
 
 use std::str::FromStr;
 
@@ -6,31 +6,31 @@ use chrono::{DateTime, Utc};
 
 use crate::users::sql::{error::SqlUsersError, issue::words, store::Row};
 
-/// A token of [`SqlUsers`](crate::SqlUsers), without the token: that is known only to whom it was issued to.
+/// The stored data of a token of [`SqlUsers`](crate::SqlUsers). The token itself is not stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TokenInfo<T> {
-    /// Names the token, to revoke it: the number of its row. The same as
-    /// [`Authenticated::credential_id`](crate::Authenticated::credential_id). Never given to another token.
+    /// The id of the token, to revoke it: the number of its row. The same as
+    /// [`Authenticated::credential_id`](crate::Authenticated::credential_id). Never used for another token.
     pub credential: String,
-    /// Whose it is.
+    /// The user that it was issued to.
     pub user: T,
-    /// What it is for, in words.
+    /// A text that says what it is for.
     pub label: String,
-    /// What it allows.
+    /// The scopes: what it allows.
     pub scopes: Vec<String>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
-    /// When it is no longer good.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last shown and found good, to the minute.
+    /// When it was last used for a login, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
 impl<T> TokenInfo<T> {
-    /// Whether the token lets somebody in at this time.
+    /// Whether the token is valid at this time.
     #[must_use]
     pub fn is_good_at(&self, time: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| time < end)

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-/// Answers with what it was given, in order, after a while.
+/// A source with scripted answers, given in order after a delay.
 #[derive(Default)]
 struct Scripted {
     asked: AtomicUsize,
@@ -28,7 +28,7 @@ impl Scripted {
     }
 }
 
-/// Notes that an answer is not waited for any more.
+/// Records when a read is dropped.
 struct Waiting<'a>(&'a Scripted);
 
 impl Drop for Waiting<'_> {
@@ -70,7 +70,7 @@ fn published() -> (Jwks, Arc<Scripted>) {
     (Jwks::of(Arc::clone(&source)), source)
 }
 
-/// Lets tasks run that are ready, without time going by.
+/// Lets ready tasks run, without advancing the time.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -81,7 +81,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether the set has a key of that name now, or what kept it from telling.
+/// Whether the set has a key with that id now, or why that is not known.
 async fn has(jwks: &Jwks, id: &str) -> Result<bool, String> {
     let keys = jwks.keys(Some(id)).await.map_err(|error| error.to_string())?;
     Ok(keys.iter().any(|key| key.is_called(Some(id))))
@@ -92,7 +92,7 @@ fn down() -> Result<Vec<u8>, FetchError> {
 }
 
 fn is_down<T>() -> Result<T, String> {
-    Err("the answer has the status 500".to_owned())
+    Err("the response has the status 500".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ async fn an_issuer_that_does_not_answer_is_given_up() {
     let jwks = jwks.timeout(secs(3));
     *source.takes.lock().unwrap() = secs(3600);
     let begun = Instant::now();
-    assert_eq!(has(&jwks, "a").await, Err("the request took too long".to_owned()));
+    assert_eq!(has(&jwks, "a").await, Err("the request timed out".to_owned()));
     assert_eq!(begun.elapsed(), secs(3));
 }
 
@@ -265,11 +265,11 @@ fn a_fetch_that_ended_with_its_runtime_is_begun_again() {
     });
     *source.takes.lock().unwrap() = Duration::ZERO;
     source.then(set(&["a"]));
-    // The pause after a failure is over at some time.
+    // Repeated until the pause after the failure is over.
     let found = runtime().block_on(async {
         loop {
             match has(&jwks, "a").await {
-                Err(error) => assert_eq!(error, "the request was given up"),
+                Err(error) => assert_eq!(error, "the request was cancelled"),
                 Ok(found) => break found,
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{JwtAlgorithm, JwtKey, Kind, is_supported};
 
 impl JwtAlgorithm {
-    /// All that sign with a private key.
+    /// All algorithms that sign with a private key.
     pub(in crate::users::jwt) const ASYMMETRIC: [Self; 9] = [
         Self::EdDsa,
         Self::Es256,
@@ -25,8 +25,8 @@ impl JwtAlgorithm {
 }
 
 impl JwtKey {
-    /// A key of a published set, for those of the algorithms that are of its kind. `None` if it is none to verify
-    /// signatures with, or none that anybody may know: a secret that is published is not one.
+    /// A key of a published set, for those of the allowed algorithms that match its type. `None` if it cannot verify
+    /// signatures, or is not a public key: a published secret is refused.
     pub(in crate::users::jwt) fn of_jwk(jwk: &Value, allowed: &[JwtAlgorithm]) -> Option<Self> {
         let jwk = Jwk::deserialize(jwk).ok()?;
         if jwk.common.public_key_use.is_some_and(|purpose| purpose != PublicKeyUse::Signature)

@@ -9,24 +9,24 @@ CREATE TABLE websockets_simple_tokens (
     expires_at   TIMESTAMPTZ,
     last_used_at TIMESTAMPTZ,
     revoked_at   TIMESTAMPTZ,
-    revocation   BIGINT UNIQUE -- the how-manieth revocation it was
+    revocation   BIGINT UNIQUE -- the number of the revocation
 );
 
 CREATE INDEX websockets_simple_tokens_of_user ON websockets_simple_tokens (user_id);
 
--- How many revocations there have been. One row. Whoever revokes holds it until the commit, so that numbers become
--- visible in their order: who has seen one has seen all before it. A sequence does not promise that.
+-- How many revocations there have been. One row. A transaction that revokes locks the row until it commits, so numbers
+-- become visible in order: a reader that has seen one has seen all before it. A sequence does not guarantee that.
 CREATE TABLE websockets_simple_revocations (number BIGINT NOT NULL);
 
 INSERT INTO websockets_simple_revocations VALUES (0);
 
--- Triggers, so that a revocation made by hand is noticed like any other.
+-- Triggers, so that a revocation by plain SQL is noticed like any other.
 CREATE FUNCTION websockets_simple_before_revoke() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    -- Before any token is locked: two who revoke the same tokens cannot wait for each other.
+    -- Before any token is locked: two transactions that revoke the same tokens cannot deadlock.
     PERFORM number FROM websockets_simple_revocations FOR UPDATE;
     RETURN NULL;
 END
