@@ -25,7 +25,7 @@ async fn of_four_clients_one_gets_in_and_the_others_are_told_why_not() {
 async fn who_shows_a_json_web_token_chats_under_its_name_and_a_changed_one_is_refused() {
     let mut server = Program::start(env!("CARGO_BIN_EXE_jwt-server"), &["--listen", "127.0.0.1:0"]);
     let address = server.address().await;
-    server.shows(&["Tokens, good for an hour:", "  Ronald"]).await;
+    server.shows(&["Tokens, valid for an hour:", "  Ronald"]).await;
     let command = server.line().await;
     let token = command.split("--token=").nth(1).unwrap();
     let client = |token: &str| {
