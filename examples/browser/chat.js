@@ -1,15 +1,15 @@
 // @ts-check
-// The page of the chat server. Whatever others wrote is shown as text, never as HTML.
+// The page of the chat server. Messages of others are shown as text, never as HTML.
 
 import { NotAuthorized, WebsocketClient } from "./websockets-simple.js";
 
 /** @typedef {{ kind: "said" | "notice" | "error", from?: string, text: string, at: number }} Line */
 /** @typedef {{ lines: Line[], unread: number }} Conversation */
 
-/** What is said to all. Rooms are `room:NAME`, private conversations `with:NAME`. */
+/** The key of the common conversation. Rooms have `room:NAME`, private conversations `with:NAME`. */
 const EVERYBODY = "everybody";
 
-/** Lines that a conversation keeps. */
+/** Most lines that a conversation keeps. */
 const KEPT = 200;
 
 /** @type {<T extends HTMLElement = HTMLElement>(id: string) => T} */
@@ -24,7 +24,7 @@ const state = {
   people: new Set(),
   /** @type {{ name: string, people: string[] }[]} */
   rooms: [],
-  /** Those we are in, also while we are not connected. @type {Set<string>} */
+  /** The rooms that this user is in, also while not connected. @type {Set<string>} */
   entered: new Set(),
   /** @type {Map<string, Conversation>} */
   conversations: new Map(),
@@ -61,8 +61,8 @@ function signIn(entry) {
 }
 
 /**
- * A ticket for one connection. The invite itself is only ever in this request, which no log of URLs or of WebSocket
- * handshakes sees.
+ * Gets a ticket for one connection. The invite is sent only in this request, so it is in no log of URLs or WebSocket
+ * handshakes.
  * @param {string} invite
  */
 async function ticket(invite) {
@@ -88,7 +88,7 @@ function signedOut(reason) {
   at("entry").focus();
 }
 
-// What the server says
+// Packets of the server
 
 /** @param {string} text */
 function hear(text) {
@@ -111,7 +111,7 @@ function hear(text) {
     case "tell":
       return add(`room:${packet.room}`, "said", packet.text, packet.from);
     case "entered":
-      // After a loss we are back in our rooms, and look at what we looked at.
+      // After a reconnect the user is in the same rooms again, and the conversation on the screen stays.
       if (packet.name === state.me && !state.entered.has(packet.room)) {
         state.entered.add(packet.room);
         show(`room:${packet.room}`);
@@ -155,7 +155,7 @@ function tell(packet) {
   state.client?.sendJson(packet);
 }
 
-// Conversations, which are kept as long as this tab
+// Conversations, which are kept until the tab is closed
 
 /** @param {string} key */
 function conversation(key) {
@@ -189,7 +189,7 @@ function add(key, kind, text, from) {
 }
 
 /**
- * Something that belongs to no conversation.
+ * Adds a line that belongs to no conversation to the current one.
  * @param {Line["kind"]} kind
  * @param {string} text
  */
@@ -204,7 +204,7 @@ function remember() {
   try {
     sessionStorage.setItem(`chat of ${state.me}`, JSON.stringify([...state.conversations]));
   } catch {
-    // Full, or not allowed: the page itself still has it.
+    // The storage is full or disabled: the conversations are still in memory.
   }
 }
 
@@ -213,14 +213,14 @@ function recall() {
   try {
     kept = JSON.parse(sessionStorage.getItem(`chat of ${state.me}`) ?? "[]");
   } catch {
-    // As above.
+    // The storage is disabled, or its content damaged.
   }
   state.conversations = new Map(kept);
   state.entered.clear();
   state.current = EVERYBODY;
 }
 
-// What is on the screen
+// The screen
 
 /** @param {string} key */
 function show(key) {
@@ -257,7 +257,7 @@ function showLine({ kind, from, text, at: when }) {
 
 function showSidebar() {
   const others = [...state.people].filter((name) => name !== state.me).sort();
-  // Those with whom we have spoken stay, though they are gone.
+  // People with a private conversation stay in the list when they are away.
   const spoken = [...state.conversations.keys()].filter((key) => key.startsWith("with:")).map((key) => parts(key)[1]);
   const away = spoken.filter((name) => !others.includes(name));
   const rooms = new Map(state.rooms.map(({ name, people }) => [name, people.length]));
@@ -293,7 +293,7 @@ function choice(key, name, remark) {
 function choose(key) {
   const [kind, room] = parts(key);
   if (kind === "room" && !state.entered.has(room)) {
-    // Shown when the server says that we are in.
+    // Shown when the server confirms it.
     enter(room);
   } else {
     show(key);
@@ -339,7 +339,7 @@ function element(name, properties) {
 }
 
 /**
- * Calls back with what was typed into the one field of a form, without blanks around it.
+ * Calls back with the trimmed text of the field of a form.
  * @param {string} id
  * @param {string} field
  * @param {(typed: string) => void} typed
@@ -355,7 +355,7 @@ function onSubmit(id, field, typed) {
   });
 }
 
-// What the user does
+// Actions of the user
 
 onSubmit("sign-in", "entry", (entry) => {
   state.client?.disconnect();
@@ -387,7 +387,7 @@ if (guests) {
   at("entry-label").textContent = "Your name";
 }
 showConnection("idle");
-// An invite behind the # of a link is not sent to the server, and does not stay in the history.
+// An invite after the # of a URL is not sent to the server, and is removed from the history.
 const invite = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 if (invite === "") {

@@ -1,5 +1,5 @@
 /**
- * A WebSocket client for browsers that goes with the servers of websockets-simple.
+ * A WebSocket client for browsers and the servers of websockets-simple.
  *
  * ```js
  * import { WebsocketClient } from "./websockets-simple.js";
@@ -14,27 +14,27 @@
  * ```
  */
 export class WebsocketClient extends EventTarget {
-  /** Nothing happens before {@link connect}. */
+  /** Creates a client, which is idle until {@link connect}. */
   constructor(url: string | URL, options?: ClientOptions);
 
   readonly state: ConnectionState;
 
-  /** What the server chose, `""` if nothing or not connected. */
+  /** The subprotocol that the server chose; `""` if none, or if not connected. */
   readonly subprotocol: string;
 
-  /** Bytes that wait to be sent. */
+  /** Queued bytes that were not sent yet. */
   readonly bufferedAmount: number;
 
-  /** Connects, and from then on connects again whenever that makes sense. Without effect unless idle. */
+  /** Connects, and from then on reconnects after failures. Has no effect unless idle. */
   connect(): void;
 
   /**
-   * Ends the connection or the attempt, and does not connect again. Idle at once; what still arrives is not heard.
-   * @throws if the code is neither 1000 nor 3000 to 4999, or the reason has more than 123 bytes. Nothing ends then.
+   * Ends the connection or the attempt, and does not reconnect. Idle at once; messages that still arrive are ignored.
+   * @throws if the code is neither 1000 nor 3000 to 4999, or the reason has more than 123 bytes. The connection stays.
    */
   disconnect(code?: number, reason?: string): void;
 
-  /** @throws if not connected: nothing is kept for a later connection. */
+  /** Sends a message. @throws if not connected: nothing is queued for a later connection. */
   send(data: string | Blob | BufferSource): void;
 
   /** Sends a value as JSON. @throws if not connected. */
@@ -65,48 +65,48 @@ export class WebsocketClient extends EventTarget {
   ): void;
 }
 
-/** `waiting`: for the moment of the next attempt. */
+/** The state of a client; `waiting` is the time until the next attempt. */
 export type ConnectionState = "idle" | "connecting" | "connected" | "waiting";
 
 export interface ClientOptions {
   /**
-   * Asked for a token before every attempt, and when the server says that the credentials expire. The token travels as
-   * the subprotocol `bearer.BASE64URL(TOKEN)`. Throw {@link NotAuthorized} to say that there will be none: the client
-   * becomes idle. After any other error it tries again later.
+   * Called for a token before every attempt, and when the server reports that the credentials are about to expire. The
+   * token is sent as the subprotocol `bearer.BASE64URL(TOKEN)`. Throw {@link NotAuthorized} if the user cannot get one:
+   * the client becomes idle. After any other error it tries again later.
    */
   token?: () => string | undefined | Promise<string | undefined>;
 
-  /** Offered to the server, the preferred first. */
+  /** The subprotocols to offer, the preferred one first. */
   subprotocols?: string[];
 
   /**
-   * Also offer `websockets-simple`, by which tokens are renewed over the open connection if the server chooses it.
-   * Servers of other make may choose nothing, which browsers refuse: set it to false for those. Default: true.
+   * Also offer `websockets-simple`. If the server chooses it, tokens are renewed over the open connection. Servers of
+   * other libraries may choose nothing, which browsers refuse: set this to false for those. Default: true.
    */
   control?: boolean;
 
   /** Answer the text `ping` with `pong` and keep both from the application. Default: true. */
   answersTextPing?: boolean;
 
-  /** Connect again after a connection or an attempt failed. Default: true. */
+  /** Reconnect after a connection or an attempt has failed. Default: true. */
   reconnect?: boolean;
 
-  /** The first attempt after a failure comes within this many milliseconds, each later one within twice as many. Default: 500. */
+  /** Largest delay after the first failure, in milliseconds. It doubles with each further failure. Default: 500. */
   baseDelay?: number;
 
-  /** Milliseconds that an attempt waits at most. Default: 30000. */
+  /** Largest delay before any attempt, in milliseconds. Default: 30000. */
   maxDelay?: number;
 
-  /** Milliseconds after which an open connection counts as a success, so that delays begin anew. Default: 10000. */
+  /** Milliseconds after which an open connection counts as a success and resets the delays. Default: 10000. */
   stableAfter?: number;
 
   /** Milliseconds that an attempt may take. Default: 20000. */
   connectTimeout?: number;
 
-  /** Between 0 and 1, for the delays. Default: `Math.random`. */
+  /** Random numbers between 0 and 1 for the delays. Default: `Math.random`. */
   random?: () => number;
 
-  /** Another implementation of the browsers' WebSocket. */
+  /** Another implementation of WebSocket. Default: that of the browser. */
   WebSocket?: typeof WebSocket;
 }
 
@@ -119,33 +119,33 @@ export interface ClientEvents {
   state: ClientEvent<{ state: ConnectionState }>;
   connected: ClientEvent<{ subprotocol: string }>;
   message: ClientEvent<{ data: string | ArrayBuffer }>;
-  /** Follows every connection and every attempt that failed. */
+  /** Raised at the end of every connection and after every failed attempt. */
   disconnected: ClientEvent<Disconnected>;
-  /** The server has taken a new token; it is good until then, or for ever. */
+  /** The server has accepted a new token. `expiresAt` is null if it never expires. */
   renewed: ClientEvent<{ expiresAt: string | null }>;
   /**
-   * `connect`: there was no token, or the URL is none. `token`: the credentials could not be renewed; the connection
-   * stays until they expire. `control`: the server sent a control message that is none.
+   * `connect`: the token provider failed, or the URL or a subprotocol is invalid. `token`: the credentials could not be
+   * renewed; the connection stays until they expire. `control`: the server sent a malformed control message.
    */
   error: ClientEvent<{ stage: "connect" | "token" | "control"; error: unknown }>;
 }
 
 export interface Disconnected {
-  /** 1006 if the connection broke or never opened: browsers do not say why, not even that a token was refused. */
+  /** 1006 if the connection was lost or never opened: browsers hide the reason, even that a token was refused. */
   code: number;
   reason: string;
-  /** Whether it ever was open. */
+  /** Whether the connection was open. */
   opened: boolean;
-  /** Milliseconds to the next attempt; null if there will be none. */
+  /** Milliseconds until the next attempt; null if there is none. */
   reconnectIn: number | null;
 }
 
-/** What a token provider throws when there is no token for this user. */
+/** The error that a token provider throws when the user cannot get a token. */
 export class NotAuthorized extends Error {
   constructor(message?: string);
 }
 
-/** Close codes that say what to do next. Others exist. */
+/** The close codes that a client may act on. Others exist. */
 export const CloseCode: {
   readonly NORMAL: 1000;
   readonly GOING_AWAY: 1001;
@@ -165,13 +165,13 @@ export const CloseCode: {
   readonly REVOKED: 4004;
 };
 
-/** Whether a client that is closed with this code does well to connect again. */
+/** Whether a client should reconnect after this close code. */
 export function shouldReconnect(code: number): boolean;
 
 /**
- * Milliseconds to wait after so many failures: anything between nothing and `baseDelay * 2^failures`, at most `maxDelay`,
- * so that clients that were lost together do not come back together. Servers that stop, are overloaded or failed
- * (1001, 1011, 1013, 4001) are given the time of three failures at least.
+ * Milliseconds to wait after this many failures: random, between 0 and `baseDelay * 2^failures`, at most `maxDelay`, so
+ * that clients that were disconnected together do not reconnect together. After 1001, 1011, 1013 and 4001 (the server
+ * stops, failed or is overloaded, or the client reads too slowly) it counts at least three failures.
  */
 export function reconnectDelay(
   failures: number,
@@ -179,11 +179,11 @@ export function reconnectDelay(
   options?: { baseDelay?: number; maxDelay?: number; random?: () => number },
 ): number;
 
-/** The default packet as it is on the wire. */
+/** Encodes the default packet as JSON. */
 export function encodePacket(data: string, at?: Date): string;
 
 /**
- * Reads the default packet as leniently as the Rust and .NET libraries do: names in any case, `Data` also as a number or
- * a boolean. Any text that is no packet becomes one that was made now. A missing timestamp is null.
+ * Decodes the default packet as leniently as the Rust and .NET libraries do: names in any case, `Data` also as a number
+ * or a boolean. Any other text becomes the data of a packet with the current time. A missing timestamp is null.
  */
 export function decodePacket(text: string): { data: string; timestamp: string | null };

@@ -1,15 +1,15 @@
 // @ts-check
 /// <reference types="./websockets-simple.d.ts" />
-// A WebSocket client for browsers that goes with the servers of websockets-simple: tokens, packets, text pings, control
-// messages, and reconnecting. No dependencies, no build step. The declarations in websockets-simple.d.ts document it.
+// A WebSocket client for browsers and the servers of websockets-simple: tokens, packets, text pings, control messages,
+// and reconnecting. No dependencies, no build step. Documented in websockets-simple.d.ts.
 
-/** Close codes that say what to do next. Others exist. */
+/** The close codes that a client may act on. Others exist. */
 export const CloseCode = Object.freeze({
   NORMAL: 1000,
   GOING_AWAY: 1001,
   PROTOCOL: 1002,
   UNSUPPORTED: 1003,
-  /** Never on the wire: the connection broke, or was never there. */
+  /** Never on the wire: the connection was lost, or never opened. */
   ABNORMAL: 1006,
   INVALID_DATA: 1007,
   POLICY: 1008,
@@ -39,7 +39,7 @@ export class WebsocketClient extends EventTarget {
   #state = "idle";
   /** @type {WebSocket | null} */
   #socket = null;
-  /** Changes whenever what is under way is given up, so that what ends later knows that it is not wanted. */
+  /** Changes whenever an attempt or connection is abandoned, so that its late results are ignored. */
   #turn = 0;
   #failures = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -79,7 +79,7 @@ export class WebsocketClient extends EventTarget {
     if (this.#state === "idle") {
       return;
     }
-    // First, as it throws for a code that a browser may not send.
+    // First, as it throws for a code that browsers may not send.
     this.#socket?.close(code, reason);
     const opened = this.#state === "connected";
     this.#abandon();
@@ -117,7 +117,7 @@ export class WebsocketClient extends EventTarget {
       socket = new this.#options.WebSocket(this.#url, offer(this.#options, token));
     } catch (error) {
       if (turn === this.#turn) {
-        // A URL or a subprotocol that is none stays so.
+        // An invalid URL or subprotocol stays invalid.
         const final = error instanceof NotAuthorized || isSyntaxError(error);
         this.#lost(CloseCode.ABNORMAL, "", false, !final);
         this.#tell("error", { stage: "connect", error });
@@ -138,7 +138,7 @@ export class WebsocketClient extends EventTarget {
     let controlPrefix = null;
     socket.binaryType = "arraybuffer";
     this.#timer = setTimeout(() => socket.close(), connectTimeout);
-    // Of a socket that was given up nothing is heard any more.
+    // Events of an abandoned socket are ignored.
     const on = (/** @type {string} */ kind, /** @type {(event: any) => void} */ listener) =>
       socket.addEventListener(kind, (event) => socket === this.#socket && listener(event));
 
@@ -219,10 +219,10 @@ export class WebsocketClient extends EventTarget {
         }
       }
     }
-    // Anything else is of a later version.
+    // Other types are of later versions and ignored.
   }
 
-  /** Gives up whatever is under way. */
+  /** Abandons the current attempt or connection. */
   #abandon() {
     this.#turn += 1;
     this.#socket = null;
@@ -232,7 +232,7 @@ export class WebsocketClient extends EventTarget {
 
   /**
    * @param {"idle" | "connecting" | "connected" | "waiting"} state
-   * @param {string} [kind] of the event that says why
+   * @param {string} [kind] of the event that caused it
    * @param {object} [detail]
    */
   #enter(state, kind, detail) {
@@ -241,7 +241,7 @@ export class WebsocketClient extends EventTarget {
     if (kind !== undefined) {
       this.#tell(kind, detail);
     }
-    // Whoever heard of it may have connected or disconnected, and a later state was told already.
+    // A listener may have connected or disconnected, which has already raised a later state.
     if (turn === this.#turn) {
       this.#tell("state", { state });
     }
@@ -313,7 +313,7 @@ export function decodePacket(text) {
 }
 
 /**
- * The last member of that name, whatever the case of its letters.
+ * The last member with that name; case is ignored.
  * @param {Record<string, unknown>} value
  * @param {string} name
  */
@@ -323,7 +323,7 @@ function field(value, name) {
 }
 
 /**
- * The subprotocols to offer; a browser can put a token nowhere else but into the URL, which reaches logs.
+ * The subprotocols to offer, with the token. A browser could otherwise put it only in the URL, which ends up in logs.
  * @param {{ subprotocols: string[], control: boolean }} options
  * @param {string | undefined} token
  */
@@ -339,8 +339,8 @@ function base64url(text) {
 }
 
 /**
- * How the control messages of a connection begin, if this is its `hello`. The word in it is known to nobody else on the
- * server, so what others have passed on to us is never taken for one.
+ * The prefix of a connection's control messages, if this is its `hello`; otherwise null. It contains a word that no other
+ * client knows, so a message of another client is never taken for a control message.
  * @param {unknown} data
  */
 function prefixOfHello(data) {
@@ -361,10 +361,10 @@ function isSyntaxError(error) {
 const SUBPROTOCOL = "websockets-simple";
 const HELLO = /^(\{"websockets-simple":"[\w-]{22}",)"type":"hello"\}$/;
 
-/** As the Rust client sees it: after other codes the same would happen again. */
+/** After these codes a new connection may succeed; after other codes the same would happen again. As in Rust. */
 const RECONNECT = new Set([1001, 1006, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003]);
 
-/** A server that says these wants its clients back, but not all at once. */
+/** After these codes clients should wait longer, so that they do not all come back at once. */
 const LATER = new Set([1001, 1011, 1013, 4001]);
 
 const DEFAULTS = {

@@ -1,4 +1,4 @@
-//! A certificate authority for trying things out. Real ones keep their key in a safer place than a process.
+//! A certificate authority for tests and examples. Real ones keep their key in a safer place than a process.
 
 use std::{fs, io, path::Path};
 
@@ -9,7 +9,7 @@ use rcgen::{
 };
 use websockets_simple_client::{TlsIdentity, Token};
 
-/// An authority that lives as long as this value.
+/// A certificate authority whose key exists only in this value.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -23,11 +23,11 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A new one with this name, good until the end of next year.
+    /// Creates an authority with this name, valid until the end of next year.
     ///
     /// # Errors
     ///
-    /// When no certificate can be made of the name.
+    /// When the certificate cannot be made.
     pub fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = valid(Vec::new(), name)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -45,7 +45,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// When no certificate can be made of the names.
+    /// When a name is invalid, or the certificate cannot be made.
     pub fn issue(&self, names: &[&str], serial: u64) -> Result<Issued, rcgen::Error> {
         let all = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = valid(all, names.first().copied().unwrap_or_default())?;
@@ -55,7 +55,7 @@ impl Authority {
         Ok(Issued { chain: certificate.pem(), key: Token::new(key.serialize_pem()) })
     }
 
-    /// A list that says which serial numbers are revoked, as PEM.
+    /// A revocation list with these serial numbers, as PEM.
     ///
     /// # Errors
     ///
@@ -82,17 +82,17 @@ impl Authority {
 }
 
 impl Issued {
-    /// As one end of TLS uses it.
+    /// The certificate and key as a TLS identity.
     #[must_use]
     pub fn identity(&self) -> TlsIdentity {
         TlsIdentity::pem(self.chain.as_str(), self.key.expose())
     }
 
-    /// Writes `NAME.pem` and `NAME-key.pem`; nobody else on the machine may read the key.
+    /// Writes `NAME.pem` and `NAME-key.pem`; on Unix only the owner can read the key.
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path, name: &str) -> io::Result<()> {
         fs::write(folder.join(format!("{name}.pem")), &self.chain)?;
         write_secret(&folder.join(format!("{name}-key.pem")), self.key.expose())
@@ -109,7 +109,7 @@ fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
     options.open(path)?.write_all(secret.as_bytes())
 }
 
-/// Good from the beginning of this year to the end of the next.
+/// Certificate parameters, valid from the beginning of this year to the end of the next.
 fn valid(names: Vec<String>, name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, name);

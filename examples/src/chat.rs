@@ -1,4 +1,4 @@
-//! The chat: what travels, who is there, who hears what.
+//! The chat: its packets, its people and its rooms.
 
 pub mod name;
 pub mod wire;
@@ -10,7 +10,7 @@ mod side_rooms;
 pub use room::{Room, params};
 pub use wire::{ChatPacket, SideRoom};
 
-/// The three whom the chat server invites.
+/// The three users that the chat server invites.
 pub const DEMO_USERS: [&str; 3] = ["Ronald", "John", "Adam"];
 
 /// The subprotocol of clients that speak the tagged packet.

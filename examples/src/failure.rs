@@ -1,4 +1,4 @@
-//! An error for people.
+//! Errors in a form for people.
 
 use std::{error::Error, fmt::Write};
 

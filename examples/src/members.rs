@@ -1,4 +1,4 @@
-//! The invited: by the token of their invite, or by a ticket that they got for it.
+//! Invited users, who authenticate with the token of their invite or with a ticket.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,26 +11,26 @@ use websockets_simple_server::{
 /// Time to open a WebSocket with a ticket.
 const TICKET_IS_GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// The users of a service, who can come with a ticket, too, and the route that hands these out.
+/// A user service that also accepts tickets, and issues them.
 #[derive(Clone, Debug)]
 pub struct Members(Ticketed<Arc<dyn UserService<Id = String>>>);
 
 impl Members {
-    /// The users of a service.
+    /// Adds tickets to a user service.
     #[must_use]
     pub fn new(users: impl UserService<Id = String>) -> Self {
         Self(Ticketed::new(Arc::new(users), TICKET_IS_GOOD_FOR))
     }
 
-    /// A ticket for whoever shows a token in `Authorization: Bearer TOKEN`; `None` for anybody else.
+    /// Issues a ticket for the token in `Authorization: Bearer TOKEN`; `None` if the token is missing or unknown.
     ///
     /// # Errors
     ///
-    /// When the other service cannot tell.
+    /// When the user service fails.
     ///
     /// # Cancel safety
     ///
-    /// A ticket that nobody was given is forgotten when its time is over.
+    /// A ticket that was issued but not returned expires.
     pub async fn ticket(
         &self,
         headers: &HeaderMap,

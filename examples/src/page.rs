@@ -1,4 +1,4 @@
-//! The page of the chat server, and the tickets that it asks for.
+//! The web page of the chat server, and its route for tickets.
 
 use std::net::SocketAddr;
 
@@ -20,15 +20,15 @@ const INDEX: &str = include_str!("../browser/index.html");
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Scripts, styles and connections of our own and nothing else; no script may make HTML out of a string.
+/// Allows only scripts, styles and connections of the same origin; scripts may not turn strings into HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-/// Answers the requests that are no WebSocket.
+/// Answers the HTTP requests that are not WebSocket handshakes.
 ///
-/// `GET` of `/` and of what the page is made of, and `POST /ticket` with an invite in `Authorization: Bearer TOKEN`,
-/// which is answered with a ticket. A browser opens its WebSocket with that, so that no invite is ever in the handshake
-/// of a WebSocket, which more logs see.
+/// `GET` of `/` and of the files of the page, and `POST /ticket` with an invite in `Authorization: Bearer TOKEN`, which
+/// is answered with a ticket. A browser opens its WebSocket with the ticket, so that the invite is never in a WebSocket
+/// handshake, which more logs contain.
 #[derive(Clone, Debug)]
 pub struct Page {
     members: Option<Members>,
@@ -47,13 +47,13 @@ impl Page {
         Self { members: None }
     }
 
-    /// Parameters of a server that answers with this page whatever is no WebSocket.
+    /// Adds this page to the parameters of a server, for all requests that are not WebSocket handshakes.
     #[must_use]
     pub fn behind(self, params: ServerParams) -> ServerParams {
         params.fallback(move |request: Request<Incoming>| {
             let page = self.clone();
             async move {
-                // There is none on a socket that is a file.
+                // A Unix domain socket has no peer address.
                 let peer = request.extensions().get::<SocketAddr>().copied();
                 page.answer(&request, peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))).await
             }
@@ -88,7 +88,7 @@ impl Page {
         }
     }
 
-    /// Guests are asked for a name.
+    /// The HTML; the form asks members for an invite and guests for a name.
     fn index(&self) -> String {
         let entry = if self.members.is_some() { "invite" } else { "name" };
         INDEX.replace("data-entry=\"invite\"", &format!("data-entry=\"{entry}\""))
@@ -108,14 +108,14 @@ async fn ticket<B>(members: &Members, request: &Request<B>, peer: SocketAddr) ->
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "no ticket, as the users cannot be asked"
+                "no ticket was issued, as the user service failed"
             );
             with(text(StatusCode::SERVICE_UNAVAILABLE, "Try again."), RETRY_AFTER, "5")
         }
     }
 }
 
-/// A part of the page. Browsers ask each time whether it is still the same.
+/// A file of the page. Browsers revalidate it each time.
 fn file(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
     with(answer(StatusCode::OK, kind, content), CACHE_CONTROL, "no-cache")
 }

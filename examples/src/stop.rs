@@ -1,13 +1,13 @@
-//! The wish of whoever runs a program that it ends.
+//! Signals that ask a program to stop.
 
 use std::io;
 
 /// Listens for Ctrl-C, and on Unix for SIGTERM too. The future resolves at the first one from now on, so call this
-/// before anybody is told that the program is ready.
+/// before the program reports that it is ready.
 ///
 /// # Errors
 ///
-/// When the system does not let the program listen for signals.
+/// When the signal handlers cannot be installed.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! A terminal on which lines arrive while somebody types.
+//! A terminal that shows lines while the user types.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -13,23 +13,23 @@ use tokio::sync::mpsc;
 /// Lines of piped input that are read ahead.
 const READ_AHEAD: usize = 64;
 
-/// What stands before the line that is being typed.
+/// The prompt before the line that is being typed.
 const PROMPT: &str = "> ";
 
-/// Leaves the cursor where it is.
+/// A text that leaves the cursor where it is.
 const UP_AND_DOWN: &str = "\x1b[A\n";
 
 /// How long the editor may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where lines are shown.
+/// The output of a terminal, on which lines are shown.
 pub struct Screen {
     editor: Option<Editor>,
 }
 
 struct Editor {
     printer: Box<dyn ExternalPrinter + Send>,
-    /// Disconnected once the editor has given the terminal back.
+    /// Disconnected once the editor has restored the terminal.
     ended: std_mpsc::Receiver<()>,
 }
 
@@ -43,8 +43,8 @@ enum Source {
     Pipe(mpsc::Receiver<String>),
 }
 
-/// Opens a line editor on standard input and output, or reads plain lines if one of them is no terminal. They
-/// end before the first for which `is_last` holds.
+/// Opens a line editor on standard input and output, or reads plain lines if one of them is not a terminal. The lines
+/// end before the first for which `is_last` is true.
 ///
 /// # Panics
 ///
@@ -64,15 +64,15 @@ pub fn open(is_last: fn(&str) -> bool) -> (Lines, Screen) {
 }
 
 fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
-    // While a line is edited the editor takes the signal that `close` sends. Between two lines this does, which
-    // otherwise would end the process.
+    // While a line is edited, the editor handles the SIGINT that `close` sends. Between two lines this handler does,
+    // as the signal would otherwise end the process.
     #[cfg(unix)]
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let config = Config::builder().auto_add_history(true).build();
     let mut editor = DefaultEditor::with_config(config)?;
     let printer = Box::new(editor.create_external_printer()?);
-    // Unbounded, and no longer than somebody types. With a bound the editor could wait for the chat to take a
-    // line while the chat waits for the editor to show one.
+    // Unbounded, as people type slowly. With a bound the editor could wait for the chat to take a line while the chat
+    // waits for the editor to show one.
     let (sender, lines) = mpsc::unbounded_channel();
     let (ending, ended) = std_mpsc::channel();
     thread::spawn(move || {
@@ -81,7 +81,7 @@ fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
                 break;
             }
         }
-        // The terminal first, then the news of it, and only then the end of the lines.
+        // In this order: restore the terminal, report that, and only then end the lines.
         drop(editor);
         drop(ending);
         drop(sender);
@@ -89,7 +89,7 @@ fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
     Ok((Lines(Source::Editor(lines)), Screen { editor: Some(Editor { printer, ended }) }))
 }
 
-/// One line; `None` when whoever types is done, by Ctrl-C, Ctrl-D or because the terminal is gone.
+/// Reads one line; `None` after Ctrl-C, Ctrl-D, or when the terminal is gone.
 fn ask(editor: &mut DefaultEditor) -> Option<String> {
     editor.readline(PROMPT).ok()
 }
@@ -125,7 +125,7 @@ impl Screen {
     ///
     /// # Errors
     ///
-    /// When there is nobody to see it any more, such as after the end of the pipe it goes to.
+    /// When standard output is closed, such as a pipe whose reader has ended.
     pub fn show(&mut self, line: &str) -> io::Result<()> {
         match &mut self.editor {
             Some(editor) => editor.print(&format!("{line}\n")),
@@ -133,7 +133,7 @@ impl Screen {
         }
     }
 
-    /// Shows a last line and gives the terminal back as it was, also while a line is being typed.
+    /// Shows a last line and restores the terminal, also while a line is being typed.
     ///
     /// # Errors
     ///
@@ -151,13 +151,12 @@ impl Editor {
         self.printer.print(text.to_owned()).map_err(io::Error::other)
     }
 
-    /// Waits until the editor has let go of the terminal.
+    /// Waits until the editor has restored the terminal.
     #[cfg(unix)]
     fn end(&mut self) -> io::Result<()> {
         use rustix::process::{Signal, getpid, kill_process};
-        // The editor holds one line that it has not shown yet, and takes the next when it has shown the one
-        // before. So when it has taken the second of these, which leave the cursor where it is, everything
-        // before them is on the screen.
+        // The editor holds one line that it has not shown yet, and takes the next one only after that. So when it has
+        // taken the second of these two, everything before them is on the screen.
         for _ in 0..2 {
             // Fails when the editor has ended.
             let _ = self.print(UP_AND_DOWN);
@@ -165,7 +164,7 @@ impl Editor {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             kill_process(getpid(), Signal::INT)?;
-            // Between two lines the signal passes the editor by.
+            // Between two lines the editor does not get the signal, so it is sent again.
             if self.ended.recv_timeout(PATIENCE / 20) == Err(RecvTimeoutError::Disconnected) {
                 break;
             }

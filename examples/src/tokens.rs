@@ -12,20 +12,20 @@ use websockets_simple_server::{SqlUsers, TokenInfo};
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokensCommand {
-    /// Issue a token to a user and print it; nobody can see it again.
+    /// Issue a token to a user and print it; it cannot be shown again.
     Issue {
-        /// Whose it is.
+        /// The user.
         user: String,
         /// What it is for, such as "phone".
         #[arg(long, default_value = "")]
         label: String,
-        /// After how many days it is no longer good. For ever if this is not given.
+        /// Days until it expires. Without this it never expires.
         #[arg(long)]
         days: Option<u32>,
     },
-    /// List all tokens, without the tokens themselves.
+    /// List all tokens with user, label and state, but not the tokens themselves.
     List,
-    /// Revoke a token, or all tokens of a user. Whoever is connected with one is disconnected within a second.
+    /// Revoke a token, or all tokens of a user. Connections that use one are closed within a second.
     Revoke {
         /// The number of the token, as `list` shows it.
         #[arg(required_unless_present = "user")]
@@ -37,11 +37,11 @@ pub enum TokensCommand {
 }
 
 impl TokensCommand {
-    /// Does it, and says on `out` what came of it.
+    /// Runs the command and writes the result to `out`.
     ///
     /// # Errors
     ///
-    /// When the store fails, or there is no such token.
+    /// When the store fails, or there is no such token to revoke.
     pub async fn run(&self, users: &SqlUsers<String>, mut out: impl Write) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Issue { user, label, days } => {

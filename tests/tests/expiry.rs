@@ -195,13 +195,13 @@ async fn a_provider_without_a_token_is_an_error_of_connect_that_keeps_its_secret
     let provider = || std::future::ready(Err("the vault is sealed".into()));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();
     let error = client.connect().await.unwrap_err();
-    assert_eq!(error.to_string(), "there is no token to show");
+    assert_eq!(error.to_string(), "the token provider returned no usable token");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the vault is sealed");
     let provider = || std::future::ready(Ok(Token::new("two words")));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();
     let error = client.connect().await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(source, "the token cannot be carried by a header");
+    assert_eq!(source, "the token is empty or contains characters that are not allowed in a header");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn each_bad_certificate_of_a_client_is_refused_with_its_own_reason() {
             |shown: &Issued| root.trusted(addr.port()).tls_versions(versions).identity(shown.identity());
         assert_eq!(refusal(params(&root.client("ronald", 7))).await, None, "{versions:?}");
         let unknown = refusal(params(&other.client("ronald", 7))).await;
-        assert_eq!(unknown, refused("its issuer is not trusted there"), "{versions:?}");
+        assert_eq!(unknown, refused("its issuer is not trusted by the server"), "{versions:?}");
         let revoked = refusal(params(&root.client("ronald", 66))).await;
         assert_eq!(revoked, refused("it was revoked"), "{versions:?}");
     }

@@ -1,4 +1,4 @@
-//! `WebsocketClient`.
+//! The handle of a client: connect, disconnect, send, groups.
 
 use std::{fmt, sync::Arc};
 
@@ -14,12 +14,12 @@ use crate::{
     event::ClientEvent,
 };
 
-/// A WebSocket client.
+/// A WebSocket client that can connect repeatedly.
 ///
-/// A value is a handle, and cloning it gives another handle of the same client. When the last one is dropped the
-/// connection is closed with 1001 in the background.
+/// Clones are handles of the same client. When the last one is dropped, the connection is closed with 1001 in the
+/// background.
 ///
-/// The life of a client: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
+/// Usage: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`connect`](Self::connect), [`disconnect`](Self::disconnect), and `connect` again; subscriptions survive.
 ///
 /// # Examples
@@ -46,11 +46,11 @@ pub struct WebsocketClient {
     handles: Arc<Handles>,
 }
 
-/// Closes the connection when the last handle of the user's goes; those of the connection's task do not count.
+/// Closes the connection when the last handle of the user is dropped. The connection's task holds `Shared` without it.
 struct Handles(Arc<Shared>);
 
 impl WebsocketClient {
-    /// A client for these parameters. Opens no socket yet.
+    /// Creates a client with these parameters. Opens no socket yet.
     ///
     /// # Errors
     ///
@@ -72,18 +72,18 @@ impl WebsocketClient {
         }
     }
 
-    /// Connects: resolves the name, dials, secures, shakes hands. With
+    /// Connects: resolves the host name, opens TCP, TLS and the WebSocket. With
     /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
-    /// which such a server must have sent before it can read anything.
+    /// as such a server reads nothing before it has sent that.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] says at which of these steps it failed, and tells a refusal by the server apart from a
-    /// failure on the way.
+    /// [`ConnectError`] says which step failed, and distinguishes a refusal by the server from a failure of the
+    /// connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the attempt is given up and the socket closed.
+    /// Dropped before it resolves, the attempt is aborted and the socket is closed.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
         let attempt = Connecting::begin(&self.shared)?;
         let path = Attempt::new(None, self.shared.params.path_without_token());
@@ -103,7 +103,7 @@ impl WebsocketClient {
         let unused = AbandonGuard(Some(session.connection.clone()));
         let patience = self.shared.params.connect_timeout();
         let ready = async {
-            // An end before the success text drops the sender.
+            // If the connection ends before the success text, the sender is dropped.
             session.ready.wait_for(|ready| *ready).await.is_ok()
         };
         match tokio::time::timeout(patience, ready).await {
@@ -116,8 +116,8 @@ impl WebsocketClient {
         }
     }
 
-    /// Closes the connection with 1000 and waits for the server to agree, at most for the close timeout. Answers
-    /// how the connection ended; `None` if there was none. May be called from a handler.
+    /// Closes the connection with 1000 and waits for the server's Close, at most for the close timeout. Returns how the
+    /// connection ended; `None` if there was no connection. May be called from a handler.
     ///
     /// # Cancel safety
     ///
@@ -135,27 +135,27 @@ impl WebsocketClient {
         let mut session = self.shared.session()?;
         let core = &session.connection.0.core;
         core.outbox.close(EndCause::closed(code, reason));
-        // Whoever calls this from the loop that takes the events does not take any meanwhile.
+        // A caller that also reads the event stream reads no events while it waits here.
         self.shared.subscriptions.lift_bounds(true);
         core.outbox.closed().await;
         if current_owner() != Some(self.shared.owner) {
-            // So that `connect` can follow at once. A handler of this client would wait for itself here.
+            // After this `connect` can be called at once. A handler of this client would wait for itself here.
             let _ = session.over.wait_for(|over| *over).await;
         }
         session.connection.end().cloned()
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](crate::Message) raw. Messages leave in the order of the calls. Inside handlers use the
-    /// connection of the event instead: a handler that owns its client keeps it from ever being dropped.
+    /// [`Message`](crate::Message) as it is. Messages are sent in the order of the calls. Inside handlers use the
+    /// connection of the event instead: a client that is owned by its own handler is never dropped.
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]: nothing was sent.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, nothing was sent.
+    /// Dropped while it waits for room in the outbox, nothing was sent.
     pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         self.connection().ok_or(SendError::Closed)?.send(message).await
     }
@@ -164,21 +164,21 @@ impl WebsocketClient {
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
+    /// [`SendError`]: nothing was sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         self.connection().ok_or(SendError::Closed)?.try_send(message)
     }
 
-    /// Sends a long message in parts, `str` for text and `[u8]` for binary, as `write` takes them from
-    /// `produce`. Each part waits for room.
+    /// Sends a long message in parts, which `produce` writes: `str` for a text message, `[u8]` for a binary one. Each
+    /// part waits for room in the outbox.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`], and the errors of `produce`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped after the first part was sent, the message is torn and the connection is closed.
+    /// Dropped after the first part was sent, the message stays incomplete and the connection is closed.
     pub async fn send_parts<K, F>(&self, produce: F) -> Result<(), SendError>
     where
         K: PartKind + ?Sized,
@@ -190,23 +190,23 @@ impl WebsocketClient {
         parts.finish().await
     }
 
-    /// Joins a group of the channel of this connection, and waits until the server has let us in: from then on we
-    /// get what is sent to that group. The server must have a rule that lets us, and the client has to have offered
-    /// the subprotocol `websockets-simple` ([`ClientParams::subprotocol`]), in which this is asked.
+    /// Joins a group of this connection's channel, and waits until the server confirms it: from then on the client
+    /// receives messages to that group. The server must have a rule that allows it, and the client must have offered
+    /// the subprotocol `websockets-simple` ([`ClientParams::subprotocol`]), which carries the request.
     ///
     /// Joining a group twice does nothing. A group is left when the connection ends: after the next
     /// [`connect`](Self::connect) it has to be joined again.
     ///
-    /// Answers pass messages that are on their way, so that a message to the group can still come after it was left.
-    /// Several requests can be under way at once. They are answered in order, each within the connect timeout.
+    /// Answers overtake queued messages, so that a message to a group can still arrive after the client has left it.
+    /// Several requests may be pending at once. They are answered in order, each within the connect timeout.
     ///
     /// # Errors
     ///
-    /// [`GroupError`]: we are in the group no more and no less than before, except after [`GroupError::Timeout`].
+    /// [`GroupError`]: the membership is unchanged. After [`GroupError::Timeout`] it is unknown.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the server may or may not let us in.
+    /// Dropped before it resolves, the client may or may not join the group.
     ///
     /// # Examples
     ///
@@ -218,7 +218,7 @@ impl WebsocketClient {
     /// let client = WebsocketClient::new(params)?;
     /// client.connect().await?;
     /// match client.join("red").await {
-    ///     Err(GroupError::Refused { reason }) => println!("not for us: {reason}"),
+    ///     Err(GroupError::Refused { reason }) => println!("not allowed to join: {reason}"),
     ///     joined => joined?,
     /// }
     /// # Ok(()) }
@@ -227,8 +227,8 @@ impl WebsocketClient {
         self.connection().ok_or(GroupError::NotConnected)?.join(group).await
     }
 
-    /// Leaves a group of the channel of this connection, as [`join`](Self::join) joins it: the server lets us out of
-    /// those groups that it would let us into. Leaving a group that we are not in does nothing.
+    /// Leaves a group of this connection's channel. As with [`join`](Self::join), the server must have a rule that
+    /// allows the group. Leaving a group that the client is not in does nothing.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ impl WebsocketClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the server may or may not let us out.
+    /// Dropped before it resolves, the client may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
         self.connection().ok_or(GroupError::NotConnected)?.leave(group).await
     }
@@ -247,13 +247,13 @@ impl WebsocketClient {
         self.shared.session().is_some_and(|session| session.connection.is_open())
     }
 
-    /// The connection, while there is one.
+    /// The current connection, if there is one.
     #[must_use]
     pub fn connection(&self) -> Option<ClientConnection> {
         self.shared.session().map(|session| session.connection)
     }
 
-    /// Figures of the connection, while there is one.
+    /// Statistics of the current connection, if there is one.
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
         self.connection().map(|connection| connection.statistics())

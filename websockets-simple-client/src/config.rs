@@ -1,4 +1,4 @@
-//! Where a client connects, and how.
+//! The parameters of a client.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,7 +18,8 @@ pub(crate) use checked::CheckedParams;
 pub(crate) use tls::{TlsParams, Trust};
 pub use token_provider::TokenProvider;
 
-/// What is encoded in a path: what RFC 3986 section 3.3 does not allow there, and what would end it.
+/// Characters that are percent-encoded in a path: those that RFC 3986 section 3.3 does not allow there, and those
+/// that would end the path.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -72,22 +73,22 @@ pub struct ClientParams {
     compatibility: Compatibility,
 }
 
-/// Where the token goes.
+/// Where a client puts its token in the handshake.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TokenPlacement {
-    /// `Authorization: Bearer TOKEN`: reaches no log by itself.
+    /// The header `Authorization: Bearer TOKEN`, which logs usually leave out.
     Header,
-    /// The whole path, as .NET v6 servers want it. URLs reach logs.
+    /// The whole path, as .NET v6 servers require. URLs end up in logs.
     Path,
-    /// The query parameter `token`. URLs reach logs.
+    /// The query parameter `token`. URLs end up in logs.
     Query,
-    /// An offered subprotocol `bearer.BASE64URL(TOKEN)`, the way of browsers.
+    /// An offered subprotocol `bearer.BASE64URL(TOKEN)`, as browsers send it.
     Subprotocol,
 }
 
 impl ClientParams {
-    /// Connects to a host and port, unencrypted unless [`secured`](Self::secured).
+    /// Parameters for a host and port, without TLS unless [`secured`](Self::secured).
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
@@ -115,24 +116,24 @@ impl ClientParams {
         }
     }
 
-    /// Takes host, port, path, query and whether to encrypt from a URL: `ws`, `wss`, `http` or `https`.
+    /// Parameters from a URL: host, port, path, query, and TLS for `wss` and `https`, none for `ws` and `http`.
     ///
     /// # Errors
     ///
-    /// [`ParamsError::Url`] when it is none of these, or carries a user name, a password or a fragment, which
-    /// have no place in a handshake.
+    /// [`ParamsError::Url`] when the URL is malformed or has another scheme, or contains a user name, a password or a
+    /// fragment, which a handshake cannot send. [`ParamsError::BlankHost`] when it has no host.
     pub fn url(url: &str) -> Result<Self, ParamsError> {
-        let url = Url::parse(url).map_err(|_| ParamsError::Url("it cannot be read"))?;
+        let url = Url::parse(url).map_err(|_| ParamsError::Url("it is malformed"))?;
         let secured = match url.scheme() {
             "ws" | "http" => false,
             "wss" | "https" => true,
             _ => return Err(ParamsError::Url("its scheme is not ws, wss, http or https")),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(ParamsError::Url("it carries a user name or password; use a token or a header"));
+            return Err(ParamsError::Url("it contains a user name or password; use a token or a header"));
         }
         if url.fragment().is_some() {
-            return Err(ParamsError::Url("it carries a fragment (`#`)"));
+            return Err(ParamsError::Url("it contains a fragment (`#`)"));
         }
         let host = url.host_str().ok_or(ParamsError::BlankHost)?;
         let port = url.port().unwrap_or(if secured { 443 } else { 80 });
@@ -148,8 +149,8 @@ impl ClientParams {
         self
     }
 
-    /// The path, which is the channel on servers of this library. What a path cannot hold is percent-encoded;
-    /// what is encoded already stays. Default: `/`.
+    /// The path, which is the channel on servers of this library. Characters that a path does not allow are
+    /// percent-encoded; existing percent-encoding is kept. Default: `/`.
     #[must_use]
     pub fn path(mut self, path: impl AsRef<str>) -> Self {
         let path = path.as_ref();
@@ -167,32 +168,34 @@ impl ClientParams {
         self
     }
 
-    /// Adds a request header of visible ASCII characters, spaces and tabs. `Host` may be given; what the
-    /// handshake itself is made of may not.
+    /// Adds a request header. Its value may contain visible ASCII characters, spaces and tabs. `Host` may be given;
+    /// the other headers of the handshake may not.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Offers a subprotocol, the preferred first. A server that then agrees to none is an error of `connect`.
+    /// Offers a subprotocol, the preferred one first. If the server then chooses none, `connect` fails, unless
+    /// [`compatibility`](Self::compatibility) is on.
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
         self
     }
 
-    /// Shows a token. Servers like to quote what they were asked; where one quotes a token of four bytes or more,
-    /// `***` stands for it in every error.
+    /// Sends a token with the handshake. Servers may quote it in their response: a quoted token of four bytes or more
+    /// is replaced by `***` in every error.
     #[must_use]
     pub fn token(mut self, token: impl Into<Token>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Asks for a token before each connect, in place of one that is given here. Servers of this library that admitted
-    /// the client for a limited time are shown a new one in time, over the open connection; for that the client offers
-    /// the subprotocol `websockets-simple`, if it offers no other and is not to talk to a .NET server.
+    /// Asks a provider for a token before each connect, instead of using [`token`](Self::token). When a server of this
+    /// library reports that the token is about to expire, the client sends it a new one over the open connection. For
+    /// that the client offers the subprotocol `websockets-simple`, unless it offers another one or
+    /// [`compatibility`](Self::compatibility) is on.
     #[must_use]
     pub fn token_provider(mut self, provider: impl TokenProvider) -> Self {
         self.token_provider = Some(Provider(Arc::new(provider)));
@@ -207,8 +210,8 @@ impl ClientParams {
         self
     }
 
-    /// How the server is kept honest. Default: a ping frame every 30 s; a server that does not answer by the
-    /// next one is given up.
+    /// How the client detects a dead connection. Default: a ping frame every 30 s; the connection is closed if the
+    /// server has not answered by the next one.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
@@ -236,14 +239,14 @@ impl ClientParams {
         self
     }
 
-    /// Bytes that may wait while the server reads slowly. Default: 1 MiB.
+    /// Bytes that may wait to be sent while the server reads slowly. Default: 1 MiB.
     #[must_use]
     pub fn outbox(mut self, bytes: usize) -> Self {
         self.outbox = bytes;
         self
     }
 
-    /// What happens beyond that. Default: a send waits for up to 30 s.
+    /// What a send does when the [`outbox`](Self::outbox) is full. Default: it waits for up to 30 s.
     #[must_use]
     pub fn overflow(mut self, policy: OverflowPolicy) -> Self {
         self.overflow = policy;
@@ -257,7 +260,7 @@ impl ClientParams {
         self
     }
 
-    /// Time for queued messages to leave and the server to answer when the connection is closed. Default: 5 s.
+    /// Time to send queued messages and wait for the server's Close when the connection is closed. Default: 5 s.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
@@ -269,7 +272,7 @@ impl ClientParams {
     pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
         self.compatibility = compatibility;
         if compatibility == Compatibility::DotNetV6 && self.heartbeat.mode() == HeartbeatMode::Ping {
-            // Its servers take a ping frame with payload for a message and never answer one.
+            // .NET v6 servers take a ping frame with payload for a message and never answer one.
             self.heartbeat = Heartbeat::off();
         }
         self
@@ -277,7 +280,7 @@ impl ClientParams {
 }
 
 impl fmt::Debug for ClientParams {
-    /// Leaves out query, header values and token, any of which may be secret.
+    /// Leaves out path, query, header values and token, any of which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("ClientParams")

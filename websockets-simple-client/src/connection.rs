@@ -1,4 +1,4 @@
-//! The info of one connection of a client.
+//! One connection of a client.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -21,8 +21,8 @@ mod group_requests;
 mod observer;
 mod session;
 
-/// One connection of a client: where it goes and what was agreed on. Cloning it gives another handle of the
-/// same; it may be kept after the end.
+/// One connection of a client: its addresses, what was negotiated, and sending. Clones are handles of the same
+/// connection, and may be kept after it has ended.
 #[derive(Clone)]
 pub struct ClientConnection(pub(crate) Arc<ConnectionState>);
 
@@ -35,7 +35,7 @@ pub(crate) struct ConnectionState {
 }
 
 impl ClientConnection {
-    /// Our address.
+    /// The local address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.info.local_addr
@@ -47,38 +47,38 @@ impl ClientConnection {
         self.0.info.peer_addr
     }
 
-    /// The subprotocol the server chose.
+    /// The subprotocol that the server chose.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol.as_deref()
     }
 
-    /// The headers of the server's answer to the handshake.
+    /// The headers of the server's handshake response.
     #[must_use]
     pub fn response_headers(&self) -> &http::HeaderMap {
         &self.0.info.response_headers
     }
 
-    /// What TLS agreed on, if the connection is secured.
+    /// The negotiated TLS version and cipher suite, if the connection uses TLS.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.0.info.tls.as_ref()
     }
 
-    /// When the handshake was complete.
+    /// The time when the handshake was complete.
     #[must_use]
     pub fn connected_since(&self) -> DateTime<Utc> {
         self.0.since
     }
 
-    /// Messages and bytes each way, what waits, how far away the server is.
+    /// Messages and bytes in each direction, queued bytes, and the round-trip time.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.0.core.statistics()
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](websockets_simple_core::Message) raw. Messages leave in the order of the calls.
+    /// [`Message`](websockets_simple_core::Message) as it is. Messages are sent in the order of the calls.
     ///
     /// With [`OverflowPolicy::Wait`], the default, this waits for room in the outbox.
     ///
@@ -86,11 +86,11 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]: nothing was sent.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, nothing was sent.
+    /// Dropped while it waits for room in the outbox, nothing was sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
         self.0.core.outbox.send(message, self.0.subscriptions.wants_notices())
     }
@@ -99,14 +99,14 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
+    /// [`SendError`]: nothing was sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
         self.0.core.outbox.try_send(message, self.0.subscriptions.wants_notices())
     }
 
-    /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
-    /// one is finished.
+    /// Begins a long message that is sent in parts: `str` for a text message, `[u8]` for a binary one. Waits until
+    /// another such message is finished.
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ impl ClientConnection {
         MessageWriter::begin(&self.0.core.outbox).await
     }
 
-    /// Joins a group of its channel, as [`WebsocketClient::join`](crate::WebsocketClient::join) does. May be called
-    /// from a handler.
+    /// Joins a group of the connection's channel, as [`WebsocketClient::join`](crate::WebsocketClient::join) does.
+    /// May be called from a handler.
     ///
     /// # Errors
     ///
@@ -128,14 +128,14 @@ impl ClientConnection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the server may or may not let it in.
+    /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
         self.0.group_requests.join(&self.0.core, group).await
     }
 
-    /// Leaves a group of its channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does. May be called
-    /// from a handler.
+    /// Leaves a group of the connection's channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does.
+    /// May be called from a handler.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl ClientConnection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the server may or may not let it out.
+    /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
         self.0.group_requests.leave(&self.0.core, group).await
@@ -153,8 +153,8 @@ impl ClientConnection {
         if self.subprotocol() == Some(SUBPROTOCOL) { Ok(()) } else { Err(GroupError::Subprotocol) }
     }
 
-    /// Asks for the end of the connection, with a code and reason (cut to 123 bytes), without waiting for it.
-    /// False if it was ending already.
+    /// Starts to close the connection with a code and reason (cut to 123 bytes), without waiting for the end. False
+    /// if it was already closing.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
         self.0.core.outbox.close(EndCause::closed(code, reason))
     }
@@ -165,7 +165,7 @@ impl ClientConnection {
         self.0.core.outbox.is_open()
     }
 
-    /// How the connection ended, once it has.
+    /// How the connection ended; `None` while it has not.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
         self.0.core.end()

@@ -1,4 +1,4 @@
-//! From parameters to an open WebSocket: resolve, connect, secure, shake hands.
+//! Opens a WebSocket from parameters: resolve, TCP connect, TLS, handshake.
 
 use std::{
     io,
@@ -25,10 +25,10 @@ mod verdict;
 #[cfg(feature = "rustls")]
 mod tls;
 
-/// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
+/// How long one address is tried before the next one is tried in parallel (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// What the two ends agreed on, and between which addresses.
+/// The addresses of a connection, and what client and server negotiated.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) local_addr: SocketAddr,
@@ -38,7 +38,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) tls: Option<TlsInfo>,
 }
 
-/// What TLS agreed on.
+/// The TLS version and cipher suite that a connection negotiated.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {
@@ -51,19 +51,19 @@ pub struct TlsInfo {
 /// A WebSocket that has just been opened.
 pub(crate) struct Dialed {
     pub(crate) stream: DialedStream,
-    /// Bytes that came behind the answer.
+    /// Bytes received after the response head.
     pub(crate) leftover: Vec<u8>,
     pub(crate) info: ConnectionInfo,
 }
 
-/// Plain or secured, decided once.
+/// A connected stream, with or without TLS.
 pub(crate) enum DialedStream {
     Plain(TcpStream),
     #[cfg(feature = "rustls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// What a client sets up once for all its dials.
+/// Opens the connections of a client; its TLS configuration is built once.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     #[cfg(feature = "rustls")]
@@ -71,11 +71,11 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Sets TLS up if it is needed.
+    /// Builds the TLS configuration if TLS is used.
     pub(crate) fn new(params: &CheckedParams) -> Result<Self, crate::error::ParamsError> {
         #[cfg(not(feature = "rustls"))]
         if params.secured() {
-            return Err(crate::error::ParamsError::Tls("the feature `tls` is off".to_owned()));
+            return Err(crate::error::ParamsError::Tls("the feature `tls` is disabled".to_owned()));
         }
         Ok(Self {
             #[cfg(feature = "rustls")]
@@ -133,18 +133,18 @@ impl Dialer {
     }
 
     #[cfg(not(feature = "rustls"))]
-    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    #[expect(clippy::unused_async, reason = "with the feature `rustls` it awaits")]
     async fn secure(
         &self,
-        _plan: &CheckedParams,
+        _params: &CheckedParams,
         stream: TcpStream,
     ) -> Result<(DialedStream, Option<TlsInfo>), ConnectError> {
         Ok((DialedStream::Plain(stream), None))
     }
 }
 
-/// Losing the connection during the handshake; with TLS 1.3 this is where the server's verdict on a client
-/// certificate arrives.
+/// The error for a connection lost during the handshake. With TLS 1.3 a server's refusal of the client certificate
+/// arrives only here.
 pub(crate) fn lost(error: io::Error) -> ConnectError {
     #[cfg(feature = "rustls")]
     if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
@@ -162,7 +162,7 @@ async fn connect(params: &CheckedParams) -> Result<TcpStream, ConnectError> {
         .map_err(ConnectError::Connect)
 }
 
-/// Tries all addresses, the next one beside the last after a moment; the first that answers wins.
+/// Tries the addresses in order, the next one in parallel after [`STAGGER`]. The first that connects wins.
 async fn connect_to_first(
     addresses: Vec<SocketAddr>,
     receive: Option<usize>,

@@ -1,4 +1,4 @@
-//! What can go wrong before a client is connected, and with what it asks its server afterwards.
+//! The errors of a client: invalid parameters, failed connects, failed group requests.
 
 use std::{io, time::Duration};
 
@@ -6,136 +6,136 @@ use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
 use crate::config::CheckedParams;
 
-/// Which parameter is wrong. No socket was opened.
+/// Why the parameters of a client are invalid. No socket was opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
-    /// There is no host.
+    /// The host is empty, or all blanks.
     #[error("the host is blank")]
     BlankHost,
     /// The name of a header is malformed.
-    #[error("`{0}` is not the name of a header")]
+    #[error("`{0}` is not a valid header name")]
     HeaderName(String),
-    /// A header belongs to the handshake, or to the token.
-    #[error("the header `{0}` is set by the handshake itself")]
+    /// The header is part of the handshake, or carries the token.
+    #[error("the header `{0}` is reserved for the handshake or the token")]
     HeaderReserved(String),
-    /// The value of a header holds what a header cannot.
-    #[error("the value of the header `{0}` holds characters that a header cannot")]
+    /// The value of a header contains characters other than visible ASCII, spaces and tabs.
+    #[error("the value of the header `{0}` may contain only visible ASCII characters, spaces and tabs")]
     HeaderValue(String),
-    /// The host is neither a name nor an address.
-    #[error("the host is neither a name nor an address; paths and schemes go elsewhere")]
+    /// The host is neither a host name nor an IP address.
+    #[error("the host is not a valid host name or IP address; for a URL use `ClientParams::url`")]
     Host,
     /// The name of a subprotocol is malformed.
-    #[error("`{0}` is not the name of a subprotocol")]
+    #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
     /// A subprotocol is offered twice.
     #[error("the subprotocol `{0}` is offered twice")]
     SubprotocolTwice(String),
-    /// A root certificate cannot be read, or TLS cannot be set up with these parameters.
+    /// A certificate or key cannot be read, or TLS cannot be set up with these parameters.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
-    /// The token is empty or holds what its placement cannot carry.
-    #[error("the token cannot be carried by {0}")]
+    /// The token is empty, or contains characters that its placement does not allow.
+    #[error("the token is empty or contains characters that are not allowed in {0}")]
     Token(&'static str),
-    /// There is a query parameter `token` beside the token.
-    #[error("there is a query parameter `token` beside the token that goes into the query")]
+    /// The token goes into the query, which already has a parameter `token`.
+    #[error("the query already has a parameter `token`, which is where the token goes")]
     TokenTwice,
-    /// The URL is not one to connect to.
+    /// The URL is malformed, or is not one that a client can connect to.
     #[error("the URL is not usable: {0}")]
     Url(&'static str),
-    /// Something is zero that must not be.
-    #[error("the {0} is zero")]
+    /// A duration or size is zero.
+    #[error("the {0} must not be zero")]
     Zero(&'static str),
     /// The port is zero.
-    #[error("the port is zero")]
+    #[error("the port must not be zero")]
     ZeroPort,
 }
 
-/// Why a client did not get connected.
+/// Why a client could not connect.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The client is connected, or connecting, already.
-    #[error("the client is connected already")]
+    /// The client is already connected or connecting.
+    #[error("the client is already connected or connecting")]
     AlreadyConnected,
-    /// The server's answer is no answer to a WebSocket handshake.
-    #[error("the server did not answer the handshake properly: {0}")]
+    /// The server's response is not a valid response to a WebSocket handshake.
+    #[error("invalid handshake response: {0}")]
     BadResponse(String),
     /// The connection ended before it could be used.
-    #[error("the connection ended at once")]
+    #[error("the connection ended before it could be used")]
     Closed,
-    /// The TCP connection could not be made; the server, its address or the network is at fault.
+    /// The TCP connection failed: check the server, its address and the network.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake")]
     Lost(#[source] io::Error),
-    /// The server asks to go elsewhere. Redirects are not followed, as a token would go along.
-    #[error("the server redirects to {location}")]
+    /// The server redirects. Redirects are not followed, as the token would go to another server.
+    #[error("the server redirects to {location}; redirects are not followed")]
     Redirected {
-        /// Where to. `***` stands for the token, if the server put it there.
+        /// The target. `***` stands for the token, if the server put it there.
         location: String,
     },
-    /// The server refused.
-    #[error("the server refused with {status}")]
+    /// The server refused the handshake.
+    #[error("the server refused the handshake with HTTP status {status}")]
     Rejected {
         /// The HTTP status.
         status: u16,
         /// The beginning of the body, at most 4 KiB.
         body: String,
-        /// How long to wait before trying again, if the server says so.
+        /// How long to wait before the next attempt (`Retry-After`), if the server says so in seconds.
         retry_after: Option<Duration>,
     },
-    /// The name of the host could not be resolved.
-    #[error("cannot resolve the host")]
+    /// The host name could not be resolved.
+    #[error("cannot resolve the host name")]
     Resolve(#[source] io::Error),
-    /// Client and server have no subprotocol in common.
-    #[error("the server agrees to none of the subprotocols")]
+    /// The server chose no subprotocol, or one that was not offered.
+    #[error("the server chose none of the offered subprotocols")]
     SubprotocolRejected,
-    /// It took longer than the connect timeout.
-    #[error("connecting took too long")]
+    /// Connecting took longer than the connect timeout.
+    #[error("the connect timeout expired")]
     Timeout,
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(TlsFailure),
-    /// The token provider gave no token, or one that cannot be shown.
-    #[error("there is no token to show")]
+    /// The token provider failed, or returned a token that its placement cannot carry.
+    #[error("the token provider returned no usable token")]
     TokenProvider(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The server does not accept the token, or there is none.
+    /// The server does not accept the token, or requires one.
     #[error("not authorized: {message}")]
     Unauthorized {
-        /// What the server says.
+        /// The message of the server.
         message: String,
     },
 }
 
-/// Why a client did not get into a group, or out of it.
+/// Why a client could not join or leave a group.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The connection ended before the server answered, and all of its groups with it.
+    /// The connection ended before the server answered. All its group memberships ended with it.
     #[error("the connection ended before the server answered")]
     Ended,
-    /// No group that a client may ask for is called so. Nothing was asked.
-    #[error("the name of a group has 1 to 128 bytes and no control characters")]
+    /// The group name is invalid. No request was sent.
+    #[error("the group name is invalid: it must have 1 to 128 bytes and no control characters")]
     Name,
-    /// There is no connection. Connect first.
+    /// The client is not connected. Connect first.
     #[error("the client is not connected")]
     NotConnected,
-    /// The server does not let the client in or out.
+    /// The server refused the request.
     #[error("the server refused: {reason}")]
     Refused {
-        /// What it says about it: `not allowed here`, or `too many groups`.
+        /// The reason of the server: `not allowed here`, or `too many groups`.
         reason: String,
     },
-    /// Client and server have not agreed on the subprotocol in which this is asked. Offer it with
+    /// The connection does not use the subprotocol `websockets-simple`, which group requests need. Offer it with
     /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
     #[error(
-        "client and server have not agreed on the subprotocol `websockets-simple`, which the client has to offer"
+        "groups need the subprotocol `websockets-simple`, which the client must offer and the server choose"
     )]
     Subprotocol,
-    /// No answer came within the connect timeout. The server may have done it all the same.
-    #[error("the server did not answer in time")]
+    /// No answer came within the connect timeout. The server may have carried out the request all the same.
+    #[error("the server did not answer within the connect timeout")]
     Timeout,
 }
 
@@ -143,46 +143,46 @@ pub enum GroupError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// The server did not accept the certificate of the client.
+    /// The server did not accept the client's certificate.
     #[error("the server refused the client's certificate: {0}")]
     ClientCertificateRefused(String),
-    /// The server wants a certificate of the client, and there was none.
-    #[error("the server wants a client certificate")]
+    /// The server requires a client certificate, and the client has none.
+    #[error("the server requires a client certificate")]
     ClientCertificateRequired,
-    /// The certificate has expired.
+    /// The server's certificate has expired.
     #[error("the server's certificate has expired")]
     Expired,
-    /// No certificate can be for the host.
-    #[error("the host cannot be the name of a certificate")]
+    /// The host is not a name that a certificate can be issued for.
+    #[error("the host is not a name that a certificate can be issued for")]
     HostName,
-    /// The certificate is none of those that were pinned.
-    #[error("the server's certificate is not the one that was pinned")]
+    /// The server's certificate is not a pinned one.
+    #[error("the server's certificate is not a pinned one")]
     NotPinned,
-    /// What answered is no TLS.
-    #[error("the server does not speak TLS there")]
+    /// The response of the server is not TLS.
+    #[error("the server does not speak TLS on this port")]
     NotTls,
-    /// The certificate is not valid yet.
+    /// The server's certificate is not valid yet.
     #[error("the server's certificate is not valid yet")]
     NotYetValid,
-    /// Anything else.
+    /// Any other failure.
     #[error("{0}")]
     Other(String),
-    /// The certificate was revoked.
+    /// The server's certificate was revoked.
     #[error("the server's certificate was revoked")]
     Revoked,
-    /// Nobody who is trusted has issued the certificate.
-    #[error("the server's certificate was issued by nobody who is trusted here")]
+    /// The server's certificate was issued by an untrusted issuer.
+    #[error("the server's certificate was issued by an untrusted issuer")]
     UnknownIssuer,
-    /// There is no version of TLS that both sides speak.
-    #[error("client and server have no version of TLS in common")]
+    /// Client and server have no TLS version in common.
+    #[error("client and server have no TLS version in common")]
     Version,
-    /// The certificate is for another name than that of the host.
-    #[error("the server's certificate is for another name")]
+    /// The server's certificate is for another name than the host.
+    #[error("the server's certificate is for another host name")]
     WrongName,
 }
 
 impl ConnectError {
-    /// Reads the end of a connection that was over before it began to be used.
+    /// Turns the end of a connection that was never ready into an error.
     pub(crate) fn from_end(end: Option<&Disconnect>, params: &CheckedParams) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
@@ -192,7 +192,7 @@ impl ConnectError {
         }
     }
 
-    /// Where it failed; a call that came at the wrong time is not a failure of the connection.
+    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection.
     pub(crate) fn stage(&self) -> Option<ErrorStage> {
         match self {
             Self::AlreadyConnected => None,

@@ -7,20 +7,20 @@ use websockets_simple_core::{ConnectionEvent, ErrorEvent, EventId, EventType, Me
 
 use crate::connection::ClientConnection;
 
-/// An event of a client, in order. Received messages, connection events and errors are never lost.
+/// An event of a client; events come in order. Received messages, connection events and errors are never lost.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The connection began or ended.
+    /// A connect began, succeeded or failed, or the connection ended.
     Connection(ConnectionEvent<ClientConnection>),
-    /// Something failed.
+    /// An operation failed.
     Error(ErrorEvent<ClientConnection>),
-    /// A message was received, or accepted for sending if that was asked for.
+    /// A message was received, or, if subscribed to, accepted for sending.
     Message(MessageEvent<ClientConnection>),
 }
 
 impl ClientEvent {
-    /// Unique, ascending.
+    /// The id: unique and ascending.
     #[must_use]
     pub fn id(&self) -> EventId {
         match self {
@@ -30,7 +30,7 @@ impl ClientEvent {
         }
     }
 
-    /// When it happened.
+    /// The time of the event.
     #[must_use]
     pub fn timestamp(&self) -> DateTime<Utc> {
         match self {

@@ -1,6 +1,6 @@
 //! cargo run --release --bin autobahn-client -- ws://127.0.0.1:9001 websockets-simple
 //!
-//! Runs all cases of an Autobahn fuzzing server: sends every message back as it is, then asks for the reports.
+//! Runs all cases of an Autobahn fuzzing server: sends every message back unchanged, then asks for the reports.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ use websockets_simple_client::{
 };
 use websockets_simple_examples::in_one_line;
 
-/// The longest message of the suite has 16 MiB.
+/// Largest message accepted, in bytes. The largest of the suite has 16 MiB.
 const MESSAGE_SIZE: usize = 32 * 1024 * 1024;
 
 /// How long one case may take; the slowest take a minute or two.
@@ -51,7 +51,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The server says in one message how many cases there are.
+/// Asks the server for the number of cases, which it sends in one message.
 async fn case_count(args: &Args) -> Result<u32, Box<dyn Error>> {
     let client = WebsocketClient::new(params(args, "/getCaseCount")?)?;
     let mut events = client.events();
@@ -64,20 +64,20 @@ async fn case_count(args: &Args) -> Result<u32, Box<dyn Error>> {
             _ => {}
         }
     }
-    count.ok_or_else(|| "the server did not say how many cases there are".into())
+    count.ok_or_else(|| "the server did not send the number of cases".into())
 }
 
-/// Connects and sends every message back until the server has had enough.
+/// Connects and sends every message back until the connection ends.
 async fn echo(params: ClientParams) -> Result<(), Box<dyn Error>> {
     let client = WebsocketClient::new(params)?;
     let over = Arc::new(Notify::new());
     let ended = Arc::clone(&over);
-    // A handler, because it answers before the link looks at what follows, such as a Close.
+    // A handler, as it sends the answer before the connection reads further, such as a Close.
     client.on(move |event| {
         let ended = Arc::clone(&ended);
         async move {
             match event {
-                // Many cases end in the middle of a message; the verdict is the server's.
+                // Many cases end in the middle of a message: the server decides whether a case has passed.
                 ClientEvent::Message(event) => drop(event.connection.send(event.message).await),
                 ClientEvent::Connection(event) if is_end(&event.kind) => ended.notify_one(),
                 _ => {}

@@ -1,7 +1,7 @@
 //! cargo run --release --bin axum-chat
 //!
-//! An axum application with two routes for a room: GET makes a connection out of the request, POST says something to all
-//! who are there. The server listens nowhere itself.
+//! An axum application with two routes for a room: GET upgrades the request to a connection, POST sends a text to all
+//! connections of the room. The server does not listen itself.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
@@ -20,7 +20,7 @@ use websockets_simple_server::{Event, Message, Placement, ServerParams, Websocke
 /// A chat inside an axum application.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 }
@@ -41,7 +41,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     server.on(|event| async move {
         if let Event::Message(event) = event {
             let room = event.connection.channel().to_owned();
-            // A message as it came has a form on the wire, so this cannot fail.
+            // Cannot fail: a received message needs no encoding.
             let _ = event.connection.server().to_channel(&room).send(event.message);
         }
     });
@@ -55,7 +55,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             stop.await;
-            // First, as axum leaves alone what it has handed over, and would break handshakes that are on their way.
+            // Before axum stops: axum does not end upgraded connections, and would abort handshakes in progress.
             server.stop().await;
         })
         .await?;
@@ -73,7 +73,7 @@ async fn enter(
 async fn say(State(server): State<WebsocketServer>, Path(room): Path<String>, text: String) -> String {
     match server.to_channel(&room).send(Message::text(text)) {
         Ok(delivery) => format!("{} heard it\n", delivery.accepted),
-        // A text has a form on the wire.
+        // Cannot happen: a text needs no encoding.
         Err(error) => error.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! cargo run --release --bin chat-client -- --url ws://127.0.0.1:8080 --token TOKEN
 //!
-//! A chat on the terminal: what others say appears while you type. The server prints the token. `Bye` leaves,
-//! `/who` asks who is there, `/msg USER TEXT` is for one person alone.
+//! A chat on the terminal: messages of others appear while you type. The server prints the token. `Bye` leaves,
+//! `/who` lists the people, `/msg USER TEXT` is a private message.
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -16,25 +16,25 @@ use websockets_simple_examples::{
     in_one_line, terminal,
 };
 
-/// What somebody types to leave.
+/// The line that leaves the chat.
 const BYE: &str = "Bye";
 
-/// How long someone who leaves waits for what is still due to them.
+/// How long the client waits, before it leaves, for messages that are still due.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// A chat on the terminal. `Bye` leaves, `/who` asks who is there, `/msg USER TEXT` is for one person alone.
+/// A chat on the terminal. `Bye` leaves, `/who` lists the people, `/msg USER TEXT` is a private message.
 #[derive(Parser)]
 struct Args {
-    /// The chat server, such as ws://127.0.0.1:8080.
+    /// The URL of the chat server, such as ws://127.0.0.1:8080.
     #[arg(long)]
     url: String,
     /// The token of an invite. Read from the environment variable CHAT_TOKEN when it is not given here.
     #[arg(long, allow_hyphen_values = true, value_parser = |token: &str| Ok::<_, std::convert::Infallible>(Token::from(token)))]
     token: Option<Token>,
-    /// The name to go by, on a server that admits anybody.
+    /// Your name, on a server that admits all clients.
     #[arg(long, conflicts_with = "token")]
     name: Option<String>,
-    /// Trust the authorities in this PEM file too, for wss.
+    /// For wss: also trust the root certificates in this PEM file.
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
 }
@@ -79,14 +79,14 @@ fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
     Ok(params)
 }
 
-/// Chats until either side has had enough. Whether it ended in order.
+/// Chats until either side ends the connection. True if it ended in order.
 async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
     let client = WebsocketClient::new(params)?;
     let mut events = client.events();
     client.connect().await?;
     let (mut lines, mut screen) = terminal::open(|line| line.trim() == BYE);
     let mut parting: Option<Instant> = None;
-    // Packets `who` that the server has not answered.
+    // Packets `who` without an answer.
     let mut questions = 0_usize;
     let end = loop {
         tokio::select! {
@@ -98,7 +98,7 @@ async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
                         continue;
                     }
                     None => {
-                        // The answer to a last question comes after everything that is due until now.
+                        // The answer to a last `who` comes after all messages that are due until now.
                         parting = Some(Instant::now() + PARTING);
                         ChatPacket::Who
                     }
@@ -137,11 +137,11 @@ async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
         &end.as_ref()
             .map_or_else(|| "You left.".to_owned(), |end| one_line(&format!("The chat is over: {end}."))),
     )?;
-    // A server may end a chat too, as long as it says so: done, or going away.
+    // A server may end the chat in order, too: with 1000 or 1001.
     Ok(end.is_none_or(|end| end.clean && matches!(end.code, Some(1000 | 1001))))
 }
 
-/// What a typed line asks for, or how to ask for it.
+/// The packet for a typed line, or a usage hint.
 fn command(line: &str) -> Result<ChatPacket, &'static str> {
     let line = line.trim();
     let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -157,7 +157,7 @@ fn command(line: &str) -> Result<ChatPacket, &'static str> {
     }
 }
 
-/// What appears on the screen, which takes commands from nobody but this program.
+/// The line for a received message, without control characters, so that no peer can control the terminal.
 fn line_of(packet: Option<ChatPacket>, message: &Message) -> String {
     match (packet, message) {
         (Some(packet), _) => one_line(&packet.to_string()),

@@ -1,6 +1,6 @@
 //! cargo run --release --bin chat-server
 //!
-//! A chat of users who were invited, or with `--anonymous` of whoever comes. Tokens are kept in a SQLite file. See
+//! A chat for invited users, or with `--anonymous` for all. Tokens are stored in a SQLite file. See
 //! `examples/README.md`.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
@@ -29,23 +29,23 @@ use websockets_simple_server::{
 /// A chat server that prints invites for three demo users when it starts for the first time.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Admit everybody, under the name in `?name=`, instead of invited users.
+    /// Admit all clients, with the name in `?name=`, instead of invited users.
     #[arg(long)]
     anonymous: bool,
-    /// Speak TLS with this certificate chain, in PEM.
+    /// Use TLS with this certificate chain, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The private key of that certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Speak TLS with the certificate in this .pfx or .p12 file. Its password is read from the environment variable
-    /// CHAT_PFX_PASSWORD, as others on the machine can see command lines.
+    /// Use TLS with the certificate in this .pfx or .p12 file. Its password is read from the environment variable
+    /// CHAT_PFX_PASSWORD, as other users of the machine can see command lines.
     #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
     pfx: Option<PathBuf>,
-    /// The SQLite file that holds the tokens, made if it is not there; `:memory:` keeps them until the server ends.
+    /// The SQLite file that holds the tokens, created if missing; `:memory:` keeps them until the server stops.
     #[arg(long, global = true, value_name = "FILE", default_value = "chat.sqlite")]
     store: String,
     #[command(subcommand)]
@@ -60,7 +60,7 @@ enum Command {
 }
 
 impl Args {
-    /// How to speak TLS, if at all. Files that are written anew are read anew.
+    /// The TLS configuration, if there is one. Changed files are reloaded.
     fn tls(&self) -> Option<ServerTls> {
         let identity = match (&self.tls_cert, &self.tls_key, &self.pfx) {
             (Some(chain), Some(key), _) => TlsIdentity::pem_files(chain, key),
@@ -96,7 +96,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let endpoint = Endpoint::tcp(args.listen);
     let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)))
-        // Browsers are let in from our own page alone.
+        // Of browsers, only our own page may connect.
         .same_origin();
     if args.anonymous {
         let server = WebsocketServer::new(Page::for_guests().behind(params));
@@ -112,7 +112,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let server =
         WebsocketServerAuth::<String>::new(Page::for_members(members.clone()).behind(params), members);
     Room::open_to_users(&server);
-    // Only once it listens: what is issued cannot be shown again.
+    // Invites are issued only once the server listens, as they cannot be shown again.
     serve(server, scheme, async |url| invite(url, &users).await).await
 }
 
@@ -124,7 +124,7 @@ async fn open(store: &str) -> Result<SqlUsers<String>, Box<dyn Error>> {
     opened.map_err(|error| format!("cannot open the store {store}: {}", in_one_line(&error)).into())
 }
 
-/// Runs the server until it is asked to stop. `invite` gets its URL for clients on this machine.
+/// Runs the server until it is asked to stop. `invite` gets the URL for clients on this machine.
 async fn serve<I: Identity>(
     server: Server<I>,
     scheme: &str,
@@ -152,7 +152,7 @@ async fn serve<I: Identity>(
 async fn invite(url: &str, users: &SqlUsers<String>) -> Result<(), Box<dyn Error>> {
     let invites = users.first_invites(&DEMO_USERS.map(str::to_owned)).await?;
     if invites.is_empty() {
-        println!("Whoever was invited may come. To invite somebody else:");
+        println!("Invited users can connect. To invite another user:");
         println!("    cargo run --release --bin chat-server -- tokens issue NAME");
         return Ok(());
     }
@@ -166,7 +166,7 @@ async fn invite(url: &str, users: &SqlUsers<String>) -> Result<(), Box<dyn Error
 }
 
 fn invite_anybody(url: &str) {
-    println!("Anybody may come, under a name of their own:");
+    println!("No invite is needed; each client chooses a name:");
     for name in DEMO_USERS {
         println!("    cargo run --release --bin chat-client -- --url {url} --name {name}");
     }

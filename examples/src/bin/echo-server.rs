@@ -1,7 +1,7 @@
 //! cargo run --release --bin echo-server -- --listen 127.0.0.1:9002
 //!
-//! Sends every message back as it is; connections to the path `/bcast` instead pass each message on to all others
-//! of that path. It says nothing of its own, and is what the conformance and performance runs talk to.
+//! Sends every message back unchanged. On the path `/bcast` it sends each message to all other connections of that path
+//! instead. It sends no messages of its own. The conformance and performance tests use it.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
@@ -13,7 +13,7 @@ use websockets_simple_server::{
     ServerParams, WebsocketServer,
 };
 
-/// The path whose connections talk to each other.
+/// The path that broadcasts.
 const BROADCAST: &str = "/bcast";
 
 /// How long an echo waits for a peer that does not read.
@@ -22,13 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An echo server without rate, per-IP and idle limits.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
-    /// Bytes of the longest message that is accepted; a longer one is refused with 1009.
+    /// The largest message that is accepted, in bytes; a larger one closes the connection with 1009.
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024 + 64 * 1024)]
     max_message: usize,
-    /// Threads that do the work; by default as many as there are cores.
+    /// Worker threads; by default as many as there are cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -61,19 +61,19 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     server.on(|event| async move {
         let Event::Message(MessageEvent { message, connection, .. }) = event else { return };
         if connection.channel() == BROADCAST {
-            // A message as it came has a form on the wire, so this cannot fail.
+            // Cannot fail: a received message needs no encoding.
             let _ = connection.server().to_channel(BROADCAST).except(&connection).send(message);
             return;
         }
         if let Err(SendError::Timeout) = connection.send(message).await {
-            // An echo that is left out would pass for one that was never due.
+            // Otherwise the peer could not detect that an echo is missing.
             connection.close(CloseCode::OVERFLOW, "the echo was not read");
         }
     });
     let stop = stop_request()?;
     server.start().await?;
     let addr = server.local_addr().ok_or("the server has stopped already")?;
-    // Whoever starts this program waits for the line, and standard output passes on whole lines at once.
+    // Scripts wait for this line. Standard output is flushed after each line.
     println!("listening on {addr}");
     stop.await;
     server.stop().await;
@@ -91,8 +91,8 @@ fn params(args: &Args) -> ServerParams {
         .endpoint(Endpoint::tcp(args.listen))
         .limits(limits)
         .heartbeat(Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping))
-        // Room for the longest message and what is due beside it. An echo waits beyond that; a broadcast, which
-        // waits for nobody, leaves a slow receiver out.
+        // Room for the largest message and 1 MiB more. When it is full, an echo waits, and a broadcast skips the slow
+        // receiver.
         .outbox(args.max_message.saturating_add(1024 * 1024))
         .overflow(OverflowPolicy::Wait(PATIENCE))
 }

@@ -1,6 +1,6 @@
 //! cargo run --release --bin extended-packet
 //!
-//! A packet with fields of its own, three ways to send and receive it, and a real connection between a client and a
+//! A packet with additional fields, three ways to send and receive it, and a real connection between a client and a
 //! server in this process. The JSON is that of the .NET library.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
@@ -15,7 +15,7 @@ use websockets_simple_client::{
 };
 use websockets_simple_server::{Connection, Event, Handler, Identity, ServerParams, WebsocketServer};
 
-/// What kind of packet it is: a number on the wire.
+/// The type of a packet: a number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum PacketExtendedType {
     PacketType1,
@@ -30,7 +30,7 @@ impl NumericEnum for PacketExtendedType {
     }
 }
 
-/// The default packet and what was added to it, in the order in which .NET writes it.
+/// The default packet with additional fields, in the order in which .NET writes them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PacketExtended {
@@ -53,7 +53,7 @@ impl Packet for PacketExtended {
         self.timestamp
     }
 
-    /// What is not such a packet becomes one, under a fake name.
+    /// Any other text becomes a packet with fake names.
     fn from_text(text: &str) -> Self {
         Self {
             data: text.to_owned(),
@@ -66,7 +66,7 @@ impl Packet for PacketExtended {
     }
 }
 
-/// What a packet of type 2 holds beside the common fields.
+/// A packet of type 2: the common fields and a score.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PacketWithScore {
@@ -75,7 +75,7 @@ struct PacketWithScore {
     score: u32,
 }
 
-/// Decodes a polymorphic packet as the .NET manual says: the common fields first, then, by their type, the whole.
+/// A polymorphic packet, decoded as in the .NET manual: first the common fields, then, by their type, the whole packet.
 enum Polymorphic {
     Plain(PacketExtended),
     WithScore(PacketWithScore),
@@ -91,7 +91,7 @@ impl Polymorphic {
     }
 }
 
-/// The same in one step: the kind is a tag, and each kind has fields of its own.
+/// A polymorphic packet that is decoded in one step: the kind is a tag, and each kind has its own fields.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "Kind")]
 enum Tagged {
@@ -101,7 +101,7 @@ enum Tagged {
     Score { first_name: String, score: u32 },
 }
 
-/// Reads every message in the way that its channel stands for, and answers in kind.
+/// Decodes every message in the way that its channel stands for, and answers in the same form.
 struct Teacher;
 
 impl<I: Identity> Handler<Event<I>> for Teacher {
@@ -164,7 +164,7 @@ async fn by_tag<I: Identity>(connection: &Connection<I>, message: &Message) -> A
     Ok(())
 }
 
-/// A client that says something and waits for the answer.
+/// A client that sends a message and waits for the answer.
 struct Pupil {
     client: WebsocketClient,
     events: Events<ClientEvent>,
@@ -178,7 +178,7 @@ impl Pupil {
         Ok(Self { client, events })
     }
 
-    /// Says something and shows what is said on both sides.
+    /// Sends a message and prints both the message and the answer.
     async fn ask(&mut self, message: Message) -> Result<Message, Box<dyn Error>> {
         println!("  client sends  {}", message.as_text().unwrap_or_default());
         self.client.send(message).await?;
@@ -209,7 +209,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     server.start().await?;
     let port = server.local_addr().ok_or("the server has stopped already")?.port();
 
-    // The manual's example, field by field, at a time that makes the output the same in every run.
+    // The manual's example, field by field, with a fixed time so that the output is the same in every run.
     let packet = PacketExtended {
         data: "YourDataPayload".to_owned(),
         timestamp: Some("2022-03-05T19:42:01.6305503Z".parse()?),

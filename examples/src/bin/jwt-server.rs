@@ -1,7 +1,7 @@
 //! cargo run --release --bin jwt-server
 //!
-//! The chat for users who show a JSON Web Token. With `--jwks URL` the tokens are those of an issuer; without, the server
-//! makes a secret, is the issuer, and prints two tokens.
+//! The chat for users with JSON Web Tokens. With `--jwks URL` the tokens come from an issuer; without it the server is
+//! the issuer: it makes a secret and prints two tokens.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
@@ -16,28 +16,28 @@ use websockets_simple_examples::{
 };
 use websockets_simple_server::{Endpoint, Jwks, JwtKey, JwtUsers, WebsocketServerAuth};
 
-/// What tokens are to be for, if nothing else is given.
+/// The default audience of the tokens.
 const AUDIENCE: &str = "chat";
 
-/// Who is to have made them.
+/// The default issuer of the tokens.
 const ISSUER: &str = "https://jwt-server.example";
 
 /// A chat for users with JSON Web Tokens.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the issuer publishes its keys: an https URL.
+    /// The https URL at which the issuer publishes its keys.
     #[arg(long, value_name = "URL")]
     jwks: Option<String>,
-    /// What the claim `iss` has to be.
+    /// The required value of the claim `iss`.
     #[arg(long, default_value = ISSUER)]
     issuer: String,
-    /// What the claim `aud` has to name.
+    /// The audience that the claim `aud` must contain.
     #[arg(long, default_value = AUDIENCE)]
     audience: String,
-    /// The claim that is the name of the user.
+    /// The claim with the name of the user.
     #[arg(long, value_name = "CLAIM", default_value = "sub")]
     name: String,
 }
@@ -67,7 +67,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let addr = server.local_addr().ok_or("the server has stopped already")?;
     println!("listening on {addr}");
     if args.jwks.is_none() {
-        println!("Tokens, good for an hour:");
+        println!("Tokens, valid for an hour:");
         for name in ["Ronald", "John"] {
             let claims = json!({
                 args.name.as_str(): name,

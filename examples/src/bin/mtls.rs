@@ -1,7 +1,7 @@
 //! cargo run --release --bin mtls
 //!
-//! A server that knows its users by their certificates, and four clients that try to get in: with a certificate, with
-//! none, with one of somebody else's authority, with one that was revoked. Ends by itself.
+//! A server that authenticates users by their certificates, and four clients that try to connect: with a certificate,
+//! without one, with one of another authority, with a revoked one. Ends by itself.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{error::Error, process::ExitCode};
@@ -16,8 +16,8 @@ use websockets_simple_server::{
     Message, ServerParams, ServerTls, UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 
-/// Whoever our authority calls `ronald` is Ronald. That the certificate is of that authority, valid and not revoked
-/// was checked before anybody is asked here.
+/// Users by the common name of their certificate. TLS has already checked that the certificate is of our authority,
+/// valid and not revoked.
 struct ByCommonName;
 
 #[async_trait]
@@ -76,7 +76,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the server says, or why it does not let the client in.
+/// The greeting of the server, or why the connection failed.
 async fn attempt(root: &Authority, port: u16, shown: Option<&Issued>) -> String {
     let mut params =
         ClientParams::new("localhost", port).secured(true).root_pem(root.pem()).only_given_roots();
@@ -99,5 +99,5 @@ async fn greeting(params: ClientParams) -> Result<String, Box<dyn Error>> {
             return Ok(event.message.as_text().unwrap_or_default().to_owned());
         }
     }
-    Err("nothing was said".into())
+    Err("the server sent no greeting".into())
 }

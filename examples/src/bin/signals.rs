@@ -1,7 +1,7 @@
 //! cargo run --release --bin signals
 //!
-//! The full example of Pode's page on Signals, whose web page is served as it is, beside the two others of that page:
-//! response times on a timer and the date. Pages and sockets share the server's own port.
+//! The full example of Pode's documentation page on Signals, with its web page unchanged, and the two other examples of
+//! that documentation: response times on a timer, and the date. Pages and WebSockets share one port.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{
@@ -32,29 +32,29 @@ const INDEX: &str = include_str!("../../signals/index.html");
 
 const SCRIPT: &str = include_str!("../../signals/script.js");
 
-/// Where the page has its jQuery from.
+/// The URL from which the page loads jQuery.
 const REMOTE_JQUERY: &str = "https://ajax.googleapis.com/ajax/libs/jquery/3.4.1/jquery.min.js";
 
-/// Where it has it from with `--jquery`.
+/// The path from which it loads jQuery with `--jquery`.
 const LOCAL_JQUERY: &str = "/jquery.min.js";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// What the script connects to.
+/// The URL in the script, with the port to replace.
 const SOCKETS: &str = "ws://localhost:8091/";
 
-/// Messages for everybody, the date, and response times on a timer.
+/// Messages to all clients, the date, and response times on a timer.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8091")]
     listen: SocketAddr,
-    /// How often the response times are told.
+    /// The interval at which the response times are sent.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     every: Duration,
-    /// Serve this jQuery with the page, which otherwise asks for it at ajax.googleapis.com.
+    /// Serve this jQuery file with the page, which otherwise loads it from ajax.googleapis.com.
     #[arg(long, value_name = "FILE")]
     jquery: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ struct Args {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "not a number".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(Duration::ZERO) => Err("too often".to_owned()),
+        Ok(Duration::ZERO) => Err("must not be zero".to_owned()),
         Ok(every) => Ok(every),
         Err(error) => Err(error.to_string()),
     }
@@ -84,10 +84,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let params = ServerParams::local()
         .endpoint(Endpoint::tcp(args.listen))
         .fallback(move |request: Request<Incoming>| std::future::ready(site.answer(&request)))
-        // Browsers are let in from our own page alone, which connects to `localhost` whatever it was opened as.
+        // Only our own page may connect. It connects to `localhost`, whatever host name it was opened with.
         .same_origin()
         .origins([format!("http://{}", args.listen)])
-        // The page shows every text.
+        // The page would show a text ping.
         .heartbeat(Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping));
     let server = WebsocketServer::new(params);
     add_routes(&server)?;
@@ -104,7 +104,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Without a route, what is said on `/response-times` is ignored.
+/// Adds the routes. `/response-times` has none, so that signals of clients there are ignored.
 fn add_routes(server: &WebsocketServer) -> Result<(), RouteError> {
     server.route("/msg", |signal| async move {
         let message = if asks_for_date(&signal) { json!(date()) } else { signal.data.message.clone() };
@@ -125,9 +125,9 @@ fn date() -> String {
     Local::now().format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// To everybody on the channel that a signal came on, its sender included.
+/// Sends a text to the whole channel of a signal, its sender included.
 fn answer_all(signal: &Signal<Anonymous>, text: String) {
-    // A text has a form on the wire, and no level of broadcasts is set, so this cannot fail.
+    // Cannot fail: a text needs no encoding, and no broadcast level is set.
     let _ = signal.connection.server().to_channel(signal.path()).send(Message::text(text));
 }
 
@@ -135,7 +135,7 @@ async fn tell_durations(server: &WebsocketServer, every: Duration) {
     let durations: Value = json!({ "Durations": [123, 101, 104] });
     loop {
         tokio::time::sleep(every).await;
-        // As above.
+        // Cannot fail, as above.
         let _ = server.to_channel("/response-times").send(Message::text(durations.to_string()));
     }
 }
@@ -183,13 +183,13 @@ impl Site {
     }
 }
 
-/// The port that the page was asked for on, which its script has to connect to.
+/// The port of the `Host` header, to which the script has to connect.
 fn port(request: &Request<Incoming>) -> u16 {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     host.and_then(|host| host.parse::<Authority>().ok()?.port_u16()).unwrap_or(80)
 }
 
-/// The script takes what others say for HTML, so the browser is told to run no script but the page's own.
+/// The Content-Security-Policy. The script shows messages as HTML, so the browser may run only the page's own scripts.
 fn policy(sockets: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self' {REMOTE_JQUERY}; connect-src {sockets}; base-uri 'none'; \

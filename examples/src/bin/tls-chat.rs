@@ -1,7 +1,7 @@
 //! cargo run --release --bin tls-chat
 //!
-//! A chat over TLS between people on this machine. The first start makes a certificate authority and a certificate of
-//! the server's own; both ends use them. SIGHUP reloads the certificate.
+//! A chat over TLS between people on this machine. The first start makes a certificate authority and a certificate for
+//! the server; the clients trust that authority. SIGHUP reloads the certificate.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{
@@ -22,10 +22,10 @@ use websockets_simple_server::{
 /// A chat over TLS 1.3 with a certificate made on the first start.
 #[derive(Parser)]
 struct Args {
-    /// Where the certificates are.
+    /// The folder of the certificates.
     #[arg(long, global = true, value_name = "FOLDER", default_value = "tls-chat")]
     certificates: PathBuf,
-    /// Where to listen, or to connect to.
+    /// The address to listen on, or to connect to.
     #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     address: SocketAddr,
     #[command(subcommand)]
@@ -34,9 +34,9 @@ struct Args {
 
 #[derive(Subcommand)]
 enum End {
-    /// Joins the chat: every line is said to everybody.
+    /// Join the chat: every line is sent to all.
     Join {
-        /// The name to go by.
+        /// Your name.
         name: String,
     },
 }
@@ -74,7 +74,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
                 && let Some(text) = event.message.as_text()
             {
                 let name = event.connection.query("name").unwrap_or_else(|| "somebody".into());
-                // Lines are for terminals: nothing in them may move the cursor.
+                // Lines are shown on terminals: control characters could move the cursor.
                 let line: String = format!("{name}: {text}").replace(char::is_control, " ");
                 let _ = everybody.broadcast(Message::text(line));
             }
@@ -96,7 +96,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes certificates unless they are there. Whether it did.
+/// Makes the certificates unless they exist. True if it made them.
 fn make_certificates(folder: &Path) -> Result<bool, Box<dyn Error>> {
     if folder.join("server-key.pem").exists() {
         return Ok(false);
@@ -133,7 +133,7 @@ fn reload_on_hangup(_tls: ServerTls) -> Result<(), Box<dyn Error>> {
 async fn join(args: &Args, name: &str) -> Result<(), Box<dyn Error>> {
     let path = args.certificates.join("authority.pem");
     let authority = std::fs::read(&path)
-        .map_err(|error| format!("cannot read {}; has the server run? {error}", path.display()))?;
+        .map_err(|error| format!("cannot read {}; start the server first: {error}", path.display()))?;
     let params = ClientParams::new(args.address.ip().to_string(), args.address.port())
         .secured(true)
         .tls_versions(TlsVersions::Tls13)

@@ -3,10 +3,10 @@
 /// Characters that a chosen name keeps.
 pub const MAX_CHARS: usize = 32;
 
-/// Makes a name out of what a guest asked for, `None` when nothing is left of it.
+/// The name for the one that a guest asked for, `None` if nothing is left of it.
 ///
 /// A name is one visible word, so that it can stand in `/msg NAME TEXT` and in a line of the chat: runs of
-/// blanks become one `-`, control and invisible characters are left out, and it ends after [`MAX_CHARS`]
+/// blanks become one `-`, control and invisible characters are left out, and it is cut after [`MAX_CHARS`]
 /// characters.
 ///
 /// # Examples

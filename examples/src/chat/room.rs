@@ -1,4 +1,4 @@
-//! The room: comes and goes with the connections of a server, and passes on what they say.
+//! The room: handles the events of a server and passes on what people say.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,10 +20,10 @@ use super::{
 /// Bytes of the longest message that a client may send.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// How often the chat makes sure that somebody is still there.
+/// The interval of the heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Parameters of a chat server. Ping frames instead of the text `ping`, which is a word like any other here.
+/// Parameters of a chat server. The heartbeat uses ping frames, as the text `ping` is an ordinary word in a chat.
 #[must_use]
 pub fn params(endpoint: Endpoint) -> ServerParams {
     ServerParams::local()
@@ -35,21 +35,21 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
 
 /// The room of one chat server.
 ///
-/// To everybody, the newcomer included: `NAME joined.`, then to the newcomer: `Welcome NAME.`. What somebody says
-/// reaches everybody, the sender included, and all receivers hear everything in the same order. A person may be
-/// here with several devices: `joined` is said with the first, `left` with the last, `Welcome` to each.
+/// All people get `NAME joined.`, the newcomer included; then the newcomer gets `Welcome NAME.`. A text reaches all
+/// people, the sender included, in the same order. A person may have several devices: `joined` is sent for the first,
+/// `left` for the last, `Welcome` to each.
 ///
-/// Whoever wants fewer listeners goes into rooms beside this one, each there as long as somebody is in it.
+/// For fewer listeners there are side rooms; each exists as long as a person is in it.
 pub struct Room<I: Identity> {
     roster: Mutex<Roster<I>>,
     wish: fn(&Connection<I>) -> Wish,
 }
 
-/// Under which name somebody wants to be known.
+/// The name that a connection asks for.
 enum Wish {
     /// The name of a known user, who may have several devices here.
     User(String),
-    /// What a guest asked for. Nobody vouches for guests, so each gets a name that no other has.
+    /// The name that a guest asked for. Guests are not authenticated, so each gets a name that no other person has.
     Guest(Option<String>),
 }
 
@@ -61,7 +61,7 @@ impl Room<User<String>> {
 }
 
 impl Room<Anonymous> {
-    /// Opens a room in a server that knows nobody. Guests say in the query who they are: `?name=Ronald`.
+    /// Opens a room in a server without users. Guests give their name in the query: `?name=Ronald`.
     pub fn open_to_guests(server: &WebsocketServer) -> Subscription<Event<Anonymous>> {
         server.subscribe(Self::new(|connection| {
             Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked)))
@@ -108,7 +108,7 @@ impl<I: Identity> Room<I> {
         let refusal = match heard {
             Ok(ChatPacket::Say { text, .. }) => {
                 let text = one_line(&text);
-                // Enter on an empty line.
+                // An empty line is ignored.
                 if !text.trim().is_empty() {
                     roster.tell_all(&ChatPacket::Say { from, text });
                 }
@@ -154,13 +154,15 @@ impl<I: Identity> Room<I> {
         tell(connection, &ChatPacket::Error { reason: refusal });
     }
 
-    /// Held while something is told, which never waits, so that all hear it in the same order.
+    /// Locks the roster. It stays locked while packets are sent, which never waits, so that all receivers get them in
+    /// the same order.
     fn roster(&self) -> MutexGuard<'_, Roster<I>> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets a device into a room. Those in it are told if it is the first of its person there; its own person always.
+/// Adds a device to a room. The people in it are notified if it is the first device of its person; otherwise only that
+/// device.
 fn enter<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, asked: &str) -> Result<(), String> {
     let room = side_rooms::clean(asked).ok_or("a room needs a name")?;
     let Some(name) = roster.name_of(connection.id()) else { return Ok(()) };
@@ -177,7 +179,8 @@ fn enter<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, asked:
     Ok(())
 }
 
-/// Takes a device out of a room in which it is. It is told, and with the last of its person everybody in the room.
+/// Removes a device from a room that it is in. The device is notified; if it was the last one of its person, also the
+/// people in the room.
 fn exit<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, room: &str) {
     let Some(name) = roster.name_of(connection.id()) else { return };
     roster.rooms.exit(connection.id(), room);

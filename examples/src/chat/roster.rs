@@ -1,4 +1,4 @@
-//! Who is in the room, with which devices.
+//! The people in the room and their devices.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -10,7 +10,7 @@ use websockets_simple_server::{ClientId, Connection, Identity, Message};
 
 use super::{ChatPacket, SUBPROTOCOL, side_rooms::SideRooms, wire::SideRoom};
 
-/// The people in the room. Whatever is told through one roster reaches all its devices in the same order.
+/// The people in the room and their devices. Packets sent through one roster reach all devices in the same order.
 pub(crate) struct Roster<I: Identity> {
     devices: HashMap<ClientId, Device<I>>,
     people: BTreeMap<Arc<str>, Vec<ClientId>>,
@@ -21,11 +21,11 @@ pub(crate) struct Roster<I: Identity> {
 struct Device<I: Identity> {
     connection: Connection<I>,
     name: Arc<str>,
-    /// Whether it has asked for the rooms, and is told when they change.
+    /// Whether it has asked for the list of rooms, and gets it again when it changes.
     lists_rooms: bool,
 }
 
-/// A packet in both its forms, made once for all who hear it.
+/// A packet in both its forms, encoded once for all receivers.
 struct Spoken {
     tagged: Message,
     plain: Message,
@@ -36,7 +36,7 @@ impl<I: Identity> Roster<I> {
         Self { devices: HashMap::new(), people: BTreeMap::new(), guests: 0, rooms: SideRooms::default() }
     }
 
-    /// Lets a device in. True if it is the first of this person.
+    /// Adds a device. True if it is the first of this person.
     pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> bool {
         let name: Arc<str> = name.into();
         let devices = self.people.entry(Arc::clone(&name)).or_default();
@@ -49,7 +49,7 @@ impl<I: Identity> Roster<I> {
         first
     }
 
-    /// Lets a device go. Its name, if it was the last of this person.
+    /// Removes a device. Returns the name if it was the last device of this person.
     pub(crate) fn leave(&mut self, connection: &ClientId) -> Option<Arc<str>> {
         let name = self.devices.remove(connection)?.name;
         let devices = self.people.get_mut(&name)?;
@@ -61,7 +61,7 @@ impl<I: Identity> Roster<I> {
         Some(name)
     }
 
-    /// The name under which a device is here.
+    /// The name of the person with this device.
     pub(crate) fn name_of(&self, connection: &ClientId) -> Option<Arc<str>> {
         self.devices.get(connection).map(|device| Arc::clone(&device.name))
     }
@@ -70,13 +70,13 @@ impl<I: Identity> Roster<I> {
         self.people.contains_key(name)
     }
 
-    /// Everybody, in alphabetical order.
+    /// The names of all people, in alphabetical order.
     pub(crate) fn names(&self) -> Vec<String> {
         self.people.keys().map(|name| name.to_string()).collect()
     }
 
-    /// A name for a guest that nobody here has: the one that is wished for, with a number behind it if it is
-    /// taken, or `Guest` with a number.
+    /// A free name for a guest: the one that the guest asked for, with a number appended if it is taken; or `Guest`
+    /// with a number.
     pub(crate) fn free_name(&mut self, wished: Option<&str>) -> String {
         if let Some(wished) = wished
             && !self.is_taken(wished)
@@ -101,7 +101,7 @@ impl<I: Identity> Roster<I> {
         }
     }
 
-    /// Nobody shall pass for another by the case of a letter.
+    /// Whether a name is taken. Case is ignored, so that no guest can imitate another.
     fn is_taken(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.people.keys().any(|taken| taken.to_lowercase() == name)
@@ -113,7 +113,7 @@ impl<I: Identity> Roster<I> {
         devices.any(|device| self.rooms.has(device, room))
     }
 
-    /// All rooms, and who is in them.
+    /// All rooms, and the people in them.
     pub(crate) fn list_rooms(&self) -> ChatPacket {
         let names = |devices: &HashSet<ClientId>| -> BTreeSet<String> {
             devices
@@ -133,14 +133,14 @@ impl<I: Identity> Roster<I> {
         }
     }
 
-    /// From now on this device is told when the rooms change.
+    /// Sends this device the list of rooms from now on whenever it changes.
     pub(crate) fn keep_listing_rooms(&mut self, connection: &ClientId) {
         if let Some(device) = self.devices.get_mut(connection) {
             device.lists_rooms = true;
         }
     }
 
-    /// Tells those who have asked for them how the rooms are now.
+    /// Sends the list of rooms to all devices that have asked for it.
     pub(crate) fn tell_rooms(&self) {
         let spoken = Spoken::new(&self.list_rooms());
         for device in self.devices.values().filter(|device| device.lists_rooms) {
@@ -148,7 +148,7 @@ impl<I: Identity> Roster<I> {
         }
     }
 
-    /// Tells all devices in a room.
+    /// Sends a packet to all devices in a room.
     pub(crate) fn tell_room(&self, room: &str, packet: &ChatPacket) {
         let spoken = Spoken::new(packet);
         for device in self.rooms.devices(room).filter_map(|device| self.devices.get(device)) {
@@ -163,7 +163,7 @@ impl<I: Identity> Roster<I> {
         }
     }
 
-    /// Tells all devices of these people, each once.
+    /// Sends a packet to all devices of these people, once each.
     pub(crate) fn tell_people(&self, names: [&str; 2], packet: &ChatPacket) {
         let spoken = Spoken::new(packet);
         let [one, other] = names;
@@ -175,7 +175,7 @@ impl<I: Identity> Roster<I> {
     }
 }
 
-/// Tells one device.
+/// Sends a packet to one device.
 pub(crate) fn tell<I: Identity>(connection: &Connection<I>, packet: &ChatPacket) {
     Spoken::new(packet).to(connection);
 }
@@ -188,8 +188,8 @@ impl Spoken {
         }
     }
 
-    /// A device that is gone, or reads too slowly and is therefore sent away, gets its Disconnected like any
-    /// other; there is nothing to do about it here.
+    /// Errors are ignored: a device that is gone, or reads too slowly and is therefore disconnected, gets its
+    /// Disconnected event anyway.
     fn to<I: Identity>(&self, connection: &Connection<I>) {
         let speaks_packets = connection.subprotocol() == Some(SUBPROTOCOL);
         let _ = connection.try_send(if speaks_packets { &self.tagged } else { &self.plain });

@@ -1,4 +1,4 @@
-//! The rooms beside the common one: who is where.
+//! The rooms besides the common one, and the devices in them.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,14 +12,14 @@ use super::name;
 /// Rooms that one device may be in.
 pub(crate) const MOST: usize = 16;
 
-/// Which devices are in which room. A room is there as long as somebody is in it.
+/// Which devices are in which room. A room exists as long as a device is in it.
 #[derive(Debug, Default)]
 pub(crate) struct SideRooms {
     rooms: BTreeMap<Arc<str>, HashSet<ClientId>>,
 }
 
 impl SideRooms {
-    /// False if it is in too many rooms already.
+    /// Adds a device to a room. False if it is already in too many rooms.
     pub(crate) fn enter(&mut self, device: &ClientId, room: &str) -> bool {
         if !self.has(device, room) && self.of(device).len() >= MOST {
             return false;
@@ -58,8 +58,8 @@ impl SideRooms {
     }
 }
 
-/// Makes the name of a room out of what was asked for, `None` when nothing is left of it. Rooms whose names differ in
-/// the case of their letters are the same.
+/// The name of a room for the one that was asked for, `None` if nothing is left of it. Case is ignored: the name is in
+/// lower case.
 pub(crate) fn clean(asked: &str) -> Option<String> {
     name::clean(asked).map(|name| name.to_lowercase())
 }

@@ -1,4 +1,4 @@
-//! The one packet of the chat.
+//! The packet of the chat.
 
 use std::{error::Error, fmt};
 
@@ -8,11 +8,11 @@ use websockets_simple_server::{DecodeError, DefaultPacket, Message, ReadJson};
 /// Characters of an error that are sent back.
 const MAX_REASON: usize = 200;
 
-/// Everything that is said on the wire, told apart by the field `type`.
+/// The packet of the chat; the field `type` says which kind it is.
 ///
-/// Clients send `say`, `private`, `tell`, `enter`, `exit`, `list` and `who`; the server sends what says or answers
-/// something. `from` is filled in by the server, whatever a client wrote there. [`Display`](fmt::Display) gives the
-/// line of the classic chat, which is what clients without the subprotocol [`SUBPROTOCOL`](super::SUBPROTOCOL) receive.
+/// Clients send `say`, `private`, `tell`, `enter`, `exit`, `list` and `who`; the server sends all but `enter`, `exit`,
+/// `list` and `who`. `from` is filled in by the server, whatever a client wrote there. Clients without the subprotocol
+/// [`SUBPROTOCOL`](super::SUBPROTOCOL) receive the line of the classic chat, which [`Display`](fmt::Display) gives.
 ///
 /// # Examples
 ///
@@ -27,124 +27,124 @@ const MAX_REASON: usize = 200;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ChatPacket {
-    /// Goes into a room, which is made if it is not there.
+    /// Enters a room, which is created if it does not exist.
     Enter {
-        /// Its name.
+        /// The name of the room.
         room: String,
     },
-    /// Somebody went into a room, with the first of their devices. For those in it.
+    /// A person entered a room with their first device. Sent to the people in the room.
     Entered {
-        /// Which.
+        /// The name of the room.
         room: String,
-        /// Who.
+        /// The name of the person.
         name: String,
     },
-    /// What the receiver sent could not be done.
+    /// The request of the receiver failed.
     Error {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Goes out of a room.
+    /// Leaves a room.
     Exit {
-        /// Its name.
+        /// The name of the room.
         room: String,
     },
-    /// Somebody went out of a room, with the last of their devices. For those in it.
+    /// A person left a room with their last device. Sent to the people in the room.
     Exited {
-        /// Which.
+        /// The name of the room.
         room: String,
-        /// Who.
+        /// The name of the person.
         name: String,
     },
-    /// Somebody came, with the first of their devices.
+    /// A person came with their first device.
     Joined {
-        /// Who.
+        /// The name of the person.
         name: String,
     },
-    /// Somebody went, with the last of their devices.
+    /// A person went with their last device.
     Left {
-        /// Who.
+        /// The name of the person.
         name: String,
     },
-    /// Asks for the rooms. The answer comes again whenever they change.
+    /// Asks for the list of rooms. The answer is sent again whenever it changes.
     List,
     /// The answer to `who`.
     Online {
-        /// Everybody who is there, in alphabetical order.
+        /// The names of all people, in alphabetical order.
         names: Vec<String>,
     },
-    /// Something for one person alone, on all devices of theirs and of the sender's.
+    /// A text for one person, sent to all devices of the receiver and of the sender.
     Private {
-        /// Who says it.
+        /// The sender.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
-        /// Whom it is for.
+        /// The receiver.
         to: String,
-        /// What is said.
+        /// The text.
         text: String,
     },
     /// The answer to `list`.
     Rooms {
-        /// All in which somebody is, in alphabetical order.
+        /// All rooms that are not empty, in alphabetical order.
         rooms: Vec<SideRoom>,
     },
-    /// Something for everybody, the sender included.
+    /// A text for all people, the sender included.
     Say {
-        /// Who says it.
+        /// The sender.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
-        /// What is said.
+        /// The text.
         text: String,
     },
-    /// Something for those in a room, the sender included.
+    /// A text for the people in a room, the sender included.
     Tell {
-        /// Who says it.
+        /// The sender.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
-        /// Where it is said.
+        /// The name of the room.
         room: String,
-        /// What is said.
+        /// The text.
         text: String,
     },
-    /// The first packet of every device: the name the others know it by.
+    /// The first packet for every device: the name by which the others know the person.
     Welcome {
-        /// That name.
+        /// The name.
         name: String,
     },
-    /// Asks who is there.
+    /// Asks for the names of all people.
     Who,
 }
 
-/// A room beside the common one.
+/// A room besides the common one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SideRoom {
-    /// What it is called.
+    /// The name of the room.
     pub name: String,
-    /// Who is in it, in alphabetical order.
+    /// The names of the people in it, in alphabetical order.
     pub people: Vec<String>,
 }
 
-/// A message of a client that says nothing the chat knows.
+/// Why a message of a client is not a valid message of the chat.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misheard {
-    /// The chat is made of text.
+    /// The message is binary; the chat uses text.
     #[error("binary messages are not understood")]
     Binary,
-    /// It claims to be a packet of the chat, and is none.
+    /// The message looks like a packet of the chat but is not a valid one.
     #[error("this is not a chat packet")]
     NotAPacket(#[source] DecodeError),
 }
 
 impl ChatPacket {
-    /// What a client said: a tagged packet, or any other text, which counts as `say`.
+    /// Decodes a message of a client: a tagged packet, or any other text, which counts as `say`.
     ///
-    /// A text is meant as a tagged packet if it is a JSON object with a `type`, or begins like one. The default
-    /// packet of the library is a text in a wrapping, and is unwrapped.
+    /// A text counts as a tagged packet if it is a JSON object with a `type`, or begins like one. The default packet of
+    /// the library is unwrapped to its text.
     ///
     /// # Errors
     ///
-    /// [`Misheard`] when the message is binary, or claims to be a tagged packet and is none.
+    /// [`Misheard`] when the message is binary, or counts as a tagged packet and is not a valid one.
     pub fn heard(message: &Message) -> Result<Self, Misheard> {
         let text = message.as_text().ok_or(Misheard::Binary)?;
         if claims_to_be_tagged(text) {
@@ -163,7 +163,7 @@ fn claims_to_be_tagged(text: &str) -> bool {
     }
     match serde_json::from_str::<Tagged>(text) {
         Ok(_) => text.trim_start().starts_with('{'),
-        // A second `type`, or a text that stops half way.
+        // A duplicate `type`, or truncated JSON.
         Err(_) => text
             .trim_start()
             .strip_prefix('{')
@@ -172,7 +172,7 @@ fn claims_to_be_tagged(text: &str) -> bool {
 }
 
 impl Misheard {
-    /// What the sender is told.
+    /// The reason that is sent back to the sender.
     #[must_use]
     pub fn reason(&self) -> String {
         let innermost = self.source().and_then(Error::source);
@@ -182,8 +182,8 @@ impl Misheard {
     }
 }
 
-/// The text without line breaks and control characters, each of which becomes a blank: what one person says can
-/// neither look like a line of another nor command a terminal.
+/// The text with every line break and control character replaced by a blank, so that a text of one person can neither
+/// look like a line of another nor control a terminal.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');

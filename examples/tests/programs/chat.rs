@@ -177,7 +177,7 @@ async fn a_token_is_issued_and_revoked_beside_the_running_server_and_invites_are
 
     let mut server = start();
     let url = format!("ws://{}", server.address().await);
-    server.shows(&["Whoever was invited may come. To invite somebody else:"]).await;
+    server.shows(&["Invited users can connect. To invite another user:"]).await;
     let issued = Program::start(SERVER, &["tokens", "issue", "Eve", "--store", store]).end().await;
     assert_eq!(issued.lines[0], "token 4 of Eve:");
     let mut eve = Program::start(CLIENT, &["--url", &url, &format!("--token={}", issued.lines[1])]);

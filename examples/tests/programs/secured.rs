@@ -13,9 +13,9 @@ async fn of_four_clients_one_gets_in_and_the_others_are_told_why_not() {
         ended.lines,
         [
             "a certificate of ours: hello ronald",
-            "no certificate: TLS failed: the server wants a client certificate",
+            "no certificate: TLS failed: the server requires a client certificate",
             "a certificate of another authority: TLS failed: the server refused the client's certificate: \
-             its issuer is not trusted there",
+             its issuer is not trusted by the server",
             "a revoked certificate: TLS failed: the server refused the client's certificate: it was revoked",
         ]
     );
@@ -25,7 +25,7 @@ async fn of_four_clients_one_gets_in_and_the_others_are_told_why_not() {
 async fn who_shows_a_json_web_token_chats_under_its_name_and_a_changed_one_is_refused() {
     let mut server = Program::start(env!("CARGO_BIN_EXE_jwt-server"), &["--listen", "127.0.0.1:0"]);
     let address = server.address().await;
-    server.shows(&["Tokens, good for an hour:", "  Ronald"]).await;
+    server.shows(&["Tokens, valid for an hour:", "  Ronald"]).await;
     let command = server.line().await;
     let token = command.split("--token=").nth(1).unwrap();
     let client = |token: &str| {
@@ -84,7 +84,7 @@ async fn the_chat_speaks_tls_with_a_certificate_from_files_and_says_what_is_wron
     let stranger = Program::start(env!("CARGO_BIN_EXE_chat-client"), &["--url", &url]).end().await;
     assert_eq!(
         stranger.stderr.trim(),
-        "chat-client: TLS failed: the server's certificate was issued by nobody who is trusted here"
+        "chat-client: TLS failed: the server's certificate was issued by an untrusted issuer"
     );
     let wrong = server(&chain, &chain).end().await;
     assert_eq!(

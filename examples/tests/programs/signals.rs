@@ -178,7 +178,7 @@ async fn the_page_is_that_of_the_document_but_for_another_port_and_another_jquer
 #[tokio::test]
 async fn an_interval_of_nothing_and_a_missing_jquery_are_told_and_end_the_program() {
     for (args, why) in [
-        (["--every", "0"], "too often"),
+        (["--every", "0"], "must not be zero"),
         (["--every", "soon"], "not a number"),
         (["--jquery", "/no/such/file"], "cannot read /no/such/file"),
     ] {

@@ -1,4 +1,4 @@
-//! Parameters that have been checked, as the dial uses them.
+//! The checked parameters that a dial uses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,32 +18,32 @@ use crate::{
     error::{ConnectError, ParamsError},
 };
 
-/// A token in the path may bring a query along, as it did in the .NET library.
+/// A token in the path may contain a query, as in the .NET library.
 const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
 
-/// What stands for a token that a server quotes.
+/// The replacement for a token that a server quotes.
 const HIDDEN: &str = "***";
 
-/// Bytes below which a quoted token is not told apart from ordinary text.
+/// Shortest token, in bytes, that is replaced: a shorter one may be ordinary text.
 const RECOGNIZABLE: usize = 4;
 
-/// Checked parameters. What may hold the token is a [`Token`] itself.
+/// Checked parameters. Everything that may contain the token is a [`Token`] itself, so that no log shows it.
 pub(crate) struct CheckedParams {
     pub(crate) host: Host,
     /// Path and query of the request line.
     pub(crate) target: Token,
     pub(crate) authorization: Option<Token>,
-    /// The value of `Sec-WebSocket-Protocol`, or nothing.
+    /// The value of `Sec-WebSocket-Protocol`; empty if there is no such header.
     pub(crate) offers: Token,
-    /// Whether the user asked for a subprotocol, so that none is a failure.
+    /// Whether the user offered a subprotocol, so that a server that chooses none is an error.
     pub(crate) required: bool,
     pub(crate) headers: Vec<Header>,
-    /// The spellings in which the token goes out, the longest first.
+    /// All encodings of the token, the longest first.
     spellings: Vec<Token>,
     params: ClientParams,
 }
 
-/// A header of the user's own.
+/// A request header of the user.
 pub(crate) struct Header {
     pub(crate) name: HeaderName,
     pub(crate) spelled: String,
@@ -51,17 +51,17 @@ pub(crate) struct Header {
     pub(crate) value: Token,
 }
 
-/// A host that can be resolved and named in a header.
+/// A host in the two forms that a dial needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    /// For the resolver and TLS: no brackets.
+    /// For the resolver and TLS: IPv6 without brackets.
     pub(crate) name: String,
-    /// For the Host header: IPv6 in brackets.
+    /// For the `Host` header: IPv6 in brackets.
     pub(crate) shown: String,
 }
 
 impl ClientParams {
-    /// Checks everything, once, so that nothing later can fail for these reasons.
+    /// Checks all parameters once, so that nothing later can fail because of them.
     pub(crate) fn check(self) -> Result<CheckedParams, ParamsError> {
         self.check_figures()?;
         let host = Host::parse(self.host.trim())?;
@@ -82,7 +82,7 @@ impl ClientParams {
         match token {
             None => {}
             Some((token, TokenPlacement::Header)) => {
-                // What RFC 6750 allows and more, but no other word, and nothing that a server could not read.
+                // More than RFC 6750 allows, but no blanks and nothing beyond ASCII, which servers could not read.
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(ParamsError::Token("a header"));
                 }
@@ -111,7 +111,7 @@ impl ClientParams {
                     return Err(ParamsError::Token("a subprotocol"));
                 }
                 if offers.is_empty() {
-                    // Which is left to agree on beside the token.
+                    // The server has to choose one of the offers, and must not choose the token.
                     offers.push(SUBPROTOCOL.to_owned());
                 }
                 offers.push(format!("{BEARER_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(token)));
@@ -191,7 +191,7 @@ fn headers(given: &[(String, String)], token_in_header: bool) -> Result<Vec<Head
             return Err(ParamsError::HeaderReserved(spelled.clone()));
         }
         let value = value.trim_matches([' ', '\t']);
-        // Beyond ASCII there is no agreement on what the bytes mean, and many servers drop such a header.
+        // The encoding of non-ASCII bytes is not defined, and many servers drop such a header.
         if !HeaderValue::from_str(value).is_ok_and(|value| value.to_str().is_ok()) {
             return Err(ParamsError::HeaderValue(spelled.clone()));
         }
@@ -202,7 +202,7 @@ fn headers(given: &[(String, String)], token_in_header: bool) -> Result<Vec<Head
 
 fn subprotocols(given: &[String]) -> Result<Vec<String>, ParamsError> {
     for (n, name) in given.iter().enumerate() {
-        // A token of RFC 9110 section 5.6.2, as the name of a header is.
+        // A token of RFC 9110 section 5.6.2, like a header name.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(ParamsError::Subprotocol(name.clone()));
         }
@@ -213,7 +213,7 @@ fn subprotocols(given: &[String]) -> Result<Vec<String>, ParamsError> {
     Ok(given.to_vec())
 }
 
-/// All ways to write a token that a server may have been shown, the longest first, as one may hold another.
+/// All encodings of a token that a server may have received. The longest first, as one may contain another.
 fn spellings(token: &Token) -> Vec<Token> {
     let token = token.expose();
     let mut spellings = vec![
@@ -230,14 +230,14 @@ fn spellings(token: &Token) -> Vec<Token> {
 }
 
 impl CheckedParams {
-    /// What a server said, without the token. A text that was `cut` may end within one.
+    /// A text of the server with the token replaced by `***`. A text that was `cut` may end within the token.
     pub(crate) fn without_token(&self, said: &str, cut: bool) -> String {
         let mut said = said.to_owned();
         for spelling in &self.spellings {
             said = said.replace(spelling.expose(), HIDDEN);
         }
         if cut {
-            // A character that was cut itself.
+            // The cut may have left half a character at the end.
             said.truncate(said.trim_end_matches('\u{fffd}').len());
             for spelling in self.spellings.iter().map(Token::expose) {
                 let mut starts = spelling.char_indices().rev().map(|(end, _)| &spelling[..end]);
@@ -249,16 +249,16 @@ impl CheckedParams {
         said
     }
 
-    /// The params with a token of the provider, if there is one.
+    /// These parameters with a new token from the provider, if there is a provider.
     pub(crate) async fn with_fresh_token(self: &Arc<Self>) -> Result<Arc<Self>, ConnectError> {
         let Some(provider) = &self.params.token_provider else { return Ok(Arc::clone(self)) };
         let token = provider.0.token().await.map_err(ConnectError::TokenProvider)?;
         let params = self.params.clone().token(token).check();
-        // Everything but the token was checked before.
+        // Only the token can be invalid: everything else was checked before.
         Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
     }
 
-    /// Where tokens come from.
+    /// The token provider, if there is one.
     pub(crate) fn token_provider(&self) -> Option<Arc<dyn TokenProvider>> {
         self.params.token_provider.as_ref().map(|provider| Arc::clone(&provider.0))
     }
@@ -271,7 +271,7 @@ impl CheckedParams {
         self.params.secured
     }
 
-    /// The path, unless it is or holds the token.
+    /// The path; `/` if the path is the token.
     pub(crate) fn path_without_token(&self) -> &str {
         let in_path = self.shows_token()
             && match self.params.token_placement {

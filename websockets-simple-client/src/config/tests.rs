@@ -86,8 +86,8 @@ fn a_url_gives_host_port_path_and_query() {
         ("ws://user:secret-7@h", "password"),
         ("ws://user@h", "user name"),
         ("ws://h/#f", "fragment"),
-        ("not a url", "read"),
-        ("ws://", "read"),
+        ("not a url", "malformed"),
+        ("ws://", "malformed"),
     ] {
         let error = ClientParams::url(wrong).unwrap_err().to_string();
         assert!(error.contains(why) && !error.contains("secret-7"), "{wrong}: {error}");

@@ -1,4 +1,4 @@
-//! What a client says of TLS.
+//! The TLS parameters of a client.
 
 use websockets_simple_core::tls::{TlsIdentity, TlsVersions};
 
@@ -9,14 +9,14 @@ use super::ClientParams;
 pub(crate) struct TlsParams {
     pub(crate) versions: TlsVersions,
     pub(crate) trust: Trust,
-    /// Authorities in PEM.
+    /// Root certificates in PEM.
     pub(crate) roots: Vec<Vec<u8>>,
     /// The only certificates that are accepted, in PEM.
     pub(crate) pinned: Vec<Vec<u8>>,
     pub(crate) identity: Option<TlsIdentity>,
 }
 
-/// Which certificates of servers are accepted.
+/// Which server certificates are accepted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Trust {
     Anything,
@@ -26,44 +26,44 @@ pub(crate) enum Trust {
 }
 
 impl ClientParams {
-    /// Versions of TLS to offer. Default: 1.2 and 1.3.
+    /// TLS versions to offer. Default: 1.2 and 1.3.
     #[must_use]
     pub fn tls_versions(mut self, versions: TlsVersions) -> Self {
         self.tls.versions = versions;
         self
     }
 
-    /// Trusts the authorities in this PEM, beside those the system trusts.
+    /// Trusts the root certificates in this PEM, besides those of the system.
     #[must_use]
     pub fn root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots.push(pem.into());
         self
     }
 
-    /// Trusts nothing but what [`root_pem`](Self::root_pem) was given, which has to be something then.
+    /// Trusts only the root certificates given with [`root_pem`](Self::root_pem), at least one of which is required.
     #[must_use]
     pub fn only_given_roots(mut self) -> Self {
         self.tls.trust = Trust::GivenRoots;
         self
     }
 
-    /// Accepts this very certificate (in PEM) and no other, whoever issued it: for servers that made their own. Its
-    /// name and the time of its validity are checked as ever. Given several times, any of them is accepted.
+    /// Accepts exactly this certificate (in PEM) and no other, whatever its issuer: for servers with a self-signed
+    /// certificate. Host name and validity period are still checked. Given several times, any of them is accepted.
     #[must_use]
     pub fn pinned_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.pinned.push(pem.into());
         self
     }
 
-    /// Shows a certificate to servers that ask for one.
+    /// Sends this client certificate to servers that ask for one.
     #[must_use]
     pub fn identity(mut self, identity: TlsIdentity) -> Self {
         self.tls.identity = Some(identity);
         self
     }
 
-    /// Accepts whatever certificate a server shows: anybody on the way can read and change what is sent, the token
-    /// included. For tests on a closed network, and for nothing else. Overrides every other choice of whom to trust.
+    /// Accepts any server certificate: an attacker on the network can read and change all traffic, the token included.
+    /// Only for tests on a closed network. Overrides roots and pinned certificates.
     #[must_use]
     pub fn danger_accept_any_certificate(mut self) -> Self {
         self.tls.trust = Trust::Anything;

@@ -1,12 +1,12 @@
-//! Where a client gets its tokens from.
+//! The source of a client's tokens.
 
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use websockets_simple_core::Token;
 
-/// Gives a client a token whenever it needs one: before each connect, and when the server says that the one it was
-/// shown is about to expire.
+/// Provides a client with tokens: before each connect, and when the server reports that the current token is about to
+/// expire.
 ///
 /// An async closure is a provider:
 ///
@@ -14,21 +14,21 @@ use websockets_simple_core::Token;
 /// use websockets_simple_client::{ClientParams, Token};
 ///
 /// let params = ClientParams::new("localhost", 8080).token_provider(async || {
-///     // Ask whoever issues tokens.
-///     Ok(Token::new("a token that is good for an hour"))
+///     // Ask the issuer.
+///     Ok(Token::new("a token that is valid for an hour"))
 /// });
 /// ```
 #[async_trait]
 pub trait TokenProvider: Send + Sync + 'static {
-    /// A token that is good now.
+    /// Returns a token that is valid now.
     ///
     /// # Errors
     ///
-    /// When there is none. Its text may end up in logs: keep secrets out of it.
+    /// When there is no token. The text of the error may end up in logs: keep secrets out of it.
     ///
     /// # Cancel safety
     ///
-    /// Dropped at the connect timeout, or when the connection ends.
+    /// The future is dropped at the connect timeout, or when the connection ends.
     async fn token(&self) -> Result<Token, Box<dyn Error + Send + Sync>>;
 }
 
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// A provider among the parameters.
+/// A token provider with a `Debug` form, as the parameters have one.
 #[derive(Clone)]
 pub(crate) struct Provider(pub(crate) Arc<dyn TokenProvider>);
 

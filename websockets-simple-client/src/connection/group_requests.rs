@@ -1,4 +1,4 @@
-//! What a connection has asked about groups and was not answered yet.
+//! The pending group requests of a connection.
 
 use std::{
     collections::VecDeque,
@@ -12,17 +12,18 @@ use websockets_simple_core::{ConnectionShared, Control, GroupName};
 
 use crate::error::GroupError;
 
-/// Requests that may wait for their answers at a time; further ones wait for their turn.
+/// Requests that may be pending at a time; further ones wait.
 const AT_ONCE: usize = 64;
 
-/// The server answers in the order in which it was asked.
+/// The pending requests, in order: the server answers in that order.
 pub(crate) struct GroupRequests {
     places: Arc<Semaphore>,
     patience: Duration,
     waiting: Mutex<VecDeque<Request>>,
 }
 
-/// One request. It stays until it is answered, even if nobody wants to know any more.
+/// A pending request. Once sent it stays until the server answers, even if the caller has given up: the next answer
+/// belongs to it.
 struct Request {
     ask: Control,
     asked: bool,
@@ -35,12 +36,12 @@ impl GroupRequests {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), patience, waiting: Mutex::default() }
     }
 
-    /// Asks the server to let us into a group, and waits for the answer.
+    /// Asks the server to join a group, and waits for the answer.
     pub(crate) async fn join(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
         self.ask(core, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
-    /// Asks the server to let us out of a group, and waits for the answer.
+    /// Asks the server to leave a group, and waits for the answer.
     pub(crate) async fn leave(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
         self.ask(core, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
@@ -71,12 +72,12 @@ impl GroupRequests {
         Ok(answered)
     }
 
-    /// Says what could not be said before the server's hello.
+    /// Sends the requests that had to wait for the server's hello.
     pub(crate) fn hello(&self, core: &ConnectionShared) {
         say(&mut self.lock(), core);
     }
 
-    /// Gives an answer of the server to whoever waits for it.
+    /// Passes an answer of the server to the request that waits for it.
     pub(crate) fn answered(&self, answer: &Control) {
         let (group, result) = match answer {
             Control::Joined(group) | Control::Left(group) => (group, Ok(())),
@@ -98,7 +99,7 @@ impl GroupRequests {
         }
     }
 
-    /// The connection has ended, and nothing will be answered any more.
+    /// Fails all pending and later requests, as the connection has ended.
     pub(crate) fn end(&self) {
         let mut waiting = self.lock();
         self.places.close();
@@ -110,7 +111,8 @@ impl GroupRequests {
     }
 }
 
-/// Asks what was not asked yet, in order, once the server can be asked. Who has given up by then is forgotten.
+/// Sends the requests that were not sent yet, in order, if the server takes control messages. Requests whose caller has
+/// given up are dropped.
 fn say(waiting: &mut VecDeque<Request>, core: &ConnectionShared) {
     if core.has_controls() {
         waiting.retain(|request| request.asked || !request.answer.is_closed());

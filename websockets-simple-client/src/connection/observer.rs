@@ -1,4 +1,4 @@
-//! What a connection raises, and how it takes the control messages of the server.
+//! Raises the events of a connection and handles the control messages of the server.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct SubscribedObserver {
     pub(crate) dispatcher: Dispatcher<ClientEvent>,
     pub(crate) shared: Arc<Shared>,
-    /// Told once data may flow; dropped when the connection has ended.
+    /// Set to true at the first message; dropped when the connection has ended.
     pub(crate) ready: Option<watch::Sender<bool>>,
 }
 
@@ -64,7 +64,7 @@ impl ConnectionObserver for SubscribedObserver {
                 group_requests.answered(&control);
                 None
             }
-            // Only a client sends the others, or they need nothing more.
+            // The others are sent only by clients, or need no action.
             _ => None,
         }
     }
@@ -79,7 +79,7 @@ impl ConnectionObserver for SubscribedObserver {
 
     fn released(&mut self) {
         self.ready = None;
-        // From here on the client may connect again, also from the handler of this end.
+        // From here on the client may connect again, even in the handler of the Disconnected event.
         self.shared.set_idle();
         self.dispatcher.connection().0.group_requests.end();
     }
@@ -89,7 +89,7 @@ impl ConnectionObserver for SubscribedObserver {
     }
 }
 
-/// Sends the server a new token, or raises that there is none.
+/// Sends the server a new token, or raises an error event if the provider fails.
 async fn renew(shared: Arc<Shared>, connection: ClientConnection, provider: Arc<dyn TokenProvider>) {
     match provider.token().await {
         Ok(token) => {

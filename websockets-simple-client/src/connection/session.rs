@@ -1,4 +1,4 @@
-//! One connection of a client, from the right to connect to the last event.
+//! The state of a client, and its current connection from `connect` to the last event.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,13 +37,13 @@ pub(crate) enum ClientState {
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) connection: ClientConnection,
-    /// True once the data may flow: at once, or after the success text of a .NET v6 server.
+    /// True once the connection can be used: at once, or after the success text of a .NET v6 server.
     pub(crate) ready: watch::Receiver<bool>,
-    /// True once the end was told.
+    /// True once the Disconnected event was raised.
     pub(crate) over: watch::Receiver<bool>,
 }
 
-/// The right to connect; given back when it is dropped unused.
+/// The right to connect, of which there is one per client. Dropped unused, it is given back.
 pub(crate) struct Connecting {
     shared: Arc<Shared>,
     used: bool,
@@ -60,7 +60,7 @@ impl Connecting {
         Ok(Self { shared: Arc::clone(shared), used: false })
     }
 
-    /// Starts the connection's task.
+    /// Spawns the task of the connection.
     pub(crate) fn open(mut self, dialed: Dialed) -> Session {
         self.used = true;
         let shared = &self.shared;
@@ -86,20 +86,21 @@ impl Connecting {
         let (over_sender, over) = watch::channel(false);
         let session = Session { connection: connection.clone(), ready, over };
         *shared.state() = ClientState::Connected(session.clone());
-        let told = SubscribedObserver {
+        let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
-        let driver = Arc::clone(&shared.connection_config);
+        let config = Arc::clone(&shared.connection_config);
         let core = Arc::clone(&connection.0);
-        // Boxed, as a task would hold it twice.
-        let driver = ConnectionDriver::new(transport, &leftover, core, driver, heartbeat, told);
+        let driver = ConnectionDriver::new(transport, &leftover, core, config, heartbeat, observer);
         let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
+        // Boxed, as the task would otherwise hold it twice.
         let driver = Box::new(if agreed { driver.with_hello() } else { driver });
-        // The task ends by itself within the close timeout of a close, which the last handle asks for.
+        // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
+        // timeout of that.
         tokio::spawn(async move {
             driver.await;
             let _ = over_sender.send(true);
@@ -116,7 +117,7 @@ impl Drop for Connecting {
     }
 }
 
-/// Closes a connection that nobody was given.
+/// Closes the connection if `connect` does not return it.
 pub(crate) struct AbandonGuard(pub(crate) Option<ClientConnection>);
 
 impl AbandonGuard {
@@ -134,7 +135,7 @@ impl Drop for AbandonGuard {
 }
 
 impl Shared {
-    /// A client that is not connected.
+    /// The state of a client that is not connected.
     pub(crate) fn new(params: CheckedParams) -> Result<Self, ParamsError> {
         let compatibility = params.compatibility();
         let mut config = ConnectionConfig::new(Side::Client);
@@ -154,7 +155,7 @@ impl Shared {
         })
     }
 
-    /// There is no connection any more, and another one may be opened.
+    /// Marks the connection as ended, so that another one may be opened.
     pub(crate) fn set_idle(&self) {
         *self.state() = ClientState::Idle;
     }
@@ -163,7 +164,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a WebSocket, with a token of the provider where there is one; with the params that this went by.
+    /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
     pub(crate) async fn dial(&self) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
         let patience = self.params.connect_timeout();
         let fresh = tokio::time::timeout(patience, self.params.with_fresh_token()).await;

@@ -1,4 +1,4 @@
-//! The head of the handshake's request.
+//! The head of the handshake request.
 
 use std::fmt::Write;
 
@@ -7,10 +7,10 @@ use websockets_simple_core::Token;
 
 use crate::config::CheckedParams;
 
-/// The head, ready to be written at once.
+/// Builds the request head.
 ///
-/// Not made by tungstenite's `generate_request`, which logs the whole request at trace level, token included.
-/// The spelling of the names matters to .NET v6 servers, which compare it to the letter.
+/// Not with tungstenite's `generate_request`, which logs the whole request at trace level, token included.
+/// .NET v6 servers compare header names case-sensitively.
 pub(crate) fn head(params: &CheckedParams, key: &str) -> Token {
     let mut head = String::with_capacity(512);
     let mut line = |name: &str, value: &str| {
@@ -36,7 +36,7 @@ pub(crate) fn head(params: &CheckedParams, key: &str) -> Token {
     Token::new(format!("GET {} HTTP/1.1\r\n{head}\r\n", params.target.expose()))
 }
 
-/// The port is left out where it is the scheme's own (RFC 6455 section 4.1).
+/// The default port of the scheme is left out (RFC 6455 section 4.1).
 fn host_and_port(params: &CheckedParams) -> String {
     let usual = if params.secured() { 443 } else { 80 };
     if params.port() == usual {

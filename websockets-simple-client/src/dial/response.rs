@@ -1,4 +1,4 @@
-//! The server's answer to the handshake.
+//! The server's handshake response.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use websockets_simple_core::{
 
 use crate::{config::CheckedParams, dial::lost, error::ConnectError};
 
-/// Bytes of a response head.
+/// Largest response head, in bytes.
 const HEAD: usize = 16 * 1024;
 
-/// Headers of a response.
+/// Most headers of a response.
 const HEADERS: usize = 100;
 
-/// Bytes of a refusal's body that are worth reading.
+/// Bytes that are read of the body of a refusal.
 const BODY: usize = 4 * 1024;
 
-/// Bytes that are quoted of an answer in another protocol.
+/// Bytes that are quoted of a response in another protocol.
 const QUOTE: usize = 64;
 
-/// Time for the rest of a refusal.
+/// Time for the body of a refusal.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Silence after which bytes that are no HTTP are taken to be complete: .NET servers leave the socket open.
+/// Silence after which a response that is not HTTP counts as complete: .NET servers leave the socket open.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// What a .NET v6 server sends to a token it does not know: a Close frame, before any handshake.
+/// What a .NET v6 server sends when the token is unknown: a Close frame, without any handshake.
 const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
 
 /// A handshake that succeeded.
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
     pub(crate) leftover: Vec<u8>,
 }
 
-/// Reads the answer and judges it.
+/// Reads and checks the response.
 pub(crate) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     params: &CheckedParams,
@@ -55,7 +55,7 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
             let rest = bytes.split_off(size);
             match status {
                 101 => return accepted(headers, rest, params, accept),
-                // An interim answer, such as 103: the one that counts follows (RFC 9110 section 15.2).
+                // An interim response, such as 103; the final one follows (RFC 9110 section 15.2).
                 100..=199 => {
                     bytes = rest;
                     continue;
@@ -64,12 +64,16 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
             }
         }
         if bytes.len() >= HEAD {
-            return Err(ConnectError::BadResponse("its head is too large".to_owned()));
+            return Err(ConnectError::BadResponse("the head is larger than 16 KiB".to_owned()));
         }
         let room = HEAD - bytes.len();
         if (&mut *stream).take(room as u64).read_buf(&mut bytes).await.map_err(lost)? == 0 {
-            let begun = if bytes.is_empty() { "it hung up" } else { "it hung up within its answer" };
-            return Err(ConnectError::BadResponse(begun.to_owned()));
+            let why = if bytes.is_empty() {
+                "the server closed the connection"
+            } else {
+                "the response is incomplete"
+            };
+            return Err(ConnectError::BadResponse(why.to_owned()));
         }
     }
 }
@@ -93,12 +97,12 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, HeaderMap, usize)>, ConnectError> 
         map.append(name, HeaderValue::from_bytes(header.value).map_err(|error| bad(&error))?);
     }
     if response.version != Some(1) {
-        return Err(bad(&"it does not speak HTTP/1.1"));
+        return Err(bad(&"the version is not HTTP/1.1"));
     }
     Ok(Some((response.code.unwrap_or_default(), map, size)))
 }
 
-/// The checks of RFC 6455 section 4.1 on a 101.
+/// Checks a 101 as RFC 6455 section 4.1 requires.
 fn accepted(
     headers: HeaderMap,
     leftover: Vec<u8>,
@@ -107,27 +111,27 @@ fn accepted(
 ) -> Result<Answer, ConnectError> {
     let bad = |why: &str| Err(ConnectError::BadResponse(why.to_owned()));
     if !has_word(&headers, header::UPGRADE, "websocket") {
-        return bad("it does not upgrade to websocket");
+        return bad("the Upgrade header is not `websocket`");
     }
     if !has_word(&headers, header::CONNECTION, "upgrade") {
-        return bad("its Connection header is not Upgrade");
+        return bad("the Connection header is not `Upgrade`");
     }
     if headers.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value != accept) {
-        return bad("its Sec-WebSocket-Accept does not match");
+        return bad("Sec-WebSocket-Accept is missing or does not match");
     }
     if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return bad("it uses an extension that was not offered");
+        return bad("it chooses an extension that was not offered");
     }
     let mut chosen = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let subprotocol = match (chosen.next(), chosen.next()) {
-        // A plain .NET v6 server accepts a subprotocol without saying so.
+        // A .NET server may accept a subprotocol without naming it in the response.
         (None, _) if params.required && params.compatibility() == Compatibility::None => {
             return Err(ConnectError::SubprotocolRejected);
         }
         (None, _) => None,
         (Some(chosen), None) => {
             let chosen = chosen.to_str().unwrap_or_default().trim();
-            // What carries the token was not offered to be chosen.
+            // The subprotocol that carries the token must not be chosen.
             let offered =
                 params.offers.expose().split(", ").filter(|offer| !offer.starts_with(BEARER_PREFIX));
             if !offered.into_iter().any(|offer| offer == chosen) {
@@ -135,7 +139,7 @@ fn accepted(
             }
             Some(chosen.to_owned())
         }
-        (Some(_), Some(_)) => return bad("it chooses two subprotocols"),
+        (Some(_), Some(_)) => return bad("it chooses more than one subprotocol"),
     };
     Ok(Answer { headers, subprotocol, leftover })
 }
@@ -144,7 +148,7 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     has_token(headers.get_all(name).iter().filter_map(|value| value.to_str().ok()), word)
 }
 
-/// A proper refusal.
+/// The error for a response other than 101.
 async fn refused<S: AsyncRead + Unpin>(
     stream: &mut S,
     params: &CheckedParams,
@@ -168,7 +172,8 @@ async fn refused<S: AsyncRead + Unpin>(
     }
 }
 
-/// The beginning of a refusal's body (as long as announced, in chunks, or all that comes), and whether it was cut.
+/// The beginning of a refusal's body, and whether it was cut. Its end is given by Content-Length, chunks or the end of
+/// the connection.
 async fn body<S: AsyncRead + Unpin>(
     stream: &mut S,
     headers: &HeaderMap,
@@ -177,7 +182,7 @@ async fn body<S: AsyncRead + Unpin>(
     let chunked = has_word(headers, header::TRANSFER_ENCODING, "chunked");
     let announced: Option<usize> =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    // Room for the sizes of chunks, which are not part of the body.
+    // Chunk sizes need room too, but are not part of the body.
     let wanted = if chunked { 2 * BODY } else { announced.unwrap_or(BODY).min(BODY) };
     let reading = async { while !(chunked && unchunk(&raw).1) && more(stream, &mut raw, wanted).await {} };
     let in_time = tokio::time::timeout(REFUSAL, reading).await.is_ok();
@@ -192,7 +197,7 @@ async fn body<S: AsyncRead + Unpin>(
     (body, cut)
 }
 
-/// The data of a chunked body as far as it goes, and whether that is all of it.
+/// The data of a chunked body as far as received, and whether it is complete.
 fn unchunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(raw) {
@@ -207,13 +212,13 @@ fn unchunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
     (data, false)
 }
 
-/// Reads once, as long as there are fewer than `limit` bytes. Answers whether there may be more.
+/// Reads once if there are fewer than `limit` bytes. False if nothing was read.
 async fn more<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>, limit: usize) -> bool {
     let room = limit.saturating_sub(bytes.len()) as u64;
     room > 0 && matches!((&mut *stream).take(room).read_buf(bytes).await, Ok(read) if read > 0)
 }
 
-/// An answer that is no HTTP: the refusals of .NET servers, or another protocol.
+/// The error for a response that is not HTTP: a refusal of a .NET server, or another protocol.
 async fn before_http<S: AsyncRead + Unpin>(
     stream: &mut S,
     mut bytes: Vec<u8>,
@@ -221,7 +226,7 @@ async fn before_http<S: AsyncRead + Unpin>(
 ) -> ConnectError {
     while matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true)) {}
     bytes.truncate(BODY);
-    // These two are no accident, whatever the server was taken for.
+    // These two are recognized in every compatibility mode: no other protocol begins like this.
     if bytes.starts_with(DISCONNECT) {
         return ConnectError::Unauthorized { message: "Disconnect".to_owned() };
     }
@@ -235,5 +240,5 @@ async fn before_http<S: AsyncRead + Unpin>(
     }
     let mut shown: String = said.chars().filter(|c| !c.is_control()).collect();
     shown.truncate(shown.floor_char_boundary(QUOTE));
-    ConnectError::BadResponse(format!("it is no HTTP: `{shown}`"))
+    ConnectError::BadResponse(format!("it is not HTTP: `{shown}`"))
 }

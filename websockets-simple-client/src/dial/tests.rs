@@ -1,4 +1,4 @@
-//! Dials to servers that play one part each.
+//! Dials to scripted servers.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -22,14 +22,14 @@ mod refused;
 #[cfg(feature = "rustls")]
 mod secured;
 
-/// The token that must turn up nowhere.
+/// The token, which must not appear in any error.
 const SECRET: &str = "secret-7";
 
-/// A Close frame with code 1008 and no reason, and one with.
+/// A Close frame with code 1008 and no reason, and one with a reason.
 const CLOSE_1008: &[u8] = b"\x88\x02\x03\xf0";
 const CLOSE_1008_BYE: &[u8] = b"\x88\x05\x03\xf0bye";
 
-/// The key of RFC 6455 section 1.3 and what it has to be answered with.
+/// The key of RFC 6455 section 1.3 and its accept key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -40,7 +40,7 @@ fn text(text: &str) -> Vec<u8> {
     frame
 }
 
-/// A 101 with this accept key and more headers, each ended by CRLF.
+/// A 101 with this accept key and these further headers, each ended by CRLF.
 fn switching(accept: &str, more: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -53,7 +53,7 @@ fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// The accept key a request asks for.
+/// The accept key for the key of a request.
 fn accept_key(head: &str) -> String {
     derive_accept_key(value(head, "Sec-WebSocket-Key").unwrap().as_bytes())
 }
@@ -87,7 +87,7 @@ async fn listener() -> (TcpListener, ClientParams) {
     (listener, params)
 }
 
-/// Dials a server that answers a request head with these bytes and hangs up.
+/// Dials a server that answers a request head with these bytes and closes the connection.
 async fn exchange(
     adapt: impl FnOnce(ClientParams) -> ClientParams,
     answer: impl FnOnce(&str) -> Vec<u8>,
@@ -102,12 +102,12 @@ async fn exchange(
     tokio::join!(server, dial(adapt(params)))
 }
 
-/// The error of a dial to a server that says this.
+/// The error of a dial to a server that sends this.
 async fn error(answer: impl AsRef<[u8]>) -> ConnectError {
     exchange(|params| params, |_| answer.as_ref().to_vec()).await.1.err().unwrap()
 }
 
-/// The text of a response that is none.
+/// The text of a bad response.
 fn bad(error: ConnectError) -> String {
     match error {
         ConnectError::BadResponse(why) => why,
@@ -115,7 +115,7 @@ fn bad(error: ConnectError) -> String {
     }
 }
 
-/// Judges what a server says piece by piece, over a stream where only the clock of the test counts.
+/// Reads a response that a server sends piece by piece, over a stream in memory: only the clock of the test counts.
 async fn judged<F: Future<Output = ()>>(
     adapt: impl FnOnce(ClientParams) -> ClientParams,
     room: usize,
@@ -123,7 +123,7 @@ async fn judged<F: Future<Output = ()>>(
 ) -> Result<Answer, ConnectError> {
     let params = adapt(ClientParams::new("localhost", 80)).check().unwrap();
     let (mut near, far) = duplex(room);
-    // The far end goes on until it is done, the near one ends when the answer is judged.
+    // The near end is dropped when the response was read; the far end runs until it is done.
     let reading = async move { response::read(&mut near, &params, ACCEPT).await };
     tokio::join!(reading, server(far)).0
 }

@@ -27,7 +27,7 @@ use verifier::Direct;
 
 mod verifier;
 
-/// A connector for these parameters. Reads the system's trust store, so it is made once per client.
+/// Builds a connector for these parameters. Reads the system's trust store, so it is done once per client.
 pub(crate) fn connector(params: &TlsParams) -> Result<TlsConnector, ParamsError> {
     Ok(TlsConnector::from(Arc::new(config(params).map_err(|error| ParamsError::Tls(in_full(&error)))?)))
 }
@@ -75,13 +75,13 @@ fn verifier(
         roots.add(certificate).map_err(TlsError::unusable)?;
     }
     if roots.is_empty() {
-        return Err(TlsError::Missing("root, although only given roots are trusted"));
+        return Err(TlsError::Missing("root certificate, although only given roots are trusted"));
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     Ok(verifier.map_err(TlsError::unusable)?)
 }
 
-/// An error and its sources in one line.
+/// An error and its sources on one line.
 fn in_full(error: &TlsError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -92,7 +92,7 @@ fn in_full(error: &TlsError) -> String {
     text
 }
 
-/// Secures a TCP connection to the host of the params.
+/// Does the TLS handshake on a TCP connection.
 pub(crate) async fn secure(
     connector: &TlsConnector,
     params: &CheckedParams,
@@ -111,7 +111,7 @@ pub(crate) async fn secure(
     Ok((stream, info))
 }
 
-/// What a user can understand of it.
+/// Maps an error of rustls to a [`TlsFailure`].
 pub(crate) fn in_words(error: &io::Error) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     ConnectError::Tls(match inner {
@@ -139,11 +139,11 @@ fn of_certificate(why: &CertificateError) -> TlsFailure {
         }
         CertificateError::Revoked => TlsFailure::Revoked,
         CertificateError::ApplicationVerificationFailure => TlsFailure::NotPinned,
-        other => TlsFailure::Other(format!("the server's certificate is not acceptable: {other}")),
+        other => TlsFailure::Other(format!("the server's certificate is invalid: {other}")),
     }
 }
 
-/// Alerts of RFC 8446 section 6.2 that a server sends about what the client is or has shown.
+/// Maps an alert (RFC 8446 section 6.2) of the server.
 fn of_alert(alert: AlertDescription) -> TlsFailure {
     let refused = |why: &str| TlsFailure::ClientCertificateRefused(why.to_owned());
     match alert {
@@ -152,13 +152,13 @@ fn of_alert(alert: AlertDescription) -> TlsFailure {
         }
         AlertDescription::CertificateExpired => refused("it has expired"),
         AlertDescription::CertificateRevoked => refused("it was revoked"),
-        AlertDescription::UnknownCA => refused("its issuer is not trusted there"),
+        AlertDescription::UnknownCA => refused("its issuer is not trusted by the server"),
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
-        | AlertDescription::UnsupportedCertificate => refused("it is not acceptable there"),
-        AlertDescription::DecryptError => refused("a signature of it is wrong"),
+        | AlertDescription::UnsupportedCertificate => refused("it is invalid or unsupported"),
+        AlertDescription::DecryptError => refused("a signature is invalid"),
         AlertDescription::ProtocolVersion => TlsFailure::Version,
         AlertDescription::UnrecognisedName => TlsFailure::WrongName,
-        other => TlsFailure::Other(format!("the server refused: {other:?}")),
+        other => TlsFailure::Other(format!("the server sent the alert {other:?}")),
     }
 }

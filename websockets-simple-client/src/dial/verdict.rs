@@ -1,4 +1,4 @@
-//! Servers that upgrade only to say that the client is not authorized, as browsers need it.
+//! Refusals after an upgrade: browsers see the reason only then, so servers upgrade, send it and close.
 
 use std::{
     io::{self, Read, Write},
@@ -23,13 +23,13 @@ use websockets_simple_core::{
 
 use crate::{config::CheckedParams, error::ConnectError};
 
-/// Time for the farewell to arrive.
+/// Time for the refusal to arrive.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes of a farewell.
+/// Largest refusal, in bytes.
 const FAREWELL: usize = 4 * 1024;
 
-/// The refusal that a 101 and what came with it amount to, if they do.
+/// The error if a 101 and the bytes after it are a refusal.
 pub(crate) async fn refusal<S>(
     stream: &mut S,
     params: &CheckedParams,
@@ -45,7 +45,7 @@ where
     if !params.shows_token() {
         return None;
     }
-    // Another server may say the same of a token by a Close right behind its 101.
+    // Other servers may refuse a token with a Close right after the 101.
     let mut context = WebSocketContext::from_partially_read(leftover.to_vec(), Role::Client, Some(config()));
     let mut message = String::new();
     while let Ok(read) = context.read(&mut Nothing) {
@@ -61,7 +61,7 @@ where
     None
 }
 
-/// Reads the text and the Close that follow.
+/// Reads the text and the Close that follow the header.
 async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     params: &CheckedParams,
@@ -99,7 +99,7 @@ fn config() -> WebSocketConfig {
         .max_frame_size(Some(FAREWELL))
 }
 
-/// A stream on which nothing more comes.
+/// A stream without any more bytes.
 struct Nothing;
 
 impl Read for Nothing {

@@ -1,4 +1,4 @@
-//! Answers that open a WebSocket, or nearly do.
+//! Responses that open a WebSocket, or nearly do.
 
 use super::*;
 
@@ -88,12 +88,15 @@ async fn other_spellings_of_the_same_answer_will_do() {
 #[tokio::test]
 async fn a_101_that_is_not_for_this_request_is_none() {
     let without = |line: &'static str| move |head: String| head.replace(line, "");
-    assert_eq!(why(without("Upgrade: websocket\r\n")).await, "it does not upgrade to websocket");
-    assert_eq!(why(without("Connection: Upgrade\r\n")).await, "its Connection header is not Upgrade");
-    assert_eq!(why(|head| head.replace("websocket\r", "h2c\r")).await, "it does not upgrade to websocket");
+    assert_eq!(why(without("Upgrade: websocket\r\n")).await, "the Upgrade header is not `websocket`");
+    assert_eq!(why(without("Connection: Upgrade\r\n")).await, "the Connection header is not `Upgrade`");
+    assert_eq!(
+        why(|head| head.replace("websocket\r", "h2c\r")).await,
+        "the Upgrade header is not `websocket`"
+    );
     let closing = |head: String| head.replace("Connection: Upgrade", "Connection: close");
-    assert_eq!(why(closing).await, "its Connection header is not Upgrade");
-    let accept = "its Sec-WebSocket-Accept does not match";
+    assert_eq!(why(closing).await, "the Connection header is not `Upgrade`");
+    let accept = "Sec-WebSocket-Accept is missing or does not match";
     assert_eq!(why(|_| switching(ACCEPT, "")).await, accept);
     assert_eq!(why(|head| head.replace("Accept", "Deny")).await, accept);
     assert_eq!(why(|head| head.to_lowercase().replacen("http", "HTTP", 1)).await, accept);
@@ -103,15 +106,15 @@ async fn a_101_that_is_not_for_this_request_is_none() {
 async fn an_extension_that_was_not_offered_is_not_accepted() {
     let deflate =
         |head: String| head.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
-    assert_eq!(why(deflate).await, "it uses an extension that was not offered");
+    assert_eq!(why(deflate).await, "it chooses an extension that was not offered");
 }
 
 #[tokio::test]
 async fn http_1_0_is_not_spoken() {
-    assert_eq!(why(|head| head.replace("HTTP/1.1", "HTTP/1.0")).await, "it does not speak HTTP/1.1");
+    assert_eq!(why(|head| head.replace("HTTP/1.1", "HTTP/1.0")).await, "the version is not HTTP/1.1");
 }
 
-/// The subprotocol that is agreed on.
+/// The negotiated subprotocol.
 async fn agreed(offers: &[&str], chosen: &str, mode: Compatibility) -> Result<Option<String>, ConnectError> {
     let offer = |params: ClientParams| {
         offers.iter().fold(params.compatibility(mode), |params, offer| params.subprotocol(*offer))
@@ -131,7 +134,10 @@ async fn a_subprotocol_has_to_be_one_of_those_offered() {
         assert!(matches!(error, ConnectError::SubprotocolRejected), "{offers:?} {chosen} {error:?}");
     }
     for two in ["chat\nv2", "chat\nchat"] {
-        assert_eq!(bad(agreed(&["chat", "v2"], two, none).await.unwrap_err()), "it chooses two subprotocols");
+        assert_eq!(
+            bad(agreed(&["chat", "v2"], two, none).await.unwrap_err()),
+            "it chooses more than one subprotocol"
+        );
     }
     let list = agreed(&["chat", "v2"], "chat, v2", none).await.unwrap_err();
     assert!(matches!(list, ConnectError::SubprotocolRejected), "{list:?}");

@@ -1,4 +1,4 @@
-//! What is sent.
+//! The request that is sent.
 
 use super::*;
 
@@ -100,7 +100,7 @@ async fn the_head_is_sent_in_one_piece() {
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::with_capacity(64 * 1024);
-        // One read takes what one write brought.
+        // One read takes the bytes of one write.
         stream.read_buf(&mut head).await.unwrap();
         String::from_utf8(head).unwrap()
     };

@@ -1,4 +1,4 @@
-//! Refusals of .NET servers, which come before any HTTP.
+//! Refusals of .NET servers, which are not HTTP.
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn bare_words_are_unauthorized_where_a_dotnet_server_is_expected() {
         for mode in [Compatibility::DotNetV6, Compatibility::DotNetV7] {
             assert_eq!(message(refusal(mode, &said).await), "Not you!");
         }
-        assert_eq!(bad(refusal(Compatibility::None, &said).await), "it is no HTTP: `Not you!`");
+        assert_eq!(bad(refusal(Compatibility::None, &said).await), "it is not HTTP: `Not you!`");
     }
 }
 

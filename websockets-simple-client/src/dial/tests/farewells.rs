@@ -4,7 +4,7 @@ use super::*;
 
 const MARK: &str = "websockets-simple-verdict: unauthorized\r\n";
 
-/// What comes of a 101 with these headers and frames behind it in the same write.
+/// The result of a dial that gets a 101 with these headers, and these frames in the same write.
 async fn outcome(token: Option<&str>, more: &str, frames: &[&[u8]]) -> Result<Dialed, ConnectError> {
     let adapt = |params: ClientParams| match token {
         Some(token) => params.token(token),

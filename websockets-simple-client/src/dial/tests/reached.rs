@@ -1,4 +1,4 @@
-//! Which address is connected to, and how.
+//! Which address is connected to, and with which socket options.
 
 use super::*;
 
@@ -27,7 +27,7 @@ async fn an_address_that_refuses_does_not_keep_from_the_next_one() {
 
 #[tokio::test]
 async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
-    // The queue of this listener is full, so that its system answers no further attempt.
+    // The queue of this listener is full, so that the system ignores further attempts.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = socket.listen(1).unwrap();
@@ -56,7 +56,7 @@ async fn buffer_sizes_reach_the_socket_and_small_writes_are_not_held_back() {
         (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap())
     };
     let (given, usual) = (sizes(given), sizes(usual));
-    // Systems round what they are given; Linux doubles it.
+    // Systems round these sizes; Linux doubles them.
     assert!(given.0 >= 20_000 && given.0 < usual.0, "{given:?} {usual:?}");
     assert!(given.1 >= 30_000 && given.1 < usual.1, "{given:?} {usual:?}");
 }
@@ -83,7 +83,7 @@ async fn a_port_nobody_listens_on_cannot_be_connected_to() {
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_cannot_be_resolved() {
-    // A label of more than 63 bytes is refused by every resolver without asking anybody.
+    // Every resolver refuses a label of more than 63 bytes without a query.
     let nowhere = ClientParams::new(format!("{}.invalid", "a".repeat(64)), 80);
     let unknown = dial(nowhere).await.err().unwrap();
     assert!(matches!(unknown, ConnectError::Resolve(_)), "{unknown:?}");

@@ -1,4 +1,4 @@
-//! Answers that refuse, and what is no answer at all.
+//! Responses that refuse, and bytes that are no response.
 
 use super::*;
 
@@ -18,7 +18,10 @@ async fn a_401_is_unauthorized_and_says_why() {
 async fn a_redirect_is_told_and_not_followed() {
     for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let refused = error(response(status, "Location: wss://elsewhere.example/\r\n", "")).await;
-        assert_eq!(refused.to_string(), "the server redirects to wss://elsewhere.example/");
+        assert_eq!(
+            refused.to_string(),
+            "the server redirects to wss://elsewhere.example/; redirects are not followed"
+        );
         assert!(matches!(refused, ConnectError::Redirected { .. }));
     }
     let nowhere = error(response("302 Found", "", "")).await;
@@ -57,7 +60,7 @@ async fn a_400_about_subprotocols_is_what_it_says() {
     assert!(matches!(other, ConnectError::Rejected { status: 404, .. }), "{other:?}");
 }
 
-/// The body of a refusal whose head says this.
+/// The body of a refusal with these headers.
 async fn body(more: &str, raw: &[u8]) -> String {
     let answer = [format!("HTTP/1.1 500 Oops\r\n{more}\r\n").as_bytes(), raw].concat();
     match error(answer).await {
@@ -123,8 +126,8 @@ async fn a_head_of_16_kib_is_read_and_a_larger_one_is_not() {
         format!("HTTP/1.1 404 No\r\nX: {}\r\n\r\n", "x".repeat(size - bare))
     };
     assert!(matches!(error(head(16 * 1024)).await, ConnectError::Rejected { status: 404, .. }));
-    assert_eq!(bad(error(head(16 * 1024 + 1)).await), "its head is too large");
-    assert_eq!(bad(error(head(1024 * 1024)).await), "its head is too large");
+    assert_eq!(bad(error(head(16 * 1024 + 1)).await), "the head is larger than 16 KiB");
+    assert_eq!(bad(error(head(1024 * 1024)).await), "the head is larger than 16 KiB");
 }
 
 #[tokio::test]
@@ -139,23 +142,23 @@ async fn a_hundred_headers_are_read_and_more_are_not() {
 
 #[tokio::test]
 async fn an_end_before_or_within_the_head_is_told_apart() {
-    assert_eq!(bad(error("").await), "it hung up");
+    assert_eq!(bad(error("").await), "the server closed the connection");
     for part in ["H", "HTTP/1.1 10", "HTTP/1.1 101 Switching Protocols\r\nUpgr"] {
-        assert_eq!(bad(error(part).await), "it hung up within its answer", "{part}");
+        assert_eq!(bad(error(part).await), "the response is incomplete", "{part}");
     }
 }
 
 #[tokio::test]
 async fn another_protocol_is_quoted_shortly_and_without_control_characters() {
-    assert_eq!(bad(error("SSH-2.0-OpenSSH_9.6\r\n").await), "it is no HTTP: `SSH-2.0-OpenSSH_9.6`");
-    assert_eq!(bad(error("\x15\x03\x03\0\x02\x02\x50").await), "it is no HTTP: `P`");
+    assert_eq!(bad(error("SSH-2.0-OpenSSH_9.6\r\n").await), "it is not HTTP: `SSH-2.0-OpenSSH_9.6`");
+    assert_eq!(bad(error("\x15\x03\x03\0\x02\x02\x50").await), "it is not HTTP: `P`");
     let long = bad(error("é".repeat(100_000)).await);
-    assert_eq!(long, format!("it is no HTTP: `{}`", "é".repeat(32)));
+    assert_eq!(long, format!("it is not HTTP: `{}`", "é".repeat(32)));
     assert!(bad(error("HTTP/1.1 what\r\n\r\n").await).contains("status"));
     assert!(bad(error("HTTP/1.1 200 OK\r\nno colon\r\n\r\n").await).contains("header"));
 }
 
-/// How long a dial takes that has so long.
+/// The error of a dial that lasts until this connect timeout.
 async fn in_time(timeout: Duration, server: impl Future<Output = ()>, params: ClientParams) -> ConnectError {
     let begun = Instant::now();
     let ((), dialed) = tokio::join!(server, dial(params.connect_timeout(timeout)));
@@ -199,7 +202,7 @@ async fn a_token_that_the_server_quotes_is_in_no_error() {
             let params = |params: ClientParams| params.token(SECRET).token_placement(placement);
             let answer = |head: &str| {
                 let line = head.lines().find(|line| line.contains(SECRET) || line.contains("bearer."));
-                // What the server was shown, and the token as it may know it otherwise.
+                // The token as it was sent, and as the server may know it otherwise.
                 let shown =
                     line.unwrap().trim_start_matches("GET /").trim_end_matches(" HTTP/1.1").to_owned();
                 format!("{before}{shown} {SECRET}{after}").into_bytes()

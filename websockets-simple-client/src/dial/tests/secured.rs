@@ -24,7 +24,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A server with a certificate for `name`.
+    /// A TLS server with a certificate for `name`.
     fn acceptor(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsAcceptor {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         change(&mut params);
@@ -44,7 +44,7 @@ impl Authority {
 
 fn as_it_is(_params: &mut CertificateParams) {}
 
-/// Dials a TLS server that answers properly if it gets to read a request.
+/// Dials a TLS server that answers any request with a 101.
 async fn dialed(
     acceptor: TlsAcceptor,
     adapt: impl FnOnce(ClientParams) -> ClientParams,
@@ -63,7 +63,7 @@ async fn dialed(
     dialed
 }
 
-/// What is said about a server that is not trusted.
+/// The error text for a server that is not trusted.
 async fn distrust(acceptor: TlsAcceptor, adapt: impl FnOnce(ClientParams) -> ClientParams) -> String {
     match dialed(acceptor, adapt).await.err().unwrap() {
         ConnectError::Tls(failure) => failure.to_string(),
@@ -105,7 +105,7 @@ async fn a_given_root_is_trusted_beside_those_of_the_system() {
 #[tokio::test]
 async fn a_server_of_an_unknown_issuer_is_not_trusted() {
     let (root, other) = (Authority::new(), Authority::new());
-    let expected = "the server's certificate was issued by nobody who is trusted here";
+    let expected = "the server's certificate was issued by an untrusted issuer";
     let acceptor = || other.acceptor("127.0.0.1", as_it_is);
     let given = |params: ClientParams| params.root_pem(root.0.pem()).only_given_roots();
     assert_eq!(distrust(acceptor(), given).await, expected);
@@ -118,7 +118,7 @@ async fn a_certificate_for_another_name_is_not_trusted() {
     for name in ["127.0.0.2", "localhost"] {
         let given = |params: ClientParams| params.root_pem(root.0.pem()).only_given_roots();
         let said = distrust(root.acceptor(name, as_it_is), given).await;
-        assert_eq!(said, "the server's certificate is for another name");
+        assert_eq!(said, "the server's certificate is for another host name");
     }
 }
 
@@ -141,7 +141,7 @@ async fn a_plain_server_behind_wss_does_not_speak_tls() {
     let (listener, params) = listener().await;
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // As much of the greeting as tells that it is there.
+        // Wait for the ClientHello; its first byte is enough.
         stream.read_u8().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         stream
@@ -149,7 +149,7 @@ async fn a_plain_server_behind_wss_does_not_speak_tls() {
     let params = params.secured(true).root_pem(root.0.pem()).only_given_roots();
     let (_stream, dialed) = tokio::join!(server, dial(params));
     let error = dialed.err().unwrap();
-    assert_eq!(error.to_string(), "TLS failed: the server does not speak TLS there");
+    assert_eq!(error.to_string(), "TLS failed: the server does not speak TLS on this port");
 }
 
 #[tokio::test]
@@ -174,10 +174,10 @@ async fn a_tls_server_behind_ws_is_no_http() {
     let (listener, params) = listener().await;
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
-        assert!(acceptor.accept(stream).await.is_err(), "that was no greeting");
+        assert!(acceptor.accept(stream).await.is_err(), "that was no ClientHello");
     };
     let ((), dialed) = tokio::join!(server, dial(params));
-    assert!(bad(dialed.err().unwrap()).starts_with("it is no HTTP: `"));
+    assert!(bad(dialed.err().unwrap()).starts_with("it is not HTTP: `"));
 }
 
 #[tokio::test]

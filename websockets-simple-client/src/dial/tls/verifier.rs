@@ -1,4 +1,4 @@
-//! Trust in particular certificates, or in any.
+//! Verification of server certificates without roots: pinned certificates, or any certificate.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 };
 use websockets_simple_core::tls::{PeerCertificate, TlsError};
 
-/// Accepts certain certificates and no others, or every certificate; whoever shows one has to have its key.
+/// Accepts only pinned certificates, or every certificate. The server must still prove that it has the private key.
 #[derive(Debug)]
 pub(super) struct Direct {
     /// `None` accepts every certificate.
