@@ -40,4 +40,5 @@ mod revocation;
 mod sql;
 mod ticketed;
 mod tickets;
+mod token_hash;
 mod user_service;

@@ -12,19 +12,16 @@ use async_trait::async_trait;
 use chrono::Utc;
 use futures_core::Stream;
 use moka::{Expiry, future::Cache};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::{
     net::HandshakeRequest,
     users::{
         revocation::{RecentRevocations, Revocation, Revocations},
+        token_hash::{TokenHash, hash},
         user_service::{Authenticated, Credentials, UserService, UserServiceError},
     },
 };
-
-/// The SHA-256 of a token: the cache holds no token.
-type Key = [u8; 32];
 
 /// Answers that took longer than this are used, but not cached.
 const LONGEST_QUESTION: Duration = Duration::from_secs(60);
@@ -53,7 +50,7 @@ pub struct Cached<S: UserService> {
     service: S,
     known_for: Duration,
     unknown_for: Duration,
-    answers: Cache<Key, Answer<S::Id>>,
+    answers: Cache<TokenHash, Answer<S::Id>>,
     revoked: Arc<RecentRevocations<S::Id>>,
 }
 
@@ -129,7 +126,7 @@ impl<S: UserService> Cached<S> {
     }
 }
 
-fn cache<T: Clone + Send + Sync + 'static>(entries: u64) -> Cache<Key, Answer<T>> {
+fn cache<T: Clone + Send + Sync + 'static>(entries: u64) -> Cache<TokenHash, Answer<T>> {
     Cache::builder().max_capacity(entries).expire_after(Kept).build()
 }
 
@@ -145,7 +142,7 @@ impl<S: UserService> UserService for Cached<S> {
         let Some(token) = credentials.only_token() else {
             return self.service.authenticate(credentials, request).await;
         };
-        let key = Key::from(Sha256::digest(token.expose()));
+        let key = hash(token);
         // Boxed, as the cache moves the future from one function to the next by value.
         let ask = Box::pin(self.ask(credentials, request));
         let answer = self.answers.entry(key).or_insert_with_if(ask, |answer| self.is_stale(answer)).await;
@@ -181,10 +178,10 @@ struct Answer<T> {
 /// Makes the cache drop answers after their own lifetime.
 struct Kept;
 
-impl<T> Expiry<Key, Answer<T>> for Kept {
+impl<T> Expiry<TokenHash, Answer<T>> for Kept {
     fn expire_after_create(
         &self,
-        _key: &Key,
+        _key: &TokenHash,
         answer: &Answer<T>,
         _created_at: std::time::Instant,
     ) -> Option<Duration> {
@@ -193,7 +190,7 @@ impl<T> Expiry<Key, Answer<T>> for Kept {
 
     fn expire_after_update(
         &self,
-        _key: &Key,
+        _key: &TokenHash,
         answer: &Answer<T>,
         _updated_at: std::time::Instant,
         _left: Option<Duration>,

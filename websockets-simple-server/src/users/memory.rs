@@ -12,10 +12,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use futures_core::Stream;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
 use websockets_simple_core::Token;
@@ -24,11 +22,10 @@ use crate::{
     net::HandshakeRequest,
     users::{
         revocation::{Revocation, Revocations},
+        token_hash::{TokenHash, hash, random_token},
         user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
     },
 };
-
-type Hash = [u8; 32];
 
 /// A user service that keeps users and their tokens in memory. Only SHA-256 hashes of tokens are kept, so tokens must
 /// be random and long: [`issue`](Self::issue) makes such tokens. A clone is another handle of the same users.
@@ -49,7 +46,7 @@ pub struct MemoryUsers<T> {
 }
 
 struct Shared<T> {
-    tokens: RwLock<HashMap<Hash, Known<T>>>,
+    tokens: RwLock<HashMap<TokenHash, Known<T>>>,
     /// The id of the next token.
     next: AtomicU64,
     /// The servers that revocations are sent to.
@@ -83,7 +80,7 @@ impl<T: UserId> MemoryUsers<T> {
     /// Makes a new token of 256 random bits for a user.
     #[must_use]
     pub fn issue(&self, id: T) -> Token {
-        let token = Token::new(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let token = random_token();
         self.insert(&token, id, None);
         token
     }
@@ -128,13 +125,9 @@ impl<T: UserId> MemoryUsers<T> {
         self.write(|tokens| tokens.insert(hash(token), Known { id, credential, expires_at }));
     }
 
-    fn write<R>(&self, f: impl FnOnce(&mut HashMap<Hash, Known<T>>) -> R) -> R {
+    fn write<R>(&self, f: impl FnOnce(&mut HashMap<TokenHash, Known<T>>) -> R) -> R {
         f(&mut self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn hash(token: &Token) -> Hash {
-    Sha256::digest(token.expose()).into()
 }
 
 #[async_trait]

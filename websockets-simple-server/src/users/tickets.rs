@@ -8,8 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use websockets_simple_core::Token;
 
@@ -17,14 +15,13 @@ use crate::{
     net::HandshakeRequest,
     users::{
         revocation::Revocation,
+        token_hash::{TokenHash, hash, random_token},
         user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
     },
 };
 
 /// Most unused tickets; issuing more drops the oldest.
 const OUTSTANDING: usize = 100_000;
-
-type Hash = [u8; 32];
 
 /// A user service that issues tickets to users who were authenticated in another way, and accepts each ticket once.
 ///
@@ -50,9 +47,9 @@ pub struct Tickets<T> {
 }
 
 struct Outstanding<T> {
-    tickets: HashMap<Hash, (Instant, Authenticated<T>)>,
+    tickets: HashMap<TokenHash, (Instant, Authenticated<T>)>,
     /// Expiry and hash in the order in which they were issued, used ones included.
-    order: VecDeque<(Instant, Hash)>,
+    order: VecDeque<(Instant, TokenHash)>,
 }
 
 impl<T: UserId> Tickets<T> {
@@ -67,7 +64,7 @@ impl<T: UserId> Tickets<T> {
     /// credentials do, and has their scopes.
     #[must_use]
     pub fn issue(&self, user: Authenticated<T>) -> Token {
-        let ticket = Token::new(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let ticket = random_token();
         let (now, hash) = (Instant::now(), hash(&ticket));
         let mut outstanding = self.lock();
         outstanding.forget(now, OUTSTANDING - 1);
@@ -104,10 +101,6 @@ impl<T> Outstanding<T> {
             self.order.pop_front();
         }
     }
-}
-
-fn hash(ticket: &Token) -> Hash {
-    Sha256::digest(ticket.expose()).into()
 }
 
 #[async_trait]

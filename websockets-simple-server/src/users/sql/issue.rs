@@ -7,14 +7,15 @@ use std::{
     str::FromStr,
 };
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, SubsecRound, Utc};
-use sha2::{Digest, Sha256};
 use websockets_simple_core::Token;
 
 use super::SqlUsers;
-use crate::users::sql::{error::SqlUsersError, token_info::TokenInfo};
 use crate::users::user_service::UserId;
+use crate::users::{
+    sql::{error::SqlUsersError, token_info::TokenInfo},
+    token_hash::{hash, random_token},
+};
 
 /// The builder of a new token, from [`SqlUsers::issue`]. Awaiting it issues the token.
 #[derive(Clone)]
@@ -97,7 +98,7 @@ impl NewToken {
         if let Some(scope) = scopes.iter().find(|scope| !is_scope(scope)) {
             return Err(SqlUsersError::Scope(scope.clone()));
         }
-        let token = Token::new(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let token = random_token();
         let new = Self {
             user: user.to_string(),
             hash: hash(&token),
@@ -121,10 +122,6 @@ impl NewToken {
             revoked_at: None,
         }
     }
-}
-
-pub(super) fn hash(token: &Token) -> [u8; 32] {
-    Sha256::digest(token.expose()).into()
 }
 
 /// Cuts a time to microseconds, as PostgreSQL keeps no more: so it is the same when it is read back.

@@ -8,11 +8,9 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use super::SqlUsers;
-use crate::users::sql::{
-    error::SqlUsersError,
-    issue::{hash, storable},
-    revocations::SqlRevocations,
-    token_info::TokenInfo,
+use crate::users::{
+    sql::{error::SqlUsersError, issue::storable, revocations::SqlRevocations, token_info::TokenInfo},
+    token_hash::hash,
 };
 use crate::{
     net::HandshakeRequest,
