@@ -1,4 +1,5 @@
-//! A WebSocket client with packets, events, tokens, TLS and back-pressure.
+//! A WebSocket client with packets, events, tokens, TLS and back-pressure, for `websockets-simple-server`, any RFC 6455
+//! server, and deployed servers of the .NET library WebsocketsSimple.
 //!
 //! ```no_run
 //! use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
@@ -21,6 +22,30 @@
 //!                                                            ^
 //! client.send(m) -> encode, write now or queue ---------------
 //! ```
+//!
+//! # Where to read on
+//!
+//! | topic | begin at |
+//! |---|---|
+//! | connect, disconnect, errors | [`WebsocketClient`], [`ClientParams`], [`ConnectError`] |
+//! | events, handlers, streams | [`ClientEvent`], [`WebsocketClient::on`], [`Handler`], [`WebsocketClient::events`] |
+//! | packets and messages | [`Packet`], [`DefaultPacket`], [`Message`], [`ReadJson`] |
+//! | tokens and their renewal | [`ClientParams::token`], [`TokenProvider`], [`TokenPlacement`] |
+//! | sending and slow readers | [`WebsocketClient::send`], [`OverflowPolicy`], [`SendStatus`] |
+//! | groups | [`WebsocketClient::join`], [`GroupError`] |
+//! | how connections end | [`Disconnect`], [`EndedBy`], [`CloseCode`] |
+//! | .NET peers | [`Compatibility`], [`dotnet`] |
+//!
+//! The same by task, with programs: the
+//! [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other pages of `docs`.
+//!
+//! # Features
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
+//! | `tls-ring` | | the same with ring; counts only where `tls` is off |
+//! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
 
 mod client;
 mod config;

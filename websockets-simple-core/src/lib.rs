@@ -1,16 +1,41 @@
-//! What both ends of websockets-simple share.
+//! What both ends of websockets-simple share: messages, packets, events, and the machinery of one open WebSocket.
 //!
-//! Users depend on `websockets-simple-client` or `websockets-simple-server`, which re-export the
-//! types of the first group. The second group is the machinery of one open connection, for those
-//! who build another end of their own.
+//! Users depend on `websockets-simple-client` or `websockets-simple-server`, which re-export what they need. Who builds
+//! another end of their own begins at [`ConnectionDriver`]. This crate opens no socket and spawns no task.
+//!
+//! ```
+//! use websockets_simple_core::{DefaultPacket, IntoMessage, Packet, ReadJson};
+//!
+//! let message = DefaultPacket::new("hello").into_message()?;
+//! assert_eq!(message.packet::<DefaultPacket>()?.data(), "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! ```text
 //! IN    bytes -> ConnectionDriver -> decoder -> Message -> ConnectionObserver
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
-//! END   one reason -> Disconnect
+//! END   one EndCause -> Disconnect
 //! ```
 //!
-//! This crate opens no socket and spawns no task.
+//! # Where to read on
+//!
+//! | topic | begin at |
+//! |---|---|
+//! | packets and messages | [`Packet`], [`Message`], [`IntoMessage`], [`ReadJson`] |
+//! | values as the .NET library writes them | [`dotnet`], [`Compatibility`] |
+//! | events and subscriptions | [`ConnectionEvent`], [`MessageEvent`], [`ErrorEvent`], [`Handler`], [`Subscriptions`] |
+//! | how connections end | [`EndCause`], [`Disconnect`], [`CloseCode`] |
+//! | one open WebSocket | [`ConnectionDriver`], [`ConnectionShared`], [`ConnectionObserver`], [`Transport`] |
+//! | sending | [`Outbox`], [`OverflowPolicy`], [`Frame`], [`Flusher`] |
+//! | control messages of the two libraries | [`Control`], [`SUBPROTOCOL`] |
+//!
+//! # Features
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `tls` | | TLS identities and certificates through rustls with aws-lc-rs |
+//! | `tls-ring` | | the same with ring; counts only where `tls` is off |
+//! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
 
 mod compatibility;
 mod connection;

@@ -1,18 +1,15 @@
-//! A WebSocket server with users, channels, limits and back-pressure.
+//! A WebSocket server with users, channels, groups, authentication, limits and back-pressure, for
+//! `websockets-simple-client`, browsers, any RFC 6455 client, and deployed clients of the .NET library WebsocketsSimple.
 //!
 //! ```no_run
-//! use websockets_simple_server::{ConnectionEventKind, Event, ServerParams, WebsocketServer};
+//! use websockets_simple_server::{Event, ServerParams, WebsocketServer};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = WebsocketServer::new(ServerParams::new(8080));
 //! server.on(|event| async move {
-//!     match event {
-//!         Event::Connection(event) => println!("{:?}", event.kind),
-//!         Event::Message(event) => {
-//!             let everybody = event.connection.server().to_all();
-//!             let _ = everybody.except(&event.connection).send(event.message);
-//!         }
-//!         _ => {}
+//!     if let Event::Message(event) = event {
+//!         let others = event.connection.server().to_all().except(&event.connection);
+//!         let _ = others.send(event.message);
 //!     }
 //! });
 //! server.start().await?;
@@ -27,11 +24,42 @@
 //!       server.to_user(id).send(m) -> connections of the user -> queue only what the    -> bytes
 //!       server.broadcast(m)        -> all connections            socket did not take
 //!
-//! END   driver ends once, for one reason -> unregister -> Disconnected(reason)
+//! END   the driver ends once, for one reason -> unregister -> Disconnected(reason)
 //! ```
 //!
-//! What differs between [`WebsocketServer`] and [`WebsocketServerAuth`] is one type parameter of [`Server`];
-//! you need not write it out.
+//! # Where to read on
+//!
+//! | topic | begin at |
+//! |---|---|
+//! | start, stop, listen | [`Server`], [`ServerParams`], [`Endpoint`] |
+//! | events, handlers, streams | [`Event`], [`Server::on`], [`Handler`], [`Server::events`] |
+//! | users and their tokens | [`WebsocketServerAuth`], [`UserService`], [`MemoryUsers`], [`Chain`], [`Ticketed`] |
+//! | expiry, renewal, revocation | [`ServerParams::expiry`], [`UserService::revocations`], [`Server::revoke`] |
+//! | whom a message goes to | [`Audience`], [`Placement`], [`Connection::join`], [`ClientId`] |
+//! | signals: what clients address | [`Server::route`], [`Signal`], [`SignalDefault`] |
+//! | sending and slow readers | [`Connection::send`], [`OverflowPolicy`], [`BroadcastReport`] |
+//! | limits and heartbeat | [`Limits`], [`Heartbeat`], [`TrustedProxies`] |
+//! | an HTTP server of the application | [`Server::upgrade`], [`ServerParams::fallback`] |
+//! | .NET peers | [`Compatibility`], [`DefaultPacket`], [`dotnet`] |
+//!
+//! The same by task, with programs: the
+//! [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other pages of `docs`.
+//!
+//! # Features
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
+//! | `tls-ring` | | the same with ring; counts only where `tls` is off |
+//! | `pkcs12` | | certificates from `.pfx` and `.p12` files |
+//! | `axum` | | connections out of the routes of an axum application; its router behind the server's own port |
+//! | `jwt`, `jwks` | | `JwtUsers`: JSON Web Tokens with given keys, or with those that an issuer publishes |
+//! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
+//! | `cache` | | `Cached`: answers of a user service, kept for a while |
+//! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
+//!
+//! [`WebsocketServer`] and [`WebsocketServerAuth`] are [`Server`] with and without users: a type parameter is all that
+//! differs, and you need not write it out.
 
 mod addressing;
 mod config;
