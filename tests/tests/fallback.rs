@@ -102,6 +102,15 @@ async fn pages_and_then_a_socket_on_one_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_to_a_request_whose_body_is_not_read_is_written_before_the_connection_is_given_up() {
+    let (_server, addr) = with(Limits::default()).await;
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(b"POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc").await;
+    let head = peer.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("Connection: "), "{head}");
+}
+
+#[tokio::test]
 async fn without_a_fallback_a_page_is_refused_as_ever() {
     let server = WebsocketServer::new(ServerParams::local());
     let addr = started(&server).await;

@@ -5,8 +5,9 @@
 
 use std::pin::pin;
 
-use http::Request;
-use http_body_util::Either;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -45,6 +46,12 @@ pub(crate) enum HandshakeError {
     Refused(String),
 }
 
+/// What hyper is given for a request.
+enum Reply {
+    Decided(Response<Full<Bytes>>),
+    Fallback(fallback::Answer),
+}
+
 /// Shakes hands over `stream`, out of which `keep` makes what the connection needs. The caller sets the deadline.
 pub(crate) async fn handshake<S, T, I>(
     stream: S,
@@ -66,7 +73,11 @@ where
         async move {
             let (reply, response) = oneshot::channel();
             let _ = requests.send(Box::new((request, reply))).await;
-            response.await
+            Ok::<_, oneshot::error::RecvError>(match response.await? {
+                Reply::Decided(response) => response.map(Either::Left),
+                // Polled by hyper, which keeps the connection alive if the body is left unread only after the answer.
+                Reply::Fallback(answer) => answer.await.map(Either::Right),
+            })
         }
     });
     let connection = http1::Builder::new()
@@ -84,8 +95,7 @@ where
             let (request, reply) = *exchange;
             if let Some(fallback) = fallback {
                 if !asks_for_websocket(request.headers()) {
-                    let response = fallback::answer(fallback, request, context).await;
-                    let _ = reply.send(response.map(Either::Right));
+                    let _ = reply.send(Reply::Fallback(fallback::answer(fallback, request, context)));
                     continue;
                 }
                 // It may come after other requests, which had their time.
@@ -103,7 +113,7 @@ where
                     (refusal.into_response(), Err(why))
                 }
             };
-            let _ = reply.send(response.map(Either::Left));
+            let _ = reply.send(Reply::Decided(response));
             return decided;
         }
     };

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -97,10 +94,13 @@ async fn open<I: Identity, S: Socket>(
         opened.ok_or_else(|| timeout.phase())
     };
     match opened {
-        Ok(opened) => {
+        Ok(Ok(opened)) => {
             let heartbeat = context.shared.params.heartbeat;
-            return Some(serve(context, opened?, SessionParts { began, heartbeat, local: None }));
+            return Some(serve(context, opened, SessionParts { began, heartbeat, local: None }));
         }
+        // Raised out here, where no deadline cuts it short for those who are told later.
+        Ok(Err(HandshakeError::Refused(why))) => context.refused(why).await,
+        Ok(Err(HandshakeError::NoRequest)) => {}
         Err(TimeoutPhase::Answer) => {
             context.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await;
         }
@@ -110,16 +110,16 @@ async fn open<I: Identity, S: Socket>(
     None
 }
 
-/// Reads what a proxy says, speaks TLS, shakes hands. A failure is raised before this gives `None`.
+/// Reads what a proxy says, speaks TLS, shakes hands. Errors are raised before this returns, a refusal is not.
 async fn secure<I: Identity, S: Socket>(
     context: &mut HandshakeContext<I>,
     mut stream: S,
     endpoint: &Endpoint,
-) -> Option<Opened<Transport, I>> {
+) -> Result<Opened<Transport, I>, HandshakeError> {
     if endpoint.proxy_protocol == ProxyProtocol::Required
         && !Box::pin(context.read_proxy_header(&mut stream)).await
     {
-        return None;
+        return Err(HandshakeError::NoRequest);
     }
     #[cfg(feature = "rustls")]
     if let Some(tls) = endpoint.server_tls() {
@@ -127,17 +127,17 @@ async fn secure<I: Identity, S: Socket>(
         return match Box::pin(accept_tls(tls, stream)).await {
             Ok((stream, certificate)) => {
                 context.peer.certificate = certificate;
-                Box::pin(shake_hands(context, stream, Transport::shared)).await
+                Box::pin(handshake::handshake(stream, context, Transport::shared)).await
             }
             Err((error, stream)) => {
                 context.failed(ErrorStage::Tls, EventError::new(error)).await;
                 // The reason is in an alert, which the client has to read.
                 Box::pin(handshake::linger(stream)).await;
-                None
+                Err(HandshakeError::NoRequest)
             }
         };
     }
-    shake_hands(context, stream, S::into_transport).await
+    handshake::handshake(stream, context, S::into_transport).await
 }
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.
@@ -157,24 +157,6 @@ async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
             Err((io::Error::other("the client's certificate cannot be read"), stream.into_inner().0))
         }
         certificate => Ok((stream, certificate.flatten())),
-    }
-}
-
-async fn shake_hands<I: Identity, S>(
-    context: &mut HandshakeContext<I>,
-    stream: S,
-    transport: impl FnOnce(S) -> Transport,
-) -> Option<Opened<Transport, I>>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    match handshake::handshake(stream, context, transport).await {
-        Ok(opened) => Some(opened),
-        Err(HandshakeError::Refused(why)) => {
-            context.refused(why).await;
-            None
-        }
-        Err(HandshakeError::NoRequest) => None,
     }
 }
 

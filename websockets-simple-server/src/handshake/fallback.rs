@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -19,12 +20,15 @@ use crate::{
     users::Identity,
 };
 
+/// The answer to a request that asks for no WebSocket.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response<TimedBody>> + Send>>;
+
 /// Answers one request. A panic is answered with 500, and ends nothing.
-pub(super) async fn answer<I: Identity>(
+pub(super) fn answer<I: Identity>(
     service: &Fallback,
     mut request: Request<Incoming>,
     context: &mut HandshakeContext<I>,
-) -> Response<TimedBody> {
+) -> Answer {
     let guard = context.timeout.answering();
     let timed = |response: Response<FallbackBody>| response.map(|body| TimedBody { body, guard });
     let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
@@ -32,15 +36,16 @@ pub(super) async fn answer<I: Identity>(
     let refusal = context.overloaded().or_else(|| context.count(client).err());
     if let Some(refusal) = refusal {
         tracing::debug!(peer = ?context.peer.addr, why = refusal.why(), "refused");
-        return timed(refusal.into_response().map(own));
+        return Box::pin(std::future::ready(timed(refusal.into_response().map(own))));
     }
     if let Some(addr) = context.peer.addr {
         request.extensions_mut().insert(addr);
     }
     // Called within, as a service may panic before it has a future.
+    let (service, shared, peer) = (service.clone(), Arc::clone(&context.shared), context.peer.addr);
     let mut request = Some(request);
     let mut working: Option<FallbackResponse> = None;
-    let answered = std::future::poll_fn(|cx| {
+    let answered = std::future::poll_fn(move |cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(request) = request.take() {
                 working = Some((service.0)(request));
@@ -49,17 +54,20 @@ pub(super) async fn answer<I: Identity>(
         }));
         polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
     });
-    match answered.await {
-        Some(response) => timed(response),
-        None => {
-            // Without the text of the panic, which may quote the request.
-            let error = EventError::new("the fallback service panicked");
-            context.failed(ErrorStage::HandlerPanic, error).await;
-            let mut response = Response::new(own(Full::default()));
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            timed(response)
+    Box::pin(async move {
+        if let Some(response) = answered.await {
+            return timed(response);
         }
-    }
+        // Without the text of the panic, which may quote the request.
+        let error = EventError::new("the fallback service panicked");
+        let raised = shared.subscriptions.dispatch_error(ErrorStage::HandlerPanic, error, peer);
+        if let Some(raised) = raised {
+            raised.await;
+        }
+        let mut response = Response::new(own(Full::default()));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        timed(response)
+    })
 }
 
 /// The body of an answer, which is under a deadline until it is dropped.

@@ -1,4 +1,4 @@
-//! A stream that is io to the HTTP library and comes back when that lets go of it.
+//! A stream that the HTTP library reads and writes, and that comes back when the library drops it.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of that; more is not worth it.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// The io stream.
+/// The stream as the HTTP library has it.
 pub(crate) struct ReclaimableIo<S> {
     stream: Option<S>,
     owner: Reclaim<S>,

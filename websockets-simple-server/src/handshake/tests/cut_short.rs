@@ -45,6 +45,35 @@ async fn a_silent_peer_is_one_failure_of_a_server() {
     assert_eq!(*diary.lock().unwrap(), ["the handshake took too long"]);
 }
 
+#[tokio::test]
+async fn a_refusal_reaches_also_those_behind_a_handler_that_outlasts_the_handshake() {
+    let limits = Limits::default().handshake(Duration::from_millis(50));
+    let server = WebsocketServer::new(ServerParams::local().limits(limits));
+    server.on(|event| async move {
+        if let Event::Connection(event) = event
+            && let ConnectionEventKind::Refused(..) = event.kind
+        {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    });
+    let diary = Diary::default();
+    let told = Arc::clone(&diary);
+    server.on(move |event| {
+        if let Event::Connection(event) = event {
+            note(&told, format!("{:?}", event.kind));
+        }
+        std::future::ready(())
+    });
+    server.start().await.unwrap();
+    let mut peer = tokio::net::TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    peer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    peer.shutdown().await.unwrap();
+    peer.read_to_end(&mut Vec::new()).await.unwrap();
+    server.stop().await;
+    let told = diary.lock().unwrap();
+    assert_eq!(told.iter().filter(|told| told.starts_with("Refused")).count(), 1, "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_and_goes_is_no_failure() {
     let host = open_to_all(ServerParams::local());
