@@ -82,7 +82,10 @@ impl ServerParams {
     #[must_use]
     pub fn identity_headers(mut self, prefix: &str) -> Self {
         match IdentityHeaders::new(prefix) {
-            Some(headers) => self.identity_headers = headers,
+            Some(headers) => {
+                self.identity_headers = headers;
+                self.invalid_identity_prefix = None;
+            }
             None => self.invalid_identity_prefix = Some(prefix.to_owned()),
         }
         self.sends_identity_headers = true;

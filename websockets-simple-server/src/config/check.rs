@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use http::{HeaderName, Uri};
+use http::{HeaderName, Uri, uri::Scheme};
 use websockets_simple_core::{Heartbeat, HeartbeatMode, OverflowPolicy, handshake_words::BEARER_PREFIX};
 
 use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
@@ -15,6 +15,10 @@ const CONTROL_FRAME: usize = 2 + 125;
 
 /// Least size of the buffer in which hyper reads a request head.
 const LEAST_HEAD: usize = 8 * 1024;
+
+/// Least time between two looks at files, which are on a disk.
+#[cfg(feature = "rustls")]
+const LEAST_WATCH: Duration = Duration::from_millis(10);
 
 /// Largest request head; what a connection keeps of it counts its bytes in 32 bits.
 const LARGEST_HEAD: usize = 16 * 1024 * 1024;
@@ -88,8 +92,9 @@ impl ServerParams {
         }
         check_heartbeat(self.heartbeat)?;
         time("close timeout", self.close_timeout)?;
-        time("stop timeout", self.stop_timeout)?;
         for (what, duration) in [
+            // Without time handlers are dropped at once.
+            ("stop timeout", self.stop_timeout),
             ("retry-after time", self.retry_after),
             ("expiry notice", self.expiry_notice),
             ("expiry grace", self.expiry_grace),
@@ -175,19 +180,25 @@ fn check_subprotocols(names: &[String]) -> Result<(), ParamsError> {
     Ok(())
 }
 
-/// `null`, or scheme, host and possibly a port.
+/// `null`, a scheme alone, as pages of apps have it (`file://`), or scheme, host and possibly a port.
 fn check_origin(origin: &str) -> Result<(), ParamsError> {
-    let is_bare = |uri: &Uri| {
-        uri.scheme().is_some()
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && uri.path_and_query().is_none_or(|path| path == "/")
-            && !origin.ends_with('/')
-            && !origin.contains('@')
-    };
-    match origin == "null" || origin.parse().is_ok_and(|uri| is_bare(&uri)) {
+    let scheme_alone = |scheme: &str| !scheme.is_empty() && Scheme::try_from(scheme).is_ok();
+    match origin == "null"
+        || origin.strip_suffix("://").is_some_and(scheme_alone)
+        || origin.parse().is_ok_and(|uri| is_scheme_and_host(&uri, origin))
+    {
         true => Ok(()),
         false => Err(ParamsError::Origin(origin.to_owned())),
     }
+}
+
+fn is_scheme_and_host(uri: &Uri, origin: &str) -> bool {
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
+    origin.len() == scheme.len() + "://".len() + authority.as_str().len()
+        && !authority.host().is_empty()
+        && !authority.host().contains('*')
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
 }
 
 fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
@@ -208,6 +219,10 @@ fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
         if let Some(tls) = endpoint.server_tls() {
             if let Some(every) = tls.watch_interval() {
                 time("time between two looks at the files of certificates", every)?;
+                if every < LEAST_WATCH {
+                    let what = "number of milliseconds between two looks at the files of certificates";
+                    return Err(ParamsError::TooSmall { what, least: LEAST_WATCH.as_millis() as usize });
+                }
             }
             tls.names().try_for_each(check_server_name)?;
         }

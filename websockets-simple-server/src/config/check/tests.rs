@@ -32,14 +32,17 @@ fn a_time_of_zero_is_an_error_that_names_it() {
         (limited(|limits| limits.authentication(zero)), "authentication limit"),
         (limited(|limits| limits.idle(zero)), "idle limit"),
         (local().close_timeout(zero), "close timeout"),
-        (local().stop_timeout(zero), "stop timeout"),
         (local().heartbeat(Heartbeat::new(zero, HeartbeatMode::Ping)), "heartbeat interval"),
         (local().overflow(OverflowPolicy::Wait(zero)), "time to wait for room in an outbox"),
     ] {
         assert_eq!(error(&params), ParamsError::Zero(what));
         assert_eq!(error(&params).to_string(), format!("the {what} is zero"));
     }
-    assert_eq!(local().expiry(zero, zero).retry_after(zero).check(), Ok(()), "these may be");
+    assert_eq!(
+        local().expiry(zero, zero).retry_after(zero).stop_timeout(zero).check(),
+        Ok(()),
+        "these may be"
+    );
 }
 
 #[test]
@@ -115,10 +118,32 @@ fn subprotocols_are_tokens_and_different() {
 
 #[test]
 fn origins_have_a_scheme_and_a_host_and_nothing_behind_it() {
-    for wrong in ["", "example.org", "https://", "https://example.org/", "https://example.org/chat", "*"] {
+    for wrong in [
+        "",
+        "example.org",
+        "://",
+        "https://example.org/",
+        "https://example.org/chat",
+        "https://example.org?a",
+        "https://user@example.org",
+        "https://example.org:",
+        "https://example.org:99999",
+        "https://*.example.org",
+        "*",
+    ] {
         assert_eq!(error(&local().origins([wrong])), ParamsError::Origin(wrong.to_owned()));
     }
-    let right = ["https://example.org", "http://localhost:8080", "https://[::1]:8443", "null"];
+    let right = [
+        "https://example.org",
+        "http://localhost:8080",
+        "https://[::1]:8443",
+        "null",
+        // Pages of apps.
+        "file://",
+        "app://.",
+        "tauri://localhost",
+        "chrome-extension://abcdefgh",
+    ];
     assert_eq!(local().origins(right).check(), Ok(()));
 }
 
@@ -154,6 +179,10 @@ fn tls_looks_at_files_now_and_then_and_names_are_those_of_hosts() {
     let what = "time between two looks at the files of certificates";
     assert_eq!(error(&with(tls.clone().watch_files(Duration::ZERO))), ParamsError::Zero(what));
     assert_eq!(error(&with(tls.clone().watch_files(Duration::MAX))), ParamsError::Endless(what));
+    assert_eq!(
+        error(&with(tls.clone().watch_files(Duration::from_millis(9)))).to_string(),
+        "the number of milliseconds between two looks at the files of certificates is less than 10"
+    );
     let named =
         |name: &str| tls.clone().for_name(name, websockets_simple_core::tls::TlsIdentity::pem("", ""));
     for wrong in ["", "*.", "a..b", "two words", "https://example.org"] {
