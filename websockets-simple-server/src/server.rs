@@ -32,7 +32,7 @@ mod users;
 /// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
 /// server stops as with [`stop`](Self::stop).
 ///
-/// The state of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
+/// The life of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`start`](Self::start), [`stop`](Self::stop), and `start` again; subscriptions survive a stop, and an endpoint
 /// with port 0 keeps the port that it was given.
 pub struct Server<I: Identity> {
@@ -116,7 +116,7 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. ParsedRequest
+    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. Called
     /// once the user is known. Runs in the connection's task and must not block. The first hook counts.
     #[must_use]
     pub fn with_placement(

@@ -32,7 +32,7 @@ struct Channel<I: Identity> {
 
 struct UserEntry<I: Identity> {
     members: Members<I>,
-    /// ListPositions taken, by connections and by handshakes on their way.
+    /// The ids that are taken, by connections and by handshakes on their way.
     permits: usize,
 }
 
@@ -197,6 +197,12 @@ impl<I: Identity> Registry<I> {
     /// The handlers of a released connection have finished.
     pub(crate) fn drained(&self, connection: &Connection<I>) {
         self.lock().draining.remove(connection);
+    }
+
+    /// Forgets the connections whose handlers have not finished and never will, as their runtime is gone.
+    pub(crate) fn abandon_draining(&self) {
+        let abandoned = std::mem::replace(&mut self.lock().draining, Members::new(ListKind::Server));
+        drop(abandoned);
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps<I>> {

@@ -140,8 +140,13 @@ impl<I: Identity> Shared<I> {
         let may_start = match &*state {
             RunState::Stopped => true,
             RunState::Starting => false,
-            // Its runtime was shut down, and all its tasks with it.
-            RunState::Running(run) => !run.is_alive(),
+            RunState::Running(run) if run.is_alive() => false,
+            RunState::Running(_) => {
+                // Its runtime was shut down, and all its tasks with it.
+                self.shutdown.take_report();
+                self.registry.abandon_draining();
+                true
+            }
         };
         if may_start {
             *state = RunState::Starting;

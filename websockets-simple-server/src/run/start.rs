@@ -77,7 +77,9 @@ async fn run<I: Identity>(
     {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tasks.supervise(TaskKind::Revocations, move || {
-            watchers::watch_revocations(Arc::clone(&shared), stop.clone())
+            // Asked for at once, before any connection is accepted whose credentials may be revoked.
+            let revocations = shared.admission.revocations();
+            watchers::watch_revocations(Arc::clone(&shared), revocations, stop.clone())
         });
     }
     for (listener, endpoint) in listeners {
@@ -103,6 +105,7 @@ async fn run<I: Identity>(
         }
     }
     let report = tokio::select! {
+        biased;
         never = tasks.watch() => match never {},
         report = shutdown(&shared, &stop, &accepting) => report,
     };

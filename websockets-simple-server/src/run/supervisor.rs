@@ -1,6 +1,14 @@
 //! Watches over the long-lived tasks of a run: one that fails is reported and started again.
 
-use std::{collections::HashMap, convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     task::{Id, JoinSet},
@@ -70,10 +78,17 @@ impl<I: Identity> Supervisor<I> {
 
     fn spawn(&mut self, mut task: Task) {
         task.started = Instant::now() + task.pause;
-        let (started, running) = (task.started, (task.start)());
+        // Begun before the pause, so that a stream of events that a task listens to has no gap.
+        let running = catch_unwind(AssertUnwindSafe(|| (task.start)()));
+        let (pause, stop) = (task.pause, self.stop.clone());
         let handle = self.running.spawn(async move {
-            tokio::time::sleep_until(started).await;
-            running.await;
+            if !pause.is_zero() {
+                let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
+            match running {
+                Ok(running) => running.await,
+                Err(panic) => resume_unwind(panic),
+            }
         });
         self.tasks.insert(handle.id(), task);
     }

@@ -12,7 +12,10 @@ use websockets_simple_core::{ErrorStage, EventError};
 
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
-use crate::{run::shared::Shared, users::Identity};
+use crate::{
+    run::shared::Shared,
+    users::{Identity, Revocations},
+};
 
 /// Reloads certificates when their files were written.
 #[cfg(feature = "rustls")]
@@ -55,8 +58,12 @@ pub(super) async fn watch_certificates<I: Identity>(
 }
 
 /// Closes the connections whose credentials the user service revokes. Ends with its stream, if it has one.
-pub(super) async fn watch_revocations<I: Identity>(shared: Arc<Shared<I>>, stop: CancellationToken) {
-    let Some(mut revocations) = shared.admission.revocations() else { return };
+pub(super) async fn watch_revocations<I: Identity>(
+    shared: Arc<Shared<I>>,
+    revocations: Option<Revocations<I::Id>>,
+    stop: CancellationToken,
+) {
+    let Some(mut revocations) = revocations else { return };
     loop {
         let next = std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx));
         let revocation = tokio::select! {

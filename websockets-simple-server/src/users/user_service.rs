@@ -66,8 +66,8 @@ pub trait UserService: Send + Sync + 'static {
     ) -> Result<Option<Authenticated<Self::Id>>, UserServiceError>;
 
     /// Returns a stream of revocations, reported as they happen: the server closes the connections that were opened
-    /// with revoked credentials. Called when the server starts and, after the stream has ended, not again before the
-    /// next start.
+    /// with revoked credentials. Called when the server starts, and again if the stream panics; after the stream has
+    /// ended, not before the next start.
     ///
     /// A service without this (the default) is asked once per connection, and never again.
     fn revocations(&self) -> Option<Revocations<Self::Id>> {
