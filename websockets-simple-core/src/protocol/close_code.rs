@@ -119,6 +119,24 @@ mod tests {
     }
 
     #[test]
+    fn a_client_connects_again_after_codes_that_pass() {
+        let again = (0..5000)
+            .filter_map(|code| CloseCode::try_from(code).ok())
+            .filter(|code| code.should_reconnect());
+        let again: Vec<u16> = again.map(CloseCode::get).collect();
+        assert_eq!(again, [1001, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003]);
+    }
+
+    #[test]
+    fn a_code_is_shown_as_its_number() {
+        let code = CloseCode::try_from(4003).unwrap();
+        assert_eq!(
+            (code.to_string(), format!("{code:?}")),
+            ("4003".to_owned(), "CloseCode(4003)".to_owned())
+        );
+    }
+
+    #[test]
     fn a_reason_is_cut_between_characters() {
         let reason = "é".repeat(100);
         assert_eq!(fit_reason(&reason).len(), 122);

@@ -289,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_whole_hello_begins_control_messages_and_its_word_is_not_shown() {
+        let hello = Controls::new().hello().as_text().unwrap().to_owned();
+        let controls = Controls::of_hello(&Message::text(hello.clone())).unwrap();
+        assert_eq!(format!("{controls:?}"), "Controls { .. }");
+        let other = hello.replace("websockets-simple", "websockets-sample");
+        for wrong in [other, hello.replacen("\",", "\";", 1), hello[..BEGIN.len() + WORD].to_owned()] {
+            assert!(Controls::of_hello(&Message::text(wrong.clone())).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_begins_like_one_and_is_none_is_malformed_and_what_is_newer_is_ignored() {
         let controls = Controls::new();
         let text = |rest: &str| Message::text(format!("{}{rest}", controls.prefix));
@@ -301,8 +312,10 @@ mod tests {
                 assert_eq!(read(&controls, &text(&rest)), "Some(Err(MalformedControl))", "{rest}");
             }
         }
-        let long = format!("\"type\":\"token\",\"token\":\"{}\"}}", "x".repeat(LONGEST));
-        assert_eq!(read(&controls, &text(&long)), "Some(Err(MalformedControl))");
+        let token = |len: usize| text(&format!("\"type\":\"token\",\"token\":\"{}\"}}", "x".repeat(len)));
+        let longest = LONGEST - token(0).len();
+        assert!(read(&controls, &token(longest)).starts_with("Some(Ok(Some(Token("));
+        assert_eq!(read(&controls, &token(longest + 1)), "Some(Err(MalformedControl))");
         assert_eq!(read(&controls, &text("\"type\":\"of tomorrow\",\"more\":[1]}")), "Some(Ok(None))");
     }
 

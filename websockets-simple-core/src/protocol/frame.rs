@@ -178,6 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_the_same_as_its_clones_and_no_other() {
+        let frame = |text: &'static str| Frame::message(Message::text(text), Side::Server);
+        let hello = frame("hello");
+        assert!(hello.is_same(&hello.clone()) && !hello.is_same(&frame("hello")));
+    }
+
+    #[test]
+    fn only_parts_after_the_first_continue_a_message() {
+        let part = |first, last| Frame::part(b"x", true, first, last, Side::Server).continues();
+        assert_eq!([part(true, false), part(true, true)], [false; 2]);
+        assert_eq!([part(false, false), part(false, true)], [true; 2]);
+        assert!(!Frame::message(Message::text("x"), Side::Server).continues());
+    }
+
+    #[test]
     fn a_server_shares_the_payload_and_does_not_copy_it() {
         let payload = Bytes::from(vec![1; 100]);
         let frame = Frame::message(Message::binary(payload.clone()), Side::Server);

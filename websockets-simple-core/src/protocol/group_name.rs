@@ -76,6 +76,7 @@ mod tests {
     fn a_name_has_1_to_128_bytes_and_no_control_characters() {
         for name in ["a", " ", "grün/ßß \"quoted\" \\", &"x".repeat(128), &"ä".repeat(64)] {
             assert_eq!(GroupName::new(name).unwrap().as_str(), name);
+            assert_eq!(GroupName::new(name).unwrap().to_string(), name);
         }
         for text in ["", "a\n", "\0", "\u{7f}", "\u{85}", &"x".repeat(129), &"ä".repeat(65)] {
             assert_eq!(GroupName::new(text), Err(InvalidGroupName), "{text:?}");
