@@ -243,7 +243,7 @@ impl Open {
             first_frame_pause: Duration::ZERO,
         };
         let connection = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
-        let link = ConnectionDriver::new(
+        let driver = ConnectionDriver::new(
             Transport::shared(TakesAll),
             &[],
             Arc::clone(&connection),
@@ -251,7 +251,7 @@ impl Open {
             Heartbeat::off(),
             Nobody,
         );
-        let mut run: Pin<Box<dyn Future<Output = Disconnect>>> = Box::pin(link);
+        let mut run: Pin<Box<dyn Future<Output = Disconnect>>> = Box::pin(driver);
         assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         Self { connection, _run: run }
     }

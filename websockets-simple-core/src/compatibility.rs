@@ -11,7 +11,7 @@ use std::time::Duration;
 /// |---|---|---|---|
 /// | text of a heartbeat ping | `ping` | `Ping` | `ping` |
 /// | a text `ping` from the server (client) | answered and swallowed | the same | a message |
-/// | pause after the handshake before the first frame (server) | none | 50 ms | 50 ms |
+/// | pause after the handshake before the first frame | none | 50 ms | 50 ms |
 /// | frames per write, pause between writes | many, none | one, 5 ms | one, 5 ms |
 /// | first data waits for the server's success text (client) | no | yes | no |
 /// | token placement when none was chosen (client) | `Authorization` | path | `Authorization` |
@@ -26,7 +26,8 @@ pub enum Compatibility {
     None,
     /// WebsocketsSimple v2.1.10 to v6.0.13: packets, text ping, token in the path.
     DotNetV6,
-    /// WebsocketsSimple v6.0.22 to v7.0.9: text and binary, token in the `Authorization` header.
+    /// WebsocketsSimple v6.0.22 to v7.0.9: text and binary, token in the `Authorization` header. (Servers up to v6.0.46
+    /// take it from the query: docs/dotnet.md.)
     DotNetV7,
 }
 

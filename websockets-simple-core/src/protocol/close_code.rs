@@ -19,6 +19,7 @@ use std::fmt;
 /// | 1011 | [`INTERNAL`](Self::INTERNAL) | a handler panicked | yes, later |
 /// | 1012 | [`RESTART`](Self::RESTART) | the service restarts | yes |
 /// | 1013 | [`TRY_AGAIN`](Self::TRY_AGAIN) | overloaded | yes, later |
+/// | 1014 | | a gateway got an invalid response (IANA registry) | yes, later |
 /// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no answer to a heartbeat ping | yes |
 /// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads too slowly | yes, later |
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
