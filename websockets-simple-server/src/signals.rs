@@ -144,7 +144,7 @@ impl<I: Identity> Signal<I> {
 
     /// Sends the message on to whom it is for: its sender if it is direct, else the channel, the group and the client
     /// that it names, the sender's own channel if it names none. As the default
-    /// [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does, within the same [`SignalReach`](crate::SignalReach).
+    /// [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does, within the same [`SignalReach`].
     ///
     /// # Errors
     ///
