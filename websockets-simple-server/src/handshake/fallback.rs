@@ -1,4 +1,4 @@
-//! Requests that ask for no WebSocket, answered by the fallback service in the time that a handshake has.
+//! Ordinary HTTP requests, which the fallback service answers within the handshake timeout.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use crate::{
     users::Identity,
 };
 
-/// Answers one request. A panic is answered with 500, and ends nothing.
+/// Answers one request. A panic is answered with 500, and the connection continues.
 pub(super) async fn answer<I: Identity>(
     service: &Fallback,
     mut request: Request<Incoming>,
@@ -37,7 +37,7 @@ pub(super) async fn answer<I: Identity>(
     if let Some(addr) = context.peer.addr {
         request.extensions_mut().insert(addr);
     }
-    // Called within, as a service may panic before it has a future.
+    // Called inside the future, to catch a panic of the service before it returns a future.
     let mut request = Some(request);
     let mut working: Option<FallbackResponse> = None;
     let answered = std::future::poll_fn(|cx| {
@@ -52,7 +52,7 @@ pub(super) async fn answer<I: Identity>(
     match answered.await {
         Some(response) => timed(response),
         None => {
-            // Without the text of the panic, which may quote the request.
+            // The text of the panic is left out, as it may quote the request.
             let error = EventError::new("the fallback service panicked");
             context.failed(ErrorStage::HandlerPanic, error).await;
             let mut response = Response::new(own(Full::default()));
@@ -62,7 +62,7 @@ pub(super) async fn answer<I: Identity>(
     }
 }
 
-/// The body of an answer, which is under a deadline until it is dropped.
+/// The body of a response, which has a deadline until it is dropped.
 pub(super) struct TimedBody {
     body: FallbackBody,
     guard: ResponseGuard,
