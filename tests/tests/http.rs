@@ -405,7 +405,7 @@ async fn a_client_that_hangs_up_before_the_answer_is_refused_once() {
     peer.write(raw::request("/", "").as_bytes()).await;
     within(asked.notified()).await;
     drop(peer);
-    assert_eq!(next(&mut events, refused).await, "the peer hung up before the answer");
+    assert_eq!(next(&mut events, refused).await, "the peer disconnected before the response");
     server.stop().await;
     assert!(refused(events.recv().await.unwrap()).is_none());
 }

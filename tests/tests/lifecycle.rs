@@ -398,7 +398,7 @@ async fn a_stream_of_revocations_that_panics_is_an_error_event_and_is_asked_for_
     })
     .await;
     assert_eq!(error.stage, ErrorStage::Task);
-    assert_eq!(error.error.to_string(), "the revocation watcher failed and is started again");
+    assert_eq!(error.error.to_string(), "the revocation watcher failed and is restarted");
     assert!(server.is_running());
     let _client = connected(params(addr).token("any")).await;
     go_on.notify_one();

@@ -237,7 +237,7 @@ async fn a_client_addresses_its_own_channel_and_others_only_where_that_is_allowe
         json!({"message": "5", "clientId": "ben"}),
         json!({"message": "6", "clientId": "cat"}),
     ];
-    let beyond = "it is for another channel than that of its sender";
+    let beyond = "the signal addresses another channel";
     let own = who_hears(ServerParams::local(), &signals).await;
     assert_eq!(own.join(" "), format!("ann ben - ann ben - {beyond} ann - ben - -"));
     let any = who_hears(ServerParams::local().signal_reach(SignalReach::AnyChannel), &signals).await;
@@ -253,12 +253,9 @@ async fn what_clients_send_on_obeys_the_broadcast_levels() {
         json!({"message": "4", "direct": true}),
         json!({"message": "5", "clientId": "no such id"}),
     ];
-    let few = "it names too few receivers";
+    let few = "the target of the signal is not specific enough";
     let group = who_hears(ServerParams::local().broadcast_level(BroadcastLevel::Group), &signals).await;
-    assert_eq!(
-        group.join(" "),
-        format!("{few} ann - ben - ann - it is for a client with an id that is none")
-    );
+    assert_eq!(group.join(" "), format!("{few} ann - ben - ann - the client id is invalid"));
     let client =
         who_hears(ServerParams::local().broadcast_level_of("/a", BroadcastLevel::ClientId), &signals);
     assert_eq!(client.await[..2], [few, few]);
@@ -273,7 +270,7 @@ async fn a_signed_id_addresses_its_connection_and_a_forged_one_nobody() {
         json!({"message": "2", "clientId": signed("ben").replace("ben", "ann")}),
     ];
     let heard = who_hears(ServerParams::local().id_signing(signing.clone()), &signals).await;
-    assert_eq!(heard.join(" "), "ben - it is for a client with an id that is none");
+    assert_eq!(heard.join(" "), "ben - the client id is invalid");
 }
 
 #[tokio::test]
@@ -305,7 +302,7 @@ async fn connections_that_begin_and_end_are_told_by_name_per_channel() {
             .unwrap();
     }
     let again = server.register(ChannelEventKind::Connect, "/a", "first", |_| async {});
-    assert_eq!(again.unwrap_err().to_string(), "the event `first` of the channel `/a` is registered already");
+    assert_eq!(again.unwrap_err().to_string(), "the event `first` of the channel `/a` is already registered");
     let addr = started(&server).await;
     let mut events = server.events();
     let ann = Device::open(&server, addr, "/a?id=ann").await;

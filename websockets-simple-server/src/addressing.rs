@@ -1,4 +1,4 @@
-//! Who is connected, and whom a message goes to.
+//! The open connections of a server, and the targets of messages.
 
 pub use audience::Audience;
 pub(crate) use audience::Selector;

@@ -1,4 +1,4 @@
-//! What an operator sets.
+//! The configuration of a server.
 
 pub use broadcast_level::{BroadcastError, BroadcastLevel};
 pub use check::ParamsError;

@@ -1,4 +1,4 @@
-//! The handle of one open connection.
+//! The handle to one open connection.
 
 use std::{
     borrow::Cow,
@@ -38,26 +38,26 @@ mod observer;
 mod scoped;
 mod session;
 
-/// A handle of one open connection; cloning it gives another handle of the same.
+/// A handle to one open connection of a server; its clones are handles to the same connection.
 ///
-/// Handles may be kept: they do not hold the socket open, and sending on one whose connection has ended answers
+/// Handles may be stored: they do not keep the socket open, and sending after the connection has ended fails with
 /// [`SendError::Closed`].
 pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
-/// What all handles of a connection share.
+/// The state that all handles of a connection share.
 pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) core: ConnectionShared,
     pub(crate) id: ClientId,
-    /// Told apart within the server; ascending.
+    /// Unique within the server; ascending.
     pub(crate) serial: u64,
-    /// Instead of the path.
+    /// Replaces the path of the request, if the placement set it.
     pub(crate) channel: Option<Box<str>>,
     /// Changed only by the registry, under its lock.
     pub(crate) groups: Mutex<Vec<Arc<str>>>,
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
-    /// Boxed, as a server without users has none.
+    /// Boxed, so that it takes little room on a server without users.
     pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
     pub(crate) peer: Peer,
     pub(crate) since: DateTime<Utc>,
@@ -67,13 +67,13 @@ pub(crate) struct ConnectionState<I: Identity> {
 }
 
 impl<I: Identity> Connection<I> {
-    /// Identifies the connection. Never signed.
+    /// The id of the connection, without a signature.
     #[must_use]
     pub fn id(&self) -> &ClientId {
         &self.0.id
     }
 
-    /// The id as clients get it: signed, if [`ServerParams::id_signing`](crate::ServerParams::id_signing) is set.
+    /// The id as it is sent to clients: signed if [`ServerParams::id_signing`](crate::ServerParams::id_signing) is set.
     #[must_use]
     pub fn signed_id(&self) -> String {
         match &self.0.shared.params.id_signing {
@@ -82,31 +82,32 @@ impl<I: Identity> Connection<I> {
         }
     }
 
-    /// The channel: what [`Placement::channel`](crate::Placement::channel) says, or else the path of the request,
-    /// percent-decoded, or `/` if the path was the token.
+    /// The channel: set by [`Placement::channel`](crate::Placement::channel), otherwise the percent-decoded path of
+    /// the request, or `/` if the path was the token.
     #[must_use]
     pub fn channel(&self) -> &str {
         self.0.channel.as_deref().unwrap_or_else(|| self.0.head.channel())
     }
 
-    /// The groups of its channel that it is in, in no particular order.
+    /// The groups of the channel that the connection is in, in no particular order.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<str>> {
         self.0.groups().clone()
     }
 
-    /// Whether it is in this group of its channel.
+    /// Whether the connection is in this group of its channel.
     #[must_use]
     pub fn is_in(&self, group: &str) -> bool {
         self.0.groups().iter().any(|joined| **joined == *group)
     }
 
-    /// Joins a group of its channel, which need not exist before. False if it is in it already, or has ended.
+    /// Joins a group of its channel, which need not exist before. False if the connection is in it already, or has
+    /// ended.
     pub fn join(&self, group: &str) -> bool {
         self.0.shared.registry.join(self, group)
     }
 
-    /// Leaves a group of its channel. False if it is not in it, or has ended.
+    /// Leaves a group of its channel. False if the connection is not in it, or has ended.
     pub fn leave(&self, group: &str) -> bool {
         self.0.shared.registry.leave(self, group)
     }
@@ -123,33 +124,33 @@ impl<I: Identity> Connection<I> {
         &self.0.head
     }
 
-    /// A header of the request, as far as it is text.
+    /// The first header of that name, in any case. Values that are not UTF-8 are left out.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.head.header(name)
     }
 
-    /// The subprotocol that was agreed on.
+    /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.subprotocol.as_deref()
     }
 
-    /// The address of ours that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of
-    /// the application has not [told](crate::Upgrade::endpoint) it.
+    /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
+    /// application has not [set](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.0.peer.endpoint.tcp()
     }
 
-    /// The Unix domain socket of ours that the peer connected to.
+    /// The path of the local Unix domain socket that the peer connected to.
     #[must_use]
     pub fn unix_endpoint(&self) -> Option<&Path> {
         self.0.peer.endpoint.unix()
     }
 
     /// The address of the client: that of the peer, or what a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4 address is given as such.
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) says it is. An IPv4-mapped address is returned as IPv4.
     /// `None` over a Unix domain socket, unless a proxy names the client there.
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
@@ -157,20 +158,20 @@ impl<I: Identity> Connection<I> {
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
-    /// domain socket, and where an HTTP server of the application has not [told](crate::Upgrade::peer_addr) it.
+    /// domain socket, and where an HTTP server of the application has not [set](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer.addr
     }
 
-    /// The certificate that the peer showed in the TLS handshake, verified.
+    /// The verified certificate of the peer, if it sent one in the TLS handshake.
     #[cfg(feature = "rustls")]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
         self.0.peer.certificate.as_ref()
     }
 
-    /// Whether others can reach it.
+    /// Whether broadcasts reach the connection ([`Scope::Global`]) or only its own future ([`Scope::Local`]).
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.0.scope
@@ -182,14 +183,14 @@ impl<I: Identity> Connection<I> {
         self.0.since
     }
 
-    /// Messages and bytes each way, what waits, how far away the peer is.
+    /// Numbers of messages and bytes in both directions, queued bytes, and the round-trip time.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.0.core.statistics()
     }
 
-    /// The server this connection belongs to. Use it inside handlers instead of a clone of the server: a
-    /// handler that owns its server keeps it from ever being dropped.
+    /// The server of this connection. Use it inside handlers instead of a clone of the server: a handler that owns
+    /// its server keeps it from being dropped.
     #[must_use]
     pub fn server(&self) -> Server<I> {
         Server::of(&self.0.shared)
@@ -207,33 +208,33 @@ impl<I: Identity> Connection<I> {
         self.0.core.end()
     }
 
-    /// Keeps a value of the application's own on the connection, one per type. Answers the one it replaces.
+    /// Stores a value of the application on the connection, one per type. Answers the value that it replaces.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, state: T) -> Option<T> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).insert(state)
     }
 
-    /// A copy of the value of this type that was kept with [`insert`](Self::insert). Values that change go in
-    /// an `Arc<Mutex<_>>`.
+    /// A clone of the value of this type that [`insert`](Self::insert) stored. For values that change, store an
+    /// `Arc<Mutex<_>>`.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).get::<T>().cloned()
     }
 
-    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](websockets_simple_core::Message) raw.
+    /// Sends a message: a reference to a packet as JSON, a string wrapped in the default packet, or a
+    /// [`Message`](websockets_simple_core::Message) as it is.
     ///
-    /// Messages leave in the order of the calls. With [`OverflowPolicy::Wait`] this waits for room in the
+    /// Messages are sent in the order of the calls. With [`OverflowPolicy::Wait`] this waits for room in the
     /// outbox; with the other policies it never waits.
     ///
     /// [`OverflowPolicy::Wait`]: websockets_simple_core::OverflowPolicy::Wait
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]; the message was not sent.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, nothing was sent.
+    /// If the future is dropped while it waits for room, the message is not sent.
     pub fn send(&self, message: impl IntoMessage) -> Sending<'_> {
         self.0.core.outbox.send(message, self.0.shared.subscriptions.wants_notices())
     }
@@ -242,67 +243,67 @@ impl<I: Identity> Connection<I> {
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then. [`SendError::Full`] where [`send`](Self::send) would wait.
+    /// [`SendError`]; the message was not sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
         let message = message.into_message()?;
         self.0.core.outbox.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 
-    /// Begins a long message that is sent in parts, `str` for text and `[u8]` for binary, waiting until another
-    /// one is finished.
+    /// Begins a long message that is sent in parts: `str` for text, `[u8]` for binary. Waits until another such
+    /// message is finished.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`] if the connection has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, nothing has begun.
+    /// If the future is dropped before it resolves, no message has begun.
     pub async fn send_parts<K: PartKind + ?Sized>(&self) -> Result<MessageWriter<'_, K>, SendError> {
         MessageWriter::begin(&self.0.core.outbox).await
     }
 
-    /// Closes the connection: what is queued leaves, then Close with this code and reason (cut to 123 bytes).
-    /// Resolves when the transport is let go of, at the latest after the close timeout. May be called from a
-    /// handler of this connection.
+    /// Closes the connection: queued messages are sent, then Close with this code and reason (cut to 123 bytes).
+    /// Resolves when the transport is released, at the latest after the close timeout. May be called from a handler of
+    /// this connection.
     ///
     /// # Cancel safety
     ///
-    /// The connection closes even if this is dropped before it resolves, once it was polled.
+    /// Once the future was polled, the connection closes even if the future is dropped.
     pub async fn disconnect(&self, code: CloseCode, reason: &str) {
         self.close(code, reason);
         self.0.core.outbox.closed().await;
     }
 
-    /// As [`disconnect`](Self::disconnect), without waiting for it. False if it was ending already.
+    /// Closes the connection like [`disconnect`](Self::disconnect), without waiting. False if it was ending already.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
         self.0.core.outbox.close(EndCause::closed(code, reason))
     }
 }
 
 impl<T: UserId> Connection<User<T>> {
-    /// Whose connection it is.
+    /// The id of the connection's user.
     ///
     /// # Panics
     ///
-    /// Never: an authenticated server admits nobody without a user.
+    /// Never: every connection of an authenticated server has a user.
     #[must_use]
     pub fn user_id(&self) -> &T {
         self.user().id()
     }
 
-    /// What the user service said last: when it admitted the user, or when the credentials were renewed.
+    /// The last result of the user service: when it admitted the user, or when the credentials were renewed.
     ///
     /// # Panics
     ///
-    /// Never: an authenticated server admits nobody without a user.
+    /// Never: every connection of an authenticated server has a user.
     #[must_use]
     pub fn authenticated(&self) -> Arc<Authenticated<T>> {
-        self.user().said()
+        self.user().latest()
     }
 
     fn user(&self) -> &CurrentUser<T> {
-        self.0.user.as_ref().expect("an authenticated server admits nobody without a user")
+        self.0.user.as_ref().expect("every connection of an authenticated server has a user")
     }
 }
 
@@ -311,7 +312,7 @@ impl<I: Identity> ConnectionState<I> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// False if it was ending already.
+    /// False if the connection was ending already.
     pub(crate) fn close_as_revoked(&self) -> bool {
         self.core.outbox.close(EndCause::CredentialsRevoked)
     }

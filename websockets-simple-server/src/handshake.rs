@@ -1,7 +1,7 @@
-//! The opening handshake on the server's own endpoints: hyper reads the request and writes the answer, the decision
-//! is made between the two.
+//! The opening handshake on the server's own endpoints: hyper reads the request and writes the response, this module
+//! decides in between.
 //!
-//! A request is judged asynchronously before the 101, so that a client that is not admitted gets a real HTTP answer.
+//! The decision is asynchronous and precedes the 101, so that a refused client gets a proper HTTP response.
 
 use std::pin::pin;
 
@@ -40,9 +40,9 @@ mod tokens;
 /// A handshake that did not open a connection.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
-    /// There was no complete request.
+    /// No complete request was received.
     NoRequest,
-    /// The request was refused, and why.
+    /// The request was refused, for this reason.
     Refused(String),
 }
 
@@ -52,7 +52,7 @@ enum Reply {
     Fallback(fallback::Answer),
 }
 
-/// Shakes hands over `stream`, out of which `keep` makes what the connection needs. The caller sets the deadline.
+/// Does the handshake over `stream`, which `keep` converts for the connection. The caller sets the deadline.
 pub(crate) async fn handshake<S, T, I>(
     stream: S,
     context: &mut HandshakeContext<I>,
@@ -65,8 +65,8 @@ where
     let (shared, stop) = (context.shared.clone(), context.stop.clone());
     let (fallback, limits) = (shared.params.fallback.as_ref(), &shared.params.limits);
     let (io, reclaim) = reclaim_io::reclaimable(stream);
-    // hyper hands each request over and waits for the answer, of which there is one at a time. Boxed, as a channel
-    // makes room for more items than one.
+    // hyper sends one request at a time and waits for its response. Boxed, as a channel allocates room for several
+    // items.
     let (requests, mut received) = mpsc::channel(1);
     let service = service_fn(move |request: Request<Incoming>| {
         let requests = requests.clone();
@@ -81,7 +81,7 @@ where
         }
     });
     let connection = http1::Builder::new()
-        // The caller's deadline is the only one: two would report the same failure twice.
+        // The caller has the only deadline: with two, the same failure would be reported twice.
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
@@ -98,10 +98,10 @@ where
                     let _ = reply.send(Reply::Fallback(fallback::answer(fallback, request, context)));
                     continue;
                 }
-                // It may come after other requests, which had their time.
+                // A handshake after other requests has its own time.
                 context.timeout.handshaking();
             }
-            // The body, empty as it should be, stays until the answer: hyper looks whether it is wanted.
+            // The body, though empty, is kept until the response: hyper checks whether it is still read.
             let (parts, _body) = request.into_parts();
             let (response, decided) = match decide(context, parts, UpgradeOverrides::default()).await {
                 Ok(decision) => {
@@ -117,20 +117,20 @@ where
             return decided;
         }
     };
-    // In a block of its own: the stream comes back when hyper's connection is dropped.
+    // In a block: the stream is reclaimed when hyper's connection is dropped.
     let (served, decided) = {
         let (mut connection, mut deciding) = (pin!(connection), pin!(deciding));
         let mut decided = None;
-        // Without a fallback nothing has to be shut down: the one request is refused when the server stops.
-        let mut shuts_down = fallback.is_some();
+        // Without a fallback there is only one request, which is refused when the server stops.
+        let mut may_shut_down = fallback.is_some();
         let served = loop {
             tokio::select! {
                 biased;
                 served = connection.as_mut() => break served,
                 decision = deciding.as_mut(), if decided.is_none() => decided = Some(decision),
-                // Between two requests it ends at once, otherwise with the answer.
-                () = stop.cancelled(), if shuts_down => {
-                    shuts_down = false;
+                // Ends at once between two requests, otherwise after the response.
+                () = stop.cancelled(), if may_shut_down => {
+                    may_shut_down = false;
                     connection.as_mut().graceful_shutdown();
                 }
             }

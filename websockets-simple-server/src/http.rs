@@ -1,4 +1,4 @@
-//! Connections out of the application's own HTTP server, and its pages on ours.
+//! Connections through the application's HTTP server, and axum routers on the server's own endpoints.
 
 #[cfg(feature = "axum")]
 pub use axum::Caller;

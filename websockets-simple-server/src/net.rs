@@ -1,4 +1,4 @@
-//! Sockets, TLS, and who is at the other end.
+//! Listeners, TLS, and the peers of connections.
 
 pub use handshake_request::HandshakeRequest;
 pub(crate) use ip_limits::{Admittance, ConnectionLimiter, ConnectionPermit, LimitReached};

@@ -1,4 +1,4 @@
-//! One run of a server: bind, accept, watch over its tasks, stop.
+//! One run of a server: bind, accept, supervise its tasks, stop.
 
 pub use error::StartError;
 pub(crate) use shared::{RunState, Shared};

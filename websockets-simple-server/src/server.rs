@@ -1,4 +1,4 @@
-//! `Server<I>`, and the two names under which users know it.
+//! `Server<I>`, and its two public aliases.
 
 use std::{
     fmt,
@@ -27,19 +27,19 @@ mod caller;
 mod signals;
 mod users;
 
-/// A WebSocket server; [`WebsocketServer`] and [`WebsocketServerAuth`] are its two kinds.
+/// A WebSocket server, either without users ([`WebsocketServer`]) or with users ([`WebsocketServerAuth`]).
 ///
-/// A value is a handle, and cloning it gives another handle of the same server. When the last one is dropped the
-/// server stops as with [`stop`](Self::stop).
+/// A value is a handle, and its clones are handles to the same server. When the last handle is dropped, the server
+/// stops as with [`stop`](Self::stop).
 ///
 /// The life of a server: [`new`](WebsocketServer::new), [`on`](Self::on) or [`events`](Self::events),
-/// [`start`](Self::start), [`stop`](Self::stop), and `start` again; subscriptions survive a stop, and an endpoint
-/// with port 0 keeps the port that it was given.
+/// [`start`](Self::start), [`stop`](Self::stop), and `start` again. Subscriptions survive a stop, and an endpoint with
+/// port 0 keeps the port that the system chose.
 pub struct Server<I: Identity> {
     shared: Arc<Shared<I>>,
 }
 
-/// A server that admits everybody.
+/// A server that admits all clients.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ pub struct Server<I: Identity> {
 /// ```
 pub type WebsocketServer = Server<Anonymous>;
 
-/// A server whose connections belong to users with ids of type `T`, told apart by a [`UserService`].
+/// A server whose connections belong to users with ids of type `T`, authenticated by a [`UserService`].
 ///
 /// # Examples
 ///
@@ -80,7 +80,7 @@ pub type WebsocketServer = Server<Anonymous>;
 pub type WebsocketServerAuth<T> = Server<User<T>>;
 
 impl WebsocketServer {
-    /// A server that admits everybody. Opens no socket yet.
+    /// Makes a server that admits all clients. Opens no socket yet.
     #[must_use]
     pub fn new(params: ServerParams) -> Self {
         Self::with_admission(params, Box::new(AdmitAll))
@@ -88,7 +88,7 @@ impl WebsocketServer {
 }
 
 impl<T: UserId> WebsocketServerAuth<T> {
-    /// A server that admits whom the user service knows. Opens no socket yet.
+    /// Makes a server that admits clients which the user service authenticates. Opens no socket yet.
     #[must_use]
     pub fn new(params: ServerParams, users: impl UserService<Id = T>) -> Self {
         Self::with_admission(params, Box::new(AdmitUsers::new(users)))
@@ -105,8 +105,8 @@ impl<I: Identity> Server<I> {
         Self { shared: Arc::clone(shared) }
     }
 
-    /// Looks at every received message before it becomes an event: it can be let through, changed, ignored, or
-    /// end the connection. Runs in the connection's task and must not block. The first hook counts.
+    /// Sets a hook for received messages, before their events are raised: it can deliver, replace or drop a message, or
+    /// close the connection. It runs in the connection's task and must not block. Only the first hook is used.
     #[must_use]
     pub fn with_inbound(
         self,
@@ -116,8 +116,9 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    /// Says where each connection belongs before its handshake is answered: its channel, its groups, its id. Called
-    /// once the user is known. Runs in the connection's task and must not block. The first hook counts.
+    /// Sets a hook that chooses the channel, groups and id of each connection before its handshake is answered. It is
+    /// called after the user was authenticated, runs in the connection's task and must not block. Only the first hook
+    /// is used.
     #[must_use]
     pub fn with_placement(
         self,
@@ -127,12 +128,12 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    /// Lets clients join and leave those groups of their channel by themselves for which this says true: with
-    /// `WebsocketClient::join`, or with a control message. Without it they cannot. Names are 1 to 128
-    /// bytes of text without control characters; [`Limits::groups_per_connection`] says how many.
+    /// Sets a rule that decides which groups of their channel clients may join and leave by themselves, with
+    /// `WebsocketClient::join` or with a control message. Without a rule they may not. Names have 1 to 128 bytes and no
+    /// control characters; [`Limits::groups_per_connection`] limits the number of groups.
     ///
-    /// Runs in the connection's task and must not block. It does not wait for handlers: that of the `Connected` event
-    /// may still be at work. The first hook counts.
+    /// It runs in the connection's task and must not block. It does not wait for handlers: the handler of the
+    /// `Connected` event may still be running. Only the first rule is used.
     ///
     /// [`Limits::groups_per_connection`]: crate::Limits::groups_per_connection
     ///
@@ -161,22 +162,23 @@ impl<I: Identity> Server<I> {
         &self.shared.subscriptions
     }
 
-    /// Each connection replays its Connected in its own task.
+    /// Wakes all connections, each of which replays its Connected in its own task.
     fn wake_for_replay(&self) {
         for connection in self.shared.registry.all().iter().chain(&self.shared.unlisted.all()) {
             connection.0.core.outbox.wake_driver();
         }
     }
 
-    /// Listens on all endpoints and begins to accept. When this returns, clients can connect.
+    /// Binds all endpoints and begins to accept connections. When this returns, clients can connect.
     ///
     /// # Errors
     ///
-    /// [`StartError`] when the server runs already or an endpoint cannot be bound; the server is then as before.
+    /// [`StartError`] if the server is already running, a parameter is invalid, or an endpoint cannot be bound. The
+    /// state of the server is then unchanged.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the server may or may not have started; `stop` brings it back to rest.
+    /// If the future is dropped before it resolves, the server may or may not have started; `stop` stops it.
     pub async fn start(&self) -> Result<(), StartError> {
         if !self.shared.begin_start() {
             return Err(StartError::AlreadyRunning);
@@ -195,15 +197,15 @@ impl<I: Identity> Server<I> {
         Ok(())
     }
 
-    /// Stops: no new connections, handshakes on their way are refused with 503, everybody else is closed with
-    /// 1001 after what is queued for them, handlers finish. What is not done by the stop timeout is dropped.
-    /// Resolves when that is over and says how it went.
+    /// Stops the server: new connections are not accepted, pending handshakes are refused with 503, connections are
+    /// closed with 1001 after their queued messages, and handlers finish. Handlers that have not finished at the stop
+    /// timeout are dropped. Resolves when all that is done, with a report.
     ///
-    /// A handler may call it: the stop then does not wait for that handler.
+    /// A handler may call this: the stop then does not wait for that handler.
     ///
     /// # Cancel safety
     ///
-    /// The server stops even if this is dropped before it resolves, once it was polled.
+    /// Once the future was polled, the server stops even if the future is dropped.
     pub async fn stop(&self) -> StopReport {
         let Some(mut run) = self.shared.run() else { return StopReport::default() };
         run.stop.cancel();
@@ -216,12 +218,12 @@ impl<I: Identity> Server<I> {
         }
     }
 
-    /// Makes a connection of this server out of a request to an HTTP server of the application: hyper, axum, or
-    /// another that is built on hyper and keeps its `OnUpgrade` among the request's extensions. What this answers is
-    /// awaited and gives the response.
+    /// Upgrades a request to an HTTP server of the application to a connection of this server. That may be hyper, axum,
+    /// or another server on top of hyper that keeps `OnUpgrade` in the request's extensions. Await the returned value
+    /// to get the response.
     ///
-    /// Such connections live under the same limits, events, heartbeat and stop as those of the server's own
-    /// endpoints. The server has to be running, for which it needs no endpoint ([`ServerParams::mounted`]).
+    /// Limits, events and the stop apply as on the server's own endpoints; the default heartbeat is a ping frame. The
+    /// server must be running, but needs no endpoint ([`ServerParams::mounted`]).
     ///
     /// # Examples
     ///
@@ -269,20 +271,20 @@ impl<I: Identity> Server<I> {
         Upgrade::new(Arc::clone(&self.shared), request.into_parts().0)
     }
 
-    /// Whether it accepts connections.
+    /// Whether the server accepts connections.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.shared.run().is_some_and(|run| !run.stop.is_cancelled())
     }
 
-    /// The address of the first endpoint that has one, while the server runs.
+    /// The address of the first TCP endpoint, while the server runs.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addrs().first().copied()
     }
 
-    /// The addresses of all endpoints, while the server runs. Unix domain sockets are not among them: they are where
-    /// the parameters say.
+    /// The addresses of all TCP endpoints, while the server runs. The paths of Unix domain sockets are those in the
+    /// parameters.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.shared.run().map(|run| run.addrs).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Messages that are addressed: a JSON object that says what, and to whom.
+//! Signals: messages that name their receivers in a JSON object.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -23,66 +23,67 @@ pub(crate) use routes::Routes;
 mod channel_events;
 mod routes;
 
-/// What a client sent to the route of its channel, or is sent on without one; see [`Server::route`](crate::Server::route).
+/// A message of a client that names its receivers, handled by a [route](crate::Server::route) or
+/// [rebroadcast](crate::SignalDefault::Rebroadcast).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Signal<I: Identity> {
-    /// What it says.
+    /// The content.
     pub data: SignalData,
-    /// Who sent it.
+    /// The connection of the sender.
     pub connection: Connection<I>,
-    /// The pattern that its channel matches; the channel itself where there is no route.
+    /// The pattern of the route that the sender's channel matches; the channel itself if there is no route.
     pub pattern: Arc<str>,
-    /// What the parts of the pattern in braces stand for, in order.
+    /// The names in braces in the pattern and the parts of the channel that they match, in order.
     pub captures: Vec<(String, String)>,
-    /// When it was read from the socket.
+    /// When the message was read from the socket.
     pub timestamp: DateTime<Utc>,
 }
 
 /// The content of a signal: `{"message": .., "path": .., "group": .., "clientId": .., "direct": ..}`, of which only
-/// `message` has to be there. Names are compared without regard to ASCII case, other members are ignored.
+/// `message` is required. Names are ASCII case-insensitive, other members are ignored.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SignalData {
     /// Any JSON.
     pub message: Value,
-    /// The channel it is for.
+    /// The channel of the receivers.
     pub path: Option<String>,
-    /// The group it is for.
+    /// The group of the receivers.
     pub group: Option<String>,
-    /// The connection it is for.
+    /// The client id of the receiver.
     pub client_id: Option<String>,
-    /// Whether it is only for who sent it.
+    /// Whether only the sender receives it.
     pub direct: bool,
 }
 
-/// Why a message is no signal, or a signal was sent to nobody.
+/// Why a message is not a valid signal, or why a signal was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// It reaches beyond the channel of its sender, and [`SignalReach::OwnChannel`] does not let it.
-    #[error("it is for another channel than that of its sender")]
+    /// The signal names another channel than that of its sender, which [`SignalReach::OwnChannel`] does not allow.
+    #[error("the signal addresses another channel")]
     BeyondChannel,
-    /// The client id is none, or its signature is wrong.
-    #[error("it is for a client with an id that is none")]
+    /// The client id is invalid, or its signature is.
+    #[error("the client id is invalid")]
     ClientId,
-    /// It is binary.
-    #[error("it is not a text")]
+    /// The message is binary.
+    #[error("the message is not a text")]
     Binary,
-    /// It is not JSON of the right form.
-    #[error("it is not the JSON of a signal")]
+    /// The message is not the JSON of a signal.
+    #[error("the message is not a valid signal")]
     Json(#[source] serde_json::Error),
-    /// A [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
-    #[error("it names too few receivers")]
+    /// A [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
+    #[error("the target of the signal is not specific enough")]
     Level(#[source] BroadcastError),
 }
 
 impl SignalData {
-    /// Reads a message.
+    /// Parses a message.
     ///
     /// # Errors
     ///
-    /// [`SignalError::Binary`], [`SignalError::Json`].
+    /// [`SignalError::Binary`] or [`SignalError::Json`] if the message is not a valid signal.
     pub fn read(message: &Message) -> Result<Self, SignalError> {
         #[derive(Deserialize)]
         struct Members(serde_json::Map<String, Value>);
@@ -113,7 +114,7 @@ impl SignalData {
         }
     }
 
-    /// What others are sent: a text as it is, anything else as JSON.
+    /// The message for the receivers: a JSON string as its text, any other value as JSON.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match &self.message {
@@ -124,31 +125,32 @@ impl SignalData {
 }
 
 impl<I: Identity> Signal<I> {
-    /// The head of the request that opened the connection.
+    /// The head of the request that opened the sender's connection.
     #[must_use]
     pub fn head(&self) -> &RequestHead {
         self.connection.request()
     }
 
-    /// The address of ours that the connection came to.
+    /// The local address that the sender connected to.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.connection.endpoint()
     }
 
-    /// The channel of who sent it.
+    /// The channel of the sender.
     #[must_use]
     pub fn path(&self) -> &str {
         self.connection.channel()
     }
 
-    /// Sends the message on to whom it is for: its sender if it is direct, else the channel, the group and the client
-    /// that it names, the sender's own channel if it names none. As the default
-    /// [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does, within the same [`SignalReach`].
+    /// Sends the message to its receivers: to the sender if it is direct, otherwise to the connections of the channel
+    /// that it names. If it names a group or a client id, only those of them receive it that are in the group or have
+    /// the id. A signal without a channel goes to the sender's channel, or with [`SignalReach::AnyChannel`] to all
+    /// channels. [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does the same.
     ///
     /// # Errors
     ///
-    /// [`SignalError`]; nothing was sent then.
+    /// [`SignalError`]; no message was sent.
     pub fn rebroadcast(&self) -> Result<BroadcastReport, SignalError> {
         self.receivers()?.send(self.data.to_message()).map_err(SignalError::Level)
     }
@@ -178,7 +180,7 @@ impl<I: Identity> Signal<I> {
         })
     }
 
-    /// A client that is named as the application knows it, or as the client does.
+    /// Reads a client id, either signed or plain.
     fn client(&self, id: &str) -> Option<ClientId> {
         let connection = &self.connection;
         let is_signed = id.starts_with("s:");
@@ -229,7 +231,7 @@ mod tests {
             r#"{"message":"hi","direct":"yes"}"#,
             r#"{"message":"hi""#,
         ] {
-            assert_eq!(read(wrong), Err("it is not the JSON of a signal".to_owned()), "{wrong}");
+            assert_eq!(read(wrong), Err("the message is not a valid signal".to_owned()), "{wrong}");
         }
         let binary = SignalData::read(&Message::binary(b"{}".to_vec()));
         assert!(matches!(binary, Err(SignalError::Binary)));

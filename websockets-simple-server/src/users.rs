@@ -1,4 +1,4 @@
-//! Who a client is: the user services, and what they answer.
+//! User services, which authenticate clients, and their results.
 
 pub(crate) use admission::{Admission, AdmissionError, AdmitAll, AdmitUsers};
 pub use admission::{Anonymous, Identity, User};

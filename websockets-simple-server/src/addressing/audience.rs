@@ -1,4 +1,4 @@
-//! Whom a message goes to.
+//! The targets of messages.
 
 use std::{fmt, sync::Arc};
 
@@ -11,22 +11,22 @@ use crate::{
     users::{Identity, User, UserId},
 };
 
-/// Some connections of a server, to send to, to close or to look at. Whom it means is decided when it is used.
+/// A selection of a server's connections, to send to them, close them or list them. It is evaluated at each use.
 ///
-/// Begins with [`Server::to_all`](crate::Server::to_all) and its sisters. Channels add up, and so do groups, users and
-/// clients, which narrow the channels: `to_channel("/news").group("de").group("fr")` are those of `/news` that are in
-/// either group.
+/// It begins with [`Server::to_all`](crate::Server::to_all), [`to_channel`](crate::Server::to_channel) or another of
+/// these methods. Channels are combined with "or", and so are groups, users and clients, which narrow the channels:
+/// `to_channel("/news").group("de").group("fr")` selects the connections in `/news` that are in either group.
 #[must_use = "an audience does nothing until a message is sent to it"]
 pub struct Audience<I: Identity> {
     shared: Arc<Shared<I>>,
-    /// All, if there are none.
+    /// Empty for all channels.
     channels: Vec<Box<str>>,
-    /// Those of the channels that are meant; all, if there are none.
+    /// Narrows the channels; empty for all their connections.
     only: Vec<Selector<I>>,
     except: Vec<Selector<I>>,
 }
 
-/// What connections can have in common.
+/// A criterion for connections.
 pub(crate) enum Selector<I: Identity> {
     Channel(Box<str>),
     Client(ClientId),
@@ -36,7 +36,7 @@ pub(crate) enum Selector<I: Identity> {
 }
 
 impl<I: Identity> Selector<I> {
-    fn has(&self, connection: &Connection<I>) -> bool {
+    fn matches(&self, connection: &Connection<I>) -> bool {
         match self {
             Self::Channel(channel) => *connection.channel() == **channel,
             Self::Client(id) => connection.id() == id,
@@ -46,7 +46,7 @@ impl<I: Identity> Selector<I> {
         }
     }
 
-    /// What a send names that names this.
+    /// The level that a broadcast with this selector satisfies.
     fn level(&self) -> BroadcastLevel {
         match self {
             Self::Channel(_) => BroadcastLevel::Name,
@@ -66,70 +66,72 @@ impl<I: Identity> Audience<I> {
         self
     }
 
-    /// Means this channel, and others that were named.
+    /// Adds a channel. Without one, all channels are selected.
     pub fn channel(mut self, channel: &str) -> Self {
         self.channels.push(channel.into());
         self
     }
 
-    /// Means only those of the channels that are in this group, or are named otherwise.
+    /// Adds the connections of the channels that are in this group. Without a group, client or user, all connections of
+    /// the channels are selected.
     pub fn group(self, group: &str) -> Self {
         self.only(Selector::Group(group.into()))
     }
 
-    /// Means only those of the channels that have this id, or are named otherwise.
+    /// Adds the connection of the channels with this id, as [`group`](Self::group) does for a group.
     pub fn client(self, id: &ClientId) -> Self {
         self.only(Selector::Client(id.clone()))
     }
 
-    /// Leaves a connection out.
+    /// Excludes a connection.
     pub fn except(mut self, connection: &Connection<I>) -> Self {
         self.except.push(Selector::Connection(connection.clone()));
         self
     }
 
-    /// Leaves connections out.
+    /// Excludes connections.
     pub fn except_all<'a>(mut self, connections: impl IntoIterator<Item = &'a Connection<I>>) -> Self {
         self.except.extend(connections.into_iter().cloned().map(Selector::Connection));
         self
     }
 
-    /// Leaves a channel out.
+    /// Excludes a channel.
     pub fn except_channel(mut self, channel: &str) -> Self {
         self.except.push(Selector::Channel(channel.into()));
         self
     }
 
-    /// Leaves those out that are in a group of this name.
+    /// Excludes connections that are in a group of this name.
     pub fn except_group(mut self, group: &str) -> Self {
         self.except.push(Selector::Group(group.into()));
         self
     }
 
-    /// Leaves the connection with this id out.
+    /// Excludes the connection with this id.
     pub fn except_client(mut self, id: &ClientId) -> Self {
         self.except.push(Selector::Client(id.clone()));
         self
     }
 
-    /// The connections it means now.
+    /// The connections that are selected now.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection<I>> {
-        self.members().iter().filter(|member| !self.leaves_out(member)).cloned().collect()
+        self.members().iter().filter(|member| !self.is_excluded(member)).cloned().collect()
     }
 
-    /// Their ids.
+    /// The ids of the connections that are selected now.
     #[must_use]
     pub fn client_ids(&self) -> Vec<ClientId> {
         self.connections().iter().map(|connection| connection.id().clone()).collect()
     }
 
-    /// Sends a message to all of them. It is encoded once and is in every outbox when this returns, in the order
-    /// of the calls; it waits for nobody. A receiver whose outbox is full meets its overflow policy.
+    /// Sends a message to all selected connections, without waiting. It is encoded once, and queued in every outbox
+    /// when this returns, in the order of the calls. The overflow policy applies to a connection whose outbox is full.
     ///
     /// # Errors
     ///
-    /// When the value has no form on the wire, or a [`BroadcastLevel`] wants more to be named. Nothing is sent then.
+    /// [`BroadcastError`] if the value cannot be encoded, or if a [`BroadcastLevel`] requires a more specific target.
+    /// No message is sent then.
     pub fn send(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.check_levels()?;
         let (frame, notice) = encode(message, self.shared.subscriptions.wants_notices())?;
@@ -139,11 +141,11 @@ impl<I: Identity> Audience<I> {
         let members = self.members();
         charge_sends(members.len());
         for member in members.iter() {
-            if self.leaves_out(member) {
+            if self.is_excluded(member) {
                 continue;
             }
             if member.0.core.outbox.broadcast(&frame, notice.as_ref(), &mut report) {
-                // Where there is no choice, the number stays out of the cache.
+                // With one flusher the serial need not be loaded into the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));
             }
@@ -154,14 +156,14 @@ impl<I: Identity> Audience<I> {
         Ok(report)
     }
 
-    /// Closes all of them, each after what is queued for it; answers how many were open. Broadcast levels do not
-    /// matter here.
+    /// Closes all selected connections, each after its queued messages; answers how many were open. Broadcast levels do
+    /// not apply.
     pub fn close(&self, code: CloseCode, reason: &str) -> usize {
         self.connections().iter().filter(|connection| connection.close(code, reason)).count()
     }
 
-    fn leaves_out(&self, member: &Connection<I>) -> bool {
-        self.except.iter().any(|part| part.has(member))
+    fn is_excluded(&self, member: &Connection<I>) -> bool {
+        self.except.iter().any(|part| part.matches(member))
     }
 
     fn check_levels(&self) -> Result<(), BroadcastError> {
@@ -182,17 +184,17 @@ impl<I: Identity> Audience<I> {
 
     fn selected(&self) -> Vec<Connection<I>> {
         let registry = &self.shared.registry;
-        let is_meant = |connection: &Connection<I>| {
+        let is_selected = |connection: &Connection<I>| {
             (self.channels.is_empty() || self.channels.iter().any(|name| **name == *connection.channel()))
-                && (self.only.is_empty() || self.only.iter().any(|part| part.has(connection)))
+                && (self.only.is_empty() || self.only.iter().any(|part| part.matches(connection)))
         };
         let mut selected = Vec::new();
         let mut add = |candidates: &[Connection<I>]| {
-            selected.extend(candidates.iter().filter(|one| is_meant(one)).cloned());
+            selected.extend(candidates.iter().filter(|one| is_selected(one)).cloned());
         };
-        let is_among_few =
+        let has_direct_lookup =
             !self.only.is_empty() && self.only.iter().all(|part| part.level() == BroadcastLevel::ClientId);
-        if is_among_few {
+        if has_direct_lookup {
             for part in &self.only {
                 match part {
                     Selector::Client(id) => add(registry.client(id).as_slice()),
@@ -205,7 +207,7 @@ impl<I: Identity> Audience<I> {
         } else {
             self.channels.iter().for_each(|channel| add(&registry.channel(channel)));
         }
-        // Named twice is sent once.
+        // A connection that was named twice is selected once.
         selected.sort_unstable_by_key(|connection| connection.0.serial);
         selected.dedup();
         selected
@@ -213,12 +215,12 @@ impl<I: Identity> Audience<I> {
 }
 
 impl<T: UserId> Audience<User<T>> {
-    /// Means only those of the channels that are this user's, or are named otherwise.
+    /// Adds the connections of the channels that belong to this user, as [`group`](Self::group) does for a group.
     pub fn user(self, user: &T) -> Self {
         self.only(Selector::User(user.clone()))
     }
 
-    /// Leaves a user's connections out.
+    /// Excludes a user's connections.
     pub fn except_user(mut self, user: &T) -> Self {
         self.except.push(Selector::User(user.clone()));
         self

@@ -1,20 +1,20 @@
-//! The rule by which clients join and leave groups by themselves.
+//! Groups that clients join and leave by themselves, as a rule of the application allows.
 
 use websockets_simple_core::{Control, GroupName};
 
 use crate::{connection::Connection, users::Identity};
 
-/// What it takes to let a client into a group or out of it.
+/// Whether the client of a connection may join or leave a group.
 pub(crate) type GroupRule<I> = dyn Fn(&Connection<I>, &str) -> bool + Send + Sync;
 
-/// Does what a client asks for, if the rule and the limit let it.
+/// Joins a group for a client, if the rule and the limit allow it.
 pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) {
     let answer = if !allows(connection, &group) {
         refusal(group, "not allowed here")
     } else if !has_room(connection, &group) {
         refusal(group, "too many groups")
     } else if connection.join(group.as_str()) || connection.is_in(group.as_str()) {
-        // Before the answer, so that whoever has it gets everything from then on.
+        // Joined before the answer, so that a client with the answer misses no later message.
         Control::Joined(group)
     } else {
         // A local connection is in no group.
@@ -23,7 +23,7 @@ pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) {
     connection.0.core.send_control(&answer);
 }
 
-/// Does what a client asks for, if the rule lets it.
+/// Leaves a group for a client, if the rule allows it.
 pub(crate) fn leave<I: Identity>(connection: &Connection<I>, group: GroupName) {
     let answer = if allows(connection, &group) {
         connection.leave(group.as_str());

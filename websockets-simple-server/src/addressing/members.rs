@@ -1,4 +1,4 @@
-//! Connections side by side.
+//! Lists of connections.
 
 use std::{
     collections::BTreeMap,
@@ -10,23 +10,23 @@ use std::{
 
 use crate::{connection::Connection, users::Identity};
 
-/// Connections side by side, with a copy for broadcasts that is made once per change and not once per use.
+/// A list of connections, with a copy for broadcasts that is made once per change, not once per use.
 pub(crate) struct Members<I: Identity> {
     kind: ListKind,
     list: Vec<Connection<I>>,
     copy: Option<Arc<[Connection<I>]>>,
 }
 
-/// What a list of members is of. A connection is in one list of each kind, and knows where.
+/// The kind of a list. A connection is in one list of each kind, and stores its position there.
 #[derive(Clone, Copy)]
 pub(crate) enum ListKind {
-    /// All that are open, or all that are draining: a connection is not both.
+    /// All open connections, or all draining ones: a connection is never in both lists.
     Server,
     Channel,
     User,
 }
 
-/// Where a connection stands in the list of each kind. Only used under the registry's lock.
+/// The positions of a connection in the list of each kind. Only used under the registry's lock.
 #[derive(Default)]
 pub(crate) struct ListPositions([AtomicUsize; 3]);
 
@@ -71,7 +71,7 @@ impl<I: Identity> Members<I> {
     }
 }
 
-/// The members of a group. A connection can be in any number of them, so it does not know where it stands in each.
+/// The members of a group. A connection can be in any number of groups, so it does not store its position in each.
 pub(crate) struct Group<I: Identity> {
     members: BTreeMap<u64, Connection<I>>,
     copy: Option<Arc<[Connection<I>]>>,

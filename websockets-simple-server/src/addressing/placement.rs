@@ -1,10 +1,10 @@
-//! Where a connection belongs, and what it is called.
+//! The channel, groups and id of a new connection.
 
 use std::sync::Arc;
 
 use crate::{addressing::registry::ReservedId, config::ClientId, users::Identity};
 
-/// Where a connection belongs, and what it is called, said before its handshake is answered.
+/// The channel, groups and id of a new connection, set by the application before the handshake is answered.
 ///
 /// # Examples
 ///
@@ -27,20 +27,20 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// In the channel of the path, in no group, with a random id.
+    /// The default: the channel of the path, no groups, a random id.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts it into this channel, instead of that of its path.
+    /// Sets the channel, instead of that of the path.
     #[must_use]
     pub fn channel(mut self, name: &str) -> Self {
         self.channel = Some(name.into());
         self
     }
 
-    /// Puts it into this group of its channel, and others that were named.
+    /// Adds a group of the channel.
     #[must_use]
     pub fn group(mut self, name: &str) -> Self {
         if !self.groups.iter().any(|held| **held == *name) {
@@ -49,7 +49,7 @@ impl Placement {
         self
     }
 
-    /// Calls it this. While another connection is called so, the client is refused with 409.
+    /// Sets the id. If another connection has it, the client is refused with 409.
     #[must_use]
     pub fn client_id(mut self, id: ClientId) -> Self {
         self.client_id = Some(id);
@@ -57,17 +57,17 @@ impl Placement {
     }
 }
 
-/// A connection's place, taken.
+/// The channel, groups and id of a connection to be opened.
 pub(crate) struct PlacedConnection<I: Identity> {
     pub(crate) channel: Option<Box<str>>,
     pub(crate) groups: Vec<Arc<str>>,
     pub(crate) id: ClientId,
-    /// Nobody else gets the id until the connection is registered.
+    /// Reserves a chosen id until the connection is registered.
     pub(crate) reserved: Option<ReservedId<I>>,
 }
 
 impl<I: Identity> PlacedConnection<I> {
-    /// In the channel of its path.
+    /// The channel of the path, no groups, a random id.
     pub(crate) fn anywhere() -> Self {
         Self { channel: None, groups: Vec::new(), id: ClientId::random(), reserved: None }
     }

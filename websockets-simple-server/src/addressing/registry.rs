@@ -1,4 +1,4 @@
-//! Who is connected: by id, by user, by channel and group.
+//! The open connections: by id, by user, by channel and group.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -17,11 +17,11 @@ pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
 
 struct Maps<I: Identity> {
     all: Members<I>,
-    /// `None` for an id that is kept for a handshake on its way.
+    /// `None` for an id that is reserved for a pending handshake.
     by_id: HashMap<ClientId, Option<Connection<I>>>,
     channels: HashMap<Box<str>, Channel<I>>,
     users: HashMap<I::Id, UserEntry<I>>,
-    /// Released connections whose handlers are still at work.
+    /// Released connections whose handlers have not finished.
     draining: Members<I>,
 }
 
@@ -32,7 +32,7 @@ struct Channel<I: Identity> {
 
 struct UserEntry<I: Identity> {
     members: Members<I>,
-    /// The ids that are taken, by connections and by handshakes on their way.
+    /// Permits held by connections and pending handshakes.
     permits: usize,
 }
 
@@ -47,7 +47,7 @@ impl<I: Identity> Registry<I> {
         }))
     }
 
-    /// Reserves a place for a user; `None` when all `limit` are taken.
+    /// Counts a connection for a user; `None` if the limit is reached.
     pub(crate) fn user_permit(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<UserPermit<I>> {
         let mut maps = self.lock();
         let permits = &mut maps.users.entry(user.clone()).or_insert_with(UserEntry::new).permits;
@@ -63,7 +63,7 @@ impl<I: Identity> Registry<I> {
         self.lock().users.get(user).map_or(0, |entry| entry.permits)
     }
 
-    /// Keeps an id for a connection to come; `None` when it is taken.
+    /// Reserves an id for a connection to be opened; `None` if it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
         match self.lock().by_id.entry(id.clone()) {
             Entry::Occupied(_) => None,
@@ -74,7 +74,7 @@ impl<I: Identity> Registry<I> {
         }
     }
 
-    /// Makes a connection known until the guard is dropped.
+    /// Registers a connection until the guard is dropped.
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection<I>) -> Registered<I> {
         let mut maps = self.lock();
         maps.all.add(connection);
@@ -114,7 +114,7 @@ impl<I: Identity> Registry<I> {
         maps.draining.add(connection);
     }
 
-    /// False if it is in that group already, or is not open.
+    /// False if the connection is in that group already, or is not open.
     pub(crate) fn join(&self, connection: &Connection<I>, group: &str) -> bool {
         let mut maps = self.lock();
         let Some(channel) = maps.channel_of(connection) else { return false };
@@ -129,7 +129,7 @@ impl<I: Identity> Registry<I> {
         true
     }
 
-    /// False if it is not in that group.
+    /// False if the connection is not in that group, or is not open.
     pub(crate) fn leave(&self, connection: &Connection<I>, group: &str) -> bool {
         let mut maps = self.lock();
         let Some(channel) = maps.channel_of(connection) else { return false };
@@ -170,7 +170,7 @@ impl<I: Identity> Registry<I> {
         group.map(Group::copy).unwrap_or_default()
     }
 
-    /// The groups of a channel that somebody is in.
+    /// The groups of a channel with at least one connection.
     pub(crate) fn groups(&self, channel: &str) -> Vec<String> {
         let maps = self.lock();
         let groups = maps.channels.get(channel).into_iter().flat_map(|channel| channel.groups.keys());
@@ -194,7 +194,7 @@ impl<I: Identity> Registry<I> {
         self.lock().users.get(user).is_some_and(|entry| !entry.members.list().is_empty())
     }
 
-    /// The handlers of a released connection have finished.
+    /// Removes a released connection whose handlers have finished.
     pub(crate) fn drained(&self, connection: &Connection<I>) {
         self.lock().draining.remove(connection);
     }
@@ -247,7 +247,7 @@ impl<I: Identity> UserEntry<I> {
     }
 }
 
-/// A place for a connection of a user.
+/// Counts one connection of a user until it is dropped.
 pub(crate) struct UserPermit<I: Identity> {
     registry: Arc<Registry<I>>,
     user: I::Id,
@@ -264,7 +264,7 @@ impl<I: Identity> Drop for UserPermit<I> {
     }
 }
 
-/// An id that nobody else gets meanwhile.
+/// Reserves an id until it is dropped.
 pub(crate) struct ReservedId<I: Identity> {
     registry: Arc<Registry<I>>,
     id: ClientId,
@@ -273,14 +273,14 @@ pub(crate) struct ReservedId<I: Identity> {
 impl<I: Identity> Drop for ReservedId<I> {
     fn drop(&mut self) {
         let mut maps = self.registry.lock();
-        // Whoever it was kept for may have registered.
+        // The connection may have registered with the id.
         if maps.by_id.get(&self.id).is_some_and(Option::is_none) {
             maps.forget_id(&self.id);
         }
     }
 }
 
-/// Keeps a connection known; dropped when its transport is gone, also by a panic.
+/// Keeps a connection registered; dropped when its transport is released, also by a panic.
 pub(crate) struct Registered<I: Identity> {
     registry: Arc<Registry<I>>,
     connection: Connection<I>,

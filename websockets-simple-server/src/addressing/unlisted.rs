@@ -1,4 +1,4 @@
-//! Connections that nobody can look up.
+//! Local connections, which cannot be looked up.
 
 use std::{
     collections::HashMap,
@@ -7,14 +7,14 @@ use std::{
 
 use crate::{addressing::registry::ReservedId, connection::Connection, users::Identity};
 
-/// The local connections of a server, kept for what reaches every connection all the same: a stop, a revocation.
+/// The local connections of a server, kept for the stop, revocations and the replay of Connected.
 pub(crate) struct UnlistedConnections<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
 
-/// Keeps a connection among them until it is dropped.
+/// Keeps a local connection registered until it is dropped.
 pub(crate) struct UnlistedGuard<I: Identity> {
     unlisted: Arc<UnlistedConnections<I>>,
     serial: u64,
-    /// Nobody else is called the same meanwhile.
+    /// Reserves the id of the connection.
     _id: Option<ReservedId<I>>,
 }
 
@@ -44,7 +44,7 @@ impl<I: Identity> UnlistedConnections<I> {
 
 impl<I: Identity> Drop for UnlistedGuard<I> {
     fn drop(&mut self) {
-        // Not dropped under the lock, as it may be the last handle.
+        // Bound, as it may be the last handle and must not be dropped under the lock.
         let _connection = self.unlisted.lock().remove(&self.serial);
     }
 }

@@ -1,4 +1,4 @@
-//! How connections are named and addressed.
+//! Server parameters for ids, broadcasts and signals.
 
 use crate::config::{
     broadcast_level::BroadcastLevel,
@@ -10,7 +10,7 @@ use crate::config::{
 };
 
 impl ServerParams {
-    /// What a send must name at least, in channels without a level of their own. Default: [`BroadcastLevel::Name`].
+    /// Sets how specific broadcasts must be in channels without their own level. Default: [`BroadcastLevel::Name`].
     ///
     /// # Examples
     ///
@@ -28,57 +28,58 @@ impl ServerParams {
         self
     }
 
-    /// What a send to this channel must name at least.
+    /// Sets how specific broadcasts to this channel must be.
     #[must_use]
     pub fn broadcast_level_of(mut self, channel: &str, level: BroadcastLevel) -> Self {
         self.levels.of.insert(channel.into(), level);
         self
     }
 
-    /// What happens to messages of channels without a route or a default of their own. Default:
-    /// [`SignalDefault::Ignore`]; they are events in any case.
+    /// Sets what happens to messages in channels without a route or their own default. Default:
+    /// [`SignalDefault::Ignore`]. A message event is raised in any case.
     #[must_use]
     pub fn signals(mut self, default: SignalDefault) -> Self {
         self.signals.of_all = default;
         self
     }
 
-    /// What happens to messages of this channel, if it has no route.
+    /// Sets what happens to messages in this channel if it has no route.
     #[must_use]
     pub fn signals_of(mut self, channel: &str, default: SignalDefault) -> Self {
         self.signals.of.insert(channel.into(), default);
         self
     }
 
-    /// Whom clients may address with signals. Default: [`SignalReach::OwnChannel`].
+    /// Sets which connections clients may address with signals. Default: [`SignalReach::OwnChannel`].
     #[must_use]
     pub fn signal_reach(mut self, reach: SignalReach) -> Self {
         self.signals.reach = reach;
         self
     }
 
-    /// The scope of connections that come by [`Server::upgrade`](crate::Server::upgrade), where that does not say it. With
-    /// [`Scope::Local`], one that is given no future by [`Upgrade::local`](crate::Upgrade::local) ends as soon as it has
-    /// begun, so that none stays open by mistake. Default: [`Scope::Global`].
+    /// Sets the scope of connections made by [`Server::upgrade`](crate::Server::upgrade) that do not set their own.
+    /// With [`Scope::Local`], a connection without a future ([`Upgrade::local`](crate::Upgrade::local)) is closed at
+    /// once, so that none stays open by mistake. Default: [`Scope::Global`].
     #[must_use]
     pub fn default_scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// Signs the ids of connections wherever clients get them. Default: they are not signed, and who knows the id of a
-    /// connection can pass for its client.
+    /// Signs the connection ids that are sent to clients. Default: ids are not signed, and a client that knows the id
+    /// of another connection can impersonate its client in ordinary requests
+    /// ([`Server::caller`](crate::Server::caller)).
     #[must_use]
     pub fn id_signing(mut self, signing: IdSigning) -> Self {
         self.id_signing = Some(signing);
         self
     }
 
-    /// Tells clients their place in headers of the answer to the handshake: `PREFIX-CLIENT-ID`, `PREFIX-NAME` (the
-    /// channel) and `PREFIX-GROUP`, one for each group; [`Server::caller`](crate::Server::caller) reads them in ordinary
-    /// requests. Default: those who come by [`Server::upgrade`](crate::Server::upgrade) are told, with the prefix
-    /// `X-PODE-SIGNAL` that Pode has, and those who come to our own endpoints are not.
-    /// A prefix that cannot begin the name of a header is an error of `start`.
+    /// Sends clients their id, channel and groups in headers of the handshake response: `PREFIX-CLIENT-ID`,
+    /// `PREFIX-NAME` (the channel) and one `PREFIX-GROUP` per group. [`Server::caller`](crate::Server::caller) reads
+    /// them in ordinary requests. Default: with the prefix `X-PODE-SIGNAL` of Pode for connections through
+    /// [`Server::upgrade`](crate::Server::upgrade), and no headers on the server's own endpoints. `start` fails if the
+    /// prefix is not valid in a header name.
     #[must_use]
     pub fn identity_headers(mut self, prefix: &str) -> Self {
         match IdentityHeaders::new(prefix) {

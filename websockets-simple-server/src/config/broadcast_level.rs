@@ -1,23 +1,24 @@
-//! What a send must name at least.
+//! How specific a broadcast must be.
 
 use std::{collections::BTreeMap, fmt};
 
 use websockets_simple_core::EncodeError;
 
-/// What a send to several connections must name at least, against a message to everybody by mistake.
+/// How specific the target of a broadcast must be, as a guard against an accidental message to all connections.
 ///
 /// Set for all channels with [`ServerParams::broadcast_level`](crate::ServerParams::broadcast_level) and for one with
-/// [`broadcast_level_of`](crate::ServerParams::broadcast_level_of). A send that reaches into several channels must
-/// satisfy each, and one to everybody all that are set. A send to a user, or to one connection, names enough for any.
+/// [`broadcast_level_of`](crate::ServerParams::broadcast_level_of). A broadcast to several channels must satisfy the
+/// level of each, and one to all channels every level that is set. A message to a user or to one connection satisfies
+/// every level.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum BroadcastLevel {
-    /// A channel, or all of them.
+    /// A channel, or all channels.
     #[default]
     Name,
-    /// A group or the id of a client.
+    /// A group or a client id.
     Group,
-    /// The id of a client.
+    /// A client id.
     ClientId,
 }
 
@@ -25,36 +26,36 @@ impl fmt::Display for BroadcastLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "a channel",
-            Self::Group => "a group or the id of a client",
-            Self::ClientId => "the id of a client",
+            Self::Group => "a group or a client id",
+            Self::ClientId => "a client id",
         })
     }
 }
 
-/// Why a message was sent to nobody.
+/// Why a broadcast failed. No message was sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BroadcastError {
-    /// The value has no form on the wire.
+    /// The value cannot be encoded.
     #[error("the message cannot be encoded")]
     Encode(#[from] EncodeError),
-    /// It was to reach a channel where more has to be named.
-    #[error("a send to the channel `{channel}` has to name {needed}")]
+    /// The [level](BroadcastLevel) of a channel requires a more specific target.
+    #[error("a send to the channel `{channel}` must name {needed}")]
     Level {
         /// The channel.
         channel: String,
-        /// What has to be named there.
+        /// What the target must name.
         needed: BroadcastLevel,
     },
-    /// It was to reach all channels, and more has to be named where no channel has a level of its own.
-    #[error("a send has to name {needed}")]
+    /// The target is all channels, and the level of channels without their own requires a more specific target.
+    #[error("a send must name {needed}")]
     LevelOfAll {
-        /// What has to be named.
+        /// What the target must name.
         needed: BroadcastLevel,
     },
 }
 
-/// The levels of a server.
+/// The broadcast levels of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Levels {
     pub(crate) of_all: BroadcastLevel,
@@ -62,9 +63,8 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    /// Whether a send may reach these channels, all if there are none, that names so much.
+    /// Whether a broadcast to these channels (all if empty) may be sent, if its target names `named`.
     pub(crate) fn check(&self, channels: &[Box<str>], named: BroadcastLevel) -> Result<(), BroadcastError> {
-        // Names enough for any.
         if named == BroadcastLevel::ClientId {
             return Ok(());
         }
@@ -98,15 +98,15 @@ mod tests {
         let levels = Levels { of_all: Group, of };
         assert_eq!(
             refusal(&levels, &["/a"], Name),
-            "a send to the channel `/a` has to name a group or the id of a client"
+            "a send to the channel `/a` must name a group or a client id"
         );
         assert_eq!(refusal(&levels, &["/a"], Group), "sent");
         assert_eq!(
             refusal(&levels, &["/a", "/b"], Group),
-            "a send to the channel `/b` has to name the id of a client"
+            "a send to the channel `/b` must name a client id"
         );
         assert_eq!(refusal(&levels, &["/c"], Name), "sent");
-        let other = "a send to the channel `/x` has to name a group or the id of a client";
+        let other = "a send to the channel `/x` must name a group or a client id";
         assert_eq!(refusal(&levels, &["/c", "/x"], Name), other);
         assert_eq!(refusal(&levels, &["/b", "/x"], ClientId), "sent");
     }
@@ -115,9 +115,9 @@ mod tests {
     fn a_send_to_all_has_to_satisfy_every_level_there_is() {
         assert_eq!(refusal(&Levels::default(), &[], Name), "sent");
         let levels = Levels { of_all: Group, of: BTreeMap::new() };
-        assert_eq!(refusal(&levels, &[], Name), "a send has to name a group or the id of a client");
+        assert_eq!(refusal(&levels, &[], Name), "a send must name a group or a client id");
         assert_eq!(refusal(&levels, &[], ClientId), "sent");
         let levels = Levels { of_all: Name, of: BTreeMap::from([("/b".into(), ClientId)]) };
-        assert_eq!(refusal(&levels, &[], Group), "a send to the channel `/b` has to name the id of a client");
+        assert_eq!(refusal(&levels, &[], Group), "a send to the channel `/b` must name a client id");
     }
 }

@@ -1,4 +1,4 @@
-//! The check of all parameters, once, when a server starts.
+//! The check of all parameters when a server starts.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -7,48 +7,48 @@ use websockets_simple_core::{Heartbeat, HeartbeatMode, OverflowPolicy, handshake
 
 use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
 
-/// Longest time that counts as an end: deadlines are points of the system's clock, which are finite.
+/// Longest timeout: the system clock cannot represent later deadlines.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Bytes of the largest frame of the library itself: a control frame of a server (RFC 6455 section 5.5).
+/// Bytes of the largest control frame of a server (RFC 6455 section 5.5).
 const CONTROL_FRAME: usize = 2 + 125;
 
-/// Least size of the buffer in which hyper reads a request head.
+/// Smallest buffer in which hyper reads a request head.
 const LEAST_HEAD: usize = 8 * 1024;
 
-/// Least time between two looks at files, which are on a disk.
+/// Shortest time between two looks at files, which are on a disk.
 #[cfg(feature = "rustls")]
 const LEAST_WATCH: Duration = Duration::from_millis(10);
 
-/// Largest request head; what a connection keeps of it counts its bytes in 32 bits.
+/// Largest request head: a `RequestHead` stores its lengths in 32 bits.
 const LARGEST_HEAD: usize = 16 * 1024 * 1024;
 
-/// Most headers that the HTTP library holds.
+/// Most headers that the HTTP library supports.
 const MOST_HEADERS: usize = 32 * 1024;
 
-/// Which parameter of a server is wrong.
+/// Which parameter of a server is invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
     /// An endpoint is given twice.
     #[error("the endpoint {0} is given twice")]
     EndpointTwice(String),
-    /// A time has no end that a clock can show.
+    /// A time is longer than ten years.
     #[error("the {0} is longer than ten years")]
     Endless(&'static str),
-    /// The prefix of the identity headers cannot begin the name of a header.
-    #[error("`{0}` cannot begin the name of a header")]
+    /// The prefix of the identity headers is not valid in a header name.
+    #[error("`{0}` is not a valid header name prefix")]
     IdentityHeaders(String),
-    /// An origin is not one (RFC 6454 section 6.2), and would match no request.
+    /// An origin is malformed (RFC 6454 section 6.2), and would match no request.
     #[error("`{0}` is not an origin such as `https://example.org` or `http://localhost:8080`")]
     Origin(String),
-    /// A name of [`ServerTls::for_name`](crate::ServerTls::for_name) is not a host name, nor `*.` and one.
-    #[error("`{0}` is not the name of a host")]
+    /// A name of [`ServerTls::for_name`](crate::ServerTls::for_name) is not a host name, with or without leading `*.`.
+    #[error("`{0}` is not a host name")]
     ServerName(String),
-    /// A secret that signs client ids is empty.
+    /// A secret of [`IdSigning`](crate::IdSigning) is empty.
     #[error("the secret that signs client ids is empty")]
     SigningSecret,
-    /// The permissions of a Unix domain socket let no client connect, or are no permissions.
+    /// The permissions of a Unix domain socket let no client connect, or are invalid.
     #[error("the mode {mode:o} of the Unix domain socket {path} lets no client connect")]
     SocketMode {
         /// The path of the socket.
@@ -56,13 +56,13 @@ pub enum ParamsError {
         /// The mode.
         mode: u32,
     },
-    /// A subprotocol is not a token (RFC 9110 section 5.6.2), or has the form of one that carries a credential.
-    #[error("`{0}` is not the name of a subprotocol")]
+    /// A subprotocol is not a token (RFC 9110 section 5.6.2), or has the prefix of those that carry credentials.
+    #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
     /// A subprotocol is given twice.
     #[error("the subprotocol `{0}` is given twice")]
     SubprotocolTwice(String),
-    /// A number is too large to be used.
+    /// A number is too large.
     #[error("the {what} is more than {most}")]
     TooLarge {
         /// Which parameter.
@@ -70,7 +70,7 @@ pub enum ParamsError {
         /// The largest value.
         most: usize,
     },
-    /// A number is too small to work with.
+    /// A number is too small.
     #[error("the {what} is less than {least}")]
     TooSmall {
         /// Which parameter.
@@ -84,7 +84,7 @@ pub enum ParamsError {
 }
 
 impl ServerParams {
-    /// Checks everything, so that nothing later fails for these reasons.
+    /// Checks all parameters, so that none of them causes an error later.
     pub(crate) fn check(&self) -> Result<(), ParamsError> {
         self.limits.check()?;
         if self.limits.connections_per_ip == 0 && self.counts_addresses() {
@@ -103,7 +103,7 @@ impl ServerParams {
         }
         at_least("outbox", self.outbox, CONTROL_FRAME)?;
         if let OverflowPolicy::Wait(timeout) = self.overflow {
-            time("time to wait for room in an outbox", timeout)?;
+            time("timeout for room in an outbox", timeout)?;
         }
         check_subprotocols(&self.subprotocols)?;
         self.origins.iter().flatten().try_for_each(|origin| check_origin(origin))?;
@@ -119,7 +119,7 @@ impl ServerParams {
 }
 
 impl ServerParams {
-    /// Whether connections come by a way on which their peers have addresses.
+    /// Whether peers can have IP addresses: not if all endpoints are Unix domain sockets.
     fn counts_addresses(&self) -> bool {
         #[cfg(unix)]
         let is_local = |endpoint: &Endpoint| endpoint.unix_socket().is_some();
@@ -169,7 +169,7 @@ fn check_heartbeat(heartbeat: Heartbeat) -> Result<(), ParamsError> {
 fn check_subprotocols(names: &[String]) -> Result<(), ParamsError> {
     let mut known = HashSet::new();
     for name in names {
-        // A token of RFC 9110 section 5.6.2, as the name of a header is.
+        // Header names have the same syntax: a token of RFC 9110 section 5.6.2.
         if HeaderName::from_bytes(name.as_bytes()).is_err() || name.starts_with(BEARER_PREFIX) {
             return Err(ParamsError::Subprotocol(name.clone()));
         }
@@ -180,7 +180,7 @@ fn check_subprotocols(names: &[String]) -> Result<(), ParamsError> {
     Ok(())
 }
 
-/// `null`, a scheme alone, as pages of apps have it (`file://`), or scheme, host and possibly a port.
+/// Accepts `null`, a scheme alone, as pages of apps have it (`file://`), or a scheme, a host and an optional port.
 fn check_origin(origin: &str) -> Result<(), ParamsError> {
     let scheme_alone = |scheme: &str| !scheme.is_empty() && Scheme::try_from(scheme).is_ok();
     match origin == "null"
@@ -204,7 +204,7 @@ fn is_scheme_and_host(uri: &Uri, origin: &str) -> bool {
 fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
     let mut known = HashSet::new();
     for endpoint in endpoints {
-        // Those whose port the system chooses are never the same.
+        // Endpoints with port 0 get different ports.
         if !endpoint.has_any_port() && !known.insert(endpoint.to_string()) {
             return Err(ParamsError::EndpointTwice(endpoint.to_string()));
         }
@@ -218,10 +218,11 @@ fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
             if let Some(every) = tls.watch_interval() {
-                time("time between two looks at the files of certificates", every)?;
+                time("certificate watch interval", every)?;
                 if every < LEAST_WATCH {
-                    let what = "number of milliseconds between two looks at the files of certificates";
-                    return Err(ParamsError::TooSmall { what, least: LEAST_WATCH.as_millis() as usize });
+                    let (what, least) =
+                        ("certificate watch interval in milliseconds", LEAST_WATCH.as_millis() as usize);
+                    return Err(ParamsError::TooSmall { what, least });
                 }
             }
             tls.names().try_for_each(check_server_name)?;
@@ -230,7 +231,7 @@ fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
     Ok(())
 }
 
-/// A host name of letters, digits, `-` and `.`, possibly behind `*.`.
+/// Accepts a host name of letters, digits, `-`, `_` and `.`, with or without a leading `*.`.
 #[cfg(feature = "rustls")]
 fn check_server_name(name: &str) -> Result<(), ParamsError> {
     let is_label = |label: &str| {

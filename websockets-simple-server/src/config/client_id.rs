@@ -1,14 +1,14 @@
-//! What a connection is called.
+//! The ids of connections.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use uuid::{Builder, Uuid};
 
-/// Bytes of the longest id that an application may give.
+/// Most bytes of an id that the application chooses.
 const LONGEST: usize = 128;
 
-/// Identifies a connection: a random UUID (RFC 9562, version 4), or what the application has chosen when it admitted it,
-/// see [`Placement::client_id`](crate::Placement::client_id). No two open connections of a server have the same.
+/// The id of a connection: a random UUID (RFC 9562, version 4), or an id that the application chose with
+/// [`Placement::client_id`](crate::Placement::client_id). It is unique among the open connections of a server.
 ///
 /// # Examples
 ///
@@ -23,36 +23,36 @@ const LONGEST: usize = 128;
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientId(Form);
 
-/// A text that is a UUID in its usual form is kept as one, so that equal texts are equal ids.
+/// A UUID in hyphenated lower case is always stored as `Random`, so that equal texts are equal ids.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Form {
     Random(Uuid),
     Chosen(Arc<str>),
 }
 
-/// Why a text cannot be the id of a connection: it has to have 1 to 128 visible ASCII characters, as it is sent in
-/// HTTP headers.
+/// The error for a text that is not a valid [`ClientId`]: ids have 1 to 128 visible ASCII characters, as they are
+/// sent in HTTP headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an id of a connection has 1 to {LONGEST} visible ASCII characters")]
+#[error("a client id must have 1 to {LONGEST} visible ASCII characters")]
 pub struct InvalidClientId;
 
 impl ClientId {
-    /// An id of the application's own.
+    /// Makes an id that the application chooses.
     ///
     /// # Errors
     ///
-    /// [`InvalidClientId`].
+    /// [`InvalidClientId`] unless the text has 1 to 128 visible ASCII characters.
     pub fn new(id: &str) -> Result<Self, InvalidClientId> {
         if id.is_empty() || id.len() > LONGEST || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidClientId);
         }
         let uuid = Uuid::try_parse(id).ok();
-        // Other ways to write a UUID are other ids.
+        // A UUID in another notation is a different id.
         let uuid = uuid.filter(|uuid| *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *id);
         Ok(Self(uuid.map_or_else(|| Form::Chosen(id.into()), Form::Random)))
     }
 
-    /// An id that nobody has yet.
+    /// A new random id.
     pub(crate) fn random() -> Self {
         Self(Form::Random(Builder::from_random_bytes(rand::random()).into_uuid()))
     }

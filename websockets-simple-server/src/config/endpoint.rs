@@ -1,4 +1,4 @@
-//! An address to listen on.
+//! The endpoints that a server listens on.
 
 use std::{
     fmt, io,
@@ -17,7 +17,7 @@ use crate::net::ServerTls;
 use crate::net::UnixSocket;
 use crate::net::{BoundListener, ProxyProtocol};
 
-/// Connections that may wait to be accepted.
+/// Most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// An address to listen on, plain or with TLS, over TCP or a Unix domain socket.
@@ -39,25 +39,25 @@ enum Place {
 }
 
 impl Endpoint {
-    /// One address. Port 0 lets the system choose; the server then keeps the port over a stop.
+    /// Listens on one address. With port 0 the system chooses a port, which the server keeps when it is restarted.
     #[must_use]
     pub fn tcp(addr: SocketAddr) -> Self {
         Self::at(Place::Tcp(addr))
     }
 
-    /// All interfaces: `[::]` for IPv6 and IPv4 together, or 0.0.0.0 where there is no IPv6.
+    /// Listens on all interfaces: `[::]` for IPv6 and IPv4 together, or 0.0.0.0 where there is no IPv6.
     #[must_use]
     pub fn all(port: u16) -> Self {
         Self::at(Place::All(port))
     }
 
-    /// A Unix domain socket: a path, or a [`UnixSocket`] that says more.
+    /// Listens on a Unix domain socket: a path, or a [`UnixSocket`] with more settings.
     ///
-    /// The file of a server that is no more is replaced; where somebody still listens, or where there is something else
-    /// than a socket, the start fails. When the server stops, the file is removed.
+    /// A stale socket file is replaced. The start fails if another process listens on it, or if the file is not a
+    /// socket. When the server stops, the file is removed.
     ///
-    /// Who connects there has no address: limits per address do not count it, and
-    /// [`Connection::peer_addr`](crate::Connection::peer_addr) is `None`. A proxy may name its clients all the same
+    /// Peers have no address: limits per address do not apply, and
+    /// [`Connection::peer_addr`](crate::Connection::peer_addr) is `None`. A proxy may still name its clients
     /// ([`TrustedProxies::and_unix_sockets`](crate::TrustedProxies::and_unix_sockets)).
     #[cfg(unix)]
     #[must_use]
@@ -74,7 +74,7 @@ impl Endpoint {
         }
     }
 
-    /// Speaks TLS.
+    /// Uses TLS on this endpoint.
     #[cfg(feature = "rustls")]
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
@@ -82,7 +82,7 @@ impl Endpoint {
         self
     }
 
-    /// Says whether connections begin with a header of the PROXY protocol. Default: [`ProxyProtocol::Off`].
+    /// Sets whether connections begin with a PROXY protocol header. Default: [`ProxyProtocol::Off`].
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl Endpoint {
         }
     }
 
-    /// Listens, on the port of `before` if the system is to choose and has chosen that before.
+    /// Listens. If the port is 0, the port of `before` is used again, if there is one.
     pub(crate) fn bind(&self, before: Option<SocketAddr>) -> io::Result<BoundListener> {
         let again = |port| before.filter(|_| port == 0).map_or(port, |before| before.port());
         match &self.place {
@@ -154,12 +154,12 @@ fn listen(addr: SocketAddr, dual_stack: bool) -> io::Result<TcpListener> {
     if addr.is_ipv6() {
         socket.set_only_v6(!dual_stack)?;
     }
-    // A port that is still in TIME_WAIT can be taken again; one that is listened on cannot.
+    // A port in TIME_WAIT can be bound again; one with a listener cannot.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    // Its connections inherit it on Linux, which saves each of them a system call.
+    // On Linux accepted connections inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -230,7 +230,7 @@ mod tests {
         let listener = local().listener(None).unwrap();
         let addr = listener.local_addr().unwrap();
         let client = TcpStream::connect(addr).await.unwrap();
-        // Whoever closes first keeps the port in TIME_WAIT.
+        // The side that closes first keeps the port in TIME_WAIT.
         drop(listener.accept().await.unwrap());
         drop(client);
         drop(listener);

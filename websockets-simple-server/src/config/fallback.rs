@@ -1,4 +1,4 @@
-//! The service for requests on the server's own endpoints that ask for no WebSocket.
+//! The service that answers ordinary HTTP requests on the server's own endpoints.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -15,10 +15,10 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a fallback's response.
 pub(crate) type FallbackBody = UnsyncBoxBody<Bytes, BodyError>;
 
-/// The response of a fallback, which takes its time.
+/// The future of a fallback's response.
 pub(crate) type FallbackResponse = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
 
-/// Answers requests that ask for no WebSocket.
+/// The application's service for ordinary HTTP requests.
 #[derive(Clone)]
 pub(crate) struct Fallback(pub(crate) Arc<dyn Fn(Request<Incoming>) -> FallbackResponse + Send + Sync>);
 
@@ -45,12 +45,13 @@ impl fmt::Debug for Fallback {
 }
 
 impl ServerParams {
-    /// Answers requests on the server's own endpoints that ask for no WebSocket, so that pages and sockets share a
-    /// port. Default: such requests are told that this is a WebSocket endpoint (426).
+    /// Sets a service for ordinary HTTP requests on the server's own endpoints, so that pages and sockets share a
+    /// port. Default: such requests are refused with 426.
     ///
-    /// A connection may carry any number of such requests, and a handshake after them. It is under the limits
-    /// of all connections: each head has as long to come as a handshake may take ([`Limits::handshake`](crate::Limits::handshake)), and each answer
-    /// as long to leave, its body included. A stop gives answers one second. The address of the peer is a
+    /// A connection may carry any number of such requests, and a handshake after them. The limits of all connections
+    /// apply: each request head must arrive within the handshake timeout
+    /// ([`Limits::handshake`](crate::Limits::handshake)), and each response must be sent within the same time, its body
+    /// included. When the server stops, responses have one more second. The address of the peer is a
     /// [`SocketAddr`](std::net::SocketAddr) among the extensions of the request. A panic is answered with 500.
     ///
     /// # Examples

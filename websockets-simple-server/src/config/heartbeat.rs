@@ -1,4 +1,4 @@
-//! How peers are kept honest.
+//! The heartbeat of a server's connections, and its choice per request.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use websockets_simple_core::{Heartbeat, HeartbeatMode};
 
 use crate::{config::params::ServerParams, net::HandshakeRequest};
 
-/// A choice of the application's own.
+/// The application's function that chooses a heartbeat per request.
 #[derive(Clone)]
 pub(crate) struct HeartbeatOf(Arc<ChooseHeartbeat>);
 
@@ -19,8 +19,8 @@ impl fmt::Debug for HeartbeatOf {
 }
 
 impl ServerParams {
-    /// How peers are kept honest. Default: the text `ping` every 120 s; a ping frame as often for connections that
-    /// come by an HTTP server of the application ([`upgrade`](crate::Server::upgrade)).
+    /// Sets the heartbeat, which detects dead peers. Default: the text `ping` every 120 s; for connections through an
+    /// HTTP server of the application ([`upgrade`](crate::Server::upgrade)) a ping frame every 120 s.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
@@ -28,8 +28,8 @@ impl ServerParams {
         self
     }
 
-    /// Chooses another heartbeat for some requests; `None` keeps the one of [`heartbeat`](Self::heartbeat). A
-    /// [`UserService`](crate::UserService) may choose too, for its user, and is asked last.
+    /// Sets a function that chooses the heartbeat per request; `None` keeps that of [`heartbeat`](Self::heartbeat).
+    /// A heartbeat that the [`UserService`](crate::UserService) sets for a user takes precedence.
     ///
     /// # Examples
     ///
@@ -52,7 +52,7 @@ impl ServerParams {
         self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
     }
 
-    /// What connections get that come by an HTTP server of the application.
+    /// The heartbeat of connections through an HTTP server of the application.
     pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
         match self.heartbeat_is_default {
             true => Heartbeat::new(self.heartbeat.interval(), HeartbeatMode::Ping),

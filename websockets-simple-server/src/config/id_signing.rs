@@ -1,4 +1,4 @@
-//! Ids that were signed, so that nobody but the server can make one.
+//! Signed connection ids, which only the server can make.
 
 use std::{fmt, net::IpAddr};
 
@@ -9,10 +9,10 @@ use sha2::Sha256;
 
 use crate::config::client_id::ClientId;
 
-/// Signs the ids of connections that leave the server, and checks those that come back.
+/// Signs connection ids that are sent to clients, and verifies those that clients send back.
 ///
-/// A signed id is `s:<id>.<signature>`, the signature the HMAC-SHA256 (RFC 2104) of the id in padded standard base64. What
-/// an application sees is always the id alone.
+/// A signed id is `s:<id>.<signature>`. The signature is the HMAC-SHA256 (RFC 2104) of the id in padded standard
+/// base64. The application always sees the id without its signature.
 ///
 /// # Examples
 ///
@@ -29,19 +29,20 @@ pub struct IdSigning {
     is_strict: bool,
 }
 
-/// A text that is no id that this server has signed, for this client if that is checked. Says nothing of it.
+/// The error for a signed client id with an invalid signature, or one that belongs to another client. It does not
+/// quote the id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the signature of the id of a connection is wrong")]
+#[error("the signature of the client id is invalid")]
 pub struct InvalidSignature;
 
 impl IdSigning {
-    /// Signs with this secret: whoever knows it can pass for any connection.
+    /// Signs with this secret. Keep it confidential: with it, any connection can be impersonated.
     #[must_use]
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
         Self { secret: secret.as_ref().to_vec().into(), previous: Vec::new(), is_strict: false }
     }
 
-    /// Signs with a secret that is made now: ids that were signed before a restart, or by another server, are wrong.
+    /// Signs with a new random secret: ids signed before a restart, or by another server, are invalid.
     #[must_use]
     pub fn random() -> Self {
         tracing::warn!(
@@ -50,22 +51,22 @@ impl IdSigning {
         Self::new(rand::random::<[u8; 32]>())
     }
 
-    /// Accepts also what was signed with this secret, while clients change over to the new one.
+    /// Also accepts ids signed with this previous secret, for the time of a change of secrets.
     #[must_use]
     pub fn previous(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.previous.push(secret.as_ref().to_vec().into());
         self
     }
 
-    /// Whether the address of the client, the real one behind a trusted proxy, and its `User-Agent` are part of the secret, so that an id is of no use to
-    /// anybody else. Off by default: clients that change their address lose their id.
+    /// Binds ids to the address of the client (behind a trusted proxy the real one) and its `User-Agent`, so that they
+    /// are invalid for any other client. Default: off, as clients lose their id when their address changes.
     #[must_use]
     pub fn strict(mut self, is_strict: bool) -> Self {
         self.is_strict = is_strict;
         self
     }
 
-    /// The id with its signature.
+    /// Signs an id: the id with its signature.
     #[must_use]
     pub fn sign(&self, id: &ClientId, client: Option<IpAddr>, user_agent: Option<&str>) -> String {
         let id = id.to_string();
@@ -73,11 +74,11 @@ impl IdSigning {
         format!("s:{id}.{}", BASE64_STANDARD.encode(signature))
     }
 
-    /// The id, if its signature is right. Takes as long for a signature that is nearly right.
+    /// Verifies a signed id, and answers the id without its signature. Signatures are compared in constant time.
     ///
     /// # Errors
     ///
-    /// [`InvalidSignature`].
+    /// [`InvalidSignature`] if the signature is missing, malformed or wrong.
     pub fn verify(
         &self,
         signed: &str,
@@ -95,7 +96,7 @@ impl IdSigning {
         if is_right { Ok(id) } else { Err(InvalidSignature) }
     }
 
-    /// Whether one of the secrets is no secret.
+    /// Whether one of the secrets is empty.
     pub(super) fn has_empty_secret(&self) -> bool {
         std::iter::once(&self.secret).chain(&self.previous).any(|secret| secret.expose_secret().is_empty())
     }
@@ -113,10 +114,10 @@ impl IdSigning {
             let client = client.map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
             key.extend_from_slice(format!(";{agent};{client}").as_bytes());
         }
-        // RFC 2104 section 2: a key of any length.
+        // RFC 2104 section 2 allows a key of any length.
         let key = SecretSlice::from(key);
         let mac = Hmac::<Sha256>::new_from_slice(key.expose_secret());
-        let mut mac = mac.unwrap_or_else(|_| unreachable!("any key will do"));
+        let mut mac = mac.unwrap_or_else(|_| unreachable!("HMAC accepts keys of any length"));
         mac.update(id.as_bytes());
         mac
     }

@@ -1,10 +1,10 @@
-//! The headers that tell a client its id, channel and groups.
+//! The response headers with the client's id, channel and groups.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that tell a client its id, channel and groups.
+/// The names of the response headers with the client's id, channel and groups.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityHeaders {
     pub(crate) client_id: HeaderName,
@@ -23,13 +23,13 @@ impl Default for IdentityHeaders {
 }
 
 impl IdentityHeaders {
-    /// `None` if the prefix cannot be part of a header's name.
+    /// `None` if the prefix is not valid in a header name.
     pub(crate) fn new(prefix: &str) -> Option<Self> {
         let name = |rest: &str| HeaderName::try_from(format!("{prefix}-{rest}")).ok();
         Some(Self { client_id: name("client-id")?, name: name("name")?, group: name("group")? })
     }
 
-    /// Adds id, channel and groups, as far as they fit into headers.
+    /// Adds id, channel and groups; values that are not valid in a header are left out.
     pub(crate) fn add(&self, headers: &mut HeaderMap, id: &str, channel: &str, groups: &[Arc<str>]) {
         let mut add = |name: &HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::try_from(value) {

@@ -1,12 +1,13 @@
-//! How much peers may take.
+//! The limits of a server.
 
 use std::time::Duration;
 
-/// Limits of a server, all checked before the cost is paid. Every default survives an attacker.
+/// The limits of a server. Each is checked before resources are used, and every default is safe against hostile
+/// peers.
 ///
-/// | limit | default | beyond it |
+/// | limit | default | when exceeded |
 /// |---|---|---|
-/// | handshake | 10 s | cut |
+/// | handshake | 10 s | connection dropped |
 /// | authentication | 5 s | 503 |
 /// | request head | 16 KiB | 431 |
 /// | headers | 100 | 431 |
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// | connections in total | file descriptors less a reserve | 503 |
 /// | connections per IP address | 1,024 | 429 |
 /// | connections per user | 64 | 429 |
-/// | groups that a client may join | 64 per connection | it is told so |
+/// | groups that a client may join | 64 per connection | request refused |
 /// | messages per second | 1,000 | close 1008 |
 /// | bytes per second | 8 MiB | close 1008 |
 /// | idle | none | close 4002 |
@@ -63,88 +64,89 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Time for TLS and the opening handshake together.
+    /// Timeout for TLS and the opening handshake together.
     #[must_use]
     pub fn handshake(mut self, timeout: Duration) -> Self {
         self.handshake = timeout;
         self
     }
 
-    /// Time for the user service to answer.
+    /// Timeout of the user service.
     #[must_use]
     pub fn authentication(mut self, timeout: Duration) -> Self {
         self.authentication = timeout;
         self
     }
 
-    /// Bytes of the request head: 8 KiB at least, 16 MiB at most.
+    /// Most bytes of a request head: from 8 KiB to 16 MiB.
     #[must_use]
     pub fn head_size(mut self, bytes: usize) -> Self {
         self.head_size = bytes;
         self
     }
 
-    /// Headers of the request.
+    /// Most headers of a request.
     #[must_use]
     pub fn headers(mut self, count: usize) -> Self {
         self.headers = count;
         self
     }
 
-    /// Payload bytes of a received message.
+    /// Most payload bytes of a received message.
     #[must_use]
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;
         self
     }
 
-    /// Connections in total, handshakes included. Default: the soft limit of open files less a sixteenth, at
-    /// least 64.
+    /// Most connections in total, handshakes included. Default: the soft limit of open files minus a reserve of a
+    /// sixteenth, but at least 64 files.
     #[must_use]
     pub fn connections(mut self, count: usize) -> Self {
         self.connections = Some(count);
         self
     }
 
-    /// Connections of one IP address, handshakes included. Those of a
-    /// [trusted proxy](crate::ServerParams::trusted_proxies) are counted for the client that it names, once it has;
-    /// those over a Unix domain socket are not counted, unless one names their client.
+    /// Most connections of one IP address, handshakes included. A connection of a
+    /// [trusted proxy](crate::ServerParams::trusted_proxies) counts for the client that the proxy names. A connection
+    /// over a Unix domain socket does not count, unless a proxy names its client.
     #[must_use]
     pub fn connections_per_ip(mut self, count: usize) -> Self {
         self.connections_per_ip = count;
         self
     }
 
-    /// Connections of one user.
+    /// Most connections of one user.
     #[must_use]
     pub fn connections_per_user(mut self, count: usize) -> Self {
         self.connections_per_user = count;
         self
     }
 
-    /// Groups in which a connection may be for its client to [join](crate::Server::with_group_rule) another. The
-    /// application itself may put it into any number.
+    /// Most groups of a connection: beyond that its client cannot [join](crate::Server::with_group_rule) another one.
+    /// The application can add the connection to any number of groups.
     #[must_use]
     pub fn groups_per_connection(mut self, count: usize) -> Self {
         self.groups_per_connection = count;
         self
     }
 
-    /// Messages a connection may send per second, pings included; `None` for any number. As many at once.
+    /// Most received messages per second and connection, pings included; `None` for no limit. A burst of as many is
+    /// allowed.
     #[must_use]
     pub fn messages_per_second(mut self, count: impl Into<Option<u32>>) -> Self {
         self.messages_per_second = count.into();
         self
     }
 
-    /// Bytes a connection may send per second; `None` for any number. As many at once.
+    /// Most received bytes per second and connection; `None` for no limit. A burst of as many is allowed.
     #[must_use]
     pub fn bytes_per_second(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.bytes_per_second = bytes.into();
         self
     }
 
-    /// Time without a data message; `None` for ever. Heartbeat answers do not count as data.
+    /// Longest time without a data message; `None` for no limit. Heartbeat answers do not count as data.
     #[must_use]
     pub fn idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle = timeout.into();

@@ -1,4 +1,4 @@
-//! How a server is set up.
+//! The parameters of a server.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     net::TrustedProxies,
 };
 
-/// Parameters of a server. Each has a default that is safe on the open internet.
+/// The parameters of a server. All defaults are safe on the open internet.
 ///
 /// # Examples
 ///
@@ -56,25 +56,25 @@ pub struct ServerParams {
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) scope: Scope,
     pub(crate) identity_headers: IdentityHeaders,
-    /// What was asked for instead, and cannot be.
+    /// A prefix for `identity_headers` that is not valid; `start` reports it.
     pub(super) invalid_identity_prefix: Option<String>,
-    /// Whether they are sent by our own endpoints, too.
+    /// Whether the server's own endpoints send them, too.
     pub(crate) sends_identity_headers: bool,
 }
 
-/// How a client learns that it is not authorized.
+/// How a server refuses an unauthorized client.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum UnauthorizedDelivery {
-    /// 401 whose body is the unauthorized text.
+    /// The handshake is refused with 401, whose body is the unauthorized text.
     #[default]
     Http401,
-    /// The handshake succeeds, then the unauthorized text is sent and the connection closed with 1008: for
-    /// browsers, whose scripts cannot read a refused handshake.
+    /// The handshake succeeds, then the unauthorized text is sent and the connection is closed with 1008: for
+    /// browsers, where scripts cannot read the response of a refused handshake.
     UpgradeAndClose,
 }
 
-/// Where a server looks for a token.
+/// The parts of a request in which a server looks for a token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct TokenPlacements {
@@ -84,8 +84,8 @@ pub struct TokenPlacements {
     pub subprotocol: bool,
     /// The query parameter `token`. URLs reach logs.
     pub query: bool,
-    /// The whole path, undecoded, when none of the others carried a token; as the .NET v6 client does. URLs
-    /// reach logs.
+    /// The whole path, undecoded, if no other part carries a token, as the .NET v6 client sends it. URLs reach
+    /// logs.
     pub path: bool,
 }
 
@@ -96,7 +96,7 @@ impl Default for TokenPlacements {
 }
 
 impl TokenPlacements {
-    /// The `Authorization` header alone.
+    /// Accepts tokens only in the `Authorization` header.
     #[must_use]
     pub fn header_only() -> Self {
         Self { header: true, subprotocol: false, query: false, path: false }
@@ -104,8 +104,8 @@ impl TokenPlacements {
 }
 
 impl ServerParams {
-    /// Listens on all interfaces: IPv6 and IPv4 on one port, or IPv4 alone where there is no IPv6. Port 0 lets
-    /// the system choose.
+    /// Listens on all interfaces: IPv6 and IPv4 on one port, or IPv4 alone where there is no IPv6. With port 0 the
+    /// system chooses a port.
     #[must_use]
     pub fn new(port: u16) -> Self {
         Self::with_endpoint(Endpoint::all(port))
@@ -117,7 +117,7 @@ impl ServerParams {
         Self::with_endpoint(Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
-    /// Listens nowhere: all connections come by an HTTP server of the application, through
+    /// Opens no port: all connections come from an HTTP server of the application, through
     /// [`upgrade`](crate::Server::upgrade).
     #[must_use]
     pub fn mounted() -> Self {
@@ -164,7 +164,7 @@ impl ServerParams {
         }
     }
 
-    /// Listens here. The first call replaces the endpoint the parameters began with, later ones add to it.
+    /// Listens on this endpoint. The first call replaces the default endpoint, later calls add more.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         if std::mem::take(&mut self.endpoints_are_default) {
@@ -174,62 +174,63 @@ impl ServerParams {
         self
     }
 
-    /// The text sent to every new connection, before anything else. Default: none.
+    /// Sets a text that every new connection is sent as its first message. Default: none.
     #[must_use]
     pub fn success_text(mut self, text: impl Into<String>) -> Self {
         self.success_text = Some(text.into());
         self
     }
 
-    /// What a client that is not authorized is told. Default: `Unauthorized`.
+    /// Sets the text that an unauthorized client is sent. Default: `Unauthorized`.
     #[must_use]
     pub fn unauthorized_text(mut self, text: impl Into<String>) -> Self {
         self.unauthorized_text = text.into();
         self
     }
 
-    /// How it is told so. Default: [`UnauthorizedDelivery::Http401`].
+    /// Sets how an unauthorized client is refused. Default: [`UnauthorizedDelivery::Http401`].
     #[must_use]
     pub fn unauthorized_delivery(mut self, delivery: UnauthorizedDelivery) -> Self {
         self.unauthorized_delivery = delivery;
         self
     }
 
-    /// The subprotocols that clients may choose from, the preferred first. A client that offers some, but none
-    /// of these, is refused. Default: none.
+    /// Sets the supported subprotocols, the preferred first. A client that offers only unsupported subprotocols is
+    /// refused. Default: none.
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What peers may take.
+    /// Sets the limits that apply to peers.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Bytes that may wait for a peer that reads slowly. Default: 1 MiB, used only while a peer is slow.
+    /// Sets the size of each outbox: bytes that are queued for a slow peer. Default: 1 MiB. The memory is used only
+    /// while a peer is slow.
     #[must_use]
     pub fn outbox(mut self, bytes: usize) -> Self {
         self.outbox = bytes;
         self
     }
 
-    /// What happens beyond that. Default: the peer is disconnected.
+    /// Sets what happens when an outbox is full. Default: the peer is disconnected.
     #[must_use]
     pub fn overflow(mut self, policy: OverflowPolicy) -> Self {
         self.overflow = policy;
         self
     }
 
-    /// Adapts to deployed .NET peers. Default: [`Compatibility::None`].
+    /// Enables compatibility with a deployed version of the .NET library. Default: [`Compatibility::None`].
     #[must_use]
     pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
         self.compatibility = compatibility;
         if compatibility == Compatibility::DotNetV7 && self.heartbeat == Heartbeat::default() {
-            // Its clients answer ping frames and would take a text for a message.
+            // Its clients answer ping frames, and would treat a text as a message.
             let interval = Duration::from_secs(30);
             self.heartbeat = Heartbeat::new(interval, HeartbeatMode::Ping);
             self.heartbeat_is_default = false;
@@ -237,40 +238,40 @@ impl ServerParams {
         self
     }
 
-    /// Accepts requests with these `Origin` headers only, compared as a whole and without regard to ASCII case;
-    /// a request without the header comes from no browser and is accepted. Default: any origin.
+    /// Accepts only requests with one of these `Origin` headers, compared as a whole, ASCII case-insensitively. A
+    /// request without the header is accepted, as it does not come from a browser. Default: any origin.
     #[must_use]
     pub fn origins(mut self, allowed: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Some(allowed.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The proxies that are believed when they tell the address of a client. Default: none.
+    /// Sets the proxies that may state the address of a client. Default: none.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.trusted_proxies = proxies;
         self
     }
 
-    /// Accepts requests from pages that came from the host and port that the request itself goes to (its `Host`),
-    /// beside those of [`origins`](Self::origins), and no others: for servers that serve their pages too and do not know
-    /// under which names.
+    /// Accepts only requests whose `Origin`, if present, has the host and port of their `Host` header, and those
+    /// that [`origins`](Self::origins) allows: for servers that serve their own pages and do not know their public
+    /// names.
     ///
-    /// A proxy has to pass `Host` on as it is. The scheme is not compared, as it changes at a proxy that ends TLS.
+    /// A proxy must pass `Host` on unchanged. The scheme is not compared, as it changes at a proxy that terminates TLS.
     #[must_use]
     pub fn same_origin(mut self) -> Self {
         self.same_origin = true;
         self
     }
 
-    /// Where a token may be. Default: everywhere.
+    /// Sets which parts of a request may carry a token. Default: all.
     #[must_use]
     pub fn token_placements(mut self, placements: TokenPlacements) -> Self {
         self.token_placements = placements;
         self
     }
 
-    /// Whether the user service is asked about clients that show no credentials. Default: they are refused at
+    /// Sets whether the user service is also asked about clients without credentials. Default: they are refused at
     /// once.
     #[must_use]
     pub fn ask_without_credentials(mut self, ask: bool) -> Self {
@@ -278,30 +279,30 @@ impl ServerParams {
         self
     }
 
-    /// Time for queued messages to leave and the peer to answer when a connection is closed. Default: 5 s.
+    /// Sets the timeout for a close: to send queued messages and receive the peer's Close. Default: 5 s.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
     }
 
-    /// Time for everybody to be gone when the server stops. Default: 10 s.
+    /// Sets how long a stop waits for connections to close and handlers to finish. Default: 10 s.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
     }
 
-    /// What a refused client is told to wait before it tries again. Default: 5 s.
+    /// Sets the `Retry-After` of temporary refusals. Default: 5 s.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
         self
     }
 
-    /// How long before its credentials expire a client is asked for new ones, and how much longer than them its
-    /// connection stays, waiting. Clients that did not choose the subprotocol `websockets-simple` cannot be asked, and
-    /// are closed when the credentials expire. Default: 60 s before, 30 s longer.
+    /// Sets how long before its credentials expire a client is asked for new ones (`notice`), and how long after the
+    /// expiry the connection stays open (`grace`). Clients that did not choose the subprotocol `websockets-simple`
+    /// cannot be asked, and are closed when the credentials expire. Default: 60 s and 30 s.
     #[must_use]
     pub fn expiry(mut self, notice: Duration, grace: Duration) -> Self {
         self.expiry_notice = notice;
@@ -318,7 +319,7 @@ impl ServerParams {
     }
 }
 
-/// Whether an origin is of a host, its port included. Browsers leave out the port of the scheme in both.
+/// Whether an origin has this host and port. Browsers leave out the default port in both.
 fn is_of(origin: &str, host: &str) -> bool {
     origin
         .split_once("://")

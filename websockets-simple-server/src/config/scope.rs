@@ -1,12 +1,12 @@
-//! How long a connection lives that came by an HTTP server of the application, and who can reach it.
+//! The scope of connections through an HTTP server of the application.
 
-/// How long a connection lives that came by [`Server::upgrade`](crate::Server::upgrade), and who can reach it.
+/// How long a connection made by [`Server::upgrade`](crate::Server::upgrade) lives, and whether broadcasts reach it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Until one end closes it. It is reached as any other connection.
+    /// It lives until one side closes it, and is addressed like any other connection.
     #[default]
     Global,
-    /// As long as the future of [`Upgrade::local`](crate::Upgrade::local), which alone can reach it.
+    /// It lives as long as the future of [`Upgrade::local`](crate::Upgrade::local), and only that can send to it.
     Local,
 }

@@ -1,33 +1,34 @@
-//! What happens to signals of channels without a route.
+//! What happens to messages in channels without a route.
 
 use std::collections::BTreeMap;
 
-/// What happens to messages of a channel without a [route](crate::Server::route). They are events as well, whichever it is.
+/// What happens to messages in a channel without a [route](crate::Server::route). Message events are raised in any
+/// case.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SignalDefault {
-    /// Nothing.
+    /// Nothing happens.
     #[default]
     Ignore,
-    /// They are sent back as they came.
+    /// Each message is sent back to its sender unchanged.
     Echo,
-    /// They have to be signals, and are sent on to whom they name, see
+    /// Each message must be a signal, and is sent to the connections that it addresses, see
     /// [`Signal::rebroadcast`](crate::Signal::rebroadcast).
     Rebroadcast,
 }
 
-/// Whom a client may address with a signal.
+/// Which connections a client may address with a signal.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SignalReach {
-    /// Connections of its own channel. A signal that names another is an error.
+    /// Connections in its own channel. A signal that names another channel is an error.
     #[default]
     OwnChannel,
-    /// Connections of the channel that it names; all, if it names none.
+    /// Connections in the channel that the signal names, or in all channels if it names none.
     AnyChannel,
 }
 
-/// The defaults of a server.
+/// What a server does with messages without a route, per channel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SignalDefaults {
     pub(crate) of_all: SignalDefault,
@@ -36,7 +37,7 @@ pub(crate) struct SignalDefaults {
 }
 
 impl SignalDefaults {
-    /// Whether anything happens anywhere.
+    /// Whether any channel has another default than [`SignalDefault::Ignore`].
     pub(crate) fn are_any(&self) -> bool {
         self.of.values().chain([&self.of_all]).any(|what| *what != SignalDefault::Ignore)
     }

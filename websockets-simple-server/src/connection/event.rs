@@ -14,22 +14,22 @@ use crate::{
 
 /// An event of a server.
 ///
-/// Events of one connection arrive in order; those of different connections side by side. Received messages,
+/// Events of one connection are raised in order, those of different connections concurrently. Received messages,
 /// connection events and errors are never lost.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<I: Identity> {
-    /// A connection began or ended.
+    /// A connection was requested, opened, refused or ended.
     Connection(ConnectionEvent<Connection<I>>),
-    /// Something failed.
+    /// An error occurred.
     Error(ErrorEvent<Connection<I>>),
-    /// A message was received, or accepted for sending if that was asked for.
+    /// A message was received, or queued for sending if such events were subscribed to.
     Message(MessageEvent<Connection<I>>),
     /// The server started or stopped.
     Server(ServerEvent),
 }
 
-/// The server started or stopped.
+/// The event that the server started or stopped.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerEvent {
@@ -45,21 +45,21 @@ pub struct ServerEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerEventKind {
-    /// It listens on these addresses, and on its Unix domain sockets.
+    /// The server listens on these addresses, and on its Unix domain sockets.
     Started(Vec<SocketAddr>),
-    /// It has stopped.
+    /// The server has stopped.
     Stopped(StopReport),
 }
 
-/// How a stop went: how many connections ended which way.
+/// The result of a server stop: how many connections ended in which way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Ended in order: both sides said Close.
+    /// Connections that ended cleanly: both sides sent Close.
     pub clean: usize,
-    /// Ended without the peer's Close.
+    /// Connections that ended without the peer's Close.
     pub unclean: usize,
-    /// Still had a handler at work at the deadline, which was dropped.
+    /// Connections with a handler that had not finished at the stop timeout, and was dropped.
     pub dropped: usize,
 }
 
@@ -86,7 +86,7 @@ impl<I: Identity> Event<I> {
         }
     }
 
-    /// Whose event, once there is a connection.
+    /// The connection of the event, if there is one.
     #[must_use]
     pub fn connection(&self) -> Option<&Connection<I>> {
         match self {
@@ -107,7 +107,7 @@ impl<I: Identity> Event<I> {
 }
 
 impl<T: UserId> Event<User<T>> {
-    /// The user, once known.
+    /// The user of the event's connection, if there is one.
     #[must_use]
     pub fn user_id(&self) -> Option<&T> {
         self.connection().map(Connection::user_id)
@@ -152,7 +152,7 @@ impl<I: Identity> EventType for Event<I> {
         connection.peer_addr()
     }
 
-    /// Connecting is waited for inside the handshake and its deadline; what follows from it is then bounded too.
+    /// The handshake waits for Connecting within its timeout; this also bounds the events that follow.
     fn is_waited_for(&self) -> bool {
         matches!(self, Self::Connection(event) if matches!(event.kind, ConnectionEventKind::Connecting(_)))
     }

@@ -1,4 +1,4 @@
-//! Credentials that expire while their connection is open.
+//! The expiry and renewal of credentials while their connection is open.
 
 use std::{
     pin::Pin,
@@ -16,14 +16,14 @@ use crate::{
     users::{AdmissionError, Credentials, Identity},
 };
 
-/// Tokens in a row that may be wrong before the connection is closed for it.
+/// Refused tokens in a row after which the connection is closed.
 const TRIES: u8 = 3;
 
-/// Longest sleep between two looks at the wall clock, which may be set meanwhile.
-const LOOK: Duration = Duration::from_secs(60);
+/// Longest sleep before the wall clock is read again, as it may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// Watches over the credentials of one connection: asks for new ones when they are about to expire, and closes the
-/// connection when they have.
+/// The expiry timer of one connection: asks the client for new credentials before they expire, and closes the
+/// connection when they have expired.
 #[derive(Debug)]
 pub(crate) struct Expiry {
     at: DateTime<Utc>,
@@ -32,15 +32,15 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    /// For a connection whose credentials expire.
+    /// A timer for credentials that expire at this time.
     pub(crate) fn new(at: DateTime<Utc>) -> Self {
-        // Looks at the clock when it is polled first.
+        // The first poll reads the clock.
         Self { at, asked: false, alarm: Box::pin(tokio::time::sleep(Duration::ZERO)) }
     }
 
-    /// Does what is due, and has the task woken for the next time.
+    /// Does what is due, and wakes the task for the next step.
     pub(crate) fn poll<I: Identity>(&mut self, connection: &ConnectionState<I>, cx: &mut Context<'_>) {
-        let Some(at) = connection.user.as_ref().and_then(|user| user.said().expiry()) else { return };
+        let Some(at) = connection.user.as_ref().and_then(|user| user.latest().expiry()) else { return };
         if at != self.at {
             *self = Self::new(at);
         }
@@ -56,11 +56,11 @@ impl Expiry {
                 self.asked = true;
                 continue;
             }
-            self.alarm.as_mut().reset(Instant::now() + wait.min(LOOK));
+            self.alarm.as_mut().reset(Instant::now() + wait.min(LONGEST_SLEEP));
         }
     }
 
-    /// When something has to be done.
+    /// When the next step is due.
     fn due<I: Identity>(&self, connection: &ConnectionState<I>, params: &ServerParams) -> DateTime<Utc> {
         let moved = |by: Duration| TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
         let due = match (connection.core.has_controls(), self.asked) {
@@ -72,10 +72,10 @@ impl Expiry {
     }
 }
 
-/// Judges a token that a client shows to renew its credentials, and tells it the verdict.
+/// Authenticates a client again with its new token, and sends it the result.
 pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
     let ConnectionState { shared, core, head, peer, user, .. } = &*connection.0;
-    let Some(user) = user.as_ref().filter(|user| user.said().expiry().is_some()) else {
+    let Some(user) = user.as_ref().filter(|user| user.latest().expiry().is_some()) else {
         core.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;
     };
@@ -85,12 +85,12 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
         #[cfg(feature = "rustls")]
         certificate: peer.certificate.clone(),
     };
-    let question = peer.question(head, peer.client);
-    let refusal = match shared.admission.admit(&credentials, &question, &shared.params).await {
+    let request = peer.handshake_request(head, peer.client);
+    let refusal = match shared.admission.admit(&credentials, &request, &shared.params).await {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             let at = renewed.expiry();
             user.renew(renewed);
-            // Revoked while the service was asked.
+            // The credentials may have been revoked while the service was asked.
             if !shared.close_if_revoked(&connection, began) {
                 core.send_control(&Control::Renewed { at });
             }

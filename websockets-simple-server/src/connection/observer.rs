@@ -1,4 +1,4 @@
-//! What a connection raises: for an admitted one all its events, for a refused one nearly none.
+//! The observers that raise the events of a connection: all events if it is admitted, only Refused if it is not.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::{
     users::Identity,
 };
 
-/// Decides what happens to a received message before it becomes an event.
+/// What happens to a received message, decided by the hook of [`Server::with_inbound`](crate::Server::with_inbound).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// The message, or another in its place, becomes the event.
+    /// This message, the received one or a replacement, is raised as an event.
     Deliver(Message),
-    /// The message is ignored.
+    /// The message is dropped without an event.
     Drop,
     /// The connection is closed with this code and reason.
     Refuse(CloseCode, String),
@@ -76,7 +76,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
             Control::Token(token) => {
                 return Some(HandlerFuture::new(expiry::renew(self.connection().clone(), token)));
             }
-            // Only a server sends the others.
+            // The other control messages are sent only by servers.
             _ => {}
         }
         None
@@ -113,14 +113,14 @@ impl<I: Identity> SubscribedObserver<I> {
     }
 }
 
-/// Looks for the route only when it is its turn: whatever it does comes after the event.
+/// Runs the route of a message. The route is looked up when this is polled, so that all its work follows the event.
 async fn routed<I: Identity>(connection: Connection<I>, message: Message, at: Moment) {
     if let Some(future) = connection.0.shared.routes.take(&connection, &message, at) {
         future.await;
     }
 }
 
-/// One after the other.
+/// Runs two futures one after the other.
 fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Option<HandlerFuture> {
     match (first, second) {
         (Some(first), Some(second)) => Some(HandlerFuture::new(async {
@@ -131,7 +131,7 @@ fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Optio
     }
 }
 
-/// A peer that was upgraded only to be told that it is not authorized: one Refused, nothing else.
+/// The observer of an unauthorized peer that was upgraded to receive the reason: raises one Refused, nothing else.
 pub(crate) struct RefusedObserver<I: Identity> {
     shared: Arc<Shared<I>>,
     refused: Option<(Attempt, String)>,

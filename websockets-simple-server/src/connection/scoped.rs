@@ -1,4 +1,4 @@
-//! A connection that lasts as long as a future of the application.
+//! Connections that live as long as a future of the application.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +17,7 @@ use crate::{
     users::Identity,
 };
 
-/// What the application does with a local connection.
+/// The application's closure that makes the future of a local connection.
 pub(crate) struct ScopedWork<I: Identity>(Box<dyn FnOnce(Connection<I>) -> Boxed<()> + Send>);
 
 impl<I: Identity> ScopedWork<I> {
@@ -26,37 +26,38 @@ impl<I: Identity> ScopedWork<I> {
         F: FnOnce(Connection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        // Called inside the future, as it may panic before it has one.
+        // Called inside the future, to catch a panic of the closure as well.
         Self(Box::new(move |connection| Box::pin(async move { work(connection).await })))
     }
 
-    /// The connection and the work, each as long as the other.
+    /// A future that runs the connection and the work; when one ends, so does the other.
     pub(crate) fn run(self, session: Session<I>, kept: UnlistedGuard<I>) -> ScopedSession<I> {
         let work = Some((self.0)(session.connection.clone()));
-        ScopedSession { session, work, telling: None, ended: false, _unlisted: kept }
+        ScopedSession { session, work, raising: None, ended: false, _unlisted: kept }
     }
 }
 
+/// A local connection and its work.
 pub(crate) struct ScopedSession<I: Identity> {
     session: Session<I>,
-    /// Until it is done.
+    /// `None` once it is done.
     work: Option<Boxed<()>>,
-    telling: Option<HandlerFuture>,
+    raising: Option<HandlerFuture>,
     ended: bool,
     _unlisted: UnlistedGuard<I>,
 }
 
-/// As that of the session: nothing in it is pinned in place.
+/// Nothing in it is pinned in place, as in [`Session`].
 impl<I: Identity> Unpin for ScopedSession<I> {}
 
 impl<I: Identity> Future for ScopedSession<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { session, work, telling, ended, .. } = &mut *self;
+        let Self { session, work, raising, ended, .. } = &mut *self;
         if !*ended && Pin::new(&mut *session).poll(cx).is_ready() {
             *ended = true;
-            // Whatever it still waits for will not come.
+            // The work cannot use the connection any more.
             let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
         }
         if let Some(working) = work
@@ -67,16 +68,16 @@ impl<I: Identity> Future for ScopedSession<I> {
             match end {
                 Ok(()) => core.outbox.close(EndCause::ScopeEnded),
                 Err(Panicked) => {
-                    *telling = raise_panic(&session.connection);
+                    *raising = raise_panic(&session.connection);
                     core.outbox.close(EndCause::HandlerPanicked)
                 }
             };
         }
-        if let Some(told) = telling {
-            if Pin::new(told).poll(cx).is_pending() {
+        if let Some(raised) = raising {
+            if Pin::new(raised).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            *telling = None;
+            *raising = None;
         }
         if *ended { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -84,7 +85,7 @@ impl<I: Identity> Future for ScopedSession<I> {
 
 struct Panicked;
 
-/// How the work ended, once it has.
+/// Polls the work; answers how it ended, if it has.
 fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Panicked>> {
     match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(Poll::Pending) => None,
@@ -94,7 +95,7 @@ fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Pa
 }
 
 fn raise_panic<I: Identity>(connection: &Connection<I>) -> Option<HandlerFuture> {
-    let error = EventError::new("the work of a local connection panicked");
+    let error = EventError::new("the future of a local connection panicked");
     let subscriptions = &connection.0.shared.subscriptions;
     subscriptions.dispatch_error_of(connection, ErrorStage::HandlerPanic, error, Moment::now())
 }

@@ -1,4 +1,4 @@
-//! The life of one connection, read once from top to bottom.
+//! The life of one connection, in the order of the code.
 
 #[cfg(feature = "rustls")]
 use std::io;
@@ -38,19 +38,19 @@ use crate::{
     users::{Authenticated, Identity},
 };
 
-/// How long a handshake may still take once the server stops: enough to answer with 503.
+/// How long a handshake may still take once the server stops: enough time to send a 503.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Why a request that asked for no WebSocket got no answer.
+/// The error when an ordinary request got no response in time.
 const NO_ANSWER: &str = "the fallback service took too long";
 
-/// A future that owns what it works with, so that its holder holds one pointer.
+/// A boxed future, which takes one pointer in its owner.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs a connection from its first byte to its last. `local` is the address that it came to, where the listener has
-/// but one.
+/// Runs a connection from its first byte to its last. `local` is the address that the peer connected to, if the
+/// listener has only one.
 ///
-/// What the handshake needs is freed when that is over, and the task itself is small: it lasts as long as the
+/// The memory of the handshake is freed when it is over. The task itself is small, as it lives as long as the
 /// connection.
 pub(crate) fn session<I: Identity, S: Socket>(
     context: HandshakeContext<I>,
@@ -68,8 +68,8 @@ pub(crate) fn session<I: Identity, S: Socket>(
     }
 }
 
-/// From the first byte to the 101, under one deadline: what a proxy says, TLS if the endpoint asks for it, the opening
-/// handshake.
+/// Opens a connection, from the first byte to the 101, under one deadline: PROXY protocol and TLS if the endpoint uses
+/// them, then the opening handshake.
 async fn open<I: Identity, S: Socket>(
     mut context: HandshakeContext<I>,
     stream: S,
@@ -90,7 +90,7 @@ async fn open<I: Identity, S: Socket>(
             () = timeout.passed() => None,
             () = stop.cancelled() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
         };
-        // Asked while the response lives, whose end begins another phase.
+        // Read before the response is dropped, which begins another phase.
         opened.ok_or_else(|| timeout.phase())
     };
     match opened {
@@ -110,7 +110,8 @@ async fn open<I: Identity, S: Socket>(
     None
 }
 
-/// Reads what a proxy says, speaks TLS, shakes hands. Errors are raised before this returns, a refusal is not.
+/// Reads the PROXY protocol header, then does the TLS and the opening handshake. Errors are raised before this returns,
+/// a refusal is not.
 async fn secure<I: Identity, S: Socket>(
     context: &mut HandshakeContext<I>,
     mut stream: S,
@@ -123,7 +124,7 @@ async fn secure<I: Identity, S: Socket>(
     }
     #[cfg(feature = "rustls")]
     if let Some(tls) = endpoint.server_tls() {
-        // Boxed, as are other things that not every handshake needs, for a future is as large as its largest part.
+        // Boxed like other optional steps, as a future is as large as its largest step.
         return match Box::pin(accept_tls(tls, stream)).await {
             Ok((stream, certificate)) => {
                 context.peer.certificate = certificate;
@@ -131,7 +132,7 @@ async fn secure<I: Identity, S: Socket>(
             }
             Err((error, stream)) => {
                 context.failed(ErrorStage::Tls, EventError::new(error)).await;
-                // The reason is in an alert, which the client has to read.
+                // Gives the client time to read the TLS alert with the reason.
                 Box::pin(handshake::linger(stream)).await;
                 Err(HandshakeError::NoRequest)
             }
@@ -152,7 +153,7 @@ async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
     let stream = acceptor.accept(stream).into_fallible().await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     match shown.map(|der| PeerCertificate::new(der)) {
-        // A certificate that was verified but cannot be read must not count as none.
+        // A verified but unreadable certificate must not be treated as no certificate.
         Some(None) => {
             Err((io::Error::other("the client's certificate cannot be read"), stream.into_inner().0))
         }
@@ -160,16 +161,16 @@ async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
     }
 }
 
-/// What a session has beside its handshake.
+/// What a session needs besides its handshake.
 pub(crate) struct SessionParts<I: Identity> {
     pub(crate) began: Instant,
-    /// Unless the user service or the parameters choose another for this request.
+    /// Used unless the user service or `heartbeat_of` chooses another one for this request.
     pub(crate) heartbeat: Heartbeat,
-    /// The connection lasts as long as this, and cannot be looked up.
+    /// The work of a local connection: it ends with the work, and cannot be looked up.
     pub(crate) local: Option<ScopedWork<I>>,
 }
 
-/// From the 101 to the end.
+/// Runs an open connection, from the 101 to its end.
 pub(crate) fn serve<I: Identity>(
     context: HandshakeContext<I>,
     opened: Opened<Transport, I>,
@@ -181,7 +182,7 @@ pub(crate) fn serve<I: Identity>(
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
     let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
-    let chosen = || shared.params.heartbeat_for(&peer.question(&head, peer.client));
+    let chosen = || shared.params.heartbeat_for(&peer.handshake_request(&head, peer.client));
     let heartbeat =
         user.as_ref().and_then(Authenticated::heartbeat_override).or_else(chosen).unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
@@ -228,7 +229,7 @@ pub(crate) fn serve<I: Identity>(
         Some(local) => (None, Some((shared.unlisted.keep(&connection, reserved), local))),
     };
     if stop.is_cancelled() {
-        // Too late for the round in which the stop closed all connections.
+        // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
     }
     shared.close_if_revoked(&connection, began);
@@ -236,7 +237,7 @@ pub(crate) fn serve<I: Identity>(
     let observer = SubscribedObserver { dispatcher, registered };
     let state = Arc::clone(&connection.0);
     let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
-    let expires = connection.0.user.as_ref().and_then(|user| user.said().expiry());
+    let expires = connection.0.user.as_ref().and_then(|user| user.latest().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let session = Session { driver, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
     match unlisted {
@@ -245,7 +246,7 @@ pub(crate) fn serve<I: Identity>(
     }
 }
 
-/// An admitted connection, and the places it takes.
+/// An admitted connection and its permits.
 pub(crate) struct Session<I: Identity> {
     driver: ConnectionDriver<SubscribedObserver<I>>,
     pub(super) connection: Connection<I>,
@@ -255,7 +256,7 @@ pub(crate) struct Session<I: Identity> {
     _permit: Option<ConnectionPermit>,
 }
 
-/// Nothing in it is pinned in place, whatever the type of a user id.
+/// Nothing in it is pinned in place, for any type of user id.
 impl<I: Identity> Unpin for Session<I> {}
 
 impl<I: Identity> Future for Session<I> {

@@ -1,4 +1,4 @@
-//! The server as one handshake sees it, and what the handshake holds meanwhile.
+//! The context of one handshake.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,21 +19,21 @@ use crate::{
     users::{Authenticated, Identity},
 };
 
-/// The server as one handshake sees it, and what the handshake holds meanwhile.
+/// The context of one handshake: the server, the peer, and the permits that the handshake holds.
 pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) peer: Peer,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
-    /// Shared with the body of a response, which has a time of its own.
+    /// Shared with the body of a response, which has its own deadline.
     pub(crate) timeout: Arc<HandshakeTimeout>,
     admittance: Admittance,
-    /// What Connecting was raised for, until Connected or Refused is.
+    /// The attempt of the Connecting event, until Connected or Refused is raised.
     connecting: Option<Attempt>,
 }
 
 impl<I: Identity> HandshakeContext<I> {
-    /// A handshake that begins now.
+    /// The context of a handshake that begins now.
     pub(crate) fn new(
         shared: Arc<Shared<I>>,
         peer: Peer,
@@ -44,7 +44,7 @@ impl<I: Identity> HandshakeContext<I> {
         Self { shared, peer, stop, timeout, admittance, connecting: None }
     }
 
-    /// Why no connection is admitted now, if so.
+    /// The refusal, if the server stops or a connection limit is reached.
     pub(crate) fn overloaded(&self) -> Option<Refusal> {
         let params = &self.shared.params;
         if self.stop.is_cancelled() {
@@ -56,19 +56,19 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// Raises Connecting; waits for room in event streams.
+    /// Raises Connecting, and waits for room in event streams.
     pub(crate) async fn connecting(&mut self, path: &str, client: Option<IpAddr>) {
         let attempt = Attempt::new(self.peer.addr, path).of_client(client);
         self.connecting = Some(attempt.clone());
         self.raise(ConnectionEventKind::Connecting(attempt)).await;
     }
 
-    /// Whether Connecting was raised, and nothing that ends it.
+    /// Whether Connecting was raised, and neither Connected nor Refused since.
     pub(crate) fn is_connecting(&self) -> bool {
         self.connecting.is_some()
     }
 
-    /// Counts the connection for this client, the real one where the peer is a proxy.
+    /// Counts the connection for this client, which is not the peer if that is a proxy.
     pub(crate) fn count(&mut self, client: Option<IpAddr>) -> Result<(), Refusal> {
         let (Admittance::Admitted(permit), Some(client)) = (&mut self.admittance, client) else {
             return Ok(());
@@ -76,7 +76,7 @@ impl<I: Identity> HandshakeContext<I> {
         permit.count_for(client).map_err(|limit| Refusal::full(limit, &self.shared.params))
     }
 
-    /// Takes one of the places of a user.
+    /// Counts the connection for this user.
     pub(crate) fn permit_for(&self, user: Option<&I::Id>) -> Result<Option<UserPermit<I>>, Refusal> {
         let Some(user) = user else { return Ok(None) };
         let params = &self.shared.params;
@@ -86,7 +86,7 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// Takes the connection's channel, groups and id.
+    /// Places the connection: its channel, groups and id.
     pub(crate) fn place(
         &self,
         request: &HandshakeRequest<'_>,
@@ -96,7 +96,7 @@ impl<I: Identity> HandshakeContext<I> {
         self.shared.place(request, user, placement).ok_or_else(Refusal::id_is_taken)
     }
 
-    /// Tells the client its id, channel and groups.
+    /// Adds headers with the client's id, channel and groups.
     pub(crate) fn add_identity_headers(
         &self,
         request: &HandshakeRequest<'_>,
@@ -113,19 +113,19 @@ impl<I: Identity> HandshakeContext<I> {
         params.identity_headers.add(headers, &id, channel, &place.groups);
     }
 
-    /// Lets a proxy name its client, with the PROXY protocol. False if the connection goes no further.
+    /// Reads the PROXY protocol header, in which a proxy names its client. False if the connection must be dropped.
     pub(crate) async fn read_proxy_header<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> bool {
         let shared = Arc::clone(&self.shared);
         let proxies = &shared.params.trusted_proxies;
         if !self.peer.is_trusted(proxies) {
-            let error = EventError::new("the PROXY protocol is taken from trusted proxies alone");
+            let error = EventError::new("the PROXY protocol is accepted only from trusted proxies");
             self.failed(ErrorStage::Handshake, error).await;
             return false;
         }
         match proxy_protocol::read(stream).await {
             Ok(Source::Client(client)) => self.peer.client = Some(client),
             Ok(Source::Proxy) => {}
-            // An unknown client may write anything into an HTTP header.
+            // The HTTP headers of an unknown client are not trustworthy.
             Ok(Source::Unknown) => self.peer.hides_client = true,
             // A health check.
             Err(HeaderError::Ended(0)) => return false,
@@ -140,8 +140,8 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// Counts the connection for a client that is known before its request is. False if there is no place for it, and
-    /// too many others are being refused.
+    /// Counts the connection for a client that is known before its request. False if its limit is reached and too many
+    /// others are being refused now.
     fn count_early(&mut self, client: IpAddr) -> bool {
         let Admittance::Admitted(permit) = &mut self.admittance else { return true };
         let Err(limit) = permit.count_for(client) else { return true };
@@ -154,7 +154,7 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// What the connection keeps: the server, the peer, the place it takes, the stop.
+    /// The parts that the connection keeps: the server, the peer, its permit, the stop.
     pub(crate) fn into_parts(self) -> (Arc<Shared<I>>, Peer, Option<ConnectionPermit>, CancellationToken) {
         let permit = match self.admittance {
             Admittance::Admitted(permit) => Some(permit),
@@ -178,7 +178,7 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// The handshake was cut: raises an error, and Refused if Connecting was raised.
+    /// Raises an error for a timeout of the handshake, and Refused if Connecting was raised.
     pub(crate) async fn timed_out(&mut self) {
         const WHY: &str = "the handshake took too long";
         self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;

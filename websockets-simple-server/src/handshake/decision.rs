@@ -1,4 +1,4 @@
-//! What becomes of one request: admitted or refused, and the answer to it.
+//! The decision on one request: admitted or refused, and the response.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -28,16 +28,16 @@ use crate::{
     users::{AdmissionError, Authenticated, Credentials, Identity},
 };
 
-/// Why a request that was read got no answer.
-pub(crate) const HUNG_UP: &str = "the peer hung up before the answer";
+/// The reason of a Refused event when the peer disconnected first.
+pub(crate) const HUNG_UP: &str = "the peer disconnected before the response";
 
-/// What the application says of a request that came to its own HTTP server.
+/// What the application sets for a request to its own HTTP server.
 pub(crate) struct UpgradeOverrides<I: Identity> {
-    /// The path was for a router, and is no token.
+    /// The path was used for routing, so it is not a token.
     pub(crate) routed: bool,
-    /// The user, so that the user service is not asked.
+    /// The user, instead of that of the user service.
     pub(crate) user: Option<Authenticated<I::Id>>,
-    /// The placement, so that the hook is not asked.
+    /// The placement, instead of that of the hook.
     pub(crate) placement: Option<Placement>,
 }
 
@@ -47,22 +47,22 @@ impl<I: Identity> Default for UpgradeOverrides<I> {
     }
 }
 
-/// A request that was admitted, and the 101 that answers it.
+/// An admitted request and its 101.
 pub(crate) struct Decision<I: Identity> {
     pub(crate) response: Response<Full<Bytes>>,
     admitted: Admitted<I>,
     upgrade: OnUpgrade,
 }
 
-/// What was decided of an admitted request.
+/// The result of an admitted request.
 pub(crate) struct Admitted<I: Identity> {
     pub(crate) head: RequestHead,
     pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) user_permit: Option<UserPermit<I>>,
-    /// `None` for a peer that is not authorized.
+    /// `None` for an unauthorized peer.
     pub(crate) place: Option<PlacedConnection<I>>,
-    /// The peer is not authorized: it is sent this text and closed.
+    /// The text that an unauthorized peer is sent before the close.
     pub(crate) farewell: Option<String>,
     /// The address of the client.
     pub(crate) client: Option<IpAddr>,
@@ -71,38 +71,38 @@ pub(crate) struct Admitted<I: Identity> {
 /// An open WebSocket over `S`.
 pub(crate) struct Opened<S, I: Identity> {
     pub(crate) stream: S,
-    /// Bytes that came behind the request.
+    /// Bytes received after the request.
     pub(crate) leftover: Bytes,
     pub(crate) admitted: Admitted<I>,
 }
 
 impl<I: Identity> Decision<I> {
-    /// The response, and the rest to be opened once it is sent.
+    /// The response, and the upgrade to open once it is sent.
     pub(crate) fn split(self) -> (Response<Full<Bytes>>, Upgrading<I>) {
         let Self { response, admitted, upgrade } = self;
         (response, Upgrading { admitted, upgrade })
     }
 }
 
-/// An admitted request whose 101 is on its way.
+/// An admitted request whose 101 is being sent.
 pub(crate) struct Upgrading<I: Identity> {
     admitted: Admitted<I>,
     upgrade: OnUpgrade,
 }
 
 impl<I: Identity> Upgrading<I> {
-    /// Waits until the HTTP library has sent the 101 and gives its stream up, out of which `take` gets ours.
+    /// Waits until the HTTP library has sent the 101 and released its stream, which `take` converts.
     pub(crate) async fn open<S>(
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
     ) -> Result<Opened<S, I>, &'static str> {
         let upgraded = self.upgrade.await.map_err(|_| HUNG_UP)?;
-        let (stream, leftover) = take(upgraded).ok_or("the stream was lost")?;
+        let (stream, leftover) = take(upgraded).ok_or("the upgraded stream is unavailable")?;
         Ok(Opened { stream, leftover, admitted: self.admitted })
     }
 }
 
-/// Raises Connecting, judges the request and words the answer.
+/// Raises Connecting, decides on the request and makes the response.
 pub(crate) async fn decide<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
@@ -113,7 +113,7 @@ pub(crate) async fn decide<I: Identity>(
         true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
         false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
     };
-    // The path of a request that could not be parsed may be a token.
+    // The path of an invalid request may be a token, so it is not shown.
     let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
     let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
     context.connecting(path, client).await;
@@ -123,7 +123,7 @@ pub(crate) async fn decide<I: Identity>(
     }
 }
 
-/// The checks in the order of their cost: places, RFC 6455, origin, subprotocol, user, the user's places, the id.
+/// Checks in the order of their cost: connection limits, RFC 6455, origin, subprotocol, user, the user's limit, the id.
 async fn judge<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
@@ -144,12 +144,12 @@ async fn judge<I: Identity>(
         #[cfg(feature = "rustls")]
         certificate: context.peer.certificate.clone(),
     };
-    let question = context.peer.question(&parsed.head, client);
+    let request = context.peer.handshake_request(&parsed.head, client);
     let admitted = match overrides.user {
         Some(user) => Ok(Some(user)),
         None => tokio::select! {
             biased;
-            admitted = context.shared.admission.admit(&credentials, &question, params) => admitted,
+            admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
             () = context.stop.cancelled() => return Err(Refusal::stopping(params)),
         },
     };
@@ -168,12 +168,12 @@ async fn judge<I: Identity>(
     context.overloaded().map_or(Ok(()), Err)?;
     let user_permit = context.permit_for(user.as_ref().map(Authenticated::id))?;
     let place = match farewell {
-        None => Some(context.place(&question, user.as_ref(), overrides.placement)?),
+        None => Some(context.place(&request, user.as_ref(), overrides.placement)?),
         Some(_) => None,
     };
     let headers = response.headers_mut();
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
-        context.add_identity_headers(&question, place, headers);
+        context.add_identity_headers(&request, place, headers);
     }
     if let Some(chosen) = &subprotocol
         && let Ok(chosen) = HeaderValue::from_str(chosen)
@@ -188,7 +188,7 @@ async fn judge<I: Identity>(
     Ok(Decision { response, admitted, upgrade })
 }
 
-/// The 101 of RFC 6455 section 4.2.2, if the request is one of section 4.2.1.
+/// The 101 of RFC 6455 section 4.2.2, if the request satisfies section 4.2.1.
 fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
     if parts.version != Version::HTTP_11 {
         return Err(Refusal::bad_request("HTTP/1.1 is needed"));
@@ -226,7 +226,7 @@ fn has_header_token(headers: &HeaderMap, list: HeaderName, token: &str) -> bool 
     has_token(headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok()), token)
 }
 
-/// One Host, and an Origin that the parameters allow, if there is one.
+/// Requires one Host, and if there is an Origin, that the parameters allow it.
 fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -238,13 +238,13 @@ fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusa
     if headers.get(ORIGIN).is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
 }
 
-/// The first subprotocol of the server that was offered; none if none was offered. The one of this library can always
-/// be agreed on: a browser that carries its token in the list of subprotocols fails a handshake that selects none.
+/// The first subprotocol of the server that the client offers; `None` if it offers none. The library's own subprotocol
+/// is always supported, as a browser that sends its token in the offer fails a handshake that selects none.
 fn choose_subprotocol(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>, Refusal> {
     if offered.is_empty() {
         return Ok(None);
     }
-    let ours = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
-    let mut ours = ours.filter(|ours| offered.iter().any(|offer| offer == ours));
-    ours.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
+    let supported = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
+    let mut common = supported.filter(|name| offered.iter().any(|offer| offer == name));
+    common.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
 }

@@ -1,4 +1,4 @@
-//! Requests that ask for no WebSocket, answered by the fallback service in the time that a handshake has.
+//! Ordinary HTTP requests, which the fallback service answers within the handshake timeout.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use crate::{
 /// The answer to a request that asks for no WebSocket.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response<TimedBody>> + Send>>;
 
-/// Answers one request. A panic is answered with 500, and ends nothing.
+/// Answers one request. A panic is answered with 500, and the connection continues.
 pub(super) fn answer<I: Identity>(
     service: &Fallback,
     mut request: Request<Incoming>,
@@ -41,7 +41,7 @@ pub(super) fn answer<I: Identity>(
     if let Some(addr) = context.peer.addr {
         request.extensions_mut().insert(addr);
     }
-    // Called within, as a service may panic before it has a future.
+    // Called inside the future, to catch a panic of the service before it returns a future.
     let (service, shared, peer) = (service.clone(), Arc::clone(&context.shared), context.peer.addr);
     let mut request = Some(request);
     let mut working: Option<FallbackResponse> = None;
@@ -70,7 +70,7 @@ pub(super) fn answer<I: Identity>(
     })
 }
 
-/// The body of an answer, which is under a deadline until it is dropped.
+/// The body of a response, which has a deadline until it is dropped.
 pub(super) struct TimedBody {
     body: FallbackBody,
     guard: ResponseGuard,

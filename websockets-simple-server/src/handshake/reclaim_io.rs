@@ -1,4 +1,4 @@
-//! A stream that the HTTP library reads and writes, and that comes back when the library drops it.
+//! A stream that is lent to the HTTP library, and reclaimed when that drops it.
 
 use std::{
     io::{self, IoSlice},
@@ -10,29 +10,29 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// Time to read what a refused client still sends.
+/// Longest time to read what a refused client still sends.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes of that; more is not worth it.
+/// Most bytes to read from a refused client.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// The stream as the HTTP library has it.
+/// The lent stream.
 pub(crate) struct ReclaimableIo<S> {
     stream: Option<S>,
     owner: Reclaim<S>,
 }
 
-/// Gets the stream back.
+/// Receives the stream when the [`ReclaimableIo`] is dropped.
 pub(crate) struct Reclaim<S>(Arc<Mutex<Option<S>>>);
 
-/// Lends a stream.
+/// Wraps a stream that is to be lent.
 pub(crate) fn reclaimable<S>(stream: S) -> (ReclaimableIo<S>, Reclaim<S>) {
     let owner = Reclaim(Arc::default());
     (ReclaimableIo { stream: Some(stream), owner: Reclaim(Arc::clone(&owner.0)) }, owner)
 }
 
 impl<S> ReclaimableIo<S> {
-    /// Keeps the stream for good.
+    /// Takes the stream out for good.
     pub(crate) fn keep(mut self) -> Option<S> {
         self.stream.take()
     }
@@ -46,7 +46,7 @@ impl<S> ReclaimableIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reclaim<S> {
-    /// As [`linger`], with the stream, if it has come back.
+    /// Calls [`linger`] with the stream, if it was reclaimed.
     pub(crate) async fn linger(self) {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stream) = stream {
@@ -55,11 +55,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reclaim<S> {
     }
 }
 
-/// Ends our direction, then reads and forgets what still comes. A socket that is closed over unread input resets the
-/// connection, and the last thing that was said may be lost with it.
+/// Shuts down writing, then reads and discards input. Closing a socket with unread input resets the connection, and the
+/// response may be lost.
 pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = tokio::time::timeout(LINGER, async {
-        // The HTTP library does not where the request asked for an upgrade and was refused.
+        // The HTTP library does not shut down if an upgrade was requested and refused.
         let _ = stream.shutdown().await;
         let mut buffer = [0; 4096];
         let mut left = LINGER_BYTES;

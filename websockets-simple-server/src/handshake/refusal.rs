@@ -1,4 +1,4 @@
-//! A handshake that is answered with something else than 101.
+//! Refused handshakes and their responses.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{config::ServerParams, net::LimitReached};
 
 use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
-/// What the client is told, and what the event says.
+/// The response of a refused handshake, and the reason in its event.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -109,12 +109,12 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "another connection has this id")
     }
 
-    /// For the event.
+    /// The reason in the event.
     pub(crate) fn why(&self) -> String {
         format!("{}: {}", self.status.as_u16(), self.body)
     }
 
-    /// The answer on a connection that is somebody else's, and whose end is theirs to decide.
+    /// The response on a connection of the application's HTTP server, which decides whether to close it.
     pub(crate) fn into_guest_response(self) -> Response<Full<Bytes>> {
         let mut response = self.into_response();
         response.headers_mut().remove(CONNECTION);

@@ -1,4 +1,4 @@
-//! Handshakes over an in-memory stream, with a server whose events are written down.
+//! Handshakes over an in-memory stream, with a server whose events are recorded.
 
 use std::{
     future::pending,
@@ -32,15 +32,15 @@ mod asking;
 mod cut_short;
 mod refusals;
 
-/// The token that must turn up nowhere, and its base64url form.
+/// The token that must not appear anywhere, and its base64url form.
 const SECRET: &str = "secret-7";
 const ENCODED: &str = "c2VjcmV0LTc";
 
-/// The key of RFC 6455 section 1.3 and what it has to be answered with.
+/// The key of RFC 6455 section 1.3 and its answer.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// More than a request and its answer; so nobody waits for the other to read.
+/// More than a request and its response, so that neither side waits for the other to read.
 const ROOM: usize = 1024 * 1024;
 
 /// What happened, in order.
@@ -80,7 +80,7 @@ impl<I: Identity> TestServer<I> {
     }
 }
 
-/// Writes down what a handshake raises.
+/// Records the events of a handshake.
 fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
     match event {
         Event::Connection(event) => match &event.kind {
@@ -89,13 +89,13 @@ fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
         },
         Event::Error(event) => {
             let (stage, error) = (event.stage, &event.error);
-            let mut told = format!("failed {stage:?}: {error} / {error:?}");
+            let mut line = format!("failed {stage:?}: {error} / {error:?}");
             let mut cause = std::error::Error::source(error);
             while let Some(error) = cause {
-                told.push_str(&format!(" / {error}"));
+                line.push_str(&format!(" / {error}"));
                 cause = error.source();
             }
-            note(diary, told);
+            note(diary, line);
         }
         Event::Message(_) | Event::Server(_) => unreachable!("nothing is open"),
     }
@@ -111,7 +111,7 @@ enum Mood {
     Silent,
     /// Answers after that long.
     Slow(Duration),
-    /// The server is stopped while it thinks.
+    /// The server is stopped while the service is asked.
     Stopping,
 }
 
@@ -121,7 +121,7 @@ struct FakeUsers {
     diary: Diary,
 }
 
-/// Writes down that a question was given up.
+/// Records that the call was dropped.
 struct GivenUp(Diary);
 
 impl Drop for GivenUp {
@@ -187,7 +187,7 @@ fn with_users(params: ServerParams, mood: Mood) -> TestServer<User<i64>> {
     })
 }
 
-/// A proper request with more headers, each ended by CRLF.
+/// A valid request with more headers, each ended by CRLF.
 fn request(target: &str, more: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -195,12 +195,12 @@ fn request(target: &str, more: &str) -> String {
     )
 }
 
-/// A proper request that shows the token.
+/// A valid request with the token.
 fn request_with_token(target: &str) -> String {
     request(target, &format!("Authorization: Bearer {SECRET}\r\n"))
 }
 
-/// A refusal to the letter.
+/// The exact text of a refusal.
 fn refusal(status: &str, more: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n{more}\
@@ -209,7 +209,7 @@ fn refusal(status: &str, more: &str, body: &str) -> String {
     )
 }
 
-/// A 101 to the letter.
+/// The exact text of a 101.
 fn switching(more: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -237,7 +237,7 @@ async fn shake<I: Identity>(host: &TestServer<I>, stream: DuplexStream) -> Shake
     })
 }
 
-/// Sends all of `request`, shakes hands, and reads what was answered by then.
+/// Sends all of `request`, does the handshake, and reads the response.
 async fn exchange<I: Identity>(host: &TestServer<I>, request: &[u8]) -> (String, Shaken<I>) {
     let (mut client, stream) = duplex(ROOM);
     client.write_all(request).await.unwrap();

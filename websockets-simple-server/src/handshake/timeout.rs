@@ -1,4 +1,4 @@
-//! Until when a connection that is no WebSocket yet has time.
+//! The deadline of a connection that is not upgraded yet.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,25 +7,25 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Until when a connection that is no WebSocket yet has time: for the head of a request, then for its answer.
+/// The deadline of a connection that is not upgraded yet: first for a request head, then for the response.
 #[derive(Debug)]
 pub(crate) struct HandshakeTimeout {
     each: Duration,
     now: Mutex<(TimeoutPhase, Instant)>,
 }
 
-/// What a connection has time for.
+/// What a connection waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TimeoutPhase {
-    /// The answer of the fallback service.
+    /// The response of the fallback service.
     Answer,
-    /// The opening handshake, or whatever else comes first.
+    /// The opening handshake, or another first request.
     Handshake,
-    /// Another request, which need not come.
+    /// Another request, which is optional.
     Request,
 }
 
-/// The answer to a request that is under way.
+/// A response that is being made and sent; dropping it begins the next phase.
 #[derive(Debug)]
 pub(crate) struct ResponseGuard {
     deadline: Arc<HandshakeTimeout>,
@@ -37,13 +37,13 @@ impl HandshakeTimeout {
         Arc::new(Self { each, now: Mutex::new((TimeoutPhase::Handshake, Instant::now() + each)) })
     }
 
-    /// A request is to be answered, until what this gives is dropped.
+    /// Begins the phase of a response, which lasts until the guard is dropped.
     pub(crate) fn answering(self: &Arc<Self>) -> ResponseGuard {
         self.begin(TimeoutPhase::Answer);
         ResponseGuard { deadline: Arc::clone(self), failed: false }
     }
 
-    /// A connection that was used for requests has come to its handshake.
+    /// Begins the phase of the handshake, after other requests.
     pub(crate) fn handshaking(&self) {
         self.begin(TimeoutPhase::Handshake);
     }
@@ -52,7 +52,7 @@ impl HandshakeTimeout {
         self.now().0
     }
 
-    /// Resolves when it has passed.
+    /// Resolves when the deadline has passed.
     pub(crate) async fn passed(&self) {
         loop {
             let (_, ends) = *self.now();
@@ -63,8 +63,8 @@ impl HandshakeTimeout {
         }
     }
 
-    fn begin(&self, waiting: TimeoutPhase) {
-        *self.now() = (waiting, Instant::now() + self.each);
+    fn begin(&self, phase: TimeoutPhase) {
+        *self.now() = (phase, Instant::now() + self.each);
     }
 
     fn now(&self) -> MutexGuard<'_, (TimeoutPhase, Instant)> {
@@ -73,7 +73,7 @@ impl HandshakeTimeout {
 }
 
 impl ResponseGuard {
-    /// It has come to nothing, and no other request is waited for.
+    /// Marks the response as failed, so that no other request is waited for.
     pub(crate) fn fail(&mut self) {
         self.failed = true;
     }

@@ -1,4 +1,4 @@
-//! Where the token of a request is, and the request without it.
+//! Finds the token of a request, and removes it from the request.
 
 use base64::{
     Engine,
@@ -19,30 +19,30 @@ use crate::{
     net::RequestHead,
 };
 
-/// base64url with or without padding: clients disagree.
+/// base64url with or without padding, as clients differ in that.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A request taken apart.
+/// A parsed request without its token.
 #[derive(Debug)]
 pub(crate) struct ParsedRequest {
     pub(crate) token: Option<Token>,
     pub(crate) head: RequestHead,
-    /// Offered subprotocols, those that carry tokens left out.
+    /// The offered subprotocols, without those that carry tokens.
     pub(crate) offered: Vec<String>,
 }
 
 impl ParsedRequest {
-    /// Takes a request apart for a server that asks nobody who they are.
+    /// Parses a request of a server without users.
     pub(crate) fn anonymous(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
         let head = RequestHead::new(&channel(uri.path())?, uri.query().unwrap_or_default(), headers);
         let (offered, _) = offers(headers)?;
         Ok(Self { token: None, head, offered })
     }
 
-    /// Takes a request apart and whatever carried the token out of it. A path by which the request was routed is none.
+    /// Parses a request, and removes its token wherever it is found. The path of a routed request is not a token.
     pub(crate) fn with_token(
         uri: &Uri,
         headers: &mut HeaderMap,
@@ -75,7 +75,7 @@ impl ParsedRequest {
             None if in_path && !routed && path.len() > 1 => {
                 let mut token = path.trim_start_matches('/').to_owned();
                 if params.compatibility == Compatibility::DotNetV6 && uri.query().is_some() {
-                    // Its token was everything between the first slash and the next blank.
+                    // Its token is everything between the first slash and the next space.
                     token.push('?');
                     token.push_str(uri.query().unwrap_or_default());
                     query.clear();
@@ -94,7 +94,7 @@ fn same(one: &Token, other: &Token) -> bool {
     one.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
 }
 
-/// The path, decoded. Bytes that are not UTF-8 make no channel.
+/// The channel: the decoded path, which must be UTF-8.
 fn channel(path: &str) -> Result<String, Refusal> {
     let decoded = percent_decode_str(path).decode_utf8();
     let decoded = decoded.map_err(|_| Refusal::bad_request("the path is not UTF-8"))?;
@@ -104,7 +104,7 @@ fn channel(path: &str) -> Result<String, Refusal> {
     Ok(if decoded.is_empty() { "/".to_owned() } else { decoded.into_owned() })
 }
 
-/// `Authorization: Bearer`; other schemes are left alone.
+/// Removes `Authorization: Bearer`; other schemes are kept.
 fn take_authorization(headers: &mut HeaderMap, tokens: &mut Vec<Token>) {
     let mut others = Vec::new();
     for value in headers.get_all(AUTHORIZATION) {
@@ -154,7 +154,7 @@ fn keep_offers(headers: &mut HeaderMap, offered: &[String]) {
     }
 }
 
-/// The query without its `token` parameters, in any case as .NET v7 takes them.
+/// The query without its `token` parameters, whose name is case-insensitive as in .NET v7.
 fn take_query(query: &str, tokens: &mut Vec<Token>) -> String {
     let mut kept = Vec::new();
     for pair in query.split('&') {

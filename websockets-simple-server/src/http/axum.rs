@@ -1,4 +1,4 @@
-//! An axum application around the server, or behind it.
+//! Support for axum: routers on the server's own endpoints, and the extractor [`Caller`].
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::{config::ServerParams, connection::Connection, server::Server, users::Identity};
 
 impl ServerParams {
-    /// As [`fallback`](Self::fallback), with a router of axum. Its handlers can extract `ConnectInfo<SocketAddr>`.
+    /// Sets an axum router as the [`fallback`](Self::fallback). Its handlers can extract `ConnectInfo<SocketAddr>`.
     ///
     /// # Examples
     ///
@@ -42,11 +42,10 @@ impl ServerParams {
     }
 }
 
-/// The open connection of who sends an ordinary request to an axum application, by the headers that told it its place; see
-/// [`Server::caller`].
+/// An axum extractor for the open connection of the client that sends an ordinary request, see [`Server::caller`].
 ///
-/// Extracted as an `Option` it is `None` for everybody else, who otherwise get 404. The state of the application is the
-/// [`Server`], or one that it can be taken from ([`FromRef`]).
+/// A request without such a connection is refused with 404, or gets `None` from an `Option` of the extractor. The state
+/// of the application must be the [`Server`], or contain it ([`FromRef`]).
 ///
 /// # Examples
 ///
@@ -92,7 +91,7 @@ where
     }
 }
 
-/// What `into_make_service_with_connect_info` has told of the peer.
+/// The peer's address that `into_make_service_with_connect_info` has set.
 pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| *addr)
 }

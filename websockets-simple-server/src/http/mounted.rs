@@ -1,4 +1,4 @@
-//! A connection that came as a request to somebody else's HTTP server.
+//! Connections through the application's HTTP server.
 
 use std::{pin::pin, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     users::Identity,
 };
 
-/// Runs a connection from its request to its last byte. `reply` takes the answer to the HTTP server.
+/// Runs a connection from its request to its last byte. `reply` carries the response to the HTTP server.
 pub(crate) fn mounted<I: Identity>(
     context: HandshakeContext<I>,
     guard: SessionGuard<I>,
@@ -33,14 +33,14 @@ pub(crate) fn mounted<I: Identity>(
     }
 }
 
-/// A request, and what the application says of it.
+/// A request, and what the application set for it.
 pub(crate) struct MountedRequest<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) overrides: UpgradeOverrides<I>,
     pub(crate) local: Option<ScopedWork<I>>,
 }
 
-/// From the request to the upgraded stream.
+/// Opens a connection, from the request to the upgraded stream.
 async fn open<I: Identity>(
     mut context: HandshakeContext<I>,
     request: MountedRequest<I>,
@@ -72,13 +72,13 @@ async fn open<I: Identity>(
     }
 }
 
-/// Why a request was not decided.
+/// Why there is no decision on a request.
 enum Cut {
     HungUp,
     TimedOut,
 }
 
-/// Answers the request; gives what was admitted.
+/// Answers the request, and returns it if it is admitted.
 async fn answer<I: Identity>(
     context: &mut HandshakeContext<I>,
     parts: Parts,
@@ -116,11 +116,11 @@ async fn answer<I: Identity>(
     None
 }
 
-/// Takes the stream out of the hands of the HTTP library.
+/// Takes the stream from the HTTP library.
 fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     Some(match socket(upgraded) {
         Ok((stream, leftover)) => {
-            // As on our own endpoints. Failing to set it only means a delay.
+            // As on the server's own endpoints. A failure only causes delays.
             let _ = stream.set_nodelay(true);
             (Transport::tcp(stream), leftover)
         }
@@ -128,8 +128,8 @@ fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     })
 }
 
-/// The socket itself, so that nothing stands between it and the connection; with hyper's own server, or with the one of
-/// hyper-util that axum uses.
+/// The socket itself, so that the connection uses it directly. Works with hyper's server, and with that of hyper-util,
+/// which axum uses.
 fn socket(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),

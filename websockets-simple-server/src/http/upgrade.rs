@@ -1,4 +1,4 @@
-//! A request to the application's own HTTP server that is to become a connection.
+//! Upgrades of requests to the application's HTTP server.
 
 use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -19,23 +19,23 @@ use crate::{
     users::{Authenticated, Identity, User, UserId},
 };
 
-/// A request that is to become a connection; made by [`Server::upgrade`](crate::Server::upgrade).
+/// The upgrade of an HTTP request to a connection, made by [`Server::upgrade`](crate::Server::upgrade).
 ///
-/// Awaited, it gives the response that the application's HTTP server has to send as it is: 101 where the connection is
-/// admitted, otherwise what the server's own endpoints would answer. The connection begins when the HTTP server has sent the
-/// 101 and handed over its stream, for which it has as long as the handshake may take. A server that does not run
-/// answers 503.
+/// Awaiting it gives the response, which the application's HTTP server must send unchanged: 101 if the connection is
+/// admitted, otherwise the refusal that the server's own endpoints would send. The connection opens when the HTTP
+/// server has sent the 101 and handed over its stream, which must happen within the handshake timeout. A server that is
+/// not running answers 503.
 ///
-/// Whatever may refuse the request has to do so before this is awaited: a 101 that is replaced by another response has
-/// admitted the client all the same, and only the HTTP server keeps it from its connection.
+/// Refuse a request before you await this: if a 101 is replaced by another response, the client was admitted, and only
+/// the HTTP server keeps it from its connection.
 ///
-/// The path of the request is its channel, unless its [`placement`](Self::placement) says otherwise, and never a token: it was
-/// for the application's router.
+/// The path of the request is its channel, unless a [`placement`](Self::placement) sets another. It is never a token,
+/// as the application's router uses it.
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is awaited, nothing has happened. Dropped while it is awaited, the request is given up, as when
-/// the client hangs up.
+/// Dropping it before it is awaited has no effect. Dropping it while it is awaited cancels the request, as if the
+/// client had disconnected.
 #[must_use = "the request is not answered before this is awaited"]
 pub struct Upgrade<I: Identity> {
     shared: Arc<Shared<I>>,
@@ -55,34 +55,33 @@ impl<I: Identity> Upgrade<I> {
         Self { shared, parts, peer_addr, endpoint: None, overrides, scope, local: None }
     }
 
-    /// Says where the request comes from: [`Connection::peer_addr`](crate::Connection::peer_addr), and what connections
-    /// per IP address are counted by. Default: a [`SocketAddr`] among the extensions of the request, or axum's
-    /// `ConnectInfo` of one if the feature `axum` is on; without one
-    /// the connection counts in total only.
+    /// Sets the [peer address](crate::Connection::peer_addr), by which connections per IP address are counted. Default:
+    /// a [`SocketAddr`] among the extensions of the request, or with the feature `axum` a `ConnectInfo` of one. Without
+    /// an address, only the limit of connections in total applies.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self
     }
 
-    /// Says which address of the HTTP server it came to: [`Connection::endpoint`](crate::Connection::endpoint).
+    /// Sets the [local address](crate::Connection::endpoint) that the peer connected to.
     pub fn endpoint(mut self, addr: SocketAddr) -> Self {
         self.endpoint = Some(addr);
         self
     }
 
-    /// Says where the connection belongs, and what it is called;
-    /// [`with_placement`](crate::Server::with_placement) is not asked then.
+    /// Sets the channel, groups and id of the connection, instead of
+    /// [`with_placement`](crate::Server::with_placement).
     pub fn placement(mut self, placement: Placement) -> Self {
         self.overrides.placement = Some(placement);
         self
     }
 
-    /// Makes the connection a local one: it lasts as long as the future that `work` makes of it, and is closed with 1000
-    /// when that is done. If the connection ends first, the future is dropped. A panic closes with 1011.
+    /// Makes the connection local: it lives as long as the future that `work` returns, and is closed with 1000 when
+    /// that has finished. If the connection ends first, the future is dropped. A panic closes it with 1011.
     ///
-    /// A local connection is reached by its own handle alone: by no broadcast, channel, group, id or user. Its events
-    /// are told as those of all others, and limits, heartbeat, expiry, revocations and the stop of the server hold for
-    /// it too. The future runs in the connection's task and must not block.
+    /// A local connection can only be addressed by its handle, not by a broadcast, channel, group, id or user. Its
+    /// events are raised like those of other connections, and limits, heartbeat, expiry, revocations and the stop of
+    /// the server apply to it too. The future runs in the connection's task and must not block.
     ///
     /// # Examples
     ///
@@ -111,8 +110,8 @@ impl<I: Identity> Upgrade<I> {
         self
     }
 
-    /// Makes the connection one that stays until one end closes it, and that can be reached, whatever
-    /// [`ServerParams::default_scope`](crate::ServerParams::default_scope) says.
+    /// Makes the connection global: it lives until one side closes it, and can be addressed. Overrides
+    /// [`ServerParams::default_scope`](crate::ServerParams::default_scope).
     pub fn global(mut self) -> Self {
         (self.scope, self.local) = (Scope::Global, None);
         self
@@ -146,7 +145,7 @@ impl<I: Identity> Upgrade<I> {
 }
 
 impl<T: UserId> Upgrade<User<T>> {
-    /// Says whose connection it is: the application knows, and the user service is not asked.
+    /// Sets the user of the connection, which the application has authenticated. The user service is not asked.
     pub fn identified(mut self, user: Authenticated<T>) -> Self {
         self.overrides.user = Some(user);
         self

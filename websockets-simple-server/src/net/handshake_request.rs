@@ -1,4 +1,4 @@
-//! A request, as hooks and user services are asked about it.
+//! The handshake request as hooks and user services see it.
 
 use std::{
     net::{IpAddr, SocketAddr},

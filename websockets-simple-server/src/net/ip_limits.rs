@@ -1,4 +1,4 @@
-//! Places for connections, in total and per IP address.
+//! The limits of connections, in total and per IP address.
 
 use std::{
     collections::HashMap,
@@ -8,17 +8,17 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Refusals beyond the limit that are answered at the same time; more are hung up on.
+/// Connections beyond a limit that are answered concurrently; more are dropped without an answer.
 const REFUSALS: usize = 32;
 
-/// Whether there is room for a connection.
+/// Whether a connection is within the limits.
 #[derive(Debug)]
 pub(crate) enum Admittance {
     Admitted(ConnectionPermit),
     Overflow(Overflow),
 }
 
-/// Places for connections, counted in total and per address.
+/// Counts connections, in total and per address.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimiter {
     total: usize,
@@ -40,23 +40,23 @@ pub(crate) enum LimitReached {
     Total,
 }
 
-/// A connection for which there is no place, and which is refused with an answer.
+/// A connection beyond a limit, which is refused with an answer.
 #[derive(Debug)]
 pub(crate) struct Overflow {
     pub(crate) limit: LimitReached,
     _permit: OwnedSemaphorePermit,
 }
 
-/// A place, given back when it is dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
-    /// Whom it is counted for, once that is known.
+    /// The address that it counts for, once that is known.
     ip: Option<IpAddr>,
 }
 
 impl ConnectionLimiter {
-    /// For so many connections in total, and of one address.
+    /// A limiter for this many connections in total and per address.
     pub(crate) fn new(total: usize, per_ip: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
@@ -66,8 +66,8 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Admits a connection, counted for this address if there is one, or lets it be refused with an answer. An error if
-    /// too many others are just being refused.
+    /// Admits a connection, counted for its address if there is one, or lets it be refused with an answer. An error if
+    /// too many others are being refused now.
     pub(crate) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Admittance, LimitReached> {
         match self.take(ip) {
             Ok(permit) => Ok(Admittance::Admitted(permit)),
@@ -85,7 +85,7 @@ impl ConnectionLimiter {
         Ok(ConnectionPermit { limiter: Arc::clone(self), ip })
     }
 
-    /// Lets a connection beyond a limit be refused with an answer, unless too many others are.
+    /// Lets a connection beyond a limit be refused with an answer, unless too many others are being refused now.
     pub(crate) fn overflow(&self, limit: LimitReached) -> Option<Overflow> {
         let permit = Arc::clone(&self.refusals).try_acquire_owned().ok()?;
         Some(Overflow { limit, _permit: permit })
@@ -97,13 +97,13 @@ impl ConnectionLimiter {
 }
 
 impl Taken {
-    /// Counts one more of this address, which it answers in the form that it is counted in.
+    /// Counts one more connection of this address; answers its canonical form.
     fn count(&mut self, ip: IpAddr, most: usize) -> Result<IpAddr, LimitReached> {
         // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
         let ip = ip.to_canonical();
         let of_ip = self.per_ip.entry(ip).or_insert(0);
         if *of_ip >= most {
-            // Nothing is kept of an address that may have no connection at all.
+            // An address without connections takes no memory.
             if *of_ip == 0 {
                 self.per_ip.remove(&ip);
             }
@@ -124,7 +124,7 @@ impl Taken {
 }
 
 impl ConnectionPermit {
-    /// Counts the place for this address, and no longer for another one.
+    /// Counts the connection for this address, and no longer for another one.
     pub(crate) fn count_for(&mut self, ip: IpAddr) -> Result<(), LimitReached> {
         if self.ip == Some(ip.to_canonical()) {
             return Ok(());
@@ -191,7 +191,7 @@ mod tests {
         let (mut one, mut two) = (limiter.take(None).unwrap(), limiter.take(None).unwrap());
         let client = ip("10.0.0.1").unwrap();
         one.count_for(client).unwrap();
-        // Once is enough, however often it is said.
+        // It is counted once only.
         one.count_for(client).unwrap();
         assert_eq!(two.count_for(client).unwrap_err(), LimitReached::Address);
         one.count_for(ip("10.0.0.2").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! What accepts connections, and what is accepted: over TCP or over Unix domain sockets.
+//! Listeners and sockets, over TCP or Unix domain sockets.
 
 use std::{io, net::SocketAddr};
 
@@ -18,16 +18,16 @@ use crate::net::unix_socket::BoundSocket;
 pub(crate) trait Listener: Send + Sync + 'static {
     type Socket: Socket;
 
-    /// The next connection, and the address of its peer, if it has one.
+    /// Accepts the next connection, with the address of its peer if it has one.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Option<SocketAddr>)>> + Send;
 
-    /// The address that connections come to, if it is the same for all.
+    /// The local address of all connections, if it is the same.
     fn local(&self) -> Option<LocalEndpoint>;
 }
 
-/// A connection as it is accepted.
+/// An accepted connection.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// The address that it came to.
+    /// The local address that the peer connected to.
     fn local(&self) -> io::Result<LocalEndpoint>;
 
     fn into_transport(self) -> Transport;
@@ -42,7 +42,7 @@ pub(crate) enum BoundListener {
 }
 
 impl BoundListener {
-    /// The address that the system may have chosen.
+    /// The bound address, whose port the system may have chosen; `None` for a Unix domain socket.
     pub(crate) fn tcp_addr(&self) -> io::Result<Option<SocketAddr>> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Some),
@@ -57,7 +57,7 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let (stream, peer) = Self::accept(self).await?;
-        // Linux hands the listener's setting down to its connections.
+        // On Linux connections inherit the setting of the listener.
         #[cfg(not(target_os = "linux"))]
         let _ = stream.set_nodelay(true);
         Ok((stream, Some(peer)))

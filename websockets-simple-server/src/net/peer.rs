@@ -1,4 +1,4 @@
-//! Where a connection comes from.
+//! The peer of a connection.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,29 +14,29 @@ use crate::net::{
     handshake_request::HandshakeRequest, request_head::RequestHead, trusted_proxies::TrustedProxies,
 };
 
-/// The other end of a connection, as far as the network and TLS tell.
+/// The peer of a connection, as known from the network, TLS and proxies.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// None over a Unix domain socket, and where an HTTP server of the application does not tell it.
+    /// `None` over a Unix domain socket, and where an HTTP server of the application does not set it.
     pub(crate) addr: Option<SocketAddr>,
-    /// Who is behind it, as far as that is known: the peer itself, until a proxy tells of somebody else.
+    /// The address of the client, if known: that of the peer, unless a proxy states another one.
     pub(crate) client: Option<IpAddr>,
-    /// Whether that is all that is ever known, whatever a request says.
+    /// Whether `client` is final: headers of a request cannot change it.
     pub(crate) hides_client: bool,
-    /// The address of ours that it connected to.
+    /// The local address that the peer connected to.
     pub(crate) endpoint: LocalEndpoint,
-    /// What it showed in the TLS handshake, verified.
+    /// The verified certificate of the peer from the TLS handshake.
     #[cfg(feature = "rustls")]
     pub(crate) certificate: Option<PeerCertificate>,
 }
 
-/// An address of ours.
+/// A local address that a peer connected to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum LocalEndpoint {
     Tcp(SocketAddr),
-    /// An HTTP server of the application has not told it.
+    /// An HTTP server of the application has not set it.
     Unknown,
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none here"))]
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no Unix domain sockets here"))]
     Unix(Arc<Path>),
 }
 
@@ -52,23 +52,23 @@ impl Peer {
         }
     }
 
-    /// The address that limits count, before a proxy has named its client: none for a trusted proxy.
+    /// The address that limits count before a proxy has named its client; `None` for a trusted proxy.
     pub(crate) fn counted_ip(&self, proxies: &TrustedProxies) -> Option<IpAddr> {
         self.addr.map(|addr| addr.ip()).filter(|ip| !proxies.contains(*ip))
     }
 
-    /// Whether it may speak for others.
+    /// Whether the peer is a trusted proxy.
     pub(crate) fn is_trusted(&self, proxies: &TrustedProxies) -> bool {
         proxies.trusts(self.addr.map(|addr| addr.ip()))
     }
 
-    /// The client whose request this is.
+    /// The address of the client that sent a request with these headers.
     pub(crate) fn client_of(&self, proxies: &TrustedProxies, headers: &HeaderMap) -> Option<IpAddr> {
         if self.hides_client { self.client } else { proxies.client(self.client, headers) }
     }
 
-    /// What a user service is asked about a request of this client.
-    pub(crate) fn question<'a>(
+    /// The request as hooks and user services see it.
+    pub(crate) fn handshake_request<'a>(
         &'a self,
         head: &'a RequestHead,
         client: Option<IpAddr>,

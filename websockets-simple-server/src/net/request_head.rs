@@ -1,4 +1,4 @@
-//! What a connection keeps of the request that opened it.
+//! The request head that a connection stores.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,17 +7,17 @@ use http::{
     header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 
-/// Separates names and values of headers, in neither of which it can occur (RFC 9110 section 5.5).
+/// Separates names and values of headers, neither of which can contain it (RFC 9110 section 5.5).
 const END: char = '\0';
 
-/// Headers of the handshake itself: every request has them, and they say nothing once it is over.
+/// Headers of the handshake itself: every request has them, and they are useless after it.
 const OF_THE_HANDSHAKE: [HeaderName; 4] = [CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE];
 
-/// Headers whose values are nobody's business.
+/// Headers whose values `Debug` hides.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// Channel, query and headers of a request, without the token and what the handshake itself needed: one compact
-/// text, as every connection keeps one.
+/// The channel, query and headers of a request, without its token and the headers of the handshake itself. They are
+/// stored in one compact text, as every connection has one.
 #[derive(Clone)]
 pub struct RequestHead {
     /// Channel, query, then `name\0value\0` for every header.
@@ -27,9 +27,9 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Puts a head together: the decoded path, the raw query without `?`, the headers. Header values that are
-    /// not UTF-8 are left out, and so are those of the handshake itself: `Connection`, `Upgrade`,
-    /// `Sec-WebSocket-Key` and `Sec-WebSocket-Version`.
+    /// Makes a head of the decoded path, the raw query without `?`, and the headers. Headers whose values are not UTF-8
+    /// are left out, and so are those of the handshake itself: `Connection`, `Upgrade`, `Sec-WebSocket-Key` and
+    /// `Sec-WebSocket-Version`.
     #[must_use]
     pub fn new(channel: &str, query: &str, headers: &HeaderMap) -> Self {
         let headers = || headers.iter().filter(|(name, _)| !OF_THE_HANDSHAKE.contains(name));
@@ -42,7 +42,7 @@ impl RequestHead {
                 text.extend([name.as_str(), "\0", value, "\0"]);
             }
         }
-        // A head is limited to far less than 4 GiB; a longer one would only lose its tail.
+        // A head is limited to far less than 4 GiB.
         let length = |part: &str| u32::try_from(part.len()).unwrap_or(0);
         Self { channel: length(channel), query: length(query), text: text.into() }
     }

@@ -17,7 +17,7 @@ use crate::{
 /// Longest pause after an error of `accept`, such as too many open files.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts on one listener. Awaits nothing but the listener, a pause after an error, and the stop.
+/// Accepts connections on one listener. It awaits only the listener, the pause after an error, and the stop.
 pub(super) async fn accept<I: Identity>(
     shared: Arc<Shared<I>>,
     listener: Arc<impl Listener>,
@@ -25,7 +25,7 @@ pub(super) async fn accept<I: Identity>(
     sessions: TaskTracker,
     stop: CancellationToken,
 ) {
-    // Where there is but one address, no connection needs to be asked which one it came to.
+    // If the listener has only one address, it need not be read from each connection.
     let local = listener.local();
     let mut pause = Duration::ZERO;
     loop {
@@ -56,7 +56,7 @@ pub(super) async fn accept<I: Identity>(
     }
 }
 
-/// Errors that concern the connection that was to be accepted, not the listener.
+/// Whether an error concerns the connection to be accepted, and not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

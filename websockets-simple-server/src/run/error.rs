@@ -1,26 +1,26 @@
-//! What can go wrong when a server starts.
+//! The errors of a server start.
 
 use std::io;
 
 use crate::config::{Endpoint, ParamsError};
 
-/// Why a server did not start. It is then as it was before, and may be started again.
+/// Why a server did not start. Its state is unchanged, and it may be started again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It runs already, or its last stop is not over.
-    #[error("the server runs already")]
+    /// The server is running already, or its last stop is not over.
+    #[error("the server is already running")]
     AlreadyRunning,
-    /// An endpoint cannot be listened on: in use, or not an address of this machine.
+    /// An endpoint cannot be bound: it is in use, or not an address of this machine.
     #[error("cannot listen on {endpoint}")]
     Bind {
         /// Which endpoint.
         endpoint: Endpoint,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The certificate, the key, or what clients are verified with cannot be used. The source says why.
+    /// The certificate, the key, or the CA certificates for clients cannot be used. The source says why.
     #[cfg(feature = "rustls")]
     #[error("TLS cannot be set up for {endpoint}")]
     Tls {
@@ -30,8 +30,8 @@ pub enum StartError {
         #[source]
         source: websockets_simple_core::tls::TlsError,
     },
-    /// A parameter is wrong.
-    #[error("the parameters are wrong")]
+    /// A parameter is invalid.
+    #[error("invalid parameters")]
     Params(#[from] ParamsError),
     /// `start` was called outside a tokio runtime.
     #[error("a server can only start inside a tokio runtime")]

@@ -1,4 +1,4 @@
-//! What the handles, connections and tasks of a server share.
+//! The state that the handles, connections and tasks of a server share.
 
 use std::{
     net::SocketAddr,
@@ -30,7 +30,7 @@ type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 type Place<I> =
     dyn Fn(&HandshakeRequest<'_>, Option<&Authenticated<<I as Identity>::Id>>) -> Placement + Send + Sync;
 
-/// What all handles of a server, its connections and its tasks share.
+/// The state that all handles, connections and tasks of a server share.
 pub(crate) struct Shared<I: Identity> {
     pub(crate) params: ServerParams,
     pub(crate) admission: Box<dyn Admission<I>>,
@@ -51,7 +51,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) state: Mutex<RunState>,
-    /// Addresses that endpoints have, with the ports that those with port 0 were given.
+    /// The bound addresses of the endpoints, with the ports that the system chose for port 0.
     bound: Mutex<Vec<Option<SocketAddr>>>,
 }
 
@@ -69,20 +69,20 @@ pub(crate) struct Run {
     pub(crate) report: watch::Receiver<Option<StopReport>>,
     /// The tasks of connections.
     pub(crate) sessions: TaskTracker,
-    /// Where they run.
+    /// The runtime of the tasks.
     pub(crate) runtime: Handle,
 }
 
 impl Run {
-    /// Whether the task that owns the run lives. It does not any more when its runtime was shut down.
+    /// Whether the task that owns the run is alive: false once its runtime was shut down.
     fn is_alive(&self) -> bool {
-        // Its sender goes with that task.
+        // The sender is dropped with that task.
         self.report.has_changed().is_ok()
     }
 }
 
 impl<I: Identity> Shared<I> {
-    /// A server at rest with one handle.
+    /// A stopped server with one handle.
     pub(crate) fn new(params: ServerParams, admission: Box<dyn Admission<I>>) -> Self {
         let limits = &params.limits;
         let mut config = ConnectionConfig::new(Side::Server);
@@ -94,7 +94,7 @@ impl<I: Identity> Shared<I> {
         config.close_timeout = params.close_timeout;
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
-            // An answer of the user service is a connection by then, or the handshake has failed.
+            // By then, an answer of the user service has become a connection, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
             limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
             routes: Routes::new(params.signals.are_any()),
@@ -126,7 +126,7 @@ impl<I: Identity> Shared<I> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The run, while there is one.
+    /// The current run, if there is one.
     pub(crate) fn run(&self) -> Option<Run> {
         match &*self.state() {
             RunState::Running(run) if run.is_alive() => Some(run.clone()),
@@ -134,7 +134,7 @@ impl<I: Identity> Shared<I> {
         }
     }
 
-    /// The right to start a run. False while there is one, or while another caller starts one.
+    /// Claims the right to start a run. False if there is a run, or if another caller is starting one.
     pub(crate) fn begin_start(&self) -> bool {
         let mut state = self.state();
         let may_start = match &*state {
@@ -154,7 +154,7 @@ impl<I: Identity> Shared<I> {
         may_start
     }
 
-    /// Enters a run that is not stopping. Its stop waits until the guard is dropped.
+    /// Enters the current run, unless it is stopping. The stop waits until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, SessionGuard<I>), Refusal> {
         match &*self.state() {
             RunState::Running(run) if run.is_alive() => match run.stop.is_cancelled() {
@@ -167,7 +167,8 @@ impl<I: Identity> Shared<I> {
         }
     }
 
-    /// Once a run is cancelled: a caller that was about to enter it has done so when this returns.
+    /// Waits for callers inside [`enter`](Self::enter). Called when the run is cancelled, so that no later call enters
+    /// it.
     pub(crate) fn close_entrance(&self) {
         drop(self.state());
     }
@@ -180,22 +181,22 @@ impl<I: Identity> Shared<I> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection's place, as the application says it. `None` when its id is taken.
+    /// Places a connection as the application says: by `given`, otherwise by the hook. `None` if its id is taken.
     pub(crate) fn place(
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
-        said: Option<Placement>,
+        given: Option<Placement>,
     ) -> Option<PlacedConnection<I>> {
         let asked = || self.placement.get().map(|place| place(request, user));
-        let Placement { channel, groups, client_id } = said.or_else(asked).unwrap_or_default();
+        let Placement { channel, groups, client_id } = given.or_else(asked).unwrap_or_default();
         Some(match client_id {
             Some(id) => PlacedConnection { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
             None => PlacedConnection { channel, groups, ..PlacedConnection::anywhere() },
         })
     }
 
-    /// Closes all connections: the server stops.
+    /// Closes all connections because the server stops.
     pub(crate) fn close_all(&self) {
         for connection in self.registry.all().iter().chain(&self.unlisted.all()) {
             connection.0.core.outbox.close(EndCause::ServerStopped);
@@ -204,14 +205,14 @@ impl<I: Identity> Shared<I> {
 
     /// Closes the connections whose credentials are revoked; answers how many.
     pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
-        // Before connections are looked for: one that is registered after that looks here.
+        // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
         let candidates = match revocation {
             Revocation::User(user) => self.registry.user(user),
             Revocation::Credential(_) => self.registry.all(),
         };
         let concerned = |connection: &&Connection<I>| {
-            connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.said()))
+            connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
         };
         candidates
             .iter()
@@ -223,18 +224,18 @@ impl<I: Identity> Shared<I> {
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
     pub(crate) fn close_if_revoked(&self, connection: &Connection<I>, asked: Instant) -> bool {
-        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.said(), asked);
+        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.latest(), asked);
         connection.0.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
     }
 
-    /// Raises an error that belongs to no connection, in a task of its own: the caller does not wait for handlers.
+    /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.
     pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
         if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
             sessions.spawn(raised);
         }
     }
 
-    /// Drops the handlers of all connections that are left.
+    /// Drops the handlers of all remaining connections.
     pub(crate) fn abort_all_handlers(&self) {
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {

@@ -1,4 +1,4 @@
-//! The end of a run, and what it waits for.
+//! The shutdown of a run.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{connection::StopReport, run::shared::Shared, users::Identity};
 
-/// Time for connections whose handlers were dropped, and for the handlers of the last event.
-pub(super) const LAST_WORD: Duration = Duration::from_secs(1);
+/// Timeout for connections whose handlers were dropped, and for the handlers of the Stopped event.
+pub(super) const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits for the stop, then ends everything that was accepted. Tells how many connections ended in which way.
+/// Waits for the stop, then ends all connections. Answers how many ended in which way.
 pub(super) async fn shutdown<I: Identity>(
     shared: &Shared<I>,
     stop: &CancellationToken,
@@ -27,19 +27,19 @@ pub(super) async fn shutdown<I: Identity>(
     accepting.close();
     accepting.wait().await;
     shared.close_entrance();
-    // 2. Every connection gets Close behind what is queued; handlers finish.
+    // 2. Every connection is sent Close after its queued messages; handlers finish.
     shared.subscriptions.lift_bounds(true);
     shared.close_all();
     let in_time = tokio::time::timeout(shared.params.stop_timeout, shared.shutdown.at_rest()).await.is_ok();
-    // 3. A connection that is not done by now loses its handler; the rest is quick.
+    // 3. Handlers that have not finished are dropped; after that, connections end quickly.
     if !in_time {
         shared.abort_all_handlers();
-        let _ = tokio::time::timeout(LAST_WORD * 2, shared.shutdown.at_rest()).await;
+        let _ = tokio::time::timeout(FINAL_TIMEOUT * 2, shared.shutdown.at_rest()).await;
     }
     shared.shutdown.take_report()
 }
 
-/// Counts what a stop waits for, and how connections ended.
+/// Counts the tasks that a stop waits for, and how connections ended.
 #[derive(Debug, Default)]
 pub(crate) struct ShutdownTracker {
     clean: AtomicUsize,
@@ -72,7 +72,7 @@ impl ShutdownTracker {
         }
     }
 
-    /// Resolves when nothing is at work but handlers that wait for this.
+    /// Resolves when no task runs, except for those with a handler that waits for the stop.
     pub(crate) async fn at_rest(&self) {
         loop {
             let changed = self.changed.notified();
@@ -84,7 +84,7 @@ impl ShutdownTracker {
     }
 }
 
-/// Counts a task of a connection while it lives, also through a panic.
+/// Counts a connection's task until it is dropped, also by a panic.
 pub(crate) struct SessionGuard<I: Identity>(Arc<Shared<I>>);
 
 impl<I: Identity> SessionGuard<I> {
@@ -101,7 +101,7 @@ impl<I: Identity> Drop for SessionGuard<I> {
     }
 }
 
-/// Counts a handler that waits for the stop itself.
+/// Counts a handler that waits for the stop.
 pub(crate) struct StopWaiter<'a>(&'a ShutdownTracker);
 
 impl<'a> StopWaiter<'a> {

@@ -1,4 +1,4 @@
-//! The beginning of a run, and the task that owns all others of it.
+//! The start of a run, and the task that owns all its other tasks.
 
 use std::{io, sync::Arc};
 
@@ -13,18 +13,18 @@ use crate::{
         accept::accept,
         error::StartError,
         shared::{Run, Shared},
-        shutdown::{LAST_WORD, shutdown},
+        shutdown::{FINAL_TIMEOUT, shutdown},
         supervisor::{Supervisor, TaskKind},
         watchers,
     },
     users::Identity,
 };
 
-/// Checks the parameters, binds all endpoints, and hands them to a task that lives until the server has stopped.
+/// Checks the parameters, binds all endpoints, and spawns the task that owns the run until the server has stopped.
 pub(crate) fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
     shared.params.check()?;
-    // Before anything is bound: an endpoint without a certificate opens no port.
+    // Before any endpoint is bound, so that no port opens without a certificate.
     #[cfg(feature = "rustls")]
     for endpoint in &shared.params.endpoints {
         if let Some(tls) = endpoint.server_tls() {
@@ -57,7 +57,7 @@ fn bind<I: Identity>(shared: &Shared<I>) -> Result<Vec<(BoundListener, Endpoint)
     Ok(listeners)
 }
 
-/// The task that owns all others of a server.
+/// The task that owns all other tasks of a server.
 async fn run<I: Identity>(
     shared: Arc<Shared<I>>,
     listeners: Vec<(BoundListener, Endpoint)>,
@@ -109,14 +109,14 @@ async fn run<I: Identity>(
         never = tasks.watch() => match never {},
         report = shutdown(&shared, &stop, &accepting) => report,
     };
-    // With it go the flushers, and the listeners with their ports.
+    // Ends the flushers, and the listeners with their ports.
     drop(tasks);
     shared.has_stopped();
     let stopped = Event::server(ServerEventKind::Stopped(report));
-    let _ = tokio::time::timeout(LAST_WORD, shared.subscriptions.raise(stopped)).await;
+    let _ = tokio::time::timeout(FINAL_TIMEOUT, shared.subscriptions.raise(stopped)).await;
     tracing::info!(?report, "stopped");
     let _ = reporter.send(Some(report));
-    // Handlers that waited for the stop go on from here.
+    // Handlers that waited for the stop continue from here.
     sessions.close();
     if tokio::time::timeout(shared.params.stop_timeout, sessions.wait()).await.is_err() {
         shared.abort_all_handlers();

@@ -1,4 +1,4 @@
-//! Watches over the long-lived tasks of a run: one that fails is reported and started again.
+//! Supervises the long-lived tasks of a run: a task that panics is reported and restarted.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{config::Endpoint, run::shared::Shared, users::Identity};
 
-/// Longest pause before a task that fails again and again is started anew.
+/// Longest pause before a task that fails repeatedly is restarted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A task that ran for so long before it failed is started anew at once.
+/// A task that ran for this long before it failed is restarted at once.
 const STABLE: Duration = Duration::from_secs(10);
 
 /// What a task is for.
@@ -35,7 +35,7 @@ pub(super) enum TaskKind {
     Revocations,
 }
 
-/// How a task begins, each time.
+/// Makes the future of a task, for each start.
 type Start = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 struct Task {
@@ -45,10 +45,10 @@ struct Task {
     pause: Duration,
 }
 
-/// The long-lived tasks of one run. Dropped, it aborts them.
+/// The long-lived tasks of one run. Dropping it aborts them.
 pub(super) struct Supervisor<I: Identity> {
     shared: Arc<Shared<I>>,
-    /// Where error events are delivered.
+    /// The tasks in which error events are raised.
     sessions: TaskTracker,
     stop: CancellationToken,
     running: JoinSet<()>,
@@ -57,7 +57,7 @@ pub(super) struct Supervisor<I: Identity> {
 
 /// A long-lived task of the server failed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{task} failed and is started again")]
+#[error("{task} failed and is restarted")]
 struct TaskFailed {
     task: String,
 }
@@ -67,7 +67,7 @@ impl<I: Identity> Supervisor<I> {
         Self { shared, sessions, stop, running: JoinSet::new(), tasks: HashMap::new() }
     }
 
-    /// Starts a task, and starts it again whenever it panics. One that returns has nothing more to do.
+    /// Starts a task, and restarts it whenever it panics. A task that returns is finished.
     pub(super) fn supervise<F>(&mut self, kind: TaskKind, start: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -93,7 +93,7 @@ impl<I: Identity> Supervisor<I> {
         self.tasks.insert(handle.id(), task);
     }
 
-    /// Reports tasks that fail and starts them again, for as long as this is polled.
+    /// Reports and restarts failed tasks, for as long as this is polled.
     pub(super) async fn watch(&mut self) -> Infallible {
         loop {
             let Some(ended) = self.running.join_next_with_id().await else {
@@ -119,7 +119,7 @@ impl<I: Identity> Supervisor<I> {
             true => Duration::ZERO,
             false => (task.pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE),
         };
-        // Without the text of the panic, which may quote a secret.
+        // The text of the panic is left out, as it may quote a secret.
         tracing::error!(task = %task.kind, pause = ?task.pause, "a long-lived task panicked");
         if self.stop.is_cancelled() && !task.kind.lasts_through_the_stop() {
             return;
@@ -202,7 +202,7 @@ mod tests {
         let raised = raised.lock().unwrap();
         assert_eq!(raised.len(), 9);
         assert!(
-            raised.iter().all(|raised| raised == "Task: flusher 3 failed and is started again"),
+            raised.iter().all(|raised| raised == "Task: flusher 3 failed and is restarted"),
             "{raised:?}"
         );
     }

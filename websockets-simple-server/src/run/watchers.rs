@@ -1,4 +1,4 @@
-//! What a run watches beside its listeners: the files of certificates, and revocations.
+//! The tasks that watch certificate files and revocations.
 
 use std::sync::Arc;
 #[cfg(feature = "rustls")]
@@ -17,7 +17,7 @@ use crate::{
     users::{Identity, Revocations},
 };
 
-/// Reloads certificates when their files were written.
+/// Reloads certificates when their files have changed.
 #[cfg(feature = "rustls")]
 pub(super) async fn watch_certificates<I: Identity>(
     shared: Arc<Shared<I>>,
@@ -33,15 +33,15 @@ pub(super) async fn watch_certificates<I: Identity>(
             () = tokio::time::sleep(every) => {}
         }
         let (reloading, before) = (tls.clone(), known);
-        // Files may be on a slow disk.
-        let looked = tokio::task::spawn_blocking(move || {
+        // Reading from a slow disk must not block the runtime.
+        let checked = tokio::task::spawn_blocking(move || {
             let written = reloading.written();
             let reloaded = (written != before).then(|| reloading.reload());
             (written, reloaded)
         });
-        let (written, reloaded) = match looked.await {
-            Ok(looked) => looked,
-            // The supervisor starts the watcher anew.
+        let (written, reloaded) = match checked.await {
+            Ok(checked) => checked,
+            // The supervisor restarts the watcher.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return,
         };
@@ -57,7 +57,7 @@ pub(super) async fn watch_certificates<I: Identity>(
     }
 }
 
-/// Closes the connections whose credentials the user service revokes. Ends with its stream, if it has one.
+/// Closes the connections whose credentials the user service revokes. Returns when its stream ends, or if it has none.
 pub(super) async fn watch_revocations<I: Identity>(
     shared: Arc<Shared<I>>,
     revocations: Option<Revocations<I::Id>>,

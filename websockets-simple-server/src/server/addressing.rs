@@ -1,4 +1,4 @@
-//! Who is connected, and whom a message goes to.
+//! Lookup of connections, and messages to several of them.
 
 use websockets_simple_core::{BroadcastReport, IntoMessage};
 
@@ -17,31 +17,31 @@ impl<I: Identity> Server<I> {
         self.shared.registry.all().to_vec()
     }
 
-    /// One open connection.
+    /// The open connection with this id.
     #[must_use]
     pub fn connection(&self, id: &ClientId) -> Option<Connection<I>> {
         self.shared.registry.client(id)
     }
 
-    /// The channels that somebody is in, in no particular order.
+    /// The channels with at least one connection, in no particular order.
     #[must_use]
     pub fn channels(&self) -> Vec<String> {
         self.shared.registry.channels()
     }
 
-    /// Whether anybody is in this channel.
+    /// Whether this channel has a connection.
     #[must_use]
     pub fn has_channel(&self, channel: &str) -> bool {
         !self.shared.registry.channel(channel).is_empty()
     }
 
-    /// The groups of a channel that somebody is in, in no particular order.
+    /// The groups of a channel with at least one connection, in no particular order.
     #[must_use]
     pub fn groups(&self, channel: &str) -> Vec<String> {
         self.shared.registry.groups(channel)
     }
 
-    /// Whether anybody is in this group of a channel.
+    /// Whether this group of a channel has a connection.
     #[must_use]
     pub fn has_group(&self, channel: &str, group: &str) -> bool {
         !self.shared.registry.group(channel, group).is_empty()
@@ -53,38 +53,39 @@ impl<I: Identity> Server<I> {
         self.shared.registry.client(id).is_some()
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.shared.registry.count()
     }
 
-    /// All connections.
+    /// Selects all connections.
     pub fn to_all(&self) -> Audience<I> {
         Audience::all(&self.shared)
     }
 
-    /// All connections of a channel: those whose request had this path, percent-decoded, leading slash included,
-    /// case-sensitive, unless their [`Placement`](crate::Placement) said otherwise.
+    /// Selects all connections of a channel: those whose request had this path, percent-decoded, leading slash
+    /// included, case-sensitive, unless their [`Placement`](crate::Placement) set another channel.
     pub fn to_channel(&self, channel: &str) -> Audience<I> {
         self.to_all().channel(channel)
     }
 
-    /// All connections that are in a group of a channel.
+    /// Selects all connections in a group of a channel.
     pub fn to_group(&self, channel: &str, group: &str) -> Audience<I> {
         self.to_channel(channel).group(group)
     }
 
-    /// The connection with this id.
+    /// Selects the connection with this id.
     pub fn to_client(&self, id: &ClientId) -> Audience<I> {
         self.to_all().client(id)
     }
 
-    /// Sends a message to all connections; short for [`to_all`](Self::to_all).
+    /// Sends a message to all connections, as [`to_all`](Self::to_all) and [`send`](Audience::send) do.
     ///
     /// # Errors
     ///
-    /// When the value has no form on the wire, or a [`BroadcastLevel`](crate::BroadcastLevel) wants more to be named.
+    /// [`BroadcastError`] if the value cannot be encoded, or if a [`BroadcastLevel`](crate::BroadcastLevel) requires a
+    /// more specific target.
     pub fn broadcast(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.to_all().send(message)
     }

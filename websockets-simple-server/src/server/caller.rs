@@ -1,4 +1,4 @@
-//! Whose connection an ordinary HTTP request belongs to.
+//! Finds the connection of the client that sends an ordinary HTTP request.
 
 use std::net::SocketAddr;
 
@@ -14,20 +14,21 @@ use crate::{
 };
 
 impl<I: Identity> Server<I> {
-    /// The open connection of the client that sends an ordinary HTTP request, by the headers that it was told its
-    /// [place](crate::ServerParams::identity_headers) in: `X-PODE-SIGNAL-CLIENT-ID` has to be there, and where
-    /// `X-PODE-SIGNAL-NAME` or `X-PODE-SIGNAL-GROUP` are, the connection has to be in that channel and those groups. With the
-    /// feature `axum`, [`Caller`](crate::Caller) extracts it.
+    /// Finds the open connection of the client that sends an ordinary HTTP request, by the headers of
+    /// [`identity_headers`](crate::ServerParams::identity_headers): `X-PODE-SIGNAL-CLIENT-ID` is required. If
+    /// `X-PODE-SIGNAL-NAME` or `X-PODE-SIGNAL-GROUP` are present, the connection must be in that channel and those
+    /// groups. With the feature `axum`, [`Caller`](crate::Caller) extracts the connection.
     ///
-    /// An id with a wrong signature matches nothing, and is an error event of the stage `Signal`. Without
-    /// [`id_signing`](crate::ServerParams::id_signing), whoever knows the id of a connection can pass for its client.
+    /// An id with an invalid signature finds no connection, and raises an error of the stage `Signal`. Without
+    /// [`id_signing`](crate::ServerParams::id_signing), a client that knows the id of another connection can
+    /// impersonate its client.
     ///
-    /// The address of the client, which a strict signature is bound to, is read from the extensions of the request as
-    /// for [`upgrade`](Self::upgrade).
+    /// The address of the client, to which a strict signature is bound, is read from the extensions of the request as
+    /// in [`upgrade`](Self::upgrade).
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, an event may not have been told.
+    /// If the future is dropped before it resolves, the handlers of an error event may not have run.
     pub async fn caller(&self, request: &Parts) -> Option<Connection<I>> {
         let (shared, headers) = (&self.shared, &request.headers);
         let (params, names) = (&shared.params, &shared.params.identity_headers);
@@ -65,10 +66,10 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The peer of a request to the application's HTTP server, as far as that has told.
+/// The peer's address, if the application's HTTP server has set it in the extensions of a request.
 pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
-    let told = extensions.get::<SocketAddr>().copied();
+    let addr = extensions.get::<SocketAddr>().copied();
     #[cfg(feature = "axum")]
-    let told = told.or_else(|| crate::http::peer_addr(extensions));
-    told
+    let addr = addr.or_else(|| crate::http::peer_addr(extensions));
+    addr
 }

@@ -1,4 +1,4 @@
-//! Handlers of channels: for what clients address, and for who comes and goes.
+//! Handlers per channel: for signals, and for connections that open or end.
 
 use websockets_simple_core::HandlerFuture;
 
@@ -9,15 +9,15 @@ use crate::{
 };
 
 impl<I: Identity> Server<I> {
-    /// Handles the signals of channels that match a pattern: texts with the JSON of [`SignalData`](crate::SignalData).
-    /// What is not such a text is an error event of the stage `Signal`. Messages are events as well, before the handler
-    /// is called; signals of one connection are handled one after the other.
+    /// Adds a handler for signals from channels that match a pattern: texts with the JSON of
+    /// [`SignalData`](crate::SignalData). Any other message raises an error of the stage `Signal`. Message events are
+    /// raised before the handler is called. The signals of one connection are handled one after the other.
     ///
-    /// In a pattern, `{name}` stands for a part between slashes and `{*name}` for the whole rest.
+    /// In a pattern, `{name}` matches a part between slashes and `{*name}` the whole rest.
     ///
     /// # Errors
     ///
-    /// [`RouteError`].
+    /// [`RouteError`] if the pattern is malformed or conflicts with another route.
     ///
     /// # Examples
     ///
@@ -41,18 +41,18 @@ impl<I: Identity> Server<I> {
         self.shared.routes.add(pattern, move |signal| HandlerFuture::new(handler(signal)))
     }
 
-    /// Removes a route. False if there is none with this pattern.
+    /// Removes a route. False if there is no route with this pattern.
     pub fn unroute(&self, pattern: &str) -> bool {
         self.shared.routes.remove(pattern)
     }
 
-    /// Calls a handler when a connection of a channel begins or ends, under a name by which it can be
+    /// Registers a handler for connections of a channel that open or end, under a name by which it can be
     /// [unregistered](Self::unregister). Handlers of one event are called one after the other, after those of
-    /// [`on`](Self::on), and see what those before them added to its metadata.
+    /// [`on`](Self::on), and see the metadata that earlier handlers added.
     ///
     /// # Errors
     ///
-    /// [`DuplicateEvent`] when this kind of event of the channel has a handler of this name.
+    /// [`DuplicateEvent`] if this kind of event of the channel already has a handler with this name.
     ///
     /// # Examples
     ///
@@ -82,8 +82,8 @@ impl<I: Identity> Server<I> {
         self.shared.channel_events.register(kind, channel, event_name, handle)
     }
 
-    /// Removes what was [registered](Self::register) under this name; events that are being told pass it over, too.
-    /// False if nothing was.
+    /// Removes the handler that was [registered](Self::register) under this name, also from events that are being
+    /// raised now. False if there is no such handler.
     pub fn unregister(&self, kind: ChannelEventKind, channel: &str, event_name: &str) -> bool {
         self.shared.channel_events.unregister(kind, channel, event_name)
     }

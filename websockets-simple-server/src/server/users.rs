@@ -1,4 +1,4 @@
-//! Users and their connections.
+//! Lookup of users, and revocation of their credentials.
 
 use websockets_simple_core::CloseCode;
 
@@ -13,25 +13,25 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectedUser<T: UserId> {
-    /// Who it is.
+    /// The id of the user.
     pub id: T,
-    /// Their connections.
+    /// The open connections of the user.
     pub connections: Vec<Connection<User<T>>>,
 }
 
 impl<T: UserId> WebsocketServerAuth<T> {
-    /// All connections of one user.
+    /// Selects all connections of one user.
     pub fn to_user(&self, user: &T) -> Audience<User<T>> {
         Audience::all(&self.shared).only(Selector::User(user.clone()))
     }
 
-    /// The users that are connected, each once, in no particular order.
+    /// The users with at least one connection, in no particular order.
     #[must_use]
     pub fn identities(&self) -> Vec<ConnectedUser<T>> {
         self.shared.registry.users().into_iter().filter_map(|id| self.identity(&id)).collect()
     }
 
-    /// One user and their connections, while there are any.
+    /// One user and their connections; `None` if there are none.
     #[must_use]
     pub fn identity(&self, user: &T) -> Option<ConnectedUser<T>> {
         let connections = self.shared.registry.user(user);
@@ -45,19 +45,19 @@ impl<T: UserId> WebsocketServerAuth<T> {
         self.shared.registry.has_user(user)
     }
 
-    /// Closes the connections that were opened with these credentials, or by this user, with
-    /// [`CloseCode::REVOKED`], and those that are on their way; answers how many were open. Whether they can come back
-    /// is up to the user service. A service that tells its revocations itself
-    /// ([`UserService::revocations`](crate::UserService::revocations)) needs no call of this.
+    /// Closes the connections that were opened with these credentials, or by this user, with [`CloseCode::REVOKED`],
+    /// and those whose handshakes are pending; answers how many were open. The user service decides whether the clients
+    /// can connect again. A service with a stream of [revocations](crate::UserService::revocations) does not need this
+    /// call.
     pub fn revoke(&self, revocation: &Revocation<T>) -> usize {
         self.shared.revoke(revocation)
     }
 
-    /// Closes all connections of a user; answers how many. Resolves when their transports are let go of.
+    /// Closes all connections of a user; answers how many were open. Resolves when their transports are released.
     ///
     /// # Cancel safety
     ///
-    /// They close even if this is dropped before it resolves, once it was polled.
+    /// Once the future was polled, the connections close even if the future is dropped.
     pub async fn disconnect_user(&self, user: &T, code: CloseCode, reason: &str) -> usize {
         let connections = self.shared.registry.user(user);
         let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();

@@ -1,4 +1,4 @@
-//! What is to happen when a connection of a channel begins or ends, by name.
+//! Named handlers for connections of a channel that open or end.
 
 use std::{
     collections::HashMap,
@@ -15,17 +15,18 @@ use websockets_simple_core::{HandlerFuture, Moment};
 
 use crate::{connection::Connection, users::Identity};
 
-/// What happened to a connection of a channel.
+/// Whether a connection of a channel opened or ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ChannelEventKind {
-    /// It began.
+    /// The connection opened.
     Connect,
-    /// It ended.
+    /// The connection ended.
     Disconnect,
 }
 
-/// A connection of a channel began or ended; see [`Server::register`](crate::Server::register).
+/// The event that a connection of a channel opened or ended, for handlers of
+/// [`Server::register`](crate::Server::register).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ChannelEvent<I: Identity> {
@@ -35,37 +36,37 @@ pub struct ChannelEvent<I: Identity> {
     pub kind: ChannelEventKind,
     /// When it happened.
     pub timestamp: DateTime<Utc>,
-    /// Whose event: its channel, groups, id, and user.
+    /// The connection, with its channel, groups, id and user.
     pub connection: Connection<I>,
-    /// What handlers have added, for those that come after them.
+    /// Values that handlers add for the handlers after them.
     pub metadata: EventMetadata,
 }
 
-/// What the handlers of one event tell each other. Cloning it gives another handle of the same.
+/// Values that the handlers of one [`ChannelEvent`] share; its clones share the same values.
 #[derive(Clone, Debug, Default)]
 pub struct EventMetadata(Arc<Mutex<Map<String, Value>>>);
 
 impl EventMetadata {
-    /// Adds a value. Answers the one it replaces.
+    /// Adds a value. Answers the value that it replaces.
     pub fn insert(&self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value.into())
     }
 
-    /// A copy of a value that was added.
+    /// A copy of the value with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
 
-/// Something is registered under this name already.
+/// The error of [`Server::register`](crate::Server::register) for a name that is already registered.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the event `{event_name}` of the channel `{channel}` is registered already")]
+#[error("the event `{event_name}` of the channel `{channel}` is already registered")]
 #[non_exhaustive]
 pub struct DuplicateEvent {
     /// The channel.
     pub channel: String,
-    /// The name.
+    /// The name of the handler.
     pub event_name: String,
 }
 
@@ -77,7 +78,7 @@ struct Registration<I: Identity> {
     handle: Box<Handle<I>>,
 }
 
-/// Those of one kind and one channel, shared with the events that are told.
+/// The handlers of one kind and one channel, shared with events that are being raised.
 struct Listed<I: Identity> {
     channel: Arc<str>,
     registrations: Arc<[Arc<Registration<I>>]>,
@@ -85,7 +86,7 @@ struct Listed<I: Identity> {
 
 type Key = (ChannelEventKind, Arc<str>);
 
-/// What is registered with a server.
+/// The registered handlers of a server.
 pub(crate) struct ChannelEvents<I: Identity> {
     lists: RwLock<HashMap<Key, Listed<I>>>,
     are_in_use: AtomicBool,
@@ -131,7 +132,7 @@ impl<I: Identity> ChannelEvents<I> {
         let Some(removed) = listed.registrations.iter().find(|one| *one.event_name == *event_name) else {
             return false;
         };
-        // For events that are being told.
+        // For events that are being raised now.
         removed.is_active.store(false, Ordering::Release);
         let rest = listed.registrations.iter().filter(|one| *one.event_name != *event_name);
         let rest: Arc<[_]> = rest.cloned().collect();
@@ -143,7 +144,7 @@ impl<I: Identity> ChannelEvents<I> {
         true
     }
 
-    /// Tells everything that is registered now, one after the other.
+    /// Calls the handlers that are registered now, one after the other.
     pub(crate) fn raise(
         &self,
         kind: ChannelEventKind,

@@ -1,4 +1,4 @@
-//! Which handler gets the signals of a channel.
+//! The handlers of signals, by channel.
 
 use std::{
     fmt,
@@ -19,16 +19,16 @@ use crate::{connection::Connection, users::Identity};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// Channels could match this pattern and one that is there already.
-    #[error("the pattern `{pattern}` is in conflict with `{with}`")]
+    /// A channel could match both this pattern and an existing one.
+    #[error("the pattern `{pattern}` conflicts with `{with}`")]
     Conflict {
-        /// The pattern.
+        /// The new pattern.
         pattern: String,
-        /// The other one.
+        /// The existing pattern.
         with: String,
     },
-    /// The pattern has braces that do not match, or a name twice.
-    #[error("`{0}` is no pattern of channels")]
+    /// The pattern is malformed: its braces do not match, or a name is used twice.
+    #[error("`{0}` is not a valid channel pattern")]
     Pattern(String),
 }
 
@@ -42,12 +42,12 @@ struct Route<I: Identity> {
 /// The routes of a server.
 pub(crate) struct Routes<I: Identity> {
     router: RwLock<Router<Arc<Route<I>>>>,
-    /// Whether there is anything to do for any message.
+    /// Whether any message may have a route or a default.
     are_in_use: AtomicBool,
 }
 
 impl<I: Identity> Routes<I> {
-    /// None. `has_defaults` says that there is something to do without any.
+    /// No routes. `has_defaults` is whether any channel has another default than `Ignore`.
     pub(crate) fn new(has_defaults: bool) -> Self {
         Self { router: RwLock::new(Router::new()), are_in_use: AtomicBool::new(has_defaults) }
     }
@@ -69,7 +69,7 @@ impl<I: Identity> Routes<I> {
         Ok(())
     }
 
-    /// False if there was no such route.
+    /// False if there is no such route.
     pub(crate) fn remove(&self, pattern: &str) -> bool {
         self.router.write().unwrap_or_else(PoisonError::into_inner).remove(pattern).is_some()
     }
@@ -78,7 +78,7 @@ impl<I: Identity> Routes<I> {
         self.are_in_use.load(Ordering::Acquire)
     }
 
-    /// What is to be done for a message that was received.
+    /// The work for a received message, if there is any.
     pub(crate) fn take(
         &self,
         connection: &Connection<I>,
@@ -116,7 +116,7 @@ impl<I: Identity> Routes<I> {
             SignalDefault::Echo => {
                 let (connection, message) = (connection.clone(), message.clone());
                 Some(HandlerFuture::new(async move {
-                    // It may have ended meanwhile.
+                    // The connection may have ended meanwhile.
                     let _ = connection.send(message).await;
                 }))
             }
@@ -128,7 +128,7 @@ impl<I: Identity> Routes<I> {
     }
 }
 
-/// Raises a failure; the message itself was an event already.
+/// Raises an error; the message event was raised already.
 fn failed<I: Identity>(connection: &Connection<I>, error: SignalError, at: Moment) -> Option<HandlerFuture> {
     let subscriptions = &connection.0.shared.subscriptions;
     subscriptions.dispatch_error_of(connection, ErrorStage::Signal, EventError::new(error), at)

@@ -1,4 +1,4 @@
-//! The one seam between the two servers: who is admitted, and as whom.
+//! The difference between the two kinds of servers: whether clients are authenticated.
 
 use std::{
     fmt,
@@ -20,17 +20,17 @@ use crate::{
     },
 };
 
-/// What a connection knows of its user: the one parameter in which the two servers differ.
+/// The kind of a server: without users ([`Anonymous`]) or with users ([`User`]).
 pub trait Identity: sealed::Sealed + Send + Sync + 'static {
-    /// The id of a user.
+    /// The type of user ids.
     type Id: UserId;
 }
 
-/// Connections without users.
+/// The [`Identity`] of connections without users.
 #[derive(Clone, Copy, Debug)]
 pub enum Anonymous {}
 
-/// Connections of users with ids of type `T`.
+/// The [`Identity`] of connections of users with ids of type `T`.
 pub struct User<T>(PhantomData<fn() -> T>);
 
 impl Identity for Anonymous {
@@ -54,13 +54,13 @@ mod sealed {
     impl<T> Sealed for super::User<T> {}
 }
 
-/// Decides on one request.
+/// Decides which clients are admitted.
 #[async_trait]
 pub(crate) trait Admission<I: Identity>: Send + Sync {
-    /// Whether requests carry tokens, which are taken out of them.
+    /// Whether requests carry tokens, which are removed from them.
     fn uses_tokens(&self) -> bool;
 
-    /// Says whose request it is; `Ok(None)` on a server without users.
+    /// Authenticates a request; `Ok(None)` on a server without users.
     async fn admit(
         &self,
         credentials: &Credentials,
@@ -68,19 +68,19 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
         params: &ServerParams,
     ) -> Result<Option<Authenticated<I::Id>>, AdmissionError>;
 
-    /// What is revoked from now on.
+    /// The stream of revocations from now on.
     fn revocations(&self) -> Option<Revocations<I::Id>>;
 }
 
-/// Why nobody was admitted.
+/// Why a client was not admitted.
 #[derive(Debug)]
 pub(crate) enum AdmissionError {
-    /// The user service cannot tell.
+    /// The user service failed.
     Failed(EventError),
     Unauthorized,
 }
 
-/// Admits everybody.
+/// Admits all clients.
 #[derive(Debug)]
 pub(crate) struct AdmitAll;
 
@@ -104,7 +104,7 @@ impl Admission<Anonymous> for AdmitAll {
     }
 }
 
-/// Admits whom a user service knows.
+/// Admits clients that a user service authenticates.
 pub(crate) struct AdmitUsers<U>(U);
 
 impl<U: UserService> AdmitUsers<U> {
@@ -129,11 +129,11 @@ impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
             return Err(AdmissionError::Unauthorized);
         }
         let deadline = params.limits.authentication;
-        // Called within the future, as a service written without `async` may panic before it has one.
+        // Called inside the future, as a service written without `async` may panic before it returns a future.
         let mut asking = pin!(async { self.0.authenticate(credentials, request).await });
         let asking = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx)));
-            // The text of a panic may quote what the service choked on, which may be the token.
+            // The text of the panic is left out, as it may quote the token.
             polled.map_or_else(|_| Poll::Ready(Err("the user service panicked")), |polled| polled.map(Ok))
         });
         match tokio::time::timeout(deadline, asking).await {
@@ -171,7 +171,7 @@ mod tests {
     type Answer<'a> =
         Pin<Box<dyn Future<Output = Result<Option<Authenticated<i64>>, UserServiceError>> + Send + 'a>>;
 
-    /// Answers with what the closure makes, which is called without `async` around it.
+    /// Answers with the future of the closure, which is called without `async` around it.
     struct Service<F> {
         answer: F,
         asked: AtomicUsize,
@@ -210,7 +210,7 @@ mod tests {
         admission.admit(credentials, &HandshakeRequest::new(&head, addr, addr), params).await
     }
 
-    /// What a service is told to answer, and how often it was asked.
+    /// The result of a service with this answer, and how often it was asked.
     async fn answered(
         credentials: &Credentials,
         params: &ServerParams,

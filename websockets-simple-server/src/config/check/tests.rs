@@ -33,7 +33,7 @@ fn a_time_of_zero_is_an_error_that_names_it() {
         (limited(|limits| limits.idle(zero)), "idle limit"),
         (local().close_timeout(zero), "close timeout"),
         (local().heartbeat(Heartbeat::new(zero, HeartbeatMode::Ping)), "heartbeat interval"),
-        (local().overflow(OverflowPolicy::Wait(zero)), "time to wait for room in an outbox"),
+        (local().overflow(OverflowPolicy::Wait(zero)), "timeout for room in an outbox"),
     ] {
         assert_eq!(error(&params), ParamsError::Zero(what));
         assert_eq!(error(&params).to_string(), format!("the {what} is zero"));
@@ -58,7 +58,7 @@ fn a_time_without_end_is_an_error_that_names_it() {
         (local().expiry(endless, Duration::ZERO), "expiry notice"),
         (local().expiry(Duration::ZERO, endless), "expiry grace"),
         (local().heartbeat(Heartbeat::new(endless, HeartbeatMode::Text)), "heartbeat interval"),
-        (local().overflow(OverflowPolicy::Wait(endless)), "time to wait for room in an outbox"),
+        (local().overflow(OverflowPolicy::Wait(endless)), "timeout for room in an outbox"),
     ] {
         assert_eq!(error(&params), ParamsError::Endless(what));
         assert_eq!(error(&params).to_string(), format!("the {what} is longer than ten years"));
@@ -176,12 +176,12 @@ fn tls_looks_at_files_now_and_then_and_names_are_those_of_hosts() {
 
     let with = |tls: ServerTls| local().endpoint(Endpoint::all(0).tls(tls));
     let tls = ServerTls::from_pem("", "");
-    let what = "time between two looks at the files of certificates";
+    let what = "certificate watch interval";
     assert_eq!(error(&with(tls.clone().watch_files(Duration::ZERO))), ParamsError::Zero(what));
     assert_eq!(error(&with(tls.clone().watch_files(Duration::MAX))), ParamsError::Endless(what));
     assert_eq!(
         error(&with(tls.clone().watch_files(Duration::from_millis(9)))).to_string(),
-        "the number of milliseconds between two looks at the files of certificates is less than 10"
+        "the certificate watch interval in milliseconds is less than 10"
     );
     let named =
         |name: &str| tls.clone().for_name(name, websockets_simple_core::tls::TlsIdentity::pem("", ""));

@@ -48,7 +48,7 @@ async fn the_stream_that_comes_out_is_the_one_that_went_in() {
     stream.read_exact(&mut here).await.unwrap();
     assert_eq!((&there, &here), (b"to the client", b"to the server"));
     drop(stream);
-    assert_eq!(client.read(&mut there).await.unwrap(), 0, "nobody else holds it");
+    assert_eq!(client.read(&mut there).await.unwrap(), 0, "there is no other handle");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn bytes_that_come_while_the_user_service_thinks_are_not_lost() {
     assert_eq!(came, b"early");
 }
 
-/// The subprotocol that is agreed on, and whether the answer says the same.
+/// The chosen subprotocol, and whether the response says the same.
 async fn chosen(ours: &[&str], offered: &str) -> Option<String> {
     let host = all(ServerParams::local().subprotocols(ours.iter().copied()));
     let offers = offered.lines().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n"));

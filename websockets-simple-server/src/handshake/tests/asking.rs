@@ -46,7 +46,7 @@ async fn a_service_that_is_too_slow_is_a_503_at_the_authentication_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_or_panics_is_a_503_and_one_error() {
-    for (mood, said) in
+    for (mood, expected) in
         [(Mood::Fails, "the user service failed"), (Mood::Panics, "the user service panicked")]
     {
         let host = with_users(ServerParams::local(), mood);
@@ -56,7 +56,7 @@ async fn a_service_that_fails_or_panics_is_a_503_and_one_error() {
         assert_eq!(why, format!("503: {CANNOT_TELL}"));
         let diary = diary.lock().unwrap();
         assert_eq!(diary.len(), 3);
-        assert!(diary[2].starts_with(&format!("failed UserService: {said}")), "{diary:?}");
+        assert!(diary[2].starts_with(&format!("failed UserService: {expected}")), "{diary:?}");
         assert!(!diary[2].contains(SECRET), "{diary:?}");
     }
 }
@@ -137,7 +137,7 @@ async fn the_token_of_a_refused_request_is_nowhere_to_be_seen() {
         request_with_token("/"),
     ];
     for request in shown {
-        // Everything is judged up to the last step, so that all texts on the way are seen.
+        // All steps are done, so that all their texts are checked.
         for mood in [Mood::Knows, Mood::Fails, Mood::Panics] {
             let limits = Limits::default().connections_per_user(1);
             let host = with_users(ServerParams::local().limits(limits), mood);
@@ -155,16 +155,16 @@ async fn the_token_of_a_refused_request_is_nowhere_to_be_seen() {
 async fn connecting_is_told_once_before_any_judgement() {
     let plain = "GET /room HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
     let no_path = request("/%ff", "Authorization: Bearer x\r\n");
-    for (request, told) in [
+    for (request, expected) in [
         (plain, "connecting /room"),
         (no_path, "connecting /"),
         (request("/room", "Authorization: Bearer x\r\nSec-WebSocket-Protocol: no\r\n"), "connecting /room"),
     ] {
-        // The plain request shows no token by its path as that is turned off.
+        // Tokens in the path are disabled, so the plain request has none.
         let params = ServerParams::local().token_placements(TokenPlacements::header_only());
         let host = with_users(params, Mood::Knows);
         let diary = Arc::clone(&host.diary);
         refused(&host, &request).await;
-        assert_eq!(*diary.lock().unwrap(), [told]);
+        assert_eq!(*diary.lock().unwrap(), [expected]);
     }
 }

@@ -29,11 +29,11 @@ async fn a_silent_peer_is_one_failure_of_a_server() {
     let limits = Limits::default().handshake(Duration::from_millis(50));
     let server = WebsocketServer::new(ServerParams::local().limits(limits));
     let diary = Diary::default();
-    let told = Arc::clone(&diary);
+    let noted = Arc::clone(&diary);
     server.on(move |event| {
         match event {
-            Event::Error(event) => note(&told, event.error.to_string()),
-            Event::Connection(event) => note(&told, format!("{:?}", event.kind)),
+            Event::Error(event) => note(&noted, event.error.to_string()),
+            Event::Connection(event) => note(&noted, format!("{:?}", event.kind)),
             _ => {}
         }
         std::future::ready(())
@@ -108,18 +108,18 @@ async fn a_peer_that_hangs_up_while_the_service_thinks_is_one_refused_attempt() 
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(client);
     });
-    assert_eq!(begun.elapsed(), Duration::from_secs(1), "nobody waits for the authentication deadline");
+    assert_eq!(begun.elapsed(), Duration::from_secs(1), "the authentication deadline is not awaited");
     let Err(Ended::Refused(attempt, why)) = shaken else {
-        panic!("Connecting was told, so Refused has to be")
+        panic!("Connecting was raised, so Refused must be")
     };
-    assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer hung up before the answer"));
+    assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer disconnected before the response"));
     assert_eq!(host.diary(), ["connecting /room", "asked for /room", "given up"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_take_its_101_gives_the_seat_back() {
     let host = with_users(ServerParams::local(), Mood::Slow(Duration::from_secs(1)));
-    // The answer does not fit, and nobody makes room for it.
+    // The response does not fit, and the client does not read.
     let (mut client, server) = duplex(64);
     let request = request_with_token("/room");
     let (shaken, ()) = tokio::join!(shake(&host, server), async {
@@ -128,8 +128,8 @@ async fn a_peer_that_does_not_take_its_101_gives_the_seat_back() {
         assert_eq!(host.permits_taken(&7), 1);
         drop(client);
     });
-    let Err(Ended::Refused(attempt, why)) = shaken else { panic!("there is nobody to talk to") };
-    assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer hung up before the answer"));
+    let Err(Ended::Refused(attempt, why)) = shaken else { panic!("the client is gone") };
+    assert_eq!((attempt.path.as_str(), why.as_str()), ("/room", "the peer disconnected before the response"));
     assert_eq!(host.permits_taken(&7), 0);
 }
 
