@@ -1,6 +1,7 @@
 //! Writes the frames that a scheduler round of broadcasts queued in many outboxes: once per socket.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -45,20 +46,19 @@ impl<C: AsRef<Outbox>> Flusher<C> {
     ///
     /// Dropping it leaves listed connections to a later `run`.
     pub async fn run(&self) {
-        let mut batch = Vec::new();
+        let mut batch = Batch { list: &self.listed, connections: VecDeque::new() };
         let mut coalesced = Coalesced::default();
         loop {
-            self.next(&mut batch);
-            if batch.is_empty() {
+            batch.fill();
+            if batch.connections.is_empty() {
                 coalesced.forget();
                 self.wake.notified().await;
                 // Other tasks that are ready to broadcast run first: their messages leave in the same write.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let full = batch.len() == WRITES_PER_BATCH;
-            // No await since `next`: if this future is dropped, no connection is lost between the list and its write.
-            for connection in batch.drain(..) {
+            let full = batch.connections.len() == WRITES_PER_BATCH;
+            while let Some(connection) = batch.connections.pop_front() {
                 connection.as_ref().as_ref().flush_round(&mut coalesced);
             }
             if full {
@@ -66,14 +66,31 @@ impl<C: AsRef<Outbox>> Flusher<C> {
             }
         }
     }
+}
 
+/// Connections that were taken off a list to be written to. Those that were not, because a write panicked, go back.
+struct Batch<'a, C> {
+    list: &'a Mutex<Vec<Arc<C>>>,
+    connections: VecDeque<Arc<C>>,
+}
+
+impl<C> Batch<'_, C> {
     /// Takes the oldest connections off the list, as many as are written to at once.
-    fn next(&self, batch: &mut Vec<Arc<C>>) {
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+    fn fill(&mut self) {
+        let mut listed = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = listed.len().min(WRITES_PER_BATCH);
-        batch.extend(listed.drain(..turn));
+        self.connections.extend(listed.drain(..turn));
         if listed.is_empty() && listed.capacity() > KEPT {
             *listed = Vec::new();
+        }
+    }
+}
+
+impl<C> Drop for Batch<'_, C> {
+    fn drop(&mut self) {
+        if !self.connections.is_empty() {
+            let mut listed = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+            listed.splice(..0, self.connections.drain(..));
         }
     }
 }
@@ -94,6 +111,7 @@ impl<C> fmt::Debug for Flusher<C> {
 mod tests {
     use std::{
         io::{self, IoSlice},
+        panic::{AssertUnwindSafe, catch_unwind},
         task::{Context, Poll, Waker},
         time::Duration,
     };
@@ -116,13 +134,22 @@ mod tests {
         }
     }
 
+    /// A wire on which this was written last panics.
+    const PANIC: &[u8] = b"panic";
+
     struct Wire(Arc<Mutex<Vec<Vec<u8>>>>);
 
     impl WriteNow for Wire {
         fn write_now(&mut self, _driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
             let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
             let taken = bytes.len();
-            self.0.lock().unwrap().push(bytes);
+            let mut writes = self.0.lock().unwrap();
+            let panics = writes.last().is_some_and(|last| last == PANIC);
+            if panics {
+                drop(writes);
+                panic!("the stream");
+            }
+            writes.push(bytes);
             Poll::Ready(Ok(taken))
         }
 
@@ -235,6 +262,22 @@ mod tests {
         assert_eq!(written(), 2, "the next turn was the last one");
         drop(turn(None, "5"));
         assert_eq!(written(), 3, "the connection is gone");
+    }
+
+    #[test]
+    fn a_write_that_panics_takes_no_other_connection_off_the_list() {
+        let flusher = Flusher::new();
+        let connections = connections(4);
+        connections[1].writes.lock().unwrap().push(PANIC.to_vec());
+        broadcast("1", &connections, &flusher);
+        let mut run = Box::pin(flusher.run());
+        let panicked = catch_unwind(AssertUnwindSafe(|| poll(run.as_mut())));
+        assert!(panicked.is_err());
+        drop(run);
+        let written = || [0, 2, 3].map(|n: usize| connections[n].writes.lock().unwrap().len());
+        assert_eq!(written(), [1, 0, 0]);
+        poll(Box::pin(flusher.run()).as_mut());
+        assert_eq!(written(), [1, 1, 1]);
     }
 
     #[test]
