@@ -286,7 +286,8 @@ impl ServerParams {
         self
     }
 
-    /// Sets how long a stop waits for connections to close and handlers to finish. Default: 10 s.
+    /// Sets how long a stop waits for connections to close and handlers to finish; zero drops the handlers at once.
+    /// Default: 10 s.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;

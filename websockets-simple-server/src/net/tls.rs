@@ -102,7 +102,8 @@ impl ServerTls {
 
     /// Checks the files of certificates, keys and revocation lists this often while the server runs, and reloads when
     /// one of them was written. A failed reload raises an error event of the stage
-    /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old configuration stays in use. Default: off.
+    /// [`ErrorStage::Tls`](crate::ErrorStage::Tls), and the old configuration stays in use. At least
+    /// 10 ms. Default: off.
     #[must_use]
     pub fn watch_files(mut self, every: Duration) -> Self {
         self.watch = Some(every);
