@@ -21,7 +21,7 @@ use super::*;
 use crate::protocol::InternalFrame;
 use crate::transport::WriteNow;
 use crate::{
-    outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES},
+    outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES, QueuedFrame},
     protocol::CloseCode,
 };
 
