@@ -138,11 +138,7 @@ impl Decoder {
                 }
             };
             if let Some(step) = step {
-                if matches!(step, Decoded::Fault(_) | Decoded::Close(..)) {
-                    self.place = Place::Over;
-                    self.assembly = None;
-                }
-                return step;
+                return self.after(step);
             }
         }
     }
@@ -164,7 +160,17 @@ impl Decoder {
         if let Place::Message(partial) = &mut self.place {
             partial.missing -= len;
         }
-        self.finish()
+        let step = self.finish();
+        self.after(step)
+    }
+
+    /// Reads nothing after a fault or a Close.
+    fn after(&mut self, step: Decoded) -> Decoded {
+        if matches!(step, Decoded::Fault(_) | Decoded::Close(..)) {
+            self.place = Place::Over;
+            self.assembly = None;
+        }
+        step
     }
 
     /// The Close frame to send, unless one was sent before.

@@ -187,7 +187,7 @@ mod against_tungstenite {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn any_frames_cut_anywhere_mean_the_same(
