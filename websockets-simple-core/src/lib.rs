@@ -72,7 +72,7 @@ pub use connection::{
 };
 pub use events::{CatchPanic, Dispatcher, EndCause, EventType, Flow, Panicked, Subscriptions, catch_panic};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
-pub use protocol::{Frame, ProtocolError, Side, TextPolicy, handshake_words};
+pub use protocol::{Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
 pub use transport::Transport;
 
 /// For the fuzz targets alone.

@@ -108,7 +108,8 @@ impl Backlog {
 
     /// Whether any is left. `written` counts all bytes ever written, of which `passed` is the time since the last call.
     fn is_left(&mut self, written: u64, passed: Duration) -> bool {
-        let read = Self::SLOWEST.saturating_mul(passed.as_secs());
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let read = Self::SLOWEST.saturating_mul(millis) / 1000;
         let new = written - std::mem::replace(&mut self.written, written);
         self.bytes = self.bytes.saturating_add(new).saturating_sub(read).min(Self::LARGEST);
         self.bytes > 0
@@ -289,6 +290,14 @@ mod tests {
         let last =
             (1..).find(|tick| liveness.tick(now + interval * *tick, 400_000) == LivenessAction::Unresponsive);
         assert_eq!(last, Some(2), "what 30 s suffice for makes no difference");
+        let interval = Duration::from_millis(100);
+        let mut liveness = Liveness::new(Heartbeat::new(interval, HeartbeatMode::Ping), now, 0.0);
+        let mut written = 0;
+        let last = (1..).find(|tick| {
+            written += 100;
+            liveness.tick(now + interval * *tick, written) == LivenessAction::Unresponsive
+        });
+        assert_eq!(last, Some(2), "an interval of less than a second counts too");
     }
 
     #[test]
