@@ -140,6 +140,7 @@ impl Shared {
         let compatibility = params.compatibility();
         let mut config = ConnectionConfig::new(Side::Client);
         config.message_size = params.message_size();
+        config.read_ahead = params.read_ahead();
         config.close_timeout = params.close_timeout();
         if compatibility.repairs_text() {
             config.text = websockets_simple_core::TextPolicy::Lossy;
