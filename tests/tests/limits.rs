@@ -84,16 +84,13 @@ async fn pings_behind_more_than_is_read_ahead_of_a_busy_handler_wait_for_it() {
                 }
             });
             connection.await;
+            let early = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+            assert!(early.is_err(), "{early:?}");
             release.add_permits(2);
         }
-        let first = within(peer.next()).await.unwrap();
-        assert_eq!(first.first, if is_answered { 0x8A } else { 0x81 });
+        let pong = within(async { while peer.next().await.unwrap().first != 0x8A {} });
+        pong.await;
         release.add_permits(2);
-        let frames = [within(peer.next()).await.unwrap(), within(peer.next()).await.unwrap()];
-        assert_eq!(
-            frames.iter().filter(|frame| frame.first == 0x81).count(),
-            if is_answered { 2 } else { 1 }
-        );
     }
 }
 

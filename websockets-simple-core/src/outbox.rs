@@ -6,10 +6,6 @@
 
 use std::{
     io,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Poll, Waker},
     time::Duration,
 };
@@ -26,6 +22,7 @@ use crate::{
 
 use after_lock::Locked;
 use queue::{OutboxState, Stage, Throttle, later};
+use sync::{AtomicBool, Mutex, Ordering};
 use waiters::Place;
 
 pub(crate) use coalesce::Coalesced;
@@ -48,6 +45,7 @@ mod gather;
 mod queue;
 mod send;
 mod sent_events;
+mod sync;
 mod waiters;
 
 /// The bounded queue of frames that wait for the socket of one connection.
@@ -364,5 +362,7 @@ impl Offer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -259,10 +259,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     break;
                 }
                 Read::Something if reads == READS_PER_POLL => {
-                    // A peer that never pauses is pinged too, but not given up: its answer may be still unread.
-                    if !self.liveness.is_waiting() {
-                        self.look_at_the_clock();
-                    }
+                    // A peer that never pauses is pinged too. What it sends keeps it from being given up.
+                    self.look_at_the_clock();
                     budget::yield_to_others(cx);
                     break;
                 }

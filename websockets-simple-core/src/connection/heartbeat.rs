@@ -148,11 +148,6 @@ impl Liveness {
         self.next
     }
 
-    /// Whether a ping waits for its answer.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
     /// Whether a text `pong` is an answer and not a message.
     pub(crate) fn expects_text_pong(&self) -> bool {
         matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)

@@ -336,3 +336,22 @@ impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_owner_has_a_number_of_its_own() {
+        assert_ne!(new_owner(), new_owner());
+    }
+
+    #[test]
+    fn an_empty_queue_leaves_its_memory_to_the_next_and_a_long_one_gives_it_back() {
+        let queue = |capacity| VecDeque::with_capacity(capacity);
+        lend(queue(SPARE_PLACES));
+        assert_eq!(SPARE.take().capacity(), SPARE_PLACES);
+        lend(queue(SPARE_PLACES + 1));
+        assert_eq!(SPARE.take().capacity(), 0);
+    }
+}

@@ -3,12 +3,14 @@
 use std::{
     cell::Cell,
     ops::{Deref, DerefMut},
-    sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
 use crate::{
-    outbox::queue::{OutboxState, QueuedFrame},
+    outbox::{
+        queue::{OutboxState, QueuedFrame},
+        sync::{Mutex, MutexGuard, PoisonError, thread_local},
+    },
     protocol::Message,
 };
 
@@ -82,16 +84,16 @@ pub(super) fn discard_all(dropped: impl IntoIterator<Item = QueuedFrame>) {
 
 /// Does what is due. Called without the lock.
 fn run() {
-    if !IS_DUE.get() {
+    if !IS_DUE.with(Cell::get) {
         return;
     }
-    while let Some(mut due) = DUE.take() {
-        IS_DUE.set(false);
+    while let Some(mut due) = DUE.with(Cell::take) {
+        IS_DUE.with(|is_due| is_due.set(false));
         due.wakes.drain(..).for_each(Waker::wake);
         due.drops.clear();
-        if !IS_DUE.get() {
+        if !IS_DUE.with(Cell::get) {
             if due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
-                DUE.set(Some(due));
+                DUE.with(|known| known.set(Some(due)));
             }
             return;
         }
@@ -99,10 +101,10 @@ fn run() {
 }
 
 fn with(f: impl FnOnce(&mut Due)) {
-    let mut due = DUE.take().unwrap_or_default();
+    let mut due = DUE.with(Cell::take).unwrap_or_default();
     f(&mut due);
-    DUE.set(Some(due));
-    IS_DUE.set(true);
+    DUE.with(|known| known.set(Some(due)));
+    IS_DUE.with(|is_due| is_due.set(true));
 }
 
 impl From<QueuedFrame> for Dropped {

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    sync::atomic::Ordering,
     task::{Poll, Waker},
 };
 
@@ -11,6 +10,7 @@ use crate::{
     outbox::{
         DriverCommands, FlushOutcome, Outbox, after_lock,
         queue::{QueuedFrame, Stage},
+        sync::Ordering,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::WriteNow,

@@ -131,6 +131,21 @@ async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
 }
 
 #[test]
+fn a_frame_that_has_begun_to_leave_is_not_joined_with_others_from_its_start() {
+    let (outbox, wire) = roomy();
+    wire.with(|script| script.room = 3);
+    let mut coalesced = Coalesced::default();
+    for text in ["first", "second"] {
+        assert!(matches!(outbox.offer(frame(text), FlushWhen::Round, None), Offer::List | Offer::Queued));
+    }
+    outbox.flush_round(&mut coalesced);
+    assert_eq!(wire.bytes(), b"\x81\x05f");
+    wire.allow(1000);
+    outbox.flush_round(&mut coalesced);
+    assert_eq!(wire.texts(), ["first", "second"]);
+}
+
+#[test]
 fn a_handle_kept_after_the_end_does_not_hold_the_stream() {
     let (outbox, wire) = roomy();
     assert_eq!(Arc::strong_count(&wire.0), 2);

@@ -123,6 +123,46 @@ async fn a_peer_that_reads_slowly_has_time_to_reach_the_ping() {
     assert!(rig.errors().is_empty());
 }
 
+/// A stream from which frames can always be read.
+struct Endless(DuplexStream);
+
+impl tokio::io::AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buf.put_slice(&frame(PONG, b"", true));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Endless {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_pauses_is_pinged_and_not_given_up() {
+    let (near, far) = tokio::io::duplex(1024);
+    let mut rig = Plan::server().heartbeat(120, HeartbeatMode::Text).run_over(Endless(near));
+    rig.peer.stream = far;
+    for tick in 1..=5 {
+        tokio::time::advance(TICK + JITTER).await;
+        assert_eq!(rig.peer.hear_text().await, "ping", "{tick}");
+    }
+    assert!(rig.errors().is_empty() && rig.shared.outbox.is_open());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_in_parts_may_take_longer_than_the_heartbeat_in_either_direction() {
     let mut rig = Plan::server().heartbeat(120, HeartbeatMode::Text).run();
