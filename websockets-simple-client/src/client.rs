@@ -9,7 +9,7 @@ use websockets_simple_core::{
 
 use crate::{
     config::ClientParams,
-    connection::{AbandonGuard, ClientConnection, Connecting, Shared},
+    connection::{AbandonGuard, ClientConnection, Connecting, EndProgress, Shared},
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
@@ -67,14 +67,18 @@ impl WebsocketClient {
     }
 
     fn wake_for_replay(&self) {
-        if let Some(session) = self.shared.session() {
-            session.connection.0.core.outbox.wake_driver();
+        if let Some(connection) = self.connection() {
+            connection.0.core.outbox.wake_driver();
         }
     }
 
     /// Connects: resolves the host name, opens TCP, TLS and the WebSocket. With
     /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
     /// as such a server reads nothing before it has sent that.
+    ///
+    /// The connection runs in a task of the current tokio runtime. If that runtime is dropped, the connection ends with
+    /// 1001, its Disconnected is raised, and the client can connect again in another runtime. Handlers are then polled
+    /// once more; what they wait for no longer comes.
     ///
     /// # Errors
     ///
@@ -98,20 +102,20 @@ impl WebsocketClient {
                 return Err(error);
             }
         };
-        let mut session = attempt.open(dialed);
-        tracing::debug!(peer = %session.connection.peer_addr(), "connected");
-        let unused = AbandonGuard(Some(session.connection.clone()));
+        let (connection, mut ready) = attempt.open(dialed);
+        tracing::debug!(peer = %connection.peer_addr(), "connected");
+        let unused = AbandonGuard(Some(connection.clone()));
         let patience = self.shared.params.connect_timeout();
         let ready = async {
             // If the connection ends before the success text, the sender is dropped.
-            session.ready.wait_for(|ready| *ready).await.is_ok()
+            ready.wait_for(|ready| *ready).await.is_ok()
         };
         match tokio::time::timeout(patience, ready).await {
             Ok(true) => {
                 unused.keep();
-                Ok(session.connection)
+                Ok(connection)
             }
-            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &params)),
+            Ok(false) => Err(ConnectError::from_end(connection.end(), &params)),
             Err(_) => Err(ConnectError::Timeout),
         }
     }
@@ -132,17 +136,17 @@ impl WebsocketClient {
     ///
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
-        let mut session = self.shared.session()?;
-        let core = &session.connection.0.core;
+        let connection = self.connection()?;
+        let core = &connection.0.core;
         core.outbox.close(EndCause::closed(code, reason));
         // A caller that also reads the event stream reads no events while it waits here.
         self.shared.subscriptions.lift_bounds(true);
         core.outbox.closed().await;
         if current_owner() != Some(self.shared.owner) {
             // After this `connect` can be called at once. A handler of this client would wait for itself here.
-            let _ = session.over.wait_for(|over| *over).await;
+            connection.0.ending.reached(EndProgress::Over).await;
         }
-        session.connection.end().cloned()
+        connection.end().cloned()
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
@@ -244,13 +248,13 @@ impl WebsocketClient {
     /// Whether messages can be sent.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.session().is_some_and(|session| session.connection.is_open())
+        self.connection().is_some_and(|connection| connection.is_open())
     }
 
     /// The current connection, if there is one.
     #[must_use]
     pub fn connection(&self) -> Option<ClientConnection> {
-        self.shared.session().map(|session| session.connection)
+        self.shared.connection()
     }
 
     /// Statistics of the current connection, if there is one.
@@ -268,8 +272,8 @@ impl Clone for WebsocketClient {
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        if let Some(session) = self.0.session() {
-            session.connection.0.core.outbox.close(EndCause::HandleDropped);
+        if let Some(connection) = self.0.connection() {
+            connection.0.core.outbox.close(EndCause::HandleDropped);
         }
     }
 }

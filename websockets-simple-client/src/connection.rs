@@ -9,17 +9,21 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    connection::group_requests::GroupRequests,
+    connection::{ending::Ending, group_requests::GroupRequests},
     dial::{ConnectionInfo, TlsInfo},
     error::GroupError,
     event::ClientEvent,
 };
 
+pub(crate) use ending::EndProgress;
 pub(crate) use session::{AbandonGuard, Connecting, Shared};
 
+mod caught;
+mod ending;
 mod group_requests;
 mod observer;
 mod session;
+mod task;
 
 /// One connection of a client: its addresses, what was negotiated, and sending. Clones are handles of the same
 /// connection, and may be kept after it has ended.
@@ -32,6 +36,7 @@ pub(crate) struct ConnectionState {
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) since: DateTime<Utc>,
+    pub(crate) ending: Ending,
 }
 
 impl ClientConnection {
@@ -187,3 +192,6 @@ impl fmt::Debug for ClientConnection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use websockets_simple_core::{
 use crate::{
     config::CheckedParams,
     connection::{
-        ClientConnection, ConnectionState, group_requests::GroupRequests, observer::SubscribedObserver,
+        ClientConnection, ConnectionState, ending::Ending, group_requests::GroupRequests,
+        observer::SubscribedObserver, task::ConnectionTask,
     },
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
@@ -31,16 +32,7 @@ pub(crate) struct Shared {
 pub(crate) enum ClientState {
     Idle,
     Connecting,
-    Connected(Session),
-}
-
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) connection: ClientConnection,
-    /// True once the connection can be used: at once, or after the success text of a .NET v6 server.
-    pub(crate) ready: watch::Receiver<bool>,
-    /// True once the Disconnected event was raised.
-    pub(crate) over: watch::Receiver<bool>,
+    Connected(ClientConnection),
 }
 
 /// The right to connect, of which there is one per client. Dropped unused, it is given back.
@@ -60,8 +52,9 @@ impl Connecting {
         Ok(Self { shared: Arc::clone(shared), used: false })
     }
 
-    /// Spawns the task of the connection.
-    pub(crate) fn open(mut self, dialed: Dialed) -> Session {
+    /// Spawns the task of the connection. The flag becomes true once the connection can be used: at once, or after the
+    /// success text of a .NET v6 server.
+    pub(crate) fn open(mut self, dialed: Dialed) -> (ClientConnection, watch::Receiver<bool>) {
         self.used = true;
         let shared = &self.shared;
         let params = &shared.params;
@@ -80,16 +73,16 @@ impl Connecting {
             group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
             since: chrono::Utc::now(),
+            ending: Ending::new(),
         }));
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
-        let (over_sender, over) = watch::channel(false);
-        let session = Session { connection: connection.clone(), ready, over };
-        *shared.state() = ClientState::Connected(session.clone());
+        *shared.state() = ClientState::Connected(connection.clone());
         let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
+            connected: false,
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
@@ -97,15 +90,11 @@ impl Connecting {
         let core = Arc::clone(&connection.0);
         let driver = ConnectionDriver::new(transport, &leftover, core, config, heartbeat, observer);
         let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
-        // Boxed, as the task would otherwise hold it twice.
-        let driver = Box::new(if agreed { driver.with_hello() } else { driver });
+        let driver = if agreed { driver.with_hello() } else { driver };
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.
-        tokio::spawn(async move {
-            driver.await;
-            let _ = over_sender.send(true);
-        });
-        session
+        tokio::spawn(ConnectionTask::new(driver, connection.clone()));
+        (connection, ready)
     }
 }
 
@@ -156,8 +145,11 @@ impl Shared {
     }
 
     /// Marks the connection as ended, so that another one may be opened.
-    pub(crate) fn set_idle(&self) {
-        *self.state() = ClientState::Idle;
+    pub(crate) fn set_idle(&self, ended: &ClientConnection) {
+        let mut state = self.state();
+        if matches!(&*state, ClientState::Connected(current) if Arc::ptr_eq(&current.0, &ended.0)) {
+            *state = ClientState::Idle;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, ClientState> {
@@ -173,9 +165,10 @@ impl Shared {
         Ok((params, dialed))
     }
 
-    pub(crate) fn session(&self) -> Option<Session> {
+    /// The current connection, until its transport is gone.
+    pub(crate) fn connection(&self) -> Option<ClientConnection> {
         match &*self.state() {
-            ClientState::Connected(session) => Some(session.clone()),
+            ClientState::Connected(connection) => Some(connection.clone()),
             ClientState::Idle | ClientState::Connecting => None,
         }
     }

@@ -1,0 +1,146 @@
+//! How a client ends, and connects again: a runtime that goes, a server that keeps the socket, handlers that do not end.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::runtime::Runtime;
+use websockets_simple_client::{
+    ClientEvent, ConnectionEventKind, EndedBy, Events, SendError, WebsocketClient,
+};
+use websockets_simple_server::{Event, ServerParams, WebsocketServer};
+use websockets_simple_tests::{ended, next, params, started, text, within};
+
+fn runtime(workers: Option<usize>) -> Runtime {
+    match workers {
+        None => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Some(workers) => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+        }
+    }
+    .unwrap()
+}
+
+/// The connection events that a stream holds, by name.
+fn story(events: &mut Events<ClientEvent>) -> Vec<String> {
+    let mut story = Vec::new();
+    while let Some(event) = events.try_recv() {
+        match event {
+            ClientEvent::Connection(event) => story.push(match event.kind {
+                ConnectionEventKind::Connecting(_) => "connecting".to_owned(),
+                ConnectionEventKind::Connected(_) => "connected".to_owned(),
+                ConnectionEventKind::Refused(_, why) => format!("refused: {why}"),
+                ConnectionEventKind::Disconnected(..) => "disconnected".to_owned(),
+                other => format!("{other:?}"),
+            }),
+            ClientEvent::Error(event) => story.push(format!("{:?}: {}", event.stage, event.error)),
+            _ => {}
+        }
+    }
+    story
+}
+
+#[test]
+fn a_client_whose_runtime_is_gone_has_ended_and_connects_in_another() {
+    let serving = runtime(Some(1));
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let mut seen = server.events();
+    let addr = serving.block_on(started(&server));
+    for workers in [None, Some(1), Some(2)] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        let mut events = client.events();
+        let told = Arc::new(AtomicUsize::new(0));
+        client.on({
+            let told = Arc::clone(&told);
+            move |event| {
+                let told = Arc::clone(&told);
+                async move {
+                    if let ClientEvent::Connection(event) = event
+                        && let ConnectionEventKind::Disconnected(_, end) = event.kind
+                    {
+                        assert_eq!((end.by, end.code), (EndedBy::Local, Some(1001)));
+                        told.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }
+        });
+        let first = runtime(workers);
+        let connection = first.block_on(client.connect()).unwrap();
+        assert!(client.is_running());
+        drop(first);
+        assert!(!client.is_running() && !connection.is_open() && client.connection().is_none());
+        assert_eq!(connection.end().map(|end| end.by), Some(EndedBy::Local));
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
+        // The socket is gone, although a handle of the connection is still there.
+        serving.block_on(ended(&mut seen));
+        let second = runtime(workers);
+        second.block_on(async {
+            assert!(matches!(client.send("x").await, Err(SendError::Closed)));
+            assert!(matches!(connection.send("x").await, Err(SendError::Closed)));
+            assert_eq!(within(client.disconnect()).await, None);
+            within(client.connect()).await.unwrap();
+            assert_eq!(text(&mut events).await, "hello");
+            client.send("x").await.unwrap();
+            next(&mut seen, |event| matches!(event, Event::Message(_)).then_some(())).await;
+            assert!(within(client.disconnect()).await.unwrap().clean);
+        });
+        drop(connection);
+        serving.block_on(ended(&mut seen));
+    }
+    serving.block_on(server.stop());
+}
+
+#[test]
+fn a_runtime_that_goes_in_the_middle_of_a_handler_drops_it_and_tells_one_disconnected() {
+    let serving = runtime(Some(1));
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = serving.block_on(started(&server));
+    let client = WebsocketClient::new(params(addr)).unwrap();
+    let began = Arc::new(tokio::sync::Notify::new());
+    let (told, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    client.on({
+        let (began, told, dropped) = (Arc::clone(&began), Arc::clone(&told), Arc::clone(&dropped));
+        move |event| {
+            let (began, told, dropped) = (Arc::clone(&began), Arc::clone(&told), Arc::clone(&dropped));
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    let _dropped = OnDrop(dropped);
+                    began.notify_one();
+                    std::future::pending::<()>().await;
+                } else if let ClientEvent::Connection(event) = event
+                    && let ConnectionEventKind::Disconnected(..) = event.kind
+                {
+                    told.fetch_add(1, Ordering::SeqCst);
+                    // What a handler awaits in a runtime that is gone never comes.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    });
+    let first = runtime(Some(1));
+    first.block_on(async {
+        client.connect().await.unwrap();
+        within(began.notified()).await;
+    });
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(first);
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    assert!(!client.is_running());
+    runtime(None).block_on(async {
+        within(client.connect()).await.unwrap();
+    });
+    serving.block_on(server.stop());
+}
+
+/// Says that it was dropped.
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,66 @@
+//! How far the end of a connection has come, for those who wait for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+
+/// How far the end of a connection has come.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum EndProgress {
+    Open,
+    /// The transport is gone; its handlers may still run.
+    Released,
+    /// The Disconnected event was handled.
+    Over,
+}
+
+/// What the handles of a connection and its task know of its end.
+pub(crate) struct Ending {
+    progress: watch::Sender<EndProgress>,
+    released: AtomicBool,
+    told: AtomicBool,
+}
+
+impl Ending {
+    pub(crate) fn new() -> Self {
+        Self {
+            progress: watch::Sender::new(EndProgress::Open),
+            released: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the transport is gone. Those who wait are woken by the connection's task when it has told what it can
+    /// tell at once.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
+    }
+
+    /// Notes that Disconnected is being told. False if it was noted before.
+    pub(crate) fn tell(&self) -> bool {
+        !self.told.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// Wakes those who wait for this, or for less.
+    pub(crate) fn reach(&self, progress: EndProgress) {
+        self.progress.send_if_modified(|reached| {
+            let further = *reached < progress;
+            *reached = progress.max(*reached);
+            further
+        });
+    }
+
+    /// Resolves when the end has come this far.
+    pub(crate) async fn reached(&self, progress: EndProgress) {
+        // The sender lives as long as this.
+        let _ = self.progress.subscribe().wait_for(|reached| *reached >= progress).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! The task of a connection: its driver, and what happens if the runtime goes before the driver is done.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use websockets_simple_core::{CloseCode, ConnectionDriver, EndCause};
+
+use crate::connection::{
+    ClientConnection,
+    ending::{EndProgress, Ending},
+    observer::SubscribedObserver,
+};
+
+/// Most polls of a driver that ends at once: one for each event that its handlers do not handle at once.
+const LAST_POLLS: usize = 64;
+
+/// Runs a connection. Dropped before it is done, as a runtime does that shuts down, it cuts the connection and tells
+/// Disconnected.
+pub(crate) struct ConnectionTask {
+    /// Until it is done.
+    driver: Option<Box<ConnectionDriver<SubscribedObserver>>>,
+    connection: ClientConnection,
+}
+
+impl ConnectionTask {
+    pub(crate) fn new(driver: ConnectionDriver<SubscribedObserver>, connection: ClientConnection) -> Self {
+        Self { driver: Some(Box::new(driver)), connection }
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { driver: running, connection } = self.get_mut();
+        let ending = &connection.0.ending;
+        let Some(driver) = running else { return Poll::Ready(()) };
+        if Pin::new(driver).poll(cx).is_pending() {
+            if ending.is_released() {
+                ending.reach(EndProgress::Released);
+            }
+            return Poll::Pending;
+        }
+        *running = None;
+        ending.reach(EndProgress::Over);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        let Some(driver) = self.driver.take() else { return };
+        let state = &*self.connection.0;
+        state.core.outbox.close(EndCause::closed(CloseCode::GOING_AWAY, "the runtime is gone"));
+        state.core.outbox.abort_handlers();
+        // What panics here is the driver itself, as it catches what handlers do.
+        let _ = catch_unwind(AssertUnwindSafe(|| end_at_once(driver, &state.ending)));
+        state.ending.reach(EndProgress::Over);
+    }
+}
+
+/// Ends a connection without waiting for anything: each handler is polled once more.
+fn end_at_once(mut driver: Box<ConnectionDriver<SubscribedObserver>>, ending: &Ending) {
+    if std::thread::panicking() {
+        // It is the driver that panicked. Its observer tells the end when it is dropped.
+        return;
+    }
+    for _ in 0..LAST_POLLS {
+        let polled = Pin::new(&mut driver).poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_ready() || ending.is_told() {
+            return;
+        }
+    }
+}
