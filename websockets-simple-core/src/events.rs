@@ -10,6 +10,7 @@ pub use event::{
 pub use event_type::{EventType, Flow};
 pub use handler::Handler;
 pub use handler_future::HandlerFuture;
+pub use handler_panic::{CatchPanic, Panicked, catch_panic};
 pub use moment::Moment;
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
@@ -23,8 +24,10 @@ mod event;
 mod event_type;
 mod handler;
 mod handler_future;
+mod handler_panic;
 mod moment;
 mod stream;
 mod subscribe_methods;
 mod subscribe_options;
+mod subscriber;
 mod subscriptions;

@@ -70,7 +70,7 @@ pub use token::Token;
 pub use connection::{
     ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
 };
-pub use events::{Dispatcher, EndCause, EventType, Flow, Subscriptions};
+pub use events::{CatchPanic, Dispatcher, EndCause, EventType, Flow, Panicked, Subscriptions, catch_panic};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Frame, ProtocolError, Side, handshake_words};
 pub use transport::Transport;

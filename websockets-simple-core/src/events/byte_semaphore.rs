@@ -46,6 +46,11 @@ impl ByteSemaphore {
         self.room.add_permits(bytes.saturating_sub(debt));
     }
 
+    /// Bytes that are taken now; 0 while the bound is lifted.
+    pub(crate) fn taken(&self) -> usize {
+        self.capacity.saturating_sub(self.room.available_permits())
+    }
+
     /// Lifts the bound, or restores it.
     pub(crate) fn lift(&self, lift: bool) {
         const PLENTY: usize = Semaphore::MAX_PERMITS / 2;

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     events::{
         ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, ErrorStage, EventError,
-        EventType, HandlerFuture, MessageEvent, Moment, Subscriptions,
-        subscriptions::{Subscriber, deliver},
+        EventType, HandlerFuture, MessageEvent, Moment, Subscriptions, subscriber::Subscriber,
+        subscriptions::deliver,
     },
     protocol::Message,
 };
@@ -64,6 +64,10 @@ impl<E: EventType> Dispatcher<E> {
             return None;
         }
         self.replayed = self.version;
+        // Without this, a connection would keep every subscription that it has ever told of itself.
+        if self.saw_connected.iter().any(|saw| !saw.is_active()) {
+            self.saw_connected = self.saw_connected.iter().filter(|saw| saw.is_active()).cloned().collect();
+        }
         let known = |subscriber: &Arc<Subscriber<E>>| {
             self.saw_connected.iter().any(|saw| Arc::ptr_eq(saw, subscriber))
         };

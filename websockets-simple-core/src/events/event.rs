@@ -97,7 +97,8 @@ impl<C> ConnectionEvent<C> {
     }
 }
 
-/// The stages of a connection: `Connecting`, then `Connected` and one `Disconnected`, or one `Refused`.
+/// The stages of a connection: `Connecting`, then `Connected` and one `Disconnected`, or one `Refused`. A request whose
+/// head cannot be read is `Refused` without `Connecting`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionEventKind<C> {
@@ -119,8 +120,10 @@ pub struct Attempt {
     pub peer_addr: Option<SocketAddr>,
     /// Address of the client, as far as it is known: that of the peer, unless the peer is a proxy.
     pub client_addr: Option<IpAddr>,
-    /// The requested path, `/` if the path was the token.
+    /// The requested path, `/` if the path was the token or could not be read.
     pub path: String,
+    /// Whether Connecting reached all subscribers.
+    is_announced: bool,
 }
 
 impl Attempt {
@@ -128,7 +131,21 @@ impl Attempt {
     #[must_use]
     pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
         let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
-        Self { peer_addr, client_addr, path: path.into() }
+        Self { peer_addr, client_addr, path: path.into(), is_announced: true }
+    }
+
+    /// Marks an attempt whose Connecting was not raised, or not to all subscribers: its Refused is counted instead of
+    /// kept by an event stream without room.
+    #[must_use]
+    pub fn unannounced(mut self) -> Self {
+        self.is_announced = false;
+        self
+    }
+
+    /// Whether Connecting reached all subscribers.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.is_announced
     }
 
     /// Sets the address of the client, if the peer is a proxy.
@@ -155,6 +172,9 @@ pub struct ErrorEvent<C> {
     pub peer_addr: Option<SocketAddr>,
     /// The connection, once there was one.
     pub connection: Option<C>,
+    /// Error events, and Refused events without a Connecting, that were dropped since the last error event because the
+    /// consumer of the [stream](crate::Events) fell behind. Always 0 for handlers.
+    pub missed: u64,
 }
 
 impl<C> ErrorEvent<C> {
@@ -167,7 +187,7 @@ impl<C> ErrorEvent<C> {
         connection: Option<C>,
         timestamp: DateTime<Utc>,
     ) -> Self {
-        Self { id: EventId::new(), timestamp, stage, error, peer_addr, connection }
+        Self { id: EventId::new(), timestamp, stage, error, peer_addr, connection, missed: 0 }
     }
 }
 
@@ -177,7 +197,9 @@ impl<C> ErrorEvent<C> {
 pub enum ErrorStage {
     /// Taking a connection from the listener.
     Accept,
-    /// A handler panicked.
+    /// An event stream is not read while it holds events.
+    EventStream,
+    /// A handler, or another function of the application, panicked.
     HandlerPanic,
     /// The opening handshake.
     Handshake,

@@ -4,20 +4,18 @@ use std::net::SocketAddr;
 
 use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent};
 
-/// Whether an event waits for room in an event stream.
+/// Whether an event waits for room in an event stream, and how many bytes it carries: its message, path or reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flow {
-    /// Never waits.
+    /// Is kept in any case: something else bounds the number of these events.
     Free,
-    /// Waits for this many bytes of room.
+    /// Waits for room.
     Bounded(usize),
-    /// Is counted instead of kept when there are not this many bytes of room, and goes only to subscriptions that
-    /// asked for Sent events.
+    /// Is counted instead of kept when there is no room.
+    Coalesced(usize),
+    /// Is counted instead of kept when there is no room, and goes only to subscriptions that asked for Sent events.
     Notice(usize),
 }
-
-/// Bytes that an event takes beside its message.
-const OVERHEAD: usize = 256;
 
 /// The event enum of one end: how it is made, and whether it waits for room.
 pub trait EventType: Clone + Send + 'static {
@@ -39,25 +37,35 @@ pub trait EventType: Clone + Send + 'static {
     /// The address of the peer of a connection, as far as it is known.
     fn peer_addr(connection: &Self::Connection) -> Option<SocketAddr>;
 
-    /// Whether it waits for room although it carries no message.
-    fn is_waited_for(&self) -> bool {
-        false
+    /// The error event in it, if it is one.
+    fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Self::Connection>> {
+        None
+    }
+
+    /// The address of the peer that it is about, as far as it is known.
+    fn origin(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Whether it waits for room in an event stream, if it carries no message.
+    fn flow_without_message(&self) -> Flow {
+        Flow::Free
     }
 
     /// Whether it waits for room in an event stream.
     fn flow(&self) -> Flow {
         match self.as_message() {
-            Some(event) if event.direction == Direction::Sent => Flow::Notice(event.message.len() + OVERHEAD),
-            Some(event) => Flow::Bounded(event.message.len() + OVERHEAD),
-            None if self.is_waited_for() => Flow::Bounded(OVERHEAD),
-            None => Flow::Free,
+            Some(event) if event.direction == Direction::Sent => Flow::Notice(event.message.len()),
+            Some(event) => Flow::Bounded(event.message.len()),
+            None => self.flow_without_message(),
         }
     }
 
-    /// Adds to the number of Sent events that were missed before this one.
-    fn add_missed(&mut self, missed: u64) {
-        if let Some(event) = self.as_message_mut() {
-            event.missed += missed;
+    /// The number of events of its kind that were dropped before this one, if it can tell.
+    fn missed_mut(&mut self) -> Option<&mut u64> {
+        if self.as_message().is_some() {
+            return self.as_message_mut().map(|event| &mut event.missed);
         }
+        self.as_error_mut().map(|event| &mut event.missed)
     }
 }

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -17,10 +17,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::events::{
-    ErrorEvent, ErrorStage, EventError, EventType, Events, Flow, Handler, HandlerFuture, Moment,
-    SubscribeOptions,
-    byte_semaphore::ByteSemaphore,
-    handler::{Closure, DynHandler, Stateful},
+    ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
+    handler::{Closure, Stateful},
+    handler_panic::{CatchPanic, Panicked, catch_panic},
+    stream::{StreamState, StreamUnread},
+    subscriber::Subscriber,
 };
 
 /// All subscriptions of one end.
@@ -29,18 +30,6 @@ pub struct Subscriptions<E> {
     pub(super) version: AtomicU64,
     /// The number of subscriptions that asked for Sent events.
     notices: AtomicUsize,
-}
-
-/// One subscription, as the code that raises events sees it.
-pub(crate) struct Subscriber<E> {
-    active: AtomicBool,
-    pub(super) options: SubscribeOptions,
-    sink: Sink<E>,
-}
-
-enum Sink<E> {
-    Handler(Box<dyn DynHandler<E>>),
-    Stream { sender: mpsc::UnboundedSender<(E, usize)>, semaphore: Arc<ByteSemaphore>, missed: AtomicU64 },
 }
 
 impl<E: EventType> Subscriptions<E> {
@@ -56,7 +45,7 @@ impl<E: EventType> Subscriptions<E> {
         options: SubscribeOptions,
         handler: impl Handler<E>,
     ) -> Subscription<E> {
-        self.add(options, Sink::Handler(Box::new(Stateful(Arc::new(handler)))))
+        self.add(Subscriber::handler(options, Box::new(Stateful(Arc::new(handler)))))
     }
 
     /// Adds a closure.
@@ -65,32 +54,37 @@ impl<E: EventType> Subscriptions<E> {
         F: Fn(E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(options, Sink::Handler(Box::new(Closure(handler))))
+        self.add(Subscriber::handler(options, Box::new(Closure(handler))))
     }
 
     /// Adds a stream.
     pub fn stream(self: &Arc<Self>, options: SubscribeOptions) -> Events<E> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let semaphore = Arc::new(ByteSemaphore::new(options.capacity));
-        let sink = Sink::Stream { sender, semaphore: Arc::clone(&semaphore), missed: AtomicU64::new(0) };
-        Events { receiver, semaphore, subscription: self.add(options, sink) }
+        let state = Arc::new(StreamState::new(options.capacity));
+        let subscriber = Subscriber::stream(options, sender, Arc::clone(&state), Arc::downgrade(self));
+        Events::new(receiver, state, self.add(subscriber))
     }
 
-    fn add(self: &Arc<Self>, options: SubscribeOptions, sink: Sink<E>) -> Subscription<E> {
-        let subscriber = Arc::new(Subscriber { active: AtomicBool::new(true), options, sink });
+    fn add(self: &Arc<Self>, subscriber: Subscriber<E>) -> Subscription<E> {
+        let subscriber = Arc::new(subscriber);
         let subscription = Subscription { subscriber: Arc::downgrade(&subscriber), of: Arc::downgrade(self) };
         self.change(|list| list.push(subscriber));
         subscription
     }
 
     fn change(&self, f: impl FnOnce(&mut Vec<Arc<Subscriber<E>>>)) {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = list.to_vec();
-        f(&mut changed);
-        self.notices
-            .store(changed.iter().filter(|subscriber| subscriber.options.sent).count(), Ordering::Relaxed);
-        *list = changed.into();
-        self.version.fetch_add(1, Ordering::Release);
+        let before = {
+            let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+            let mut changed = list.to_vec();
+            f(&mut changed);
+            let notices = changed.iter().filter(|subscriber| subscriber.options.sent).count();
+            self.notices.store(notices, Ordering::Relaxed);
+            let before = std::mem::replace(&mut *list, changed.into());
+            self.version.fetch_add(1, Ordering::Release);
+            before
+        };
+        // Outside of the lock, as it may hold the last handle of what a handler owns.
+        drop(before);
     }
 
     /// Whether a subscription asked for Sent events.
@@ -99,7 +93,14 @@ impl<E: EventType> Subscriptions<E> {
         self.notices.load(Ordering::Relaxed) > 0
     }
 
-    /// Hands an event to all present subscribers. What is left to do is returned.
+    /// Whether there is no subscription.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Hands an event to all present subscribers. What is left to do is returned. For the task of a connection, whose
+    /// driver catches what panics in a handler, here or in the future.
     pub fn dispatch(&self, event: E) -> Option<HandlerFuture> {
         deliver(&self.snapshot(), event)
     }
@@ -126,24 +127,68 @@ impl<E: EventType> Subscriptions<E> {
         self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
-    /// Hands an event over, and waits until its handlers are done.
+    /// Raises an event outside of the task of a connection: hands it over, and waits until its handlers are done. A
+    /// handler that panics is an error event of its own, and keeps the event from no other subscriber. False if one did.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it resolves, some subscribers may not get the event.
-    pub async fn raise(&self, event: E) {
-        if let Some(dispatching) = self.dispatch(event) {
-            dispatching.await;
+    pub async fn raise(&self, event: E) -> bool {
+        let peer_addr = event.origin();
+        let Some(panicked) = self.hand_to_each(event).await else { return true };
+        tracing::error!("a handler panicked");
+        let (stage, error) = (ErrorStage::HandlerPanic, panicked.of_handler());
+        let event = E::of_error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc));
+        // A handler that panics again at this event is not told of that.
+        self.hand_to_each(event).await;
+        false
+    }
+
+    /// As [`raise`](Self::raise), for a failure that belongs to no connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, some subscribers may not get the event.
+    pub async fn raise_error(
+        &self,
+        stage: ErrorStage,
+        error: EventError,
+        peer_addr: Option<SocketAddr>,
+    ) -> bool {
+        self.raise(E::of_error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc))).await
+    }
+
+    /// Hands an event to one subscriber after the other. Answers the first panic.
+    async fn hand_to_each(&self, event: E) -> Option<Panicked> {
+        let subscribers = self.snapshot();
+        let mut first = None;
+        for subscriber in subscribers.iter() {
+            let handed = match catch_panic(|| subscriber.take(event.clone())) {
+                Ok(None) => Ok(()),
+                Ok(Some(left)) => CatchPanic::new(left).await,
+                Err(panicked) => Err(panicked),
+            };
+            first = first.or(handed.err());
         }
+        first
+    }
+
+    /// Logs and raises that an event stream is not read.
+    pub(super) fn raise_unread(of: &Weak<Self>, unread: StreamUnread) -> HandlerFuture {
+        tracing::warn!(bytes = unread.bytes, unread = ?unread.unread, "an event stream is not read");
+        let of = of.upgrade();
+        HandlerFuture::new(async move {
+            if let Some(of) = of {
+                of.raise_error(ErrorStage::EventStream, EventError::new(unread), None).await;
+            }
+        })
     }
 
     /// Lifts the bound of all event streams while an end stops: their consumers may take no more events, and nothing
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
         for subscriber in self.snapshot().iter() {
-            if let Sink::Stream { semaphore, .. } = &subscriber.sink {
-                semaphore.lift(lift);
-            }
+            subscriber.lift_bound(lift);
         }
     }
 
@@ -184,42 +229,6 @@ pub(super) fn deliver<E: EventType>(
     }
 }
 
-impl<E: EventType> Subscriber<E> {
-    /// Gives the event to this subscriber; what is left to do is returned.
-    fn take(self: &Arc<Self>, mut event: E) -> Option<HandlerFuture> {
-        let flow = event.flow();
-        if !self.active.load(Ordering::Acquire) || (matches!(flow, Flow::Notice(_)) && !self.options.sent) {
-            return None;
-        }
-        let (sender, semaphore, missed) = match &self.sink {
-            Sink::Handler(handler) => return Some(handler.handle(event)),
-            Sink::Stream { sender, semaphore, missed } => (sender, semaphore, missed),
-        };
-        let bytes = match flow {
-            Flow::Free => 0,
-            Flow::Bounded(bytes) if semaphore.try_take(bytes) => bytes,
-            Flow::Bounded(bytes) => {
-                let (sender, semaphore) = (sender.clone(), Arc::clone(semaphore));
-                return Some(HandlerFuture::new(async move {
-                    semaphore.take(bytes).await;
-                    let _ = sender.send((event, bytes));
-                }));
-            }
-            Flow::Notice(bytes) => {
-                if !semaphore.try_take(bytes) {
-                    missed.fetch_add(1, Ordering::Relaxed);
-                    return None;
-                }
-                event.add_missed(missed.swap(0, Ordering::Relaxed));
-                bytes
-            }
-        };
-        // The consumer may have gone in between; then the event is dropped.
-        let _ = sender.send((event, bytes));
-        None
-    }
-}
-
 /// A registered handler. Dropping this changes nothing; [`unsubscribe`](Self::unsubscribe) ends it.
 pub struct Subscription<E> {
     subscriber: Weak<Subscriber<E>>,
@@ -227,11 +236,11 @@ pub struct Subscription<E> {
 }
 
 impl<E: EventType> Subscription<E> {
-    /// Ends the subscription: no event is handed over after this returns. A running handler finishes.
-    /// Safe to call from inside a handler.
+    /// Ends the subscription: no event is handed over after this returns. A running handler finishes. The closure, or
+    /// the handler with its state, is dropped. Safe to call from inside a handler.
     pub fn unsubscribe(&self) {
         let Some(ended) = self.subscriber.upgrade() else { return };
-        ended.active.store(false, Ordering::Release);
+        ended.end();
         if let Some(of) = self.of.upgrade() {
             of.change(|list| list.retain(|subscriber| !Arc::ptr_eq(subscriber, &ended)));
         }
@@ -261,14 +270,11 @@ impl<E> fmt::Debug for Subscriptions<E> {
     }
 }
 
-impl<E> fmt::Debug for Subscriber<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscriber").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
 impl<E> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").field("subscriber", &self.subscriber.upgrade()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, MessageEvent,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, Flow, MessageEvent,
 };
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 
 /// An event of a server.
 ///
-/// Events of one connection are raised in order, those of different connections concurrently. Received messages,
-/// connection events and errors are never lost.
+/// Events of one connection are raised in order, those of different connections concurrently. Handlers get all of them;
+/// an [event stream](websockets_simple_core::Events) whose consumer falls behind counts errors instead of keeping them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<I: Identity> {
@@ -152,8 +152,36 @@ impl<I: Identity> EventType for Event<I> {
         connection.peer_addr()
     }
 
-    /// The handshake waits for Connecting within its timeout; this also bounds the events that follow.
-    fn is_waited_for(&self) -> bool {
-        matches!(self, Self::Connection(event) if matches!(event.kind, ConnectionEventKind::Connecting(_)))
+    fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Connection<I>>> {
+        if let Self::Error(event) = self { Some(event) } else { None }
+    }
+
+    fn origin(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Connection(event) => match &event.kind {
+                ConnectionEventKind::Connecting(attempt) | ConnectionEventKind::Refused(attempt, _) => {
+                    attempt.peer_addr
+                }
+                _ => self.connection().and_then(Connection::peer_addr),
+            },
+            Self::Error(event) => event.peer_addr,
+            Self::Message(event) => event.connection.peer_addr(),
+            Self::Server(_) => None,
+        }
+    }
+
+    /// The handshake waits for Connecting within its timeout. This also bounds the number of the events that follow it.
+    fn flow_without_message(&self) -> Flow {
+        match self {
+            Self::Connection(event) => match &event.kind {
+                ConnectionEventKind::Connecting(attempt) => Flow::Bounded(attempt.path.len()),
+                ConnectionEventKind::Refused(attempt, why) if !attempt.is_announced() => {
+                    Flow::Coalesced(attempt.path.len() + why.len())
+                }
+                _ => Flow::Free,
+            },
+            Self::Error(_) => Flow::Coalesced(0),
+            Self::Message(_) | Self::Server(_) => Flow::Free,
+        }
     }
 }
