@@ -1,12 +1,16 @@
 //! How a client ends, and connects again: a runtime that goes, a server that keeps the socket, handlers that do not end.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::runtime::Runtime;
+use tokio::{io::AsyncReadExt, net::TcpListener, runtime::Runtime};
 use websockets_simple_client::{
     ClientEvent, ConnectionEventKind, EndedBy, Events, SendError, WebsocketClient,
 };
@@ -143,4 +147,42 @@ impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
+}
+
+#[test]
+fn a_runtime_that_goes_during_a_connect_leaves_the_client_idle_and_the_attempt_refused() {
+    let serving = runtime(Some(1));
+    let (listener, addr) = serving.block_on(listener());
+    for workers in [None, Some(1)] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        let mut events = client.events();
+        let first = runtime(workers);
+        let connecting = client.clone();
+        first.spawn(async move { connecting.connect().await });
+        // The request has come, so that the client waits for the answer.
+        let reading = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream
+        };
+        let driving = std::thread::scope(|scope| {
+            let driving = scope.spawn(|| serving.block_on(within(reading)));
+            while !driving.is_finished() {
+                first.block_on(tokio::task::yield_now());
+            }
+            driving.join().unwrap()
+        });
+        drop(first);
+        drop(driving);
+        assert_eq!(story(&mut events), ["connecting", "refused: the connect was cancelled"]);
+        let again = runtime(None)
+            .block_on(async { tokio::time::timeout(Duration::from_millis(50), client.connect()).await });
+        assert!(again.is_err(), "it is tried again: {again:?}");
+    }
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
 }

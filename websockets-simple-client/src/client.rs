@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind,
-    SendError, SendStatus, Statistics, Subscriptions, current_owner,
+    CloseCode, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SendError, SendStatus, Statistics,
+    Subscriptions, current_owner,
 };
 
 use crate::{
     config::ClientParams,
-    connection::{AbandonGuard, ClientConnection, Connecting, EndProgress, Shared},
+    connection::{ClientConnection, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
@@ -72,9 +72,13 @@ impl WebsocketClient {
         }
     }
 
-    /// Connects: resolves the host name, opens TCP, TLS and the WebSocket. With
+    /// Connects: resolves the host name, opens TCP, TLS and the WebSocket, all within the connect timeout. With
     /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
     /// as such a server reads nothing before it has sent that.
+    ///
+    /// Raises Connecting and one end of it, Connected or Refused. The handlers of Connecting and Refused are part of the
+    /// time: at the connect timeout a handler of Connecting is dropped, and one of Refused goes on for at most a second
+    /// in the background.
     ///
     /// The connection runs in a task of the current tokio runtime. If that runtime is dropped, the connection ends with
     /// 1001, its Disconnected is raised, and the client can connect again in another runtime. Handlers are then polled
@@ -87,37 +91,9 @@ impl WebsocketClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the attempt is aborted and the socket is closed.
+    /// Dropped before it resolves, the attempt is aborted, the socket is closed, and Refused is raised.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
-        let attempt = Connecting::begin(&self.shared)?;
-        let path = Attempt::new(None, self.shared.params.path_without_token());
-        self.shared.raise(ConnectionEventKind::Connecting(path.clone())).await;
-        let (params, dialed) = match self.shared.dial().await {
-            Ok(dialed) => dialed,
-            Err(error) => {
-                drop(attempt);
-                tracing::debug!(%error, "cannot connect");
-                self.shared.raise_failure(&error).await;
-                self.shared.raise(ConnectionEventKind::Refused(path, error.to_string())).await;
-                return Err(error);
-            }
-        };
-        let (connection, mut ready) = attempt.open(dialed);
-        tracing::debug!(peer = %connection.peer_addr(), "connected");
-        let unused = AbandonGuard(Some(connection.clone()));
-        let patience = self.shared.params.connect_timeout();
-        let ready = async {
-            // If the connection ends before the success text, the sender is dropped.
-            ready.wait_for(|ready| *ready).await.is_ok()
-        };
-        match tokio::time::timeout(patience, ready).await {
-            Ok(true) => {
-                unused.keep();
-                Ok(connection)
-            }
-            Ok(false) => Err(ConnectError::from_end(connection.end(), &params)),
-            Err(_) => Err(ConnectError::Timeout),
-        }
+        attempt::connect(&self.shared).await
     }
 
     /// Closes the connection with 1000 and waits for the server's Close, at most for the close timeout. Returns how the
@@ -283,3 +259,6 @@ impl fmt::Debug for WebsocketClient {
         f.debug_struct("WebsocketClient").field("connection", &self.connection()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,9 +16,9 @@ use crate::{
 };
 
 pub(crate) use ending::EndProgress;
-pub(crate) use session::{AbandonGuard, Connecting, Shared};
+pub(crate) use session::Shared;
 
-mod caught;
+pub(crate) mod attempt;
 mod ending;
 mod group_requests;
 mod observer;

@@ -83,17 +83,12 @@ impl Dialer {
         })
     }
 
-    /// Opens a WebSocket within the connect timeout.
+    /// Opens a WebSocket.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it resolves, the socket is closed.
     pub(crate) async fn dial(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
-        let dialing = Box::pin(self.dial_in_time(params));
-        tokio::time::timeout(params.connect_timeout(), dialing).await.unwrap_or(Err(ConnectError::Timeout))
-    }
-
-    async fn dial_in_time(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
         let stream = connect(params).await?;
         let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
         let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;

@@ -67,6 +67,9 @@ pub enum ConnectError {
     /// The TCP connection failed: check the server, its address and the network.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    /// A handler of the event Connecting panicked. What it said is in an error event.
+    #[error("a handler panicked")]
+    HandlerPanic,
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake")]
     Lost(#[source] io::Error),
@@ -192,10 +195,11 @@ impl ConnectError {
         }
     }
 
-    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection.
+    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection, and
+    /// for a panic, which is one already.
     pub(crate) fn stage(&self) -> Option<ErrorStage> {
         match self {
-            Self::AlreadyConnected => None,
+            Self::AlreadyConnected | Self::HandlerPanic => None,
             Self::Tls(_) => Some(ErrorStage::Tls),
             Self::TokenProvider(_) => Some(ErrorStage::TokenProvider),
             Self::Connect(_) | Self::Lost(_) | Self::Resolve(_) => Some(ErrorStage::Transport),

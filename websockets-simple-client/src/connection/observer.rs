@@ -9,12 +9,12 @@ use std::{
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, ConnectionObserver, Control, Disconnect, Dispatcher, EndedBy, ErrorStage, EventError,
-    HandlerFuture, Message, Moment,
+    HandlerFuture, Message, Moment, catch_panic,
 };
 
 use crate::{
     config::TokenProvider,
-    connection::{ClientConnection, ConnectionState, caught::caught, ending::EndProgress, session::Shared},
+    connection::{ClientConnection, ConnectionState, ending::EndProgress, session::Shared},
     event::ClientEvent,
 };
 
@@ -122,10 +122,10 @@ impl Drop for SubscribedObserver {
         let end = state.core.end().cloned().unwrap_or_else(|| {
             Disconnect::new(EndedBy::Local, Some(CloseCode::INTERNAL.get()), "internal error", false)
         });
-        let telling = caught(|| self.disconnected(end, Moment::now()));
+        let telling = catch_panic(|| self.disconnected(end, Moment::now()));
         if let Ok(Some(mut telling)) = telling {
-            let _ = caught(|| Pin::new(&mut telling).poll(&mut Context::from_waker(Waker::noop())));
-            let _ = caught(|| drop(telling));
+            let _ = catch_panic(|| Pin::new(&mut telling).poll(&mut Context::from_waker(Waker::noop())));
+            let _ = catch_panic(|| drop(telling));
         }
     }
 }

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionShared, Dispatcher, EventError, Moment, OutboxConfig, SUBPROTOCOL, Side, Subscriptions,
-    new_owner,
+    CatchPanic, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionShared, Dispatcher,
+    OutboxConfig, SUBPROTOCOL, Side, Subscriptions, new_owner,
 };
 
 use crate::{
@@ -106,23 +105,6 @@ impl Drop for Connecting {
     }
 }
 
-/// Closes the connection if `connect` does not return it.
-pub(crate) struct AbandonGuard(pub(crate) Option<ClientConnection>);
-
-impl AbandonGuard {
-    pub(crate) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbandonGuard {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            connection.close(CloseCode::GOING_AWAY, "");
-        }
-    }
-}
-
 impl Shared {
     /// The state of a client that is not connected.
     pub(crate) fn new(params: CheckedParams) -> Result<Self, ParamsError> {
@@ -158,11 +140,17 @@ impl Shared {
 
     /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
     pub(crate) async fn dial(&self) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
-        let patience = self.params.connect_timeout();
-        let fresh = tokio::time::timeout(patience, self.params.with_fresh_token()).await;
-        let params = fresh.unwrap_or(Err(ConnectError::Timeout))?;
+        let params = self.with_fresh_token().await?;
         let dialed = self.dialer.dial(&params).await?;
         Ok((params, dialed))
+    }
+
+    /// The parameters, with a new token from the provider if there is one.
+    async fn with_fresh_token(&self) -> Result<Arc<CheckedParams>, ConnectError> {
+        let Some(provider) = self.params.token_provider() else { return Ok(Arc::clone(&self.params)) };
+        let token = CatchPanic::new(Box::pin(async move { provider.token().await })).await;
+        let token = token.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()));
+        self.params.with_token(token.map_err(ConnectError::TokenProvider)?)
     }
 
     /// The current connection, until its transport is gone.
@@ -170,19 +158,6 @@ impl Shared {
         match &*self.state() {
             ClientState::Connected(connection) => Some(connection.clone()),
             ClientState::Idle | ClientState::Connecting => None,
-        }
-    }
-
-    pub(crate) async fn raise(&self, kind: ConnectionEventKind<ClientConnection>) {
-        let event = ConnectionEvent::new(kind, Moment::now().utc);
-        self.subscriptions.raise(ClientEvent::Connection(event)).await;
-    }
-
-    pub(crate) async fn raise_failure(&self, error: &ConnectError) {
-        let Some(stage) = error.stage() else { return };
-        let error = EventError::new(error.to_string());
-        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
-            raised.await;
         }
     }
 }

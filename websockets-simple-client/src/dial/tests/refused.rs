@@ -1,6 +1,7 @@
 //! Responses that refuse, and bytes that are no response.
 
 use super::*;
+use crate::WebsocketClient;
 
 fn response(status: &str, more: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len())
@@ -158,12 +159,13 @@ async fn another_protocol_is_quoted_shortly_and_without_control_characters() {
     assert!(bad(error("HTTP/1.1 200 OK\r\nno colon\r\n\r\n").await).contains("header"));
 }
 
-/// The error of a dial that lasts until this connect timeout.
+/// The error of a connect that lasts until this connect timeout.
 async fn in_time(timeout: Duration, server: impl Future<Output = ()>, params: ClientParams) -> ConnectError {
     let begun = Instant::now();
-    let ((), dialed) = tokio::join!(server, dial(params.connect_timeout(timeout)));
+    let client = WebsocketClient::new(params.connect_timeout(timeout)).unwrap();
+    let ((), connected) = tokio::join!(server, client.connect());
     assert!(begun.elapsed() >= timeout);
-    dialed.err().unwrap()
+    connected.unwrap_err()
 }
 
 #[tokio::test]

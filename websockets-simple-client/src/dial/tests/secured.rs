@@ -12,7 +12,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::{TlsVersions, error::ParamsError};
+use crate::{TlsVersions, WebsocketClient, error::ParamsError};
 
 /// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -185,8 +185,8 @@ async fn a_silent_tls_server_hits_the_connect_timeout() {
     let root = Authority::new();
     let (listener, params) = listener().await;
     let params = params.secured(true).root_pem(root.0.pem()).only_given_roots();
-    let dialed = dial(params.connect_timeout(Duration::from_millis(100))).await;
-    assert!(matches!(dialed, Err(ConnectError::Timeout)));
+    let client = WebsocketClient::new(params.connect_timeout(Duration::from_millis(100))).unwrap();
+    assert!(matches!(client.connect().await, Err(ConnectError::Timeout)));
     drop(listener);
 }
 
