@@ -1,6 +1,6 @@
 //! The handle of a client: connect, disconnect, send, groups.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use websockets_simple_core::{
     CloseCode, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SendError, SendStatus, Statistics,
@@ -13,6 +13,9 @@ use crate::{
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
+
+/// How long the task of a connection may be late before its runtime counts as one that does not run.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// A WebSocket client that can connect repeatedly.
 ///
@@ -96,8 +99,11 @@ impl WebsocketClient {
         attempt::connect(&self.shared).await
     }
 
-    /// Closes the connection with 1000 and waits for the server's Close, at most for the close timeout. Returns how the
-    /// connection ended; `None` if there was no connection. May be called from a handler.
+    /// Closes the connection with 1000 and waits for its end: the server's Close, and the handlers of this client,
+    /// Disconnected included, together for at most the close timeout. Handlers that take longer are dropped, one of
+    /// Disconnected a second later. Returns how the connection ended; `None` if there was no connection.
+    ///
+    /// In a handler of this client it waits for the transport alone and drops no handler.
     ///
     /// # Cancel safety
     ///
@@ -113,15 +119,21 @@ impl WebsocketClient {
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
         let connection = self.connection()?;
-        let core = &connection.0.core;
-        core.outbox.close(EndCause::closed(code, reason));
+        let state = &*connection.0;
+        let cause = EndCause::closed(code, reason);
+        let progress = if current_owner() == Some(self.shared.owner) {
+            state.core.outbox.close(cause);
+            EndProgress::Released
+        } else {
+            state.end_soon(cause);
+            // After this `connect` can be called at once.
+            EndProgress::Over
+        };
         // A caller that also reads the event stream reads no events while it waits here.
         self.shared.subscriptions.lift_bounds(true);
-        core.outbox.closed().await;
-        if current_owner() != Some(self.shared.owner) {
-            // After this `connect` can be called at once. A handler of this client would wait for itself here.
-            connection.0.ending.reached(EndProgress::Over).await;
-        }
+        // The connection's task keeps the time, unless its runtime does not run.
+        let most = self.shared.params.close_timeout().saturating_add(STALLED);
+        let _ = tokio::time::timeout(most, state.ending.reached(progress)).await;
         connection.end().cloned()
     }
 
@@ -249,7 +261,7 @@ impl Clone for WebsocketClient {
 impl Drop for Handles {
     fn drop(&mut self) {
         if let Some(connection) = self.0.connection() {
-            connection.0.core.outbox.close(EndCause::HandleDropped);
+            connection.0.end_soon(EndCause::HandleDropped);
         }
     }
 }

@@ -177,6 +177,16 @@ impl ClientConnection {
     }
 }
 
+impl ConnectionState {
+    /// Closes the connection, whose handlers get the close timeout to end.
+    pub(crate) fn end_soon(&self, cause: EndCause) {
+        self.ending.hurry();
+        self.core.outbox.close(cause);
+        // It may have been closing already.
+        self.core.outbox.wake_driver();
+    }
+}
+
 impl AsRef<ConnectionShared> for ConnectionState {
     fn as_ref(&self) -> &ConnectionShared {
         &self.core

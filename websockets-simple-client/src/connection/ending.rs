@@ -17,6 +17,7 @@ pub(crate) enum EndProgress {
 /// What the handles of a connection and its task know of its end.
 pub(crate) struct Ending {
     progress: watch::Sender<EndProgress>,
+    hurried: AtomicBool,
     released: AtomicBool,
     told: AtomicBool,
 }
@@ -25,9 +26,19 @@ impl Ending {
     pub(crate) fn new() -> Self {
         Self {
             progress: watch::Sender::new(EndProgress::Open),
+            hurried: AtomicBool::new(false),
             released: AtomicBool::new(false),
             told: AtomicBool::new(false),
         }
+    }
+
+    /// Lets the connection's task drop its handlers after the close timeout. The caller wakes that task.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
     }
 
     /// Notes that the transport is gone. Those who wait are woken by the connection's task when it has told what it can

@@ -92,7 +92,7 @@ impl Connecting {
         let driver = if agreed { driver.with_hello() } else { driver };
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.
-        tokio::spawn(ConnectionTask::new(driver, connection.clone()));
+        tokio::spawn(ConnectionTask::new(driver, connection.clone(), params.close_timeout()));
         (connection, ready)
     }
 }

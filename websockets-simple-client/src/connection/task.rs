@@ -1,11 +1,13 @@
-//! The task of a connection: its driver, and what happens if the runtime goes before the driver is done.
+//! The task of a connection: its driver, and what happens if a handler does not end, or the runtime goes first.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
+use tokio::time::Sleep;
 use websockets_simple_core::{CloseCode, ConnectionDriver, EndCause};
 
 use crate::connection::{
@@ -23,11 +25,30 @@ pub(crate) struct ConnectionTask {
     /// Until it is done.
     driver: Option<Box<ConnectionDriver<SubscribedObserver>>>,
     connection: ClientConnection,
+    close_timeout: Duration,
+    /// When its handlers are dropped, once the user waits for its end.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl ConnectionTask {
-    pub(crate) fn new(driver: ConnectionDriver<SubscribedObserver>, connection: ClientConnection) -> Self {
-        Self { driver: Some(Box::new(driver)), connection }
+    pub(crate) fn new(
+        driver: ConnectionDriver<SubscribedObserver>,
+        connection: ClientConnection,
+        close_timeout: Duration,
+    ) -> Self {
+        Self { driver: Some(Box::new(driver)), connection, close_timeout, patience: None }
+    }
+
+    /// Drops the handlers if the user has waited for them for the close timeout.
+    fn hurry(&mut self, cx: &mut Context<'_>) {
+        let state = &*self.connection.0;
+        if !state.ending.is_hurried() || state.core.outbox.handlers_aborted() {
+            return;
+        }
+        let begin = || Box::pin(tokio::time::sleep(self.close_timeout));
+        if self.patience.get_or_insert_with(begin).as_mut().poll(cx).is_ready() {
+            state.core.outbox.abort_handlers();
+        }
     }
 }
 
@@ -35,7 +56,9 @@ impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { driver: running, connection } = self.get_mut();
+        let this = self.get_mut();
+        this.hurry(cx);
+        let Self { driver: running, connection, .. } = this;
         let ending = &connection.0.ending;
         let Some(driver) = running else { return Poll::Ready(()) };
         if Pin::new(driver).poll(cx).is_pending() {
