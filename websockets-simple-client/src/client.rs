@@ -1,6 +1,6 @@
 //! The handle of a client: connect, disconnect, send, groups.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
     CloseCode, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SendError, SendStatus, Statistics,
@@ -13,9 +13,6 @@ use crate::{
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
-
-/// How long the task of a connection may be late before its runtime counts as one that does not run.
-const STALLED: Duration = Duration::from_secs(2);
 
 /// A WebSocket client that can connect repeatedly.
 ///
@@ -79,6 +76,9 @@ impl WebsocketClient {
     /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
     /// as such a server reads nothing before it has sent that.
     ///
+    /// If the previous connection is still closing, this waits for its end first, at most for the close timeout; the
+    /// connect timeout begins then.
+    ///
     /// Raises Connecting and one end of it, Connected or Refused. The handlers of Connecting and Refused are part of the
     /// time: at the connect timeout a handler of Connecting is dropped, and one of Refused goes on for at most a second
     /// in the background.
@@ -131,9 +131,7 @@ impl WebsocketClient {
         };
         // A caller that also reads the event stream reads no events while it waits here.
         self.shared.subscriptions.lift_bounds(true);
-        // The connection's task keeps the time, unless its runtime does not run.
-        let most = self.shared.params.close_timeout().saturating_add(STALLED);
-        let _ = tokio::time::timeout(most, state.ending.reached(progress)).await;
+        state.ending.reached(progress, self.shared.params.close_timeout()).await;
         connection.end().cloned()
     }
 
@@ -233,13 +231,14 @@ impl WebsocketClient {
         self.connection().ok_or(GroupError::NotConnected)?.leave(group).await
     }
 
-    /// Whether messages can be sent.
+    /// Whether messages can be sent: false as soon as the connection begins to close, from whichever side. Then
+    /// [`send`](Self::send) fails and [`connect`](Self::connect) opens another connection.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.connection().is_some_and(|connection| connection.is_open())
     }
 
-    /// The current connection, if there is one.
+    /// The current connection, if there is one; also while it closes.
     #[must_use]
     pub fn connection(&self) -> Option<ClientConnection> {
         self.shared.connection()

@@ -22,12 +22,14 @@ use crate::{
 /// How long the handlers of the last events of an attempt may take once nothing waits for them any more.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Connects within the connect timeout, which includes the handlers of the attempt's events.
+/// Connects within the connect timeout, which includes the handlers of the attempt's events and begins when the previous
+/// connection has ended.
 pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, ConnectError> {
+    let place = Connecting::begin(shared).await?;
     let began = Instant::now();
     let timeout = shared.params.connect_timeout();
     let mut attempt = OpenAttempt {
-        place: Some(Connecting::begin(shared)?),
+        place: Some(place),
         shared: Arc::clone(shared),
         told: Attempt::new(None, shared.params.path_without_token()),
     };

@@ -1,8 +1,14 @@
 //! How far the end of a connection has come, for those who wait for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::sync::watch;
+
+/// How long the task of a connection may be late before its runtime counts as one that does not run.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -69,9 +75,11 @@ impl Ending {
         });
     }
 
-    /// Resolves when the end has come this far.
-    pub(crate) async fn reached(&self, progress: EndProgress) {
-        // The sender lives as long as this.
-        let _ = self.progress.subscribe().wait_for(|reached| *reached >= progress).await;
+    /// Resolves when the end has come this far. The connection's task sees to it that this takes no longer than the
+    /// close timeout, unless its runtime does not run; then it is given up.
+    pub(crate) async fn reached(&self, progress: EndProgress, close_timeout: Duration) {
+        let mut reached = self.progress.subscribe();
+        let reaching = reached.wait_for(|reached| *reached >= progress);
+        let _ = tokio::time::timeout(close_timeout.saturating_add(STALLED), reaching).await;
     }
 }

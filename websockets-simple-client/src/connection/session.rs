@@ -11,8 +11,11 @@ use websockets_simple_core::{
 use crate::{
     config::CheckedParams,
     connection::{
-        ClientConnection, ConnectionState, ending::Ending, group_requests::GroupRequests,
-        observer::SubscribedObserver, task::ConnectionTask,
+        ClientConnection, ConnectionState,
+        ending::{EndProgress, Ending},
+        group_requests::GroupRequests,
+        observer::SubscribedObserver,
+        task::ConnectionTask,
     },
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
@@ -40,15 +43,43 @@ pub(crate) struct Connecting {
     used: bool,
 }
 
+/// Whether the right to connect could be taken.
+enum Taken {
+    Yes(Connecting),
+    /// The client is connected or connecting.
+    No,
+    /// Not before this connection has ended.
+    Closing(ClientConnection),
+}
+
 impl Connecting {
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
+    /// Takes the right to connect. Waits for a connection that is closing.
+    pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
+        match Self::take(shared) {
+            Taken::Yes(connecting) => Ok(connecting),
+            Taken::No => Err(ConnectError::AlreadyConnected),
+            Taken::Closing(old) => {
+                old.0.ending.reached(EndProgress::Released, shared.params.close_timeout()).await;
+                match Self::take(shared) {
+                    Taken::Yes(connecting) => Ok(connecting),
+                    Taken::No | Taken::Closing(_) => Err(ConnectError::AlreadyConnected),
+                }
+            }
+        }
+    }
+
+    fn take(shared: &Arc<Shared>) -> Taken {
         let mut state = shared.state();
-        if !matches!(*state, ClientState::Idle) {
-            return Err(ConnectError::AlreadyConnected);
+        match &*state {
+            ClientState::Connecting => return Taken::No,
+            ClientState::Connected(connection) if connection.is_open() => return Taken::No,
+            ClientState::Connected(connection) => return Taken::Closing(connection.clone()),
+            ClientState::Idle => {}
         }
         *state = ClientState::Connecting;
+        drop(state);
         shared.subscriptions.lift_bounds(false);
-        Ok(Self { shared: Arc::clone(shared), used: false })
+        Taken::Yes(Self { shared: Arc::clone(shared), used: false })
     }
 
     /// Spawns the task of the connection. The flag becomes true once the connection can be used: at once, or after the
