@@ -18,6 +18,8 @@ use websockets_simple_core::Transport;
 
 use crate::{config::CheckedParams, error::ConnectError};
 
+mod head;
+mod refusal;
 mod request;
 mod response;
 mod verdict;
@@ -98,9 +100,9 @@ impl Dialer {
         stream.write_all(head.expose().as_bytes()).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
         let answer = response::read(&mut stream, params, &derive_accept_key(key.as_bytes())).await?;
-        if let Some(refusal) = verdict::refusal(&mut stream, params, &answer.headers, &answer.leftover).await
+        if let Some(message) = verdict::refusal(&mut stream, params, &answer.headers, &answer.leftover).await
         {
-            return Err(refusal);
+            return Err(refusal::after_upgrade(answer.headers, message));
         }
         let info = ConnectionInfo {
             local_addr,

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use http::HeaderMap;
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
 use crate::config::CheckedParams;
@@ -78,15 +79,23 @@ pub enum ConnectError {
     Redirected {
         /// The target. `***` stands for the token, if the server put it there.
         location: String,
+        /// The headers of the response, as far as they could be read.
+        headers: Box<HeaderMap>,
+        /// How long to wait before the next attempt, if the server asks for that: at most a day.
+        retry_after: Option<Duration>,
     },
     /// The server refused the handshake.
     #[error("the server refused the handshake with HTTP status {status}")]
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// The beginning of the body, at most 4 KiB.
+        /// The headers of the response, as far as they could be read: at most 16 KiB. Values may be secrets; their
+        /// `Debug` shows none.
+        headers: Box<HeaderMap>,
+        /// The beginning of the body, at most 4 KiB. `***` stands for the token, if the server quotes it.
         body: String,
-        /// How long to wait before the next attempt (`Retry-After`), if the server says so in seconds.
+        /// How long to wait before the next attempt, if the server asks for that (`Retry-After`, as a number of seconds
+        /// or a date): at most a day.
         retry_after: Option<Duration>,
     },
     /// The host name could not be resolved.
@@ -109,6 +118,10 @@ pub enum ConnectError {
     Unauthorized {
         /// The message of the server.
         message: String,
+        /// The headers of the response, as far as they could be read. Empty if the refusal was no HTTP response.
+        headers: Box<HeaderMap>,
+        /// How long to wait before the next attempt, if the server asks for that: at most a day.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -185,11 +198,39 @@ pub enum TlsFailure {
 }
 
 impl ConnectError {
+    /// The headers of the response that refused the handshake, if there was one. Values may be secrets, such as cookies:
+    /// their `Debug` shows none.
+    #[must_use]
+    pub fn response_headers(&self) -> Option<&HeaderMap> {
+        match self {
+            Self::Redirected { headers, .. }
+            | Self::Rejected { headers, .. }
+            | Self::Unauthorized { headers, .. } => Some(headers),
+            _ => None,
+        }
+    }
+
+    /// How long to wait before the next attempt, if the server asked for that (`Retry-After`): at most a day.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Redirected { retry_after, .. }
+            | Self::Rejected { retry_after, .. }
+            | Self::Unauthorized { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// A refusal that is no HTTP response.
+    pub(crate) fn unauthorized(message: String) -> Self {
+        Self::Unauthorized { message, headers: Box::default(), retry_after: None }
+    }
+
     /// Turns the end of a connection that was never ready into an error.
     pub(crate) fn from_end(end: Option<&Disconnect>, params: &CheckedParams) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
-                Self::Unauthorized { message: params.without_token(&end.reason, false) }
+                Self::unauthorized(params.without_token(&end.reason, false))
             }
             _ => Self::Closed,
         }

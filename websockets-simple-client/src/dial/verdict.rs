@@ -21,7 +21,7 @@ use websockets_simple_core::{
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
 };
 
-use crate::{config::CheckedParams, error::ConnectError};
+use crate::config::CheckedParams;
 
 /// Time for the refusal to arrive.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,13 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Largest refusal, in bytes.
 const FAREWELL: usize = 4 * 1024;
 
-/// The error if a 101 and the bytes after it are a refusal.
+/// The message if a 101 and the bytes after it are a refusal.
 pub(crate) async fn refusal<S>(
     stream: &mut S,
     params: &CheckedParams,
     headers: &HeaderMap,
     leftover: &[u8],
-) -> Option<ConnectError>
+) -> Option<String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -53,7 +53,7 @@ where
             Message::Text(text) => message = text.as_str().to_owned(),
             Message::Close(Some(close)) if is_policy(&close) => {
                 let message = if message.is_empty() { close.reason.as_str() } else { &message };
-                return Some(unauthorized(params, message));
+                return Some(params.without_token(message, false));
             }
             _ => {}
         }
@@ -66,7 +66,7 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     params: &CheckedParams,
     leftover: &[u8],
-) -> ConnectError {
+) -> String {
     let mut message = String::new();
     let reading = async {
         let mut stream =
@@ -81,15 +81,11 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let _ = tokio::time::timeout(PATIENCE, reading).await;
-    unauthorized(params, &message)
+    params.without_token(&message, false)
 }
 
 fn is_policy(close: &CloseFrame) -> bool {
     u16::from(close.code) == CloseCode::POLICY.get()
-}
-
-fn unauthorized(params: &CheckedParams, message: &str) -> ConnectError {
-    ConnectError::Unauthorized { message: params.without_token(message, false) }
 }
 
 fn config() -> WebSocketConfig {
