@@ -16,14 +16,16 @@ use tokio_rustls::{
     },
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use websockets_simple_client::{ClientEvent, ClientParams, CloseCode, Message, TlsVersions, WebsocketClient};
+use websockets_simple_client::{
+    ClientEvent, ClientParams, CloseCode, ConnectError, Message, TlsFailure, TlsVersions, WebsocketClient,
+};
 use websockets_simple_server::{
     Anonymous, ConnectionEventKind, Disconnect, EndedBy, ErrorStage, Event, Events, Limits, MemoryUsers,
-    WebsocketServer, WebsocketServerAuth,
+    TlsHandshakeError, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     authority::{Authority, secured},
-    connected, failed, message, next, opened,
+    connected, failed, message, next, opened, openssl,
     raw::{RawPeer, masked},
     started, text,
     way::{Plain, Tls, Way},
@@ -122,6 +124,43 @@ async fn silent_tls_peers_and_failed_handshakes_stop_nobody_else() {
     let client =
         tokio::time::timeout(std::time::Duration::from_secs(5), connected(root.trusted(addr.port()))).await;
     assert!(client.expect("500 silent peers delay nobody").is_running());
+}
+
+#[tokio::test]
+async fn what_keeps_a_server_and_a_client_of_another_kind_apart_is_told_in_words() {
+    let (root, other) = (Authority::new(), Authority::new());
+    let server = WebsocketServer::new(secured(root.server()));
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut told = async || {
+        next(&mut events, |event| match event {
+            Event::Error(event) => Some(event.error.downcast_ref::<TlsHandshakeError>().unwrap().clone()),
+            _ => None,
+        })
+        .await
+    };
+    let plain = WebsocketClient::new(websockets_simple_tests::params(addr)).unwrap().connect().await;
+    assert!(matches!(plain, Err(ConnectError::Tls(TlsFailure::Required))), "{plain:?}");
+    assert_eq!(told().await, TlsHandshakeError::NotTls);
+    for hello in
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), b"\x80\x2e\x01\0\x02", b"\x16\x03\x01\xff\xff"]
+    {
+        RawPeer::connect(addr).await.write(hello).await;
+        assert!(matches!(told().await, TlsHandshakeError::NotTls), "{hello:?}");
+    }
+    for hello in [b"".as_slice(), b"\x16\x03\x01"] {
+        RawPeer::connect(addr).await.write(hello).await;
+        assert_eq!(told().await, TlsHandshakeError::HungUp);
+    }
+    let distrusts = WebsocketClient::new(other.trusted(addr.port())).unwrap().connect().await;
+    assert!(matches!(distrusts, Err(ConnectError::Tls(TlsFailure::UnknownIssuer))), "{distrusts:?}");
+    assert_eq!(told().await, TlsHandshakeError::CertificateRefused("its issuer is not trusted"));
+    openssl::s_client(addr, &root.pem(), &["-alpn", "h2"]).await;
+    assert_eq!(told().await, TlsHandshakeError::NoHttp);
+    openssl::s_client(addr, &root.pem(), &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]).await;
+    assert_eq!(told().await, TlsHandshakeError::Version);
+    openssl::s_client(addr, &root.pem(), &["-tls1_2", "-cipher", "AES128-SHA"]).await;
+    assert_eq!(told().await, TlsHandshakeError::Parameters);
 }
 
 /// Reads to the end, which has to be said (RFC 8446 section 6.1): without `close_notify` it could be anybody's.

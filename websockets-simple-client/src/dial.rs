@@ -69,7 +69,7 @@ pub(crate) enum DialedStream {
 #[derive(Clone)]
 pub(crate) struct Dialer {
     #[cfg(feature = "rustls")]
-    connector: Option<tokio_rustls::TlsConnector>,
+    connector: Option<tls::Connector>,
 }
 
 impl Dialer {
@@ -81,7 +81,7 @@ impl Dialer {
         }
         Ok(Self {
             #[cfg(feature = "rustls")]
-            connector: params.secured().then(|| tls::connector(params.tls())).transpose()?,
+            connector: params.secured().then(|| tls::Connector::new(params.tls())).transpose()?,
         })
     }
 
@@ -91,6 +91,15 @@ impl Dialer {
     ///
     /// Dropped before it resolves, the socket is closed.
     pub(crate) async fn dial(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
+        let dialed = self.open(params).await;
+        #[cfg(feature = "rustls")]
+        if let Some(connector) = &self.connector {
+            return dialed.map_err(|error| connector.explain(error));
+        }
+        dialed
+    }
+
+    async fn open(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
         let stream = connect(params).await?;
         let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
         let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;
@@ -123,7 +132,7 @@ impl Dialer {
         match &self.connector {
             None => Ok((DialedStream::Plain(stream), None)),
             Some(connector) => {
-                let (stream, info) = tls::secure(connector, params, stream).await?;
+                let (stream, info) = connector.secure(params, stream).await?;
                 Ok((DialedStream::Tls(Box::new(stream)), Some(info)))
             }
         }

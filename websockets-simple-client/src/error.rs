@@ -171,6 +171,12 @@ pub enum TlsFailure {
     /// The host is not a name that a certificate can be issued for.
     #[error("the host is not a name that a certificate can be issued for")]
     HostName,
+    /// The server hung up during the handshake.
+    #[error("the server hung up during the TLS handshake")]
+    HungUp,
+    /// The server speaks TLS, but other protocols than HTTP/1.1, such as HTTP/2 alone.
+    #[error("the server does not speak HTTP/1.1 on this port")]
+    NoHttp,
     /// The server's certificate is not a pinned one.
     #[error("the server's certificate is not a pinned one")]
     NotPinned,
@@ -183,6 +189,12 @@ pub enum TlsFailure {
     /// Any other failure.
     #[error("{0}")]
     Other(String),
+    /// Client and server have no cipher suite, or no other parameter of TLS, in common.
+    #[error("client and server have no TLS cipher suite or other parameters in common")]
+    Parameters,
+    /// The client does not use TLS, and the server does.
+    #[error("the server speaks TLS on this port: connect with wss")]
+    Required,
     /// The server's certificate was revoked.
     #[error("the server's certificate was revoked")]
     Revoked,

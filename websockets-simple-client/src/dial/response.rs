@@ -15,7 +15,7 @@ use crate::{
         head, lost,
         refusal::{BODY, refused},
     },
-    error::ConnectError,
+    error::{ConnectError, TlsFailure},
 };
 
 /// Bytes that are quoted of a response in another protocol.
@@ -173,14 +173,29 @@ pub(super) async fn more<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u
     room > 0 && matches!((&mut *stream).take(room).read_buf(bytes).await, Ok(read) if read > 0)
 }
 
+/// Whether this is a TLS alert (RFC 8446 section 5.1): two bytes in a record of type 21.
+fn is_alert(bytes: &[u8]) -> bool {
+    matches!(bytes, [21, 3, 0..=4, 0, 2, ..])
+}
+
+/// Whether this begins with SETTINGS on stream 0, as every HTTP/2 connection does (RFC 9113 section 3.4).
+fn is_http_2(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, _, _, 4, _, 0, 0, 0, 0, ..])
+}
+
 /// The error for a response that is not HTTP: a refusal of a .NET server, or another protocol.
 async fn before_http<S: AsyncRead + Unpin>(
     stream: &mut S,
     mut bytes: Vec<u8>,
     params: &CheckedParams,
 ) -> ConnectError {
-    while matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true)) {}
+    while !is_alert(&bytes)
+        && matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true))
+    {}
     bytes.truncate(BODY);
+    if is_alert(&bytes) {
+        return ConnectError::Tls(TlsFailure::Required);
+    }
     // These two are recognized in every compatibility mode: no other protocol begins like this.
     if bytes.starts_with(DISCONNECT) {
         return ConnectError::unauthorized("Disconnect".to_owned());
@@ -188,6 +203,9 @@ async fn before_http<S: AsyncRead + Unpin>(
     let said = bytes.strip_suffix(DISCONNECT).unwrap_or(&bytes);
     if said == NO_SUBPROTOCOL.as_bytes() {
         return ConnectError::SubprotocolRejected;
+    }
+    if is_http_2(&bytes) {
+        return bad("it is HTTP/2; the server does not speak HTTP/1.1 on this port");
     }
     let said = params.without_token(&String::from_utf8_lossy(said), bytes.len() >= BODY);
     if params.compatibility() != Compatibility::None {

@@ -1,7 +1,7 @@
 //! Responses that refuse, and bytes that are no response.
 
 use super::*;
-use crate::WebsocketClient;
+use crate::{TlsFailure, WebsocketClient};
 
 fn response(status: &str, more: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len())
@@ -225,11 +225,21 @@ async fn an_end_before_or_within_the_head_is_told_apart() {
 #[tokio::test]
 async fn another_protocol_is_quoted_shortly_and_without_control_characters() {
     assert_eq!(bad(error("SSH-2.0-OpenSSH_9.6\r\n").await), "it is not HTTP: `SSH-2.0-OpenSSH_9.6`");
-    assert_eq!(bad(error("\x15\x03\x03\0\x02\x02\x50").await), "it is not HTTP: `P`");
+    assert_eq!(bad(error("\x15\x03\x03\0\x03\x02\x50").await), "it is not HTTP: `P`");
     let long = bad(error("é".repeat(100_000)).await);
     assert_eq!(long, format!("it is not HTTP: `{}`", "é".repeat(32)));
     assert!(bad(error("HTTP/1.1 what\r\n\r\n").await).contains("status"));
     assert!(bad(error("HTTP/1.1 101 OK\r\nno colon\r\n\r\n").await).contains("header"));
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_or_http_2_alone_is_named() {
+    for alert in [b"\x15\x03\x03\0\x02\x02\x46", b"\x15\x03\x01\0\x02\x02\x28", b"\x15\x03\x03\0\x02\x01\0"] {
+        let refused = error(alert).await;
+        assert!(matches!(refused, ConnectError::Tls(TlsFailure::Required)), "{refused:?}");
+    }
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    assert_eq!(bad(error(settings).await), "it is HTTP/2; the server does not speak HTTP/1.1 on this port");
 }
 
 /// The error of a connect that lasts until this connect timeout.
