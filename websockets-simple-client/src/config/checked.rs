@@ -10,7 +10,7 @@ use websockets_simple_core::{
     Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
 };
 
-use super::{ClientParams, PATH, TokenPlacement};
+use super::{ClientParams, PATH, TokenPlacement, host::Host};
 #[cfg(feature = "rustls")]
 use crate::config::tls::TlsParams;
 use crate::{
@@ -49,15 +49,6 @@ pub(crate) struct Header {
     pub(crate) spelled: String,
     /// May be a secret, such as a cookie.
     pub(crate) value: Token,
-}
-
-/// A host in the two forms that a dial needs.
-#[derive(Clone, Debug)]
-pub(crate) struct Host {
-    /// For the resolver and TLS: IPv6 without brackets.
-    pub(crate) name: String,
-    /// For the `Host` header: IPv6 in brackets.
-    pub(crate) shown: String,
 }
 
 impl ClientParams {
@@ -158,23 +149,6 @@ impl ClientParams {
             }
         }
         Ok(())
-    }
-}
-
-impl Host {
-    fn parse(host: &str) -> Result<Self, ParamsError> {
-        if host.is_empty() {
-            return Err(ParamsError::BlankHost);
-        }
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let parsed = if bare.contains(':') {
-            bare.parse().map(url::Host::Ipv6).map_err(|_| ParamsError::Host)
-        } else {
-            url::Host::parse(bare).map_err(|_| ParamsError::Host)
-        };
-        let shown = parsed?.to_string();
-        let name = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { name, shown })
     }
 }
 

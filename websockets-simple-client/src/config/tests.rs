@@ -69,6 +69,11 @@ fn a_url_gives_host_port_path_and_query() {
         (checked.host.name.as_str(), checked.host.shown.as_str(), checked.port()),
         ("::1", "[::1]", 9000)
     );
+    let checked = ClientParams::url("ws://[fe80::1%25eth0]:9000/x%2525").unwrap().check().unwrap();
+    assert_eq!(
+        (checked.host.name.as_str(), checked.host.shown.as_str(), checked.target.expose()),
+        ("fe80::1%eth0", "[fe80::1]", "/x%2525")
+    );
     for (url, port, secured) in
         [("ws://h", 80, false), ("wss://h", 443, true), ("http://h:81", 81, false), ("https://h/", 443, true)]
     {
@@ -88,6 +93,8 @@ fn a_url_gives_host_port_path_and_query() {
         ("ws://h/#f", "fragment"),
         ("not a url", "malformed"),
         ("ws://", "malformed"),
+        ("ws://[fe80::1%25a b]", "malformed"),
+        ("ws://[x%25eth0]", "malformed"),
     ] {
         let error = ClientParams::url(wrong).unwrap_err().to_string();
         assert!(error.contains(why) && !error.contains("secret-7"), "{wrong}: {error}");

@@ -69,7 +69,7 @@ impl Connector {
         params: &CheckedParams,
         stream: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, TlsInfo), ConnectError> {
-        let name = ServerName::try_from(params.host.name.clone())
+        let name = ServerName::try_from(params.host.certified.clone())
             .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
         self.certificate.asked.store(false, Ordering::Relaxed);
         let stream = self.connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
