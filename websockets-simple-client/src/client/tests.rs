@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, time::Instant};
-use websockets_simple_core::{ConnectionEventKind, Events, Token};
+use websockets_simple_core::{ConnectionEventKind, Events, SubscribeOptions, Token};
 
 use super::*;
 
@@ -176,4 +176,32 @@ async fn a_token_provider_that_panics_is_one_that_fails() {
         matches!(client.connect().await, Err(ConnectError::TokenProvider(_))),
         "and it can be asked again"
     );
+}
+
+#[tokio::test]
+async fn attempts_that_fail_fill_a_stream_that_is_not_read_once_and_are_counted_then() {
+    const ATTEMPTS: u64 = 300;
+    let client = WebsocketClient::new(nowhere().await).unwrap();
+    let mut events = client.events_with(SubscribeOptions::default().capacity(20 * 300));
+    let handled = Arc::new(AtomicUsize::new(0));
+    client.on({
+        let handled = Arc::clone(&handled);
+        move |_| {
+            handled.fetch_add(1, Ordering::Relaxed);
+            async {}
+        }
+    });
+    for _ in 0..ATTEMPTS {
+        assert!(matches!(client.connect().await, Err(ConnectError::Connect(_))));
+    }
+    let kept = story(&mut events);
+    assert!((20..=23).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept[..3], ["connecting", "Transport: cannot connect", "refused: cannot connect"]);
+    assert!(client.connect().await.is_err());
+    let missed = std::iter::from_fn(|| events.try_recv()).find_map(|event| match event {
+        ClientEvent::Error(event) => Some(event.missed),
+        _ => None,
+    });
+    assert_eq!(missed, Some(3 * ATTEMPTS - kept.len() as u64));
+    assert_eq!(handled.load(Ordering::Relaxed) as u64, 3 * (ATTEMPTS + 1), "handlers get all of them");
 }
