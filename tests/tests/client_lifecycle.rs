@@ -143,6 +143,7 @@ fn a_runtime_that_goes_in_the_middle_of_a_handler_drops_it_and_tells_one_disconn
             }
         }
     });
+    let mut events = client.events();
     let first = runtime(Some(1));
     first.block_on(async {
         client.connect().await.unwrap();
@@ -152,6 +153,7 @@ fn a_runtime_that_goes_in_the_middle_of_a_handler_drops_it_and_tells_one_disconn
     drop(first);
     assert!(dropped.load(Ordering::SeqCst));
     assert_eq!(told.load(Ordering::SeqCst), 1);
+    assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
     assert!(!client.is_running());
     runtime(None).block_on(async {
         within(client.connect()).await.unwrap();
@@ -410,4 +412,78 @@ async fn a_handler_that_disconnects_by_itself_is_not_dropped_for_it() {
     let end = within(done.recv()).await.unwrap().unwrap();
     assert_eq!((end.by, end.clean), (EndedBy::Local, true));
     assert_eq!(client_ended(&mut events).await, end);
+}
+
+/// A handler that panics at one kind of event keeps it from nobody else, and ends at most the connection.
+#[tokio::test]
+async fn a_handler_that_panics_keeps_no_event_from_the_other_subscribers() {
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = started(&server).await;
+    for (at, expected) in [
+        (
+            "Connected",
+            &["connecting", "connected", "HandlerPanic: a handler panicked: at Connected", "disconnected"][..],
+        ),
+        (
+            "Message",
+            &["connecting", "connected", "HandlerPanic: a handler panicked: at Message", "disconnected"],
+        ),
+        (
+            "Disconnected",
+            &["connecting", "connected", "disconnected", "HandlerPanic: a handler panicked: at Disconnected"],
+        ),
+    ] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        client.on(move |event| async move {
+            let kind = match &event {
+                ClientEvent::Message(_) => "Message",
+                ClientEvent::Connection(event) => match event.kind {
+                    ConnectionEventKind::Connected(_) => "Connected",
+                    ConnectionEventKind::Disconnected(..) => "Disconnected",
+                    _ => "",
+                },
+                _ => "",
+            };
+            assert_ne!(kind, at, "at {at}");
+        });
+        let mut events = client.events();
+        let connection = client.connect().await.unwrap();
+        if at == "Disconnected" {
+            within(client.disconnect()).await;
+        }
+        closing(&client).await;
+        within(client.disconnect()).await;
+        assert!(connection.end().is_some());
+        let mut told = Vec::new();
+        within(async {
+            while told.len() < expected.len() {
+                told.extend(story(&mut events));
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // What a panic said begins with what the assertion says of it.
+        let told: Vec<_> =
+            told.iter().map(|event| event.replace("assertion `left != right` failed: ", "")).collect();
+        let told: Vec<_> = told.iter().map(|event| event.lines().next().unwrap()).collect();
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_disconnected_that_does_not_end_keeps_it_from_no_other_subscriber() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(100))).unwrap();
+    client.on(|event| async move {
+        if let ClientEvent::Connection(event) = event
+            && let ConnectionEventKind::Disconnected(..) = event.kind
+        {
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut events = client.events();
+    client.connect().await.unwrap();
+    assert!(within(client.disconnect()).await.unwrap().clean);
+    assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
 }

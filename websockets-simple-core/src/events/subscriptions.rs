@@ -6,18 +6,17 @@
 use std::{
     fmt,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use tokio::sync::mpsc;
 
 use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
+    delivery::Delivery,
     handler::{Closure, Stateful},
     handler_panic::{CatchPanic, Panicked, catch_panic},
     stream::{StreamState, StreamUnread},
@@ -211,21 +210,7 @@ pub(super) fn deliver<E: EventType>(
     match &**subscribers {
         [] => None,
         [only] => only.take(event),
-        _ => {
-            let subscribers = Arc::clone(subscribers);
-            let mut next = 0;
-            let mut running: Option<HandlerFuture> = None;
-            let mut poll = move |cx: &mut Context<'_>| loop {
-                if let Some(taking) = &mut running {
-                    std::task::ready!(Pin::new(taking).poll(cx));
-                    running = None;
-                }
-                let Some(subscriber) = subscribers.get(next) else { return Poll::Ready(()) };
-                next += 1;
-                running = subscriber.take(event.clone());
-            };
-            Some(HandlerFuture::new(std::future::poll_fn(move |cx| poll(cx))))
-        }
+        _ => Some(HandlerFuture::new(Delivery::new(event, Arc::clone(subscribers)))),
     }
 }
 
