@@ -13,7 +13,7 @@ use std::{
 use tokio::{io::AsyncReadExt, net::TcpListener, runtime::Runtime};
 use websockets_simple_client::{
     ClientEvent, ConnectError, ConnectionEventKind, Disconnect, EndedBy, Events, Heartbeat, HeartbeatMode,
-    SendError, WebsocketClient,
+    Message, OverflowPolicy, SendError, WebsocketClient,
 };
 use websockets_simple_server::{Event, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
@@ -486,4 +486,41 @@ async fn a_handler_of_disconnected_that_does_not_end_keeps_it_from_no_other_subs
     client.connect().await.unwrap();
     assert!(within(client.disconnect()).await.unwrap().clean);
     assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
+}
+
+#[tokio::test]
+async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
+    let nanosecond = Duration::from_nanos(1);
+    let server = WebsocketServer::new(ServerParams::local());
+    let addr = started(&server).await;
+    let hurried = WebsocketClient::new(params(addr).connect_timeout(nanosecond)).unwrap();
+    assert!(matches!(within(hurried.connect()).await, Err(ConnectError::Timeout)));
+
+    let (listener, silent) = listener().await;
+    let client = WebsocketClient::new(params(silent).close_timeout(nanosecond)).unwrap();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    let end = within(client.disconnect()).await.unwrap();
+    assert_eq!((end.by, end.clean), (EndedBy::Local, false));
+
+    let heartbeat = Heartbeat::new(nanosecond, HeartbeatMode::Ping);
+    let client = WebsocketClient::new(params(silent).heartbeat(heartbeat).close_timeout(nanosecond)).unwrap();
+    let mut events = client.events();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    assert_eq!(client_ended(&mut events).await.by, EndedBy::Heartbeat);
+
+    let policy = OverflowPolicy::Wait(nanosecond);
+    let client = WebsocketClient::new(params(silent).overflow(policy).close_timeout(nanosecond)).unwrap();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    let full = within(async {
+        loop {
+            if let Err(full) = client.send(Message::binary(vec![0; 1 << 20])).await {
+                return full;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(full, SendError::Timeout), "{full:?}");
 }

@@ -14,6 +14,9 @@ pub enum ParamsError {
     /// The host is empty, or all blanks.
     #[error("the host is blank")]
     BlankHost,
+    /// A time is longer than ten years.
+    #[error("the {0} is longer than ten years")]
+    Endless(&'static str),
     /// The name of a header is malformed.
     #[error("`{0}` is not a valid header name")]
     HeaderName(String),

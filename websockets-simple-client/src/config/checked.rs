@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
+    Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, SUBPROTOCOL, Token,
+    handshake_words::BEARER_PREFIX,
 };
 
 use super::{ClientParams, PATH, TokenPlacement, host::Host};
@@ -26,6 +27,9 @@ const HIDDEN: &str = "***";
 
 /// Shortest token, in bytes, that is replaced: a shorter one may be ordinary text.
 const RECOGNIZABLE: usize = 4;
+
+/// Longest time: the system clock cannot represent later deadlines.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Checked parameters. Everything that may contain the token is a [`Token`] itself, so that no log shows it.
 pub(crate) struct CheckedParams {
@@ -129,13 +133,18 @@ impl ClientParams {
         if self.port == 0 {
             return Err(ParamsError::ZeroPort);
         }
+        let heartbeat = (self.heartbeat.mode() != HeartbeatMode::Off).then(|| self.heartbeat.interval());
+        let room = if let OverflowPolicy::Wait(timeout) = self.overflow { Some(timeout) } else { None };
         for (name, duration) in [
-            ("heartbeat interval", self.heartbeat.interval()),
-            ("connect timeout", self.connect_timeout),
-            ("close timeout", self.close_timeout),
+            ("heartbeat interval", heartbeat),
+            ("connect timeout", Some(self.connect_timeout)),
+            ("close timeout", Some(self.close_timeout)),
+            ("timeout for room in the outbox", room),
         ] {
-            if duration.is_zero() {
-                return Err(ParamsError::Zero(name));
+            match duration {
+                Some(Duration::ZERO) => return Err(ParamsError::Zero(name)),
+                Some(duration) if duration > LONGEST => return Err(ParamsError::Endless(name)),
+                _ => {}
             }
         }
         for (name, size) in [

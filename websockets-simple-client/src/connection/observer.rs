@@ -14,7 +14,11 @@ use websockets_simple_core::{
 
 use crate::{
     config::TokenProvider,
-    connection::{ClientConnection, ConnectionState, ending::EndProgress, session::Shared},
+    connection::{
+        ClientConnection, ConnectionState,
+        ending::EndProgress,
+        session::{Shared, ask},
+    },
     event::ClientEvent,
 };
 
@@ -132,7 +136,7 @@ impl Drop for SubscribedObserver {
 
 /// Sends the server a new token, or raises an error event if the provider fails.
 async fn renew(shared: Arc<Shared>, connection: ClientConnection, provider: Arc<dyn TokenProvider>) {
-    match provider.token().await {
+    match ask(provider).await {
         Ok(token) => {
             connection.0.core.send_control(&Control::Token(token));
         }

@@ -1,15 +1,18 @@
 //! The state of a client, and its current connection from `connect` to the last event.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
     CatchPanic, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionShared, Dispatcher,
-    OutboxConfig, SUBPROTOCOL, Side, Subscriptions, new_owner,
+    OutboxConfig, SUBPROTOCOL, Side, Subscriptions, Token, new_owner,
 };
 
 use crate::{
-    config::CheckedParams,
+    config::{CheckedParams, TokenProvider},
     connection::{
         ClientConnection, ConnectionState,
         ending::{EndProgress, Ending},
@@ -178,10 +181,12 @@ impl Shared {
 
     /// The parameters, with a new token from the provider if there is one.
     async fn with_fresh_token(&self) -> Result<Arc<CheckedParams>, ConnectError> {
-        let Some(provider) = self.params.token_provider() else { return Ok(Arc::clone(&self.params)) };
-        let token = CatchPanic::new(Box::pin(async move { provider.token().await })).await;
-        let token = token.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()));
-        self.params.with_token(token.map_err(ConnectError::TokenProvider)?)
+        match self.params.token_provider() {
+            None => Ok(Arc::clone(&self.params)),
+            Some(provider) => {
+                self.params.with_token(ask(provider).await.map_err(ConnectError::TokenProvider)?)
+            }
+        }
     }
 
     /// The current connection, until its transport is gone.
@@ -191,4 +196,10 @@ impl Shared {
             ClientState::Idle | ClientState::Connecting => None,
         }
     }
+}
+
+/// Asks a provider for a token. One that panics is one that fails.
+pub(super) async fn ask(provider: Arc<dyn TokenProvider>) -> Result<Token, Box<dyn Error + Send + Sync>> {
+    let asked = CatchPanic::new(Box::pin(async move { provider.token().await })).await;
+    asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()))
 }

@@ -1,3 +1,8 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Wake, Waker},
+};
+
 use websockets_simple_core::{
     ConnectionEventKind, ConnectionObserver, Dispatcher, Events, Moment, OutboxConfig, OverflowPolicy, Side,
 };
@@ -61,4 +66,37 @@ fn an_end_is_told_once_and_never_without_a_beginning() {
     let (untold, mut events) = observer();
     drop(untold);
     assert!(events.try_recv().is_none());
+}
+
+/// Looks at the requests of a connection when it is woken, which takes their lock.
+struct Looks(Arc<ConnectionState>, AtomicUsize);
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let shown = format!("{:?}", self.0.group_requests);
+        assert!(shown.starts_with("GroupRequests"));
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn those_who_wait_for_an_answer_or_a_place_are_woken_outside_of_the_lock() {
+    let (observer, _events) = observer();
+    let state = Arc::clone(&observer.dispatcher.connection().0);
+    let looks = Arc::new(Looks(Arc::clone(&state), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&looks));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    // One more than there are places.
+    let mut joins: Vec<_> =
+        (0..65).map(|_| Box::pin(state.group_requests.join(&state.core, "red"))).collect();
+    for join in &mut joins {
+        assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    state.group_requests.end();
+    assert_eq!(looks.1.load(Ordering::Relaxed), 65);
+    for join in &mut joins {
+        let ended = join.as_mut().poll(&mut Context::from_waker(&waker));
+        assert_eq!(ended, Poll::Ready(Err(GroupError::Ended)));
+    }
 }
