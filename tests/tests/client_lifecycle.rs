@@ -360,6 +360,26 @@ async fn the_last_handle_drops_a_handler_that_does_not_end_too() {
 }
 
 #[tokio::test]
+async fn the_last_handle_drops_a_handler_of_a_connection_that_has_ended_already() {
+    let (server, client, dropped) = stuck(Duration::from_millis(100)).await;
+    within(server.stop()).await;
+    within(async {
+        while client.connection().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(client);
+    within(async {
+        while !dropped.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn disconnect_ends_although_a_handler_awaits_a_task_that_calls_it() {
     let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
     let addr = started(&server).await;
@@ -491,9 +511,8 @@ async fn a_handler_of_disconnected_that_does_not_end_keeps_it_from_no_other_subs
 #[tokio::test]
 async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
     let nanosecond = Duration::from_nanos(1);
-    let server = WebsocketServer::new(ServerParams::local());
-    let addr = started(&server).await;
-    let hurried = WebsocketClient::new(params(addr).connect_timeout(nanosecond)).unwrap();
+    let (_never_answers, silent) = listener().await;
+    let hurried = WebsocketClient::new(params(silent).connect_timeout(nanosecond)).unwrap();
     assert!(matches!(within(hurried.connect()).await, Err(ConnectError::Timeout)));
 
     let (listener, silent) = listener().await;

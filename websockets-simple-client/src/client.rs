@@ -259,6 +259,7 @@ impl Clone for WebsocketClient {
 
 impl Drop for Handles {
     fn drop(&mut self) {
+        self.0.abandoned.send_replace(true);
         if let Some(connection) = self.0.connection() {
             connection.0.end_soon(EndCause::HandleDropped);
         }

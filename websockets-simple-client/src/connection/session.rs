@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
+    /// Whether the last handle of the user was dropped.
+    pub(crate) abandoned: watch::Sender<bool>,
     connection_config: Arc<ConnectionConfig>,
     state: Mutex<ClientState>,
 }
@@ -126,7 +128,8 @@ impl Connecting {
         let driver = if agreed { driver.with_hello() } else { driver };
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.
-        tokio::spawn(ConnectionTask::new(driver, connection.clone(), params.close_timeout()));
+        let abandoned = shared.abandoned.subscribe();
+        tokio::spawn(ConnectionTask::new(driver, connection.clone(), params.close_timeout(), abandoned));
         (connection, ready)
     }
 }
@@ -155,6 +158,7 @@ impl Shared {
             dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
+            abandoned: watch::Sender::new(false),
             connection_config: Arc::new(config),
             state: Mutex::new(ClientState::Idle),
         })

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::{sync::watch, time::Sleep};
 use websockets_simple_core::{CloseCode, ConnectionDriver, EndCause};
 
 use crate::connection::{
@@ -26,6 +26,10 @@ pub(crate) struct ConnectionTask {
     driver: Option<Box<ConnectionDriver<SubscribedObserver>>>,
     connection: ClientConnection,
     close_timeout: Duration,
+    /// Whether the last handle of the client was dropped.
+    abandoned: watch::Receiver<bool>,
+    /// Resolves when it is, once the connection has ended.
+    abandoning: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// When its handlers are dropped, once the user waits for its end.
     patience: Option<Pin<Box<Sleep>>>,
 }
@@ -35,13 +39,27 @@ impl ConnectionTask {
         driver: ConnectionDriver<SubscribedObserver>,
         connection: ClientConnection,
         close_timeout: Duration,
+        abandoned: watch::Receiver<bool>,
     ) -> Self {
-        Self { driver: Some(Box::new(driver)), connection, close_timeout, patience: None }
+        let driver = Some(Box::new(driver));
+        Self { driver, connection, close_timeout, abandoned, abandoning: None, patience: None }
     }
 
     /// Drops the handlers if the user has waited for them for the close timeout.
     fn hurry(&mut self, cx: &mut Context<'_>) {
         let state = &*self.connection.0;
+        // Until then the last handle finds the connection, and asks for its end itself.
+        if state.ending.is_released() && !state.ending.is_hurried() {
+            let mut abandoned = self.abandoned.clone();
+            let begin = || -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(async move {
+                    let _ = abandoned.wait_for(|abandoned| *abandoned).await;
+                })
+            };
+            if self.abandoning.get_or_insert_with(begin).as_mut().poll(cx).is_ready() {
+                state.ending.hurry();
+            }
+        }
         if !state.ending.is_hurried() || state.core.outbox.handlers_aborted() {
             return;
         }
@@ -57,18 +75,18 @@ impl Future for ConnectionTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.hurry(cx);
-        let Self { driver: running, connection, .. } = this;
-        let ending = &connection.0.ending;
-        let Some(driver) = running else { return Poll::Ready(()) };
-        if Pin::new(driver).poll(cx).is_pending() {
+        let Some(driver) = &mut this.driver else { return Poll::Ready(()) };
+        let is_pending = Pin::new(driver).poll(cx).is_pending();
+        let ending = &this.connection.0.ending;
+        if is_pending {
             if ending.is_released() {
                 ending.reach(EndProgress::Released);
             }
+            this.hurry(cx);
             return Poll::Pending;
         }
-        *running = None;
-        ending.reach(EndProgress::Over);
+        this.driver = None;
+        this.connection.0.ending.reach(EndProgress::Over);
         Poll::Ready(())
     }
 }
