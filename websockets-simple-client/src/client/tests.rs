@@ -51,11 +51,15 @@ async fn handlers_do_not_make_a_connect_longer_than_its_timeout() {
             }
         }
     });
+    let mut behind = client.events();
     let at = Instant::now();
     assert!(matches!(client.connect().await, Err(ConnectError::Timeout)));
     assert_eq!(at.elapsed(), Duration::from_millis(300));
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(story(&mut events)[0], "connecting");
+    let expected =
+        ["connecting", "Handshake: the connect timeout expired", "refused: the connect timeout expired"];
+    assert_eq!(story(&mut events), expected);
+    assert_eq!(story(&mut behind), expected, "behind a handler that was dropped");
     assert!(begun.load(Ordering::SeqCst) >= 2 && done.load(Ordering::SeqCst) == 0);
 }
 

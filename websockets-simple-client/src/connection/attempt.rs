@@ -1,6 +1,7 @@
 //! One connect, from its Connecting to its one end: Connected, or Refused.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -8,7 +9,9 @@ use std::{
 };
 
 use tokio::{runtime::Handle, time::Instant};
-use websockets_simple_core::{Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, EventError, Moment};
+use websockets_simple_core::{
+    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ErrorEvent, EventError, Moment, Subscriptions,
+};
 
 use crate::{
     connection::{
@@ -79,15 +82,20 @@ impl OpenAttempt {
     /// Refused.
     fn refused(&mut self, error: Option<&ConnectError>) -> Option<Telling> {
         drop(self.place.take()?);
-        let failed = error.and_then(|error| Some((error.stage()?, EventError::new(error.to_string()))));
         let why = error.map_or_else(|| "the connect was cancelled".to_owned(), ToString::to_string);
+        let failed = error.and_then(|error| Some((error.stage()?, EventError::new(error.to_string()))));
+        let failed = failed.map(|(stage, error)| {
+            ClientEvent::Error(ErrorEvent::new(stage, error, None, None, Moment::now().utc))
+        });
         let refused = event(ConnectionEventKind::Refused(self.told.clone(), why));
-        let subscriptions = Arc::clone(&self.shared.subscriptions);
+        let mut untold = Untold {
+            events: failed.into_iter().chain([refused]).collect(),
+            subscriptions: Arc::clone(&self.shared.subscriptions),
+        };
         Some(Telling(Some(Box::pin(async move {
-            if let Some((stage, error)) = failed {
-                subscriptions.raise_error(stage, error, None).await;
+            while let Some(event) = untold.events.pop_front() {
+                untold.subscriptions.raise(event).await;
             }
-            subscriptions.raise(refused).await;
         }))))
     }
 }
@@ -99,7 +107,7 @@ impl Drop for OpenAttempt {
 }
 
 /// Tells the end of an attempt. What is left of it when this is dropped goes on in a task of its own for
-/// [`LAST_WORD`], so that a caller that gives up takes no event from anyone.
+/// [`LAST_WORD`], so that a caller that gives up keeps no event from a handler.
 struct Telling(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Future for Telling {
@@ -122,6 +130,21 @@ impl Drop for Telling {
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(tokio::time::timeout(LAST_WORD, telling));
+        }
+    }
+}
+
+/// Events of an attempt that were not told yet. Dropped, it tells them to each subscriber, and polls handlers once.
+struct Untold {
+    events: VecDeque<ClientEvent>,
+    subscriptions: Arc<Subscriptions<ClientEvent>>,
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        for event in self.events.drain(..) {
+            let mut raising = std::pin::pin!(self.subscriptions.raise(event));
+            let _ = raising.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

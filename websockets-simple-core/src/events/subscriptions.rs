@@ -18,7 +18,7 @@ use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
     delivery::Delivery,
     handler::{Closure, Stateful},
-    handler_panic::{CatchPanic, Panicked, catch_panic},
+    handler_panic::{CatchPanic, Panicked},
     stream::{StreamState, StreamUnread},
     subscriber::Subscriber,
 };
@@ -131,7 +131,8 @@ impl<E: EventType> Subscriptions<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, some subscribers may not get the event.
+    /// Dropped before it resolves, a running handler is dropped. The subscribers behind it get the event all the same,
+    /// unless it is a message; their handlers are polled once.
     pub async fn raise(&self, event: E) -> bool {
         let peer_addr = event.origin();
         let Some(panicked) = self.hand_to_each(event).await else { return true };
@@ -147,7 +148,7 @@ impl<E: EventType> Subscriptions<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, some subscribers may not get the event.
+    /// As that of [`raise`](Self::raise).
     pub async fn raise_error(
         &self,
         stage: ErrorStage,
@@ -159,17 +160,7 @@ impl<E: EventType> Subscriptions<E> {
 
     /// Hands an event to one subscriber after the other. Answers the first panic.
     async fn hand_to_each(&self, event: E) -> Option<Panicked> {
-        let subscribers = self.snapshot();
-        let mut first = None;
-        for subscriber in subscribers.iter() {
-            let handed = match catch_panic(|| subscriber.take(event.clone())) {
-                Ok(None) => Ok(()),
-                Ok(Some(left)) => CatchPanic::new(left).await,
-                Err(panicked) => Err(panicked),
-            };
-            first = first.or(handed.err());
-        }
-        first
+        CatchPanic::new(Delivery::new(event, self.snapshot())).await.err()
     }
 
     /// Logs and raises that an event stream is not read.
