@@ -173,7 +173,8 @@ pub struct ErrorEvent<C> {
     /// The connection, once there was one.
     pub connection: Option<C>,
     /// Error events, and Refused events without a Connecting, that were dropped since the last error event because the
-    /// consumer of the [stream](crate::Events) fell behind. Always 0 for handlers.
+    /// consumer of the [stream](crate::Events) fell behind; on a client also Connecting and other Refused events. Always 0
+    /// for handlers.
     pub missed: u64,
 }
 
