@@ -117,8 +117,8 @@ impl<I: Identity> Server<I> {
     }
 
     /// Sets a hook that chooses the channel, groups and id of each connection before its handshake is answered. It is
-    /// called after the user was authenticated, runs in the connection's task and must not block. Only the first hook
-    /// is used.
+    /// called after the user was authenticated, runs in the connection's task and must not block. If it panics, the
+    /// client is refused with 500. Only the first hook is used.
     #[must_use]
     pub fn with_placement(
         self,

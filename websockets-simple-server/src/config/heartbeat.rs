@@ -29,7 +29,8 @@ impl ServerParams {
     }
 
     /// Sets a function that chooses the heartbeat per request; `None` keeps that of [`heartbeat`](Self::heartbeat).
-    /// A heartbeat that the [`UserService`](crate::UserService) sets for a user takes precedence.
+    /// A heartbeat that the [`UserService`](crate::UserService) sets for a user takes precedence. It is called before the
+    /// handshake is answered, and must not block. If it panics, the client is refused with 500.
     ///
     /// # Examples
     ///

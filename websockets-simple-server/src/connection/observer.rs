@@ -156,7 +156,11 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let (attempt, why) = self.refused.take()?;
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), at.utc);
-        self.shared.subscriptions.dispatch(Event::Connection(event))
+        let shared = Arc::clone(&self.shared);
+        Some(HandlerFuture::new(async move {
+            // Caught here, as this observer raises no other event.
+            shared.subscriptions.raise(Event::Connection(event)).await;
+        }))
     }
 
     fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {

@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
-use tokio::{net::TcpStream, sync::oneshot, time::Instant};
+use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
 use crate::{
@@ -46,7 +46,6 @@ async fn open<I: Identity>(
     request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
-    let began = Instant::now();
     let MountedRequest { parts, overrides, local } = request;
     let upgrading = answer(&mut context, parts, overrides, reply).await?;
     let mut opening = pin!(upgrading.open(take));
@@ -59,7 +58,7 @@ async fn open<I: Identity>(
     match opened {
         Some(Ok(opened)) => {
             let heartbeat = context.shared.params.heartbeat_over_http();
-            Some(serve(context, opened, SessionParts { began, heartbeat, local }))
+            Some(serve(context, opened, SessionParts { heartbeat, local }))
         }
         Some(Err(why)) => {
             context.refused(why.to_owned()).await;

@@ -230,8 +230,9 @@ impl<I: Identity> Shared<I> {
 
     /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.
     pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
-        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
-            sessions.spawn(raised);
+        if !self.subscriptions.is_empty() {
+            let subscriptions = Arc::clone(&self.subscriptions);
+            sessions.spawn(async move { subscriptions.raise_error(stage, error, None).await });
         }
     }
 
