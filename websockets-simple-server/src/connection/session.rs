@@ -240,6 +240,7 @@ pub(crate) fn serve<I: Identity>(
         }
         Some(local) => (None, Some((shared.unlisted.keep(&connection, reserved), local))),
     };
+    shared.revocable.set(&connection, unlisted.is_none());
     if stop.is_cancelled() {
         // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
@@ -288,6 +289,12 @@ impl<I: Identity> Future for Session<I> {
             shared.shutdown.count(core.outbox.handlers_aborted(), end.clean);
         }
         Poll::Ready(())
+    }
+}
+
+impl<I: Identity> Drop for Session<I> {
+    fn drop(&mut self) {
+        self.connection.0.shared.revocable.remove(&self.connection);
     }
 }
 

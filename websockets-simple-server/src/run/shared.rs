@@ -15,7 +15,9 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
+    addressing::{
+        GroupRule, PlacedConnection, Placement, Registry, RevocableConnections, UnlistedConnections,
+    },
     config::ServerParams,
     connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
@@ -41,6 +43,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) connection_config: Arc<ConnectionConfig>,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) revoked: RecentRevocations<I::Id>,
+    pub(crate) revocable: RevocableConnections<I>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
     pub(crate) routes: Routes<I>,
@@ -96,6 +99,7 @@ impl<I: Identity> Shared<I> {
         Self {
             // By then, an answer of the user service has become a connection, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
+            revocable: RevocableConnections::new(),
             limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
@@ -207,19 +211,14 @@ impl<I: Identity> Shared<I> {
     pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
         // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
-        let candidates = match revocation {
-            Revocation::User(user) => self.registry.user(user),
-            Revocation::Credential(_) => self.registry.all(),
-        };
+        let mut candidates = self.revocable.of(revocation);
+        if let Revocation::User(user) = revocation {
+            candidates.extend_from_slice(&self.registry.user(user));
+        }
         let concerned = |connection: &&Connection<I>| {
             connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
         };
-        candidates
-            .iter()
-            .chain(&self.unlisted.all())
-            .filter(concerned)
-            .filter(|connection| connection.0.close_as_revoked())
-            .count()
+        candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
     }
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
