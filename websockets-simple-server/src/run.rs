@@ -2,7 +2,7 @@
 
 pub use error::StartError;
 pub(crate) use shared::{RunState, Shared};
-pub(crate) use shutdown::{SessionGuard, StopWaiter};
+pub(crate) use shutdown::{SessionGuard, SessionTask, StopWaiter};
 pub(crate) use start::start;
 
 mod accept;

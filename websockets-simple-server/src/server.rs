@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Request;
-use websockets_simple_core::{Message, Subscriptions, current_owner};
+use websockets_simple_core::{Message, Subscriptions};
 
 use crate::{
     addressing::Placement,
@@ -201,7 +201,7 @@ impl<I: Identity> Server<I> {
     /// closed with 1001 after their queued messages, and handlers finish. Handlers that have not finished at the stop
     /// timeout are dropped. Resolves when all that is done, with a report.
     ///
-    /// A handler may call this: the stop then does not wait for that handler.
+    /// A handler may call this, and so may a hook or a service: the stop then does not wait for that one.
     ///
     /// # Cancel safety
     ///
@@ -209,8 +209,7 @@ impl<I: Identity> Server<I> {
     pub async fn stop(&self) -> StopReport {
         let Some(mut run) = self.shared.run() else { return StopReport::default() };
         run.stop.cancel();
-        let inside = current_owner() == Some(self.shared.owner);
-        let _inside = inside.then(|| StopWaiter::new(&self.shared.shutdown));
+        let _waiter = StopWaiter::inside(&self.shared);
         match run.report.wait_for(Option::is_some).await {
             Ok(report) => report.unwrap_or_default(),
             // The runtime is shutting down, and the server with it.

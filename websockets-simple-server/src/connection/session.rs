@@ -33,7 +33,7 @@ use crate::{
     },
     handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
     net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
-    run::SessionGuard,
+    run::{SessionGuard, SessionTask},
     users::Identity,
 };
 
@@ -56,15 +56,9 @@ pub(crate) fn session<I: Identity, S: Socket>(
     stream: S,
     endpoint: Endpoint,
     local: Option<LocalEndpoint>,
-) -> impl Future<Output = ()> + Send {
+) -> SessionTask<I> {
     let guard = SessionGuard::new(&context.shared);
-    let opening = Box::pin(open(context, stream, endpoint, local));
-    async move {
-        if let Some(session) = opening.await {
-            session.await;
-        }
-        drop(guard);
-    }
+    SessionTask::new(guard, Box::pin(open(context, stream, endpoint, local)))
 }
 
 /// Opens a connection, from the first byte to the 101, under one deadline: PROXY protocol and TLS if the endpoint uses

@@ -13,7 +13,7 @@ use websockets_simple_core::Transport;
 use crate::{
     connection::{Boxed, STOP_GRACE, ScopedWork, SessionParts, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
-    run::SessionGuard,
+    run::{SessionGuard, SessionTask},
     users::Identity,
 };
 
@@ -23,14 +23,8 @@ pub(crate) fn mounted<I: Identity>(
     guard: SessionGuard<I>,
     request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(open(context, request, reply));
-    async move {
-        if let Some(session) = opening.await {
-            session.await;
-        }
-        drop(guard);
-    }
+) -> SessionTask<I> {
+    SessionTask::new(guard, Box::pin(open(context, request, reply)))
 }
 
 /// A request, and what the application set for it.
