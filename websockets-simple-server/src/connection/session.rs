@@ -25,7 +25,7 @@ use crate::{
     addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{Endpoint, Scope, ServerParams},
     connection::{
-        Connection, ConnectionState,
+        Connection, ConnectionState, UserState,
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
@@ -204,7 +204,7 @@ pub(crate) fn serve<I: Identity>(
         peer,
         since: chrono::Utc::now(),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
-        state: Mutex::default(),
+        state: UserState::new(),
         positions: ListPositions::default(),
     }));
     let core = &connection.0.core;
@@ -289,6 +289,7 @@ impl<I: Identity> Future for Session<I> {
 impl<I: Identity> Drop for Session<I> {
     fn drop(&mut self) {
         self.connection.0.shared.revocable.remove(&self.connection);
+        self.connection.0.state.end();
     }
 }
 

@@ -8,10 +8,15 @@ use std::{
     },
 };
 
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{
-    ConnectionConfig, EndCause, ErrorStage, EventError, Flusher, Message, Side, Subscriptions, new_owner,
+    ConnectionConfig, EndCause, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
+    Subscriptions, new_owner,
 };
 
 use crate::{
@@ -26,6 +31,9 @@ use crate::{
     signals::{ChannelEvents, Routes},
     users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
+
+/// Most errors without a connection that are raised at the same time: handlers may be slow.
+const BACKGROUND_ERRORS: usize = 64;
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 
@@ -54,8 +62,16 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) state: Mutex<RunState>,
+    background: Background,
     /// The bound addresses of the endpoints, with the ports that the system chose for port 0.
     bound: Mutex<Vec<Option<SocketAddr>>>,
+}
+
+/// The errors without a connection that are being raised.
+struct Background {
+    permits: Arc<Semaphore>,
+    /// How many were not raised since the last one.
+    missed: AtomicU64,
 }
 
 pub(crate) enum RunState {
@@ -118,6 +134,10 @@ impl<I: Identity> Shared<I> {
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),
             state: Mutex::new(RunState::Stopped),
+            background: Background {
+                permits: Arc::new(Semaphore::new(BACKGROUND_ERRORS)),
+                missed: AtomicU64::new(0),
+            },
             bound: Mutex::new(Vec::new()),
         }
     }
@@ -229,10 +249,42 @@ impl<I: Identity> Shared<I> {
 
     /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.
     pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
-        if !self.subscriptions.is_empty() {
-            let subscriptions = Arc::clone(&self.subscriptions);
-            sessions.spawn(async move { subscriptions.raise_error(stage, error, None).await });
+        if let Some(raising) = self.background_error(stage, error) {
+            sessions.spawn(raising);
         }
+    }
+
+    /// Logs and raises a panic of user code outside of handlers, wherever it was dropped.
+    pub(crate) fn report_panic(&self, panicked: Panicked, what: &str) {
+        tracing::error!("{what} panicked");
+        if let Some(run) = self.run()
+            && let Some(raising) = self.background_error(ErrorStage::HandlerPanic, panicked.of_code(what))
+        {
+            run.sessions.spawn_on(raising, &run.runtime);
+        }
+    }
+
+    /// The task that raises an error without a connection. If too many are running, the error is counted, and the next
+    /// one says how many were missed.
+    fn background_error(
+        &self,
+        stage: ErrorStage,
+        error: EventError,
+    ) -> Option<impl Future<Output = ()> + use<I>> {
+        if self.subscriptions.is_empty() {
+            return None;
+        }
+        let Ok(permit) = Arc::clone(&self.background.permits).try_acquire_owned() else {
+            self.background.missed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let mut event = ErrorEvent::new(stage, error, None, None, Moment::now().utc);
+        event.missed = self.background.missed.swap(0, Ordering::Relaxed);
+        let subscriptions = Arc::clone(&self.subscriptions);
+        Some(async move {
+            subscriptions.raise(Event::Error(event)).await;
+            drop(permit);
+        })
     }
 
     /// Drops the handlers of all remaining connections.
