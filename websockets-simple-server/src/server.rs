@@ -15,7 +15,7 @@ use crate::{
     connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
     net::HandshakeRequest,
-    run::{self, RunState, Shared, StartError, StopWaiter},
+    run::{self, Shared, StartError, StopWaiter},
     users::{Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Identity, User, UserId, UserService},
 };
 
@@ -173,25 +173,20 @@ impl<I: Identity> Server<I> {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the server is already running, a parameter is invalid, or an endpoint cannot be bound. The
-    /// state of the server is then unchanged.
+    /// [`StartError`] if the server is already running, a parameter is invalid, the runtime lacks a driver, or an
+    /// endpoint cannot be bound. The state of the server is then unchanged.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped before it resolves, the server may or may not have started; `stop` stops it.
     pub async fn start(&self) -> Result<(), StartError> {
-        if !self.shared.begin_start() {
-            return Err(StartError::AlreadyRunning);
-        }
-        let run = match run::start(&self.shared) {
-            Ok(run) => run,
-            Err(error) => {
-                *self.shared.state() = RunState::Stopped;
-                return Err(error);
-            }
+        let addrs = {
+            let starting = self.shared.begin_start().ok_or(StartError::AlreadyRunning)?;
+            let run = run::start(&self.shared).await?;
+            let addrs = run.addrs.clone();
+            starting.succeed(run);
+            addrs
         };
-        let addrs = run.addrs.clone();
-        *self.shared.state() = RunState::Running(run);
         tracing::info!(?addrs, "listening");
         self.shared.subscriptions.raise(Event::server(ServerEventKind::Started(addrs))).await;
         Ok(())

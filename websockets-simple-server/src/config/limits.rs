@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The limits of a server. Each is checked before resources are used, and every default is safe against hostile
-/// peers.
+/// peers. Times are at least 1 ms and at most ten years; others are an error of [`start`](crate::Server::start).
 ///
 /// | limit | default | when exceeded |
 /// |---|---|---|

@@ -190,7 +190,7 @@ async fn judge<I: Identity>(
         Some(_) => None,
     };
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
-    let heartbeat = chosen.or_else(|| params.heartbeat_for(&request));
+    let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
     let headers = response.headers_mut();
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);

@@ -80,6 +80,24 @@ pub(crate) enum RunState {
     Running(Run),
 }
 
+/// The right to start a run. Dropped without one, also if the start is cancelled or panics, the server is stopped.
+pub(crate) struct Starting<'a, I: Identity>(&'a Shared<I>);
+
+impl<I: Identity> Starting<'_, I> {
+    pub(crate) fn succeed(self, run: Run) {
+        *self.0.state() = RunState::Running(run);
+    }
+}
+
+impl<I: Identity> Drop for Starting<'_, I> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if matches!(*state, RunState::Starting) {
+            *state = RunState::Stopped;
+        }
+    }
+}
+
 /// One run of the server, from start to stop.
 #[derive(Clone)]
 pub(crate) struct Run {
@@ -158,24 +176,21 @@ impl<I: Identity> Shared<I> {
         }
     }
 
-    /// Claims the right to start a run. False if there is a run, or if another caller is starting one.
-    pub(crate) fn begin_start(&self) -> bool {
+    /// Claims the right to start a run. `None` if there is a run, or if another caller is starting one.
+    pub(crate) fn begin_start(&self) -> Option<Starting<'_, I>> {
         let mut state = self.state();
-        let may_start = match &*state {
-            RunState::Stopped => true,
-            RunState::Starting => false,
-            RunState::Running(run) if run.is_alive() => false,
+        match &*state {
+            RunState::Stopped => {}
+            RunState::Starting => return None,
+            RunState::Running(run) if run.is_alive() => return None,
             RunState::Running(_) => {
                 // Its runtime was shut down, and all its tasks with it.
                 self.shutdown.take_report();
                 self.registry.abandon_draining();
-                true
             }
-        };
-        if may_start {
-            *state = RunState::Starting;
         }
-        may_start
+        *state = RunState::Starting;
+        Some(Starting(self))
     }
 
     /// Enters the current run, unless it is stopping. The stop waits until the guard is dropped.

@@ -53,7 +53,8 @@ struct Outstanding<T> {
 }
 
 impl<T: UserId> Tickets<T> {
-    /// Makes a service without tickets; those that it issues are valid for this long.
+    /// Makes a service without tickets; those that it issues are valid for this long, or until 100,000 others were
+    /// issued after them.
     #[must_use]
     pub fn new(good_for: Duration) -> Self {
         let outstanding = Outstanding { tickets: HashMap::new(), order: VecDeque::new() };
@@ -177,6 +178,18 @@ mod tests {
         assert!(tickets.redeem(&late).is_none());
         tokio::time::advance(Duration::from_millis(29_999)).await;
         assert!(tickets.redeem(&fresh).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_for_ever_is_good_and_is_forgotten_only_by_the_bound() {
+        for endless in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+            let tickets = Tickets::new(endless);
+            let (first, second) =
+                (tickets.issue(Authenticated::new(7)), tickets.issue(Authenticated::new(8)));
+            tokio::time::advance(Duration::from_secs(1_000_000_000)).await;
+            assert_eq!(*tickets.redeem(&second).unwrap().id(), 8);
+            assert_eq!(*tickets.redeem(&first).unwrap().id(), 7);
+        }
     }
 
     #[tokio::test(start_paused = true)]

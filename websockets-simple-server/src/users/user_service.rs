@@ -192,7 +192,7 @@ impl<T> Authenticated<T> {
         self
     }
 
-    /// Gives this connection a heartbeat of its own.
+    /// Gives this connection a heartbeat of its own, with an interval between 1 ms and ten years.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = Some(heartbeat);
