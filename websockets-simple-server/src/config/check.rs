@@ -151,6 +151,8 @@ impl Limits {
         at_least("head size limit", self.head_size, LEAST_HEAD)?;
         at_most("head size limit", self.head_size, LARGEST_HEAD)?;
         at_most("header limit", self.headers, MOST_HEADERS)?;
+        at_least("IPv6 prefix length", self.ipv6_prefix.into(), 1)?;
+        at_most("IPv6 prefix length", self.ipv6_prefix.into(), 128)?;
         for (what, limit) in [
             ("header limit", Some(self.headers)),
             ("message size limit", Some(self.message_size)),

@@ -134,7 +134,11 @@ impl<I: Identity> Shared<I> {
             // By then, an answer of the user service has become a connection, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
             revocable: RevocableConnections::new(),
-            limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
+            limiter: ConnectionLimiter::new(
+                limits.connections_in_total(),
+                limits.connections_per_ip,
+                limits.ipv6_prefix,
+            ),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
             params,

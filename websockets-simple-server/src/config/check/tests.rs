@@ -240,3 +240,15 @@ fn a_limit_of_no_connections_per_address_is_for_servers_whose_clients_have_none(
     assert_eq!(error(&named), zero, "these proxies name clients with addresses");
     assert_eq!(error(&over_socket.endpoint(Endpoint::all(8080))), zero);
 }
+
+#[test]
+fn the_prefix_of_an_ipv6_address_has_1_to_128_bits() {
+    for (bits, expected) in
+        [(0, "the IPv6 prefix length is less than 1"), (129, "the IPv6 prefix length is more than 128")]
+    {
+        assert_eq!(error(&limited(|limits| limits.ipv6_prefix(bits))).to_string(), expected);
+    }
+    for bits in [1, 48, 64, 128] {
+        assert_eq!(limited(|limits| limits.ipv6_prefix(bits)).check(), Ok(()));
+    }
+}
