@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use websockets_simple_core::{BroadcastReport, Message};
+use websockets_simple_core::{BroadcastReport, EncodeError, Message};
 
 use crate::{
     addressing::Audience,
@@ -70,12 +70,24 @@ pub enum SignalError {
     /// The message is binary.
     #[error("the message is not a text")]
     Binary,
+    /// The message for the receivers cannot be encoded.
+    #[error("the message of the signal cannot be encoded")]
+    Encode(#[source] EncodeError),
     /// The message is not the JSON of a signal.
     #[error("the message is not a valid signal")]
     Json(#[source] serde_json::Error),
     /// A [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
     #[error("the target of the signal is not specific enough")]
     Level(#[source] BroadcastError),
+}
+
+impl From<BroadcastError> for SignalError {
+    fn from(error: BroadcastError) -> Self {
+        match error {
+            BroadcastError::Encode(error) => Self::Encode(error),
+            BroadcastError::Level { .. } | BroadcastError::LevelOfAll { .. } => Self::Level(error),
+        }
+    }
 }
 
 impl SignalData {
@@ -152,7 +164,7 @@ impl<I: Identity> Signal<I> {
     ///
     /// [`SignalError`]; no message was sent.
     pub fn rebroadcast(&self) -> Result<BroadcastReport, SignalError> {
-        self.receivers()?.send(self.data.to_message()).map_err(SignalError::Level)
+        Ok(self.receivers()?.send(self.data.to_message())?)
     }
 
     fn receivers(&self) -> Result<Audience<I>, SignalError> {
@@ -216,6 +228,25 @@ mod tests {
         assert_eq!(read(r#"{"Message":{"a":1}}"#), Ok(only.clone()));
         assert_eq!(read(r#"{"message":{"a":1},"path":null,"direct":null,"ClientId":null}"#), Ok(only));
         assert_eq!(read(r#"{"message":null}"#), Ok(SignalData::default()));
+    }
+
+    #[test]
+    fn each_failure_of_a_broadcast_has_a_text_of_its_own() {
+        let needed = crate::config::BroadcastLevel::Group;
+        let keys_are_no_strings = std::collections::BTreeMap::from([([1, 2], 3)]);
+        let encode = Message::json(&keys_are_no_strings).unwrap_err();
+        for (failure, text) in [
+            (BroadcastError::LevelOfAll { needed }, "the target of the signal is not specific enough"),
+            (
+                BroadcastError::Level { channel: "/a".to_owned(), needed },
+                "the target of the signal is not specific enough",
+            ),
+            (BroadcastError::Encode(encode), "the message of the signal cannot be encoded"),
+        ] {
+            let error = SignalError::from(failure);
+            assert_eq!(error.to_string(), text);
+            assert!(std::error::Error::source(&error).is_some());
+        }
     }
 
     #[test]
