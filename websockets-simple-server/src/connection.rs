@@ -35,6 +35,7 @@ pub(crate) use user_state::UserState;
 mod current_user;
 mod event;
 mod expiry;
+mod log;
 mod observer;
 mod scoped;
 mod session;

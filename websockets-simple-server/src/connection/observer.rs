@@ -10,7 +10,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::Registered,
     addressing::group_rule,
-    connection::{Connection, ConnectionState, Event, expiry},
+    connection::{Connection, ConnectionState, Event, expiry, log},
     run::Shared,
     signals::ChannelEventKind,
     users::Identity,
@@ -42,6 +42,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
+        log::opened(self.connection());
         let raised = self.dispatcher.connected(at);
         in_turn(raised, self.shared().channel_events.raise(ChannelEventKind::Connect, self.connection(), at))
     }
@@ -95,6 +96,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
+        log::ended(self.connection(), &end);
         let raised = self.dispatcher.disconnected(end, at);
         in_turn(
             raised,
