@@ -221,10 +221,7 @@ async fn no_token_is_ever_traced_told_or_shown_whatever_carries_it() {
         renewal(renewing, &mut shown).await;
     }
     let traced = captured.text();
-    assert!(
-        traced.contains("websockets_simple_server") && traced.contains("tungstenite"),
-        "it captures: {traced}"
-    );
+    assert!(traced.contains("websockets_simple_server"), "it captures: {traced}");
     for secret in ["t0p", "n0b0dy"] {
         let encoded = BASE64_URL_SAFE_NO_PAD.encode(secret);
         for needle in [secret, &encoded[..4]] {

@@ -52,6 +52,49 @@ async fn too_many_messages_and_too_many_bytes_per_second_close_with_1008() {
 }
 
 #[tokio::test]
+async fn pings_behind_more_than_is_read_ahead_of_a_busy_handler_wait_for_it() {
+    for (read_ahead, is_answered) in [(64 * 1024, true), (1024, false)] {
+        let (server, addr) = with(Limits::default().read_ahead(read_ahead)).await;
+        let release = Arc::new(tokio::sync::Semaphore::new(0));
+        let released = Arc::clone(&release);
+        server.on(move |event| {
+            let release = Arc::clone(&released);
+            async move {
+                if let Event::Message(event) = event {
+                    release.acquire().await.unwrap().forget();
+                    let _ = event.connection.send(event.message).await;
+                }
+            }
+        });
+        let mut peer = RawPeer::open(addr, "/", "").await;
+        let message = "x".repeat(2000);
+        // One is being handled, the other waits.
+        peer.text(&message).await;
+        peer.text(&message).await;
+        peer.frame(0x89, b"").await;
+        if !is_answered {
+            let connection = within(async {
+                loop {
+                    if let Some(connection) = server.connections().pop()
+                        && connection.statistics().messages_received == 2
+                    {
+                        return connection;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            connection.await;
+            let early = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+            assert!(early.is_err(), "{early:?}");
+            release.add_permits(2);
+        }
+        let pong = within(async { while peer.next().await.unwrap().first != 0x8A {} });
+        pong.await;
+        release.add_permits(2);
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_the_total_are_told_503_and_when_to_come_back() {
     let (_server, addr) = with(Limits::default().connections(1)).await;
     let first = connected(params(addr)).await;

@@ -138,7 +138,7 @@ async fn the_date_is_sent_to_everybody_of_a_name_when_a_client_asks_for_it() {
     let (server, addr) = application(ServerParams::mounted(), routes).await;
     server
         .route("Date", async |signal| {
-            if signal.data.message.as_str().is_some_and(|said| said.eq_ignore_ascii_case("[date]")) {
+            if signal.data.message.as_text().is_some_and(|said| said.eq_ignore_ascii_case("[date]")) {
                 let date = Message::text(signal.timestamp.to_rfc3339());
                 signal.connection.server().to_channel("Date").send(date).unwrap();
             }
@@ -162,9 +162,9 @@ async fn the_full_example_broadcasts_to_all_browsers() {
     let (server, addr) = application(ServerParams::mounted(), routes).await;
     server
         .route("Msg", async |signal| {
-            let said = match signal.data.message.as_str() {
+            let said = match signal.data.message.as_text() {
                 Some(said) if said.eq_ignore_ascii_case("[date]") => signal.timestamp.to_rfc3339(),
-                said => said.unwrap_or_default().to_owned(),
+                said => said.unwrap_or_default().into_owned(),
             };
             let data = Message::text(json!({ "message": said }).to_string());
             signal.connection.server().to_channel("Msg").send(data).unwrap();

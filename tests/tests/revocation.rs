@@ -17,7 +17,7 @@ use hyper::{Request, Response, body::Bytes, body::Incoming};
 use tokio::sync::Notify;
 use websockets_simple_client::{Message, Token, WebsocketClient};
 use websockets_simple_server::{
-    Authenticated, Credentials, EndedBy, HandshakeRequest, MemoryUsers, Revocation, Revocations,
+    Authenticated, Credentials, EndedBy, Event, HandshakeRequest, MemoryUsers, Revocation, Revocations,
     ServerParams, UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 use websockets_simple_tests::{connected, ended, opened, params, raw::RawPeer, received, started, within};
@@ -123,6 +123,58 @@ async fn one_credential_of_many_connections_is_revoked_alone_and_a_user_with_all
     assert_eq!(server.connection_count(), 2);
     assert_eq!(server.revoke(&Revocation::User(8)), 0);
     assert_eq!(server.revoke(&Revocation::User(7)), 2);
+}
+
+#[tokio::test]
+async fn after_a_revocation_no_message_is_handled_that_was_received_before() {
+    let users = MemoryUsers::new();
+    let (token, local) = (users.issue(7_i64), users.issue(8));
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users.clone());
+    let (busy, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    server.on({
+        let (busy, go_on, handled) = (Arc::clone(&busy), Arc::clone(&go_on), Arc::clone(&handled));
+        move |event| {
+            let (busy, go_on, handled) = (Arc::clone(&busy), Arc::clone(&go_on), Arc::clone(&handled));
+            async move {
+                if let Event::Message(event) = event {
+                    handled.lock().unwrap().push(event.message.as_text().unwrap().to_owned());
+                    busy.notify_one();
+                    go_on.notified().await;
+                }
+            }
+        }
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    for (token, by_user) in [(token, true), (local, false)] {
+        let client = connected(params(addr).token(token.expose())).await;
+        let connection = opened(&mut events).await;
+        for n in 0..5 {
+            client.send(Message::text(format!("{n}"))).await.unwrap();
+        }
+        within(busy.notified()).await;
+        within(async {
+            while connection.statistics().messages_received < 5 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        if by_user {
+            assert_eq!(users.revoke_user(&7), 1);
+        } else {
+            assert!(users.revoke(&token));
+        }
+        within(async {
+            while connection.is_open() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        go_on.notify_one();
+        assert_eq!(ended(&mut events).await.by, EndedBy::Revoked);
+        assert_eq!(std::mem::take(&mut *handled.lock().unwrap()), ["0"]);
+    }
 }
 
 /// Knows everybody, and revokes without end.

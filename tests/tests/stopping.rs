@@ -12,8 +12,7 @@ use std::{
 use tokio::sync::Notify;
 use websockets_simple_server::{
     Anonymous, Authenticated, ConnectionEventKind, Credentials, Event, HandshakeRequest, Server,
-    ServerParams, StopReport, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth,
-    async_trait,
+    ServerParams, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
 };
 use websockets_simple_tests::{connected, params, raw::RawPeer, started, within};
 

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
-use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Token};
+use websockets_simple_core::{
+    Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, OverflowPolicy, Token,
+};
 
 use crate::{config::token_provider::Provider, error::ParamsError};
 
@@ -64,6 +66,7 @@ pub struct ClientParams {
     receive_buffer: Option<usize>,
     send_buffer: Option<usize>,
     message_size: usize,
+    read_ahead: usize,
     outbox: usize,
     overflow: OverflowPolicy,
     connect_timeout: Duration,
@@ -106,6 +109,7 @@ impl ClientParams {
             receive_buffer: None,
             send_buffer: None,
             message_size: 16 * 1024 * 1024,
+            read_ahead: ConnectionConfig::READ_AHEAD,
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::Wait(Duration::from_secs(30)),
             connect_timeout: Duration::from_secs(10),
@@ -236,6 +240,15 @@ impl ClientParams {
     #[must_use]
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;
+        self
+    }
+
+    /// Bytes of received messages that wait for the handlers, each counted with about 200 bytes for its place in the
+    /// queue. When more wait, nothing is read from the server until the handlers have caught up: neither its messages nor
+    /// its pings, which wait behind them. Default: 256 KiB.
+    #[must_use]
+    pub fn read_ahead(mut self, bytes: usize) -> Self {
+        self.read_ahead = bytes;
         self
     }
 

@@ -11,7 +11,3 @@ pub mod numeric_enum;
 pub mod timestamp;
 
 pub use numeric_enum::NumericEnum;
-
-pub(crate) use lossy_text::LossyText;
-
-pub(crate) mod lossy_text;

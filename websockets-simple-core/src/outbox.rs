@@ -6,10 +6,6 @@
 
 use std::{
     io,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Poll, Waker},
     time::Duration,
 };
@@ -24,7 +20,10 @@ use crate::{
     transport::Writer,
 };
 
-use queue::{OutboxState, QueuedFrame, Stage, Throttle};
+use after_lock::Locked;
+use queue::{OutboxState, Stage, Throttle, later};
+use sync::{AtomicBool, Mutex, Ordering};
+use waiters::Place;
 
 pub(crate) use coalesce::Coalesced;
 
@@ -36,14 +35,17 @@ pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};
 pub use send::{OverflowPolicy, SendError, SendStatus, Sending};
 
+mod after_lock;
 mod broadcast;
 pub(crate) mod budget;
 mod coalesce;
 mod flusher;
 mod fragmented;
+mod gather;
 mod queue;
 mod send;
 mod sent_events;
+mod sync;
 mod waiters;
 
 /// The bounded queue of frames that wait for the socket of one connection.
@@ -54,6 +56,8 @@ mod waiters;
 pub struct Outbox {
     /// Whether Sent events wait: read before each event, to take the lock only if there are some.
     has_sent_events: AtomicBool,
+    /// Whether messages that were received are to be dropped: read before each of them.
+    drops_received: AtomicBool,
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
@@ -63,7 +67,8 @@ pub struct Outbox {
 /// The capacity, overflow policy and pacing of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxConfig {
-    /// Most unsent bytes of encoded frames, headers included.
+    /// Most unsent bytes of encoded frames, headers included. At most a 64th of this number of frames waits, but never
+    /// fewer than 256, so that the smallest frames take no more memory than large ones.
     pub capacity: usize,
     /// What happens to a message that does not fit.
     pub policy: OverflowPolicy,
@@ -109,6 +114,8 @@ pub(crate) struct DriverCommands {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FlushOutcome {
     Nothing,
+    /// More can be written, after other tasks have run.
+    More,
     /// The next frame may leave at this time.
     Throttled(Instant),
     /// The stream wakes the driver when it takes more.
@@ -130,11 +137,18 @@ impl Outbox {
         let throttle =
             (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Throttle {
                 gap: config.frame_pause.unwrap_or_default(),
-                next: Instant::now() + config.first_frame_pause,
+                next: later(Instant::now(), config.first_frame_pause),
             });
         let state = Mutex::new(OutboxState::new(throttle));
         let OutboxConfig { capacity, policy, .. } = config;
-        Self { side, capacity, policy, has_sent_events: AtomicBool::new(false), state }
+        Self {
+            side,
+            capacity,
+            policy,
+            has_sent_events: AtomicBool::new(false),
+            drops_received: AtomicBool::new(false),
+            state,
+        }
     }
 
     /// Hands over the stream to write to.
@@ -245,77 +259,21 @@ impl Outbox {
         }
     }
 
-    /// Begins a message in parts. False while another one is in progress.
-    pub(crate) fn begin_parts(&self) -> Result<bool, SendError> {
-        let mut state = self.lock();
-        if state.stage != Stage::Open {
-            return Err(SendError::Closed);
-        }
-        let parts = &mut state.cold().parts;
-        if parts.is_some() {
-            return Ok(false);
-        }
-        *parts = Some(Box::default());
-        Ok(true)
-    }
-
-    /// Sends one part, waiting for room as long as the connection lasts.
-    pub(crate) fn poll_part(&self, frame: &mut Option<Frame>, waker: &Waker) -> Poll<Result<(), SendError>> {
-        let mut state = self.lock();
-        if state.stage != Stage::Open {
-            return Poll::Ready(Err(SendError::Closed));
-        }
-        let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Ok(())) };
-        // What waits behind this message cannot leave before it, so only what is ahead counts.
-        let fits = |state: &OutboxState| state.bytes == 0 || state.bytes.saturating_add(len) <= self.capacity;
-        if !fits(&state) {
-            state.flush(false, None);
-        }
-        if fits(&state)
-            && let Some(frame) = frame.take()
-        {
-            state.bytes += frame.len();
-            state.queue.push_back(QueuedFrame { frame, internal: None, part: true });
-            state.write_when(FlushWhen::Now);
-            return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
-        }
-        if let Some(parts) = state.parts() {
-            parts.writer = Some(waker.clone());
-        }
-        Poll::Pending
-    }
-
-    /// Resolves when no message in parts is in progress.
-    pub(crate) async fn parts_ended(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.lock();
-            match state.parts() {
-                Some(parts) => {
-                    parts.next.push(cx.waker().clone());
-                    Poll::Pending
-                }
-                None => Poll::Ready(()),
-            }
-        })
-        .await;
-    }
-
-    /// Ends the message in parts; the messages that waited behind it follow.
-    pub(crate) fn end_parts(&self, sent: bool) {
-        let mut state = self.lock();
-        let Some(parts) = state.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
-        state.messages += u64::from(sent);
-        state.bytes += parts.bytes;
-        state.queue.extend(parts.behind);
-        parts.next.into_iter().for_each(Waker::wake);
-        state.write_when(FlushWhen::Now);
-        state.wake_waiting();
-    }
-
     /// Asks the driver to end the connection; false when it is ending already. From here on every send fails with
     /// `Closed`.
     pub fn close(&self, cause: EndCause) -> bool {
-        self.lock().request_close(cause)
+        let drops_received = cause.drops_received();
+        let mut state = self.lock();
+        let is_first = state.request_close(cause);
+        if is_first && drops_received {
+            self.drops_received.store(true, Ordering::Release);
+        }
+        is_first
+    }
+
+    /// Whether messages that were received and not yet handled are to be dropped.
+    pub(crate) fn drops_received(&self) -> bool {
+        self.drops_received.load(Ordering::Acquire)
     }
 
     /// Resolves when the stream is released, which does not wait for handlers.
@@ -324,7 +282,16 @@ impl Outbox {
     ///
     /// Dropping it changes nothing.
     pub async fn closed(&self) {
-        std::future::poll_fn(|cx| self.poll_closed(cx.waker())).await;
+        let mut place = Place::new(self, |cold| &mut cold.before_end);
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.stage == Stage::Closed && state.writer.is_none() {
+                return Poll::Ready(());
+            }
+            place.wait(&mut state, cx.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Lets the driver drop its handlers: the deadline of a stop has passed.
@@ -361,18 +328,6 @@ impl Outbox {
         }
     }
 
-    fn poll_closed(&self, waker: &Waker) -> Poll<()> {
-        let mut state = self.lock();
-        if state.stage == Stage::Closed && state.writer.is_none() {
-            return Poll::Ready(());
-        }
-        let ended = &mut state.cold().ended;
-        if !ended.iter().any(|known| known.will_wake(waker)) {
-            ended.push(waker.clone());
-        }
-        Poll::Pending
-    }
-
     /// Writes the frames that a round of broadcasts queued.
     pub(crate) fn flush_round(&self, coalesced: &mut Coalesced) {
         let mut state = self.lock();
@@ -389,8 +344,8 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, OutboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked::new(&self.state)
     }
 }
 
@@ -407,5 +362,7 @@ impl Offer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
 mod tests;

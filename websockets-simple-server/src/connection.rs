@@ -271,6 +271,7 @@ impl<I: Identity> Connection<I> {
     }
 
     /// Closes the connection: queued messages are sent, then Close with this code and reason (cut to 123 bytes).
+    /// Messages that were received before are still handled.
     /// Resolves when the transport is released, at the latest after the close timeout. May be called from a handler of
     /// this connection.
     ///

@@ -114,7 +114,7 @@ pub use net::{
 pub use run::StartError;
 pub use server::{ConnectedUser, Server, WebsocketServer, WebsocketServerAuth};
 pub use signals::{
-    ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RouteError, Signal, SignalData,
+    ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RawJson, RouteError, Signal, SignalData,
     SignalError,
 };
 #[cfg(feature = "cache")]

@@ -3,9 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::Value;
-use websockets_simple_core::{BroadcastReport, EncodeError, Message};
+use websockets_simple_core::{BroadcastReport, EncodeError};
 
 use crate::{
     addressing::Audience,
@@ -17,10 +15,12 @@ use crate::{
 
 pub(crate) use channel_events::ChannelEvents;
 pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
+pub use data::{RawJson, SignalData};
 pub use routes::RouteError;
 pub(crate) use routes::Routes;
 
 mod channel_events;
+mod data;
 mod routes;
 
 /// A message of a client that names its receivers, handled by a [route](crate::Server::route) or
@@ -38,23 +38,6 @@ pub struct Signal<I: Identity> {
     pub captures: Vec<(String, String)>,
     /// When the message was read from the socket.
     pub timestamp: DateTime<Utc>,
-}
-
-/// The content of a signal: `{"message": .., "path": .., "group": .., "clientId": .., "direct": ..}`, of which only
-/// `message` is required. Names are ASCII case-insensitive, other members are ignored.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct SignalData {
-    /// Any JSON.
-    pub message: Value,
-    /// The channel of the receivers.
-    pub path: Option<String>,
-    /// The group of the receivers.
-    pub group: Option<String>,
-    /// The client id of the receiver.
-    pub client_id: Option<String>,
-    /// Whether only the sender receives it.
-    pub direct: bool,
 }
 
 /// Why a message is not a valid signal, or why a signal was not sent.
@@ -86,52 +69,6 @@ impl From<BroadcastError> for SignalError {
         match error {
             BroadcastError::Encode(error) => Self::Encode(error),
             BroadcastError::Level { .. } | BroadcastError::LevelOfAll { .. } => Self::Level(error),
-        }
-    }
-}
-
-impl SignalData {
-    /// Parses a message.
-    ///
-    /// # Errors
-    ///
-    /// [`SignalError::Binary`] or [`SignalError::Json`] if the message is not a valid signal.
-    pub fn read(message: &Message) -> Result<Self, SignalError> {
-        #[derive(Deserialize)]
-        struct Members(serde_json::Map<String, Value>);
-
-        let text = message.as_text().ok_or(SignalError::Binary)?;
-        let Members(members) = serde_json::from_str(text).map_err(SignalError::Json)?;
-        let mut data = Self::default();
-        let mut has_message = false;
-        for (name, value) in members {
-            let read = match &*name.to_ascii_lowercase() {
-                "message" => {
-                    has_message = true;
-                    data.message = value;
-                    Ok(())
-                }
-                "path" => Option::deserialize(value).map(|path| data.path = path),
-                "group" => Option::deserialize(value).map(|group| data.group = group),
-                "clientid" => Option::deserialize(value).map(|id| data.client_id = id),
-                "direct" => Option::deserialize(value).map(|direct| data.direct = direct.unwrap_or_default()),
-                _ => Ok(()),
-            };
-            read.map_err(SignalError::Json)?;
-        }
-        if has_message {
-            Ok(data)
-        } else {
-            Err(SignalError::Json(serde::de::Error::missing_field("message")))
-        }
-    }
-
-    /// The message for the receivers: a JSON string as its text, any other value as JSON.
-    #[must_use]
-    pub fn to_message(&self) -> Message {
-        match &self.message {
-            Value::String(text) => Message::text(text.clone()),
-            other => Message::text(other.to_string()),
         }
     }
 }
@@ -207,32 +144,14 @@ impl<I: Identity> Signal<I> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
+    use websockets_simple_core::Message;
 
     use super::*;
-
-    fn read(text: &str) -> Result<SignalData, String> {
-        SignalData::read(&Message::text(text.to_owned())).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_signal_is_a_message_and_whom_it_is_for() {
-        let all = r#"{"message":"hi","path":"/a","group":"g","clientId":"c","direct":true,"other":1}"#;
-        let data = read(all).unwrap();
-        let SignalData { message, path, group, client_id, direct } = data;
-        assert_eq!(message, json!("hi"));
-        assert_eq!((path.as_deref(), group.as_deref()), (Some("/a"), Some("g")));
-        assert_eq!((client_id.as_deref(), direct), (Some("c"), true));
-        let only = SignalData { message: json!({"a": 1}), ..SignalData::default() };
-        assert_eq!(read(r#"{"Message":{"a":1}}"#), Ok(only.clone()));
-        assert_eq!(read(r#"{"message":{"a":1},"path":null,"direct":null,"ClientId":null}"#), Ok(only));
-        assert_eq!(read(r#"{"message":null}"#), Ok(SignalData::default()));
-    }
+    use crate::config::BroadcastLevel;
 
     #[test]
     fn each_failure_of_a_broadcast_has_a_text_of_its_own() {
-        let needed = crate::config::BroadcastLevel::Group;
+        let needed = BroadcastLevel::Group;
         let keys_are_no_strings = std::collections::BTreeMap::from([([1, 2], 3)]);
         let encode = Message::json(&keys_are_no_strings).unwrap_err();
         for (failure, text) in [
@@ -247,46 +166,5 @@ mod tests {
             assert_eq!(error.to_string(), text);
             assert!(std::error::Error::source(&error).is_some());
         }
-    }
-
-    #[test]
-    fn what_is_no_signal_is_an_error_that_quotes_nothing() {
-        for wrong in [
-            "",
-            "hello",
-            "[]",
-            "null",
-            "{}",
-            r#"{"path":"/a"}"#,
-            r#"{"message":"hi","path":7}"#,
-            r#"{"message":"hi","direct":"yes"}"#,
-            r#"{"message":"hi""#,
-        ] {
-            assert_eq!(read(wrong), Err("the message is not a valid signal".to_owned()), "{wrong}");
-        }
-        let binary = SignalData::read(&Message::binary(b"{}".to_vec()));
-        assert!(matches!(binary, Err(SignalError::Binary)));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_a_signal_says_is_read_back_and_nothing_makes_it_panic(
-            text in any::<String>(), path in any::<Option<String>>(), direct in any::<bool>()
-        ) {
-            let _ = read(&text);
-            let data = SignalData { message: json!(text), path, direct, ..SignalData::default() };
-            let json = json!({"message": data.message, "path": data.path, "direct": data.direct});
-            let sent = data.to_message();
-            prop_assert_eq!(sent.as_text(), Some(&*text));
-            prop_assert_eq!(read(&json.to_string()), Ok(data));
-        }
-    }
-
-    #[test]
-    fn texts_are_sent_on_as_they_are_and_the_rest_as_json() {
-        let sent = |message| SignalData { message, ..SignalData::default() }.to_message();
-        assert_eq!(sent(json!("a \"b\"")).as_text(), Some("a \"b\""));
-        assert_eq!(sent(json!({"a": [1, null]})).as_text(), Some(r#"{"a":[1,null]}"#));
-        assert_eq!(sent(json!(7)).as_text(), Some("7"));
     }
 }

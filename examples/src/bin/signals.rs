@@ -107,7 +107,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 /// Adds the routes. `/response-times` has none, so that signals of clients there are ignored.
 fn add_routes(server: &WebsocketServer) -> Result<(), RouteError> {
     server.route("/msg", |signal| async move {
-        let message = if asks_for_date(&signal) { json!(date()) } else { signal.data.message.clone() };
+        let message = if asks_for_date(&signal) { json!(date()).into() } else { signal.data.message.clone() };
         answer_all(&signal, json!({ "message": message }).to_string());
     })?;
     server.route("/date", |signal| async move {
@@ -118,7 +118,7 @@ fn add_routes(server: &WebsocketServer) -> Result<(), RouteError> {
 }
 
 fn asks_for_date(signal: &Signal<Anonymous>) -> bool {
-    signal.data.message.as_str().is_some_and(|text| text.eq_ignore_ascii_case("[date]"))
+    signal.data.message.as_text().is_some_and(|text| text.eq_ignore_ascii_case("[date]"))
 }
 
 fn date() -> String {

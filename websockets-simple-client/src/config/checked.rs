@@ -293,6 +293,10 @@ impl CheckedParams {
         self.params.send_buffer
     }
 
+    pub(crate) fn read_ahead(&self) -> usize {
+        self.params.read_ahead
+    }
+
     pub(crate) fn message_size(&self) -> usize {
         self.params.message_size
     }

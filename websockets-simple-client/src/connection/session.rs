@@ -140,8 +140,11 @@ impl Shared {
         let compatibility = params.compatibility();
         let mut config = ConnectionConfig::new(Side::Client);
         config.message_size = params.message_size();
+        config.read_ahead = params.read_ahead();
         config.close_timeout = params.close_timeout();
-        config.repairs_text = compatibility.repairs_text();
+        if compatibility.repairs_text() {
+            config.text = websockets_simple_core::TextPolicy::Lossy;
+        }
         config.closes_twice = compatibility.closes_twice();
         config.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&params)?;

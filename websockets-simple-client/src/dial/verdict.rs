@@ -1,23 +1,11 @@
 //! Refusals after an upgrade: browsers see the reason only then, so servers upgrade, send it and close.
 
-use std::{
-    io::{self, Read, Write},
-    pin::Pin,
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures_core::Stream;
 use http::HeaderMap;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message,
-        protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
-    },
-};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use websockets_simple_core::{
-    CloseCode,
+    CloseCode, Farewell,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
 };
 
@@ -25,9 +13,6 @@ use crate::{config::CheckedParams, error::ConnectError};
 
 /// Time for the refusal to arrive.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Largest refusal, in bytes.
-const FAREWELL: usize = 4 * 1024;
 
 /// The error if a 101 and the bytes after it are a refusal.
 pub(crate) async fn refusal<S>(
@@ -37,83 +22,30 @@ pub(crate) async fn refusal<S>(
     leftover: &[u8],
 ) -> Option<ConnectError>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + Unpin,
 {
-    if headers.get(VERDICT_HEADER).is_some_and(|verdict| verdict == VERDICT_UNAUTHORIZED) {
-        return Some(farewell(stream, params, leftover).await);
-    }
-    if !params.shows_token() {
+    let is_announced = headers.get(VERDICT_HEADER).is_some_and(|verdict| verdict == VERDICT_UNAUTHORIZED);
+    if !is_announced && !params.shows_token() {
         return None;
     }
-    // Other servers may refuse a token with a Close right after the 101.
-    let mut context = WebSocketContext::from_partially_read(leftover.to_vec(), Role::Client, Some(config()));
-    let mut message = String::new();
-    while let Ok(read) = context.read(&mut Nothing) {
-        match read {
-            Message::Text(text) => message = text.as_str().to_owned(),
-            Message::Close(Some(close)) if is_policy(&close) => {
-                let message = if message.is_empty() { close.reason.as_str() } else { &message };
-                return Some(unauthorized(params, message));
-            }
-            _ => {}
+    let mut farewell = Farewell::new();
+    let has_ended = farewell.read(leftover);
+    if is_announced {
+        if !has_ended {
+            let _ = tokio::time::timeout(PATIENCE, hear_out(stream, &mut farewell)).await;
         }
+    } else if farewell.code() != Some(CloseCode::POLICY.get()) {
+        // Other servers may refuse a token with a Close right after the 101.
+        return None;
     }
-    None
+    Some(ConnectError::Unauthorized { message: params.without_token(farewell.text(), false) })
 }
 
-/// Reads the text and the Close that follow the header.
-async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    params: &CheckedParams,
-    leftover: &[u8],
-) -> ConnectError {
-    let mut message = String::new();
-    let reading = async {
-        let mut stream =
-            WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Client, Some(config()))
-                .await;
-        while let Some(Ok(read)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
-            match read {
-                Message::Text(text) => message = text.as_str().to_owned(),
-                Message::Close(_) => break,
-                _ => {}
-            }
+async fn hear_out(stream: &mut (impl AsyncRead + Unpin), farewell: &mut Farewell) {
+    let mut piece = [0; 1024];
+    while let Ok(len @ 1..) = stream.read(&mut piece).await {
+        if farewell.read(&piece[..len]) {
+            return;
         }
-    };
-    let _ = tokio::time::timeout(PATIENCE, reading).await;
-    unauthorized(params, &message)
-}
-
-fn is_policy(close: &CloseFrame) -> bool {
-    u16::from(close.code) == CloseCode::POLICY.get()
-}
-
-fn unauthorized(params: &CheckedParams, message: &str) -> ConnectError {
-    ConnectError::Unauthorized { message: params.without_token(message, false) }
-}
-
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(1024)
-        .max_message_size(Some(FAREWELL))
-        .max_frame_size(Some(FAREWELL))
-}
-
-/// A stream without any more bytes.
-struct Nothing;
-
-impl Read for Nothing {
-    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-}
-
-impl Write for Nothing {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use crate::{events::Disconnect, outbox::Outbox, protocol::Side};
+use crate::{events::Disconnect, outbox::Outbox};
 
 /// The state of a connection that is closing.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Closing {
     peer_gone: bool,
     /// The peer broke the protocol; its input is discarded.
     pub(crate) deaf: bool,
+    /// The peer hangs up itself, after our second Close.
+    hangs_up: bool,
     /// Our writing direction has ended.
     finished: bool,
 }
@@ -24,12 +26,25 @@ pub(crate) struct Closing {
 impl Closing {
     /// We send Close and wait for the peer's.
     pub(crate) fn ours(end: Disconnect, deadline: Instant) -> Self {
-        Self { end, deadline, peer_closed: false, peer_gone: false, deaf: false, finished: false }
+        Self {
+            end,
+            deadline,
+            peer_closed: false,
+            peer_gone: false,
+            deaf: false,
+            hangs_up: false,
+            finished: false,
+        }
     }
 
     /// The peer sent Close; the decoder answers it.
     pub(crate) fn theirs(end: Disconnect, deadline: Instant) -> Self {
         Self { peer_closed: true, ..Self::ours(end, deadline) }
+    }
+
+    /// The peer is to hang up itself when both have closed.
+    pub(crate) fn until_peer_hangs_up(&mut self) {
+        self.hangs_up = true;
     }
 
     /// The stream is gone already.
@@ -54,22 +69,17 @@ impl Closing {
     }
 
     /// The end, once the transport can be released.
-    pub(crate) fn poll(
-        &mut self,
-        drained: bool,
-        side: Side,
-        outbox: &Outbox,
-        cx: &Context<'_>,
-    ) -> Option<Disconnect> {
+    pub(crate) fn poll(&mut self, drained: bool, outbox: &Outbox, cx: &Context<'_>) -> Option<Disconnect> {
         if self.peer_gone || self.deadline <= Instant::now() {
             return Some(self.end.clone());
         }
         if !drained {
             return None;
         }
-        // The server hangs up first, so that it is the one to keep TIME_WAIT (RFC 6455 section 7.1.1). A peer
-        // whose input is discarded gets the end of the stream, as it may never send a Close.
-        let hang_up = self.deaf || (self.peer_closed && side == Side::Server);
+        // The server hangs up first, so that it is the one to keep TIME_WAIT (RFC 6455 section 7.1.1), if it does so at
+        // once: a client that has exchanged Close waits for nothing else. A peer whose input is discarded gets the end of
+        // the stream, as it may never send a Close.
+        let hang_up = self.deaf || (self.peer_closed && !self.hangs_up);
         if hang_up && !self.finished {
             match outbox.poll_end(cx.waker()) {
                 Poll::Pending => return None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::Side;
+use crate::protocol::{Side, TextPolicy};
 
 /// Limits, timeouts and compatibility switches of a driver. Shared by all drivers of one end.
 #[derive(Clone, Debug)]
@@ -23,15 +23,19 @@ pub struct ConnectionConfig {
     pub idle: Option<Duration>,
     /// Time for queued messages to leave and the peer to answer our Close.
     pub close_timeout: Duration,
-    /// Bytes of messages that wait for the handler; beyond it nothing more is read.
+    /// Bytes of messages that wait for the handler, each with a constant for its place in the queue; beyond it nothing
+    /// more is read.
     pub read_ahead: usize,
-    /// Whether text that is cut inside a character, as a .NET v6 server sends it, is repaired.
-    pub repairs_text: bool,
+    /// What becomes of text that is not UTF-8.
+    pub text: TextPolicy,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
 }
 
 impl ConnectionConfig {
+    /// The default of [`read_ahead`](Self::read_ahead): 256 KiB.
+    pub const READ_AHEAD: usize = 256 * 1024;
+
     /// The defaults of a side: no rate or idle limit.
     #[must_use]
     pub fn new(side: Side) -> Self {
@@ -44,8 +48,8 @@ impl ConnectionConfig {
             bytes_per_second: None,
             idle: None,
             close_timeout: Duration::from_secs(5),
-            read_ahead: 64 * 1024,
-            repairs_text: false,
+            read_ahead: Self::READ_AHEAD,
+            text: TextPolicy::Strict,
             closes_twice: false,
         }
     }

@@ -23,7 +23,6 @@ use crate::{
         rate::Rate,
         shared::ConnectionShared,
     },
-    dotnet::LossyText,
     events::{Disconnect, EndCause, EndedBy, ErrorStage, EventError, Moment},
     outbox::{
         FlushOutcome,
@@ -33,6 +32,7 @@ use crate::{
     transport::{Reader, Transport},
 };
 
+use ending::Ending;
 use reading::Read;
 
 mod ending;
@@ -53,11 +53,10 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     reader: Option<Reader>,
     decoder: Decoder,
     inbox: Inbox<O>,
-    /// Input that came with the handshake.
-    leftover: Box<[u8]>,
+    /// Input that was read, and comes before what is in the socket.
+    leftover: Option<Box<Leftover>>,
     liveness: Liveness,
     rates: Option<Box<Rates>>,
-    lossy_text: Option<Box<LossyText>>,
     last_data: Instant,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
@@ -67,14 +66,21 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     closing: Option<Box<Closing>>,
-    /// How the peer broke the protocol, and until when the Close for it waits for earlier messages.
-    fault: Option<(Box<EndCause>, Instant)>,
+    /// The peer's Close or its fault, whose answer waits for the handlers of what came before.
+    ending: Option<Box<Ending>>,
     /// Flushers that wait because this driver had not finished in its last poll.
     deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
     /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
     broken: Option<io::Error>,
+}
+
+/// Input of which the first part is decoded.
+#[derive(Debug)]
+struct Leftover {
+    input: Box<[u8]>,
+    used: usize,
 }
 
 #[derive(Debug)]
@@ -90,12 +96,14 @@ enum Phase {
     Released(Box<Disconnect>),
     /// The Disconnected event is being handled.
     Disconnected(Box<Disconnect>),
+    Done,
 }
 
 /// Resolves when the connection has ended and its Disconnected event was handled.
 ///
-/// Dropped before that, the connection is cut and no event is raised. To end it, call
-/// [`Outbox::close`](crate::Outbox::close) or [`Outbox::abort_handlers`](crate::Outbox::abort_handlers).
+/// Dropped before that, as when its runtime ends, the connection is cut, waits for its end resolve, and handlers of the
+/// Disconnected event run up to their first wait. To end it in order, call [`Outbox::close`](crate::Outbox::close) or
+/// [`Outbox::abort_handlers`](crate::Outbox::abort_handlers).
 impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
     type Output = Disconnect;
 
@@ -133,8 +141,11 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                             driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
                         ready!(alarm.as_mut().poll(cx));
                     }
-                    return Poll::Ready((**end).clone());
+                    let end = (**end).clone();
+                    driver.phase = Phase::Done;
+                    return Poll::Ready(end);
                 }
+                Phase::Done => return Poll::Pending,
             }
         }
     }
@@ -163,22 +174,21 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         });
         Self {
             phase: Phase::Open,
-            decoder: Decoder::new(config.side, config.message_size),
+            decoder: Decoder::new(config.side, config.message_size, config.text),
             inbox: Inbox::new(observer, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
-            lossy_text: config.repairs_text.then(Box::default),
             shared,
             expects_hello: false,
             config,
             reader: Some(reader),
-            leftover: leftover.into(),
+            leftover: (!leftover.is_empty()).then(|| Box::new(Leftover { input: leftover.into(), used: 0 })),
             rates,
             last_data: now,
             kept_buffers: None,
             paused: None,
             alarm: None,
             closing: None,
-            fault: None,
+            ending: None,
             deferred: None,
             drained: true,
             broken: None,
@@ -197,7 +207,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
         self.kept_buffers = None;
-        self.decoder = Decoder::new(self.config.side, 0);
+        self.decoder = Decoder::new(self.config.side, 0, self.config.text);
+        self.leftover = None;
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
         self.inbox.release();
@@ -229,7 +240,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         loop {
             // What a handler of this connection sends is collected until the end of the round.
             let handled = self.inbox.poll(cx).is_ready();
-            self.close_for_fault(handled);
+            self.end_after_handlers(handled);
             if self.inbox.has_panicked() {
                 // The inbox has raised the error event, with the text of the panic.
                 self.close(&EndCause::HandlerPanicked);
@@ -248,10 +259,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     break;
                 }
                 Read::Something if reads == READS_PER_POLL => {
-                    // A peer that never pauses is pinged too, but not given up: its answer may be still unread.
-                    if !self.liveness.is_waiting() {
-                        self.look_at_the_clock();
-                    }
+                    // A peer that never pauses is pinged too. What it sends keeps it from being given up.
+                    self.look_at_the_clock();
                     budget::yield_to_others(cx);
                     break;
                 }
@@ -260,6 +269,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         let rest = self.shared().outbox.end_round();
         self.drained = rest == FlushOutcome::Nothing;
+        if rest == FlushOutcome::More {
+            budget::yield_to_others(cx);
+        }
         if let Some(end) = self.poll_closing(cx) {
             return Poll::Ready(end);
         }
@@ -286,15 +298,17 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         let at = Moment::now();
         if self.liveness.next().is_some_and(|next| next <= at.instant) {
-            match self.liveness.tick(at.instant) {
+            let outbox = &(*self.shared).as_ref().outbox;
+            match self.liveness.tick(at.instant, outbox.statistics().bytes) {
                 LivenessAction::Ping { text, frame } => {
+                    // A text would wait for the end of a message in parts; a frame passes between its parts.
+                    let is_sending_parts = outbox.is_sending_parts();
+                    let (text, frame) = (text && !is_sending_parts, frame || is_sending_parts);
                     if text {
                         self.send_internal_text(self.config.ping_text);
                     }
                     if frame {
-                        self.shared()
-                            .outbox
-                            .push_internal(Frame::ping(self.config.side), InternalFrame::Ping);
+                        outbox.push_internal(Frame::ping(self.config.side), InternalFrame::Ping);
                     }
                 }
                 LivenessAction::Unresponsive => {
@@ -320,10 +334,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     fn set_alarm(&mut self, rest: FlushOutcome, new_waker: bool, cx: &mut Context<'_>) -> bool {
         let mut next = match rest {
             FlushOutcome::Throttled(until) => Some(until),
-            FlushOutcome::Nothing | FlushOutcome::Refused => None,
+            FlushOutcome::More | FlushOutcome::Nothing | FlushOutcome::Refused => None,
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
-        earliest(self.fault.as_ref().map(|(_, until)| *until));
+        earliest(self.ending.as_ref().map(|ending| ending.until));
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
@@ -348,6 +362,21 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             None => self.alarm = Some(Box::pin(tokio::time::sleep_until(next))),
         }
         self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready())
+    }
+}
+
+impl<O: ConnectionObserver> Drop for ConnectionDriver<O> {
+    fn drop(&mut self) {
+        let end = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Open => {
+                let end = EndCause::TaskDropped.disconnect(false);
+                self.release(&end);
+                end
+            }
+            Phase::Released(end) => *end,
+            Phase::Disconnected(_) | Phase::Done => return,
+        };
+        self.inbox.end_unpolled(end);
     }
 }
 

@@ -6,10 +6,13 @@ use tokio::time::Instant;
 
 /// How a connection checks that its peer still responds.
 ///
-/// A ping goes out on every tick. A peer that has not answered by the next tick is closed with
-/// [`CloseCode::UNRESPONSIVE`](crate::CloseCode::UNRESPONSIVE): at most two intervals after its last answer,
-/// plus the jitter of the first tick. Time that this side spends waiting for its own handlers or event
-/// consumers does not count.
+/// A ping goes out on every tick. A peer from which nothing at all has come by the next tick is closed with
+/// [`CloseCode::UNRESPONSIVE`](crate::CloseCode::UNRESPONSIVE): at most two intervals after its last byte, plus the jitter
+/// of the first tick. Bytes prove life whatever they are: a long message may be on its way, and its sender cannot answer
+/// before its end. Only answers give the round trip.
+///
+/// A ping may also be behind what was sent before it: for that a slow peer gets as long as the bytes take at 16 KiB per
+/// second, of at most 4 MiB. Time that this side spends waiting for its own handlers or event consumers does not count.
 ///
 /// # Examples
 ///
@@ -31,7 +34,7 @@ pub struct Heartbeat {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HeartbeatMode {
-    /// A ping frame is sent; anything the peer sends counts as the answer.
+    /// A ping frame is sent; anything the peer sends counts as the answer, also for the round trip.
     AnyTraffic,
     /// Both a text `ping` and a ping frame are sent; either answer counts.
     Both,
@@ -84,6 +87,33 @@ pub(crate) struct Liveness {
     /// `None` while the heartbeat is off.
     next: Option<Instant>,
     waiting: Option<Instant>,
+    /// Whether anything has come since the last tick.
+    heard: bool,
+    backlog: Backlog,
+}
+
+/// What may still be on its way to the peer, ahead of a ping.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: u64,
+    /// All that was written by the last tick.
+    written: u64,
+}
+
+impl Backlog {
+    /// Bytes per second at which the slowest peer reads, and most bytes that wait for it: what Linux lets a send buffer
+    /// grow to (`tcp_wmem`).
+    const SLOWEST: u64 = 16 * 1024;
+    const LARGEST: u64 = 4 * 1024 * 1024;
+
+    /// Whether any is left. `written` counts all bytes ever written, of which `passed` is the time since the last call.
+    fn is_left(&mut self, written: u64, passed: Duration) -> bool {
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let read = Self::SLOWEST.saturating_mul(millis) / 1000;
+        let new = written - std::mem::replace(&mut self.written, written);
+        self.bytes = self.bytes.saturating_add(new).saturating_sub(read).min(Self::LARGEST);
+        self.bytes > 0
+    }
 }
 
 /// What to do on a tick.
@@ -110,7 +140,7 @@ impl Liveness {
             HeartbeatMode::Off => None,
             _ => first.and_then(|first| now.checked_add(first)),
         };
-        Self { heartbeat, next, waiting: None }
+        Self { heartbeat, next, waiting: None, heard: false, backlog: Backlog::default() }
     }
 
     /// When [`tick`](Self::tick) is due.
@@ -118,24 +148,21 @@ impl Liveness {
         self.next
     }
 
-    /// Whether a ping waits for its answer.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
     /// Whether a text `pong` is an answer and not a message.
     pub(crate) fn expects_text_pong(&self) -> bool {
         matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)
     }
 
-    /// What to do at a tick that is due.
-    pub(crate) fn tick(&mut self, now: Instant) -> LivenessAction {
-        self.next = now.checked_add(self.heartbeat.interval);
-        if self.waiting.is_some() {
+    /// What to do at a tick that is due. `written` are all bytes that the transport has taken so far.
+    pub(crate) fn tick(&mut self, now: Instant, written: u64) -> LivenessAction {
+        let backlog = self.backlog.is_left(written, self.heartbeat.interval);
+        let heard = std::mem::take(&mut self.heard);
+        if self.waiting.is_some() && !heard && !backlog {
             self.next = None;
             return LivenessAction::Unresponsive;
         }
-        self.waiting = Some(now);
+        self.next = now.checked_add(self.heartbeat.interval);
+        self.waiting.get_or_insert(now);
         let (text, frame) = match self.heartbeat.mode {
             HeartbeatMode::Text => (true, false),
             HeartbeatMode::Both => (true, true),
@@ -146,6 +173,7 @@ impl Liveness {
 
     /// Records activity of the peer; returns the round trip when it answers the last ping.
     pub(crate) fn observe(&mut self, what: PeerActivity, now: Instant) -> Option<Duration> {
+        self.heard = true;
         let answers = match self.heartbeat.mode {
             HeartbeatMode::AnyTraffic => true,
             HeartbeatMode::Both => what != PeerActivity::Traffic,
@@ -186,10 +214,10 @@ mod tests {
         let (mut liveness, now) = liveness(HeartbeatMode::Text);
         let first = liveness.next().unwrap();
         assert_eq!(first, now + Duration::from_secs(120));
-        assert_eq!(liveness.tick(first), LivenessAction::Ping { text: true, frame: false });
+        assert_eq!(liveness.tick(first, 0), LivenessAction::Ping { text: true, frame: false });
         let second = liveness.next().unwrap();
         assert_eq!(second, now + Duration::from_secs(240));
-        assert_eq!(liveness.tick(second), LivenessAction::Unresponsive);
+        assert_eq!(liveness.tick(second, 0), LivenessAction::Unresponsive);
         assert_eq!(liveness.next(), None);
     }
 
@@ -197,10 +225,10 @@ mod tests {
     fn an_answer_in_time_keeps_the_peer_and_gives_the_round_trip() {
         let (mut liveness, now) = liveness(HeartbeatMode::Text);
         let first = now + Duration::from_secs(120);
-        liveness.tick(first);
+        liveness.tick(first, 0);
         let trip = liveness.observe(PeerActivity::PongText, first + Duration::from_millis(3));
         assert_eq!(trip, Some(Duration::from_millis(3)));
-        assert!(matches!(liveness.tick(liveness.next().unwrap()), LivenessAction::Ping { .. }));
+        assert!(matches!(liveness.tick(liveness.next().unwrap(), 0), LivenessAction::Ping { .. }));
     }
 
     #[test]
@@ -214,7 +242,7 @@ mod tests {
         ] {
             for observe in [Traffic, PongFrame, PongText] {
                 let (mut liveness, now) = liveness(mode);
-                liveness.tick(now);
+                liveness.tick(now, 0);
                 assert_eq!(
                     liveness.observe(observe, now).is_some(),
                     accepted.contains(&observe),
@@ -225,9 +253,52 @@ mod tests {
     }
 
     #[test]
+    fn any_byte_since_the_last_tick_proves_life_and_only_an_answer_gives_the_round_trip() {
+        let (mut liveness, now) = liveness(HeartbeatMode::Text);
+        let tick = |number: u32| now + Duration::from_secs(120) * number;
+        assert!(matches!(liveness.tick(tick(1), 0), LivenessAction::Ping { .. }));
+        for number in 2..10 {
+            assert_eq!(liveness.observe(PeerActivity::Traffic, tick(number)), None);
+            assert!(matches!(liveness.tick(tick(number), 0), LivenessAction::Ping { .. }), "{number}");
+        }
+        let answered = liveness.observe(PeerActivity::PongText, tick(10));
+        assert_eq!(
+            answered,
+            Some(Duration::from_secs(120 * 9)),
+            "since the first ping that was not answered"
+        );
+        assert!(matches!(liveness.tick(tick(10), 0), LivenessAction::Ping { .. }));
+        assert_eq!(liveness.tick(tick(11), 0), LivenessAction::Unresponsive);
+    }
+
+    #[test]
+    fn a_ping_behind_much_data_has_as_long_as_a_slow_peer_takes_to_read_it() {
+        let now = Instant::now();
+        let interval = Duration::from_secs(30);
+        let mut liveness = Liveness::new(Heartbeat::new(interval, HeartbeatMode::Ping), now, 0.0);
+        let all = 4 * 1024 * 1024;
+        let last =
+            (1..).find(|tick| liveness.tick(now + interval * *tick, all) == LivenessAction::Unresponsive);
+        // 256 s at 16 KiB per second.
+        assert_eq!(last, Some(9));
+        let mut liveness = Liveness::new(Heartbeat::new(interval, HeartbeatMode::Ping), now, 0.0);
+        let last =
+            (1..).find(|tick| liveness.tick(now + interval * *tick, 400_000) == LivenessAction::Unresponsive);
+        assert_eq!(last, Some(2), "what 30 s suffice for makes no difference");
+        let interval = Duration::from_millis(100);
+        let mut liveness = Liveness::new(Heartbeat::new(interval, HeartbeatMode::Ping), now, 0.0);
+        let mut written = 0;
+        let last = (1..).find(|tick| {
+            written += 100;
+            liveness.tick(now + interval * *tick, written) == LivenessAction::Unresponsive
+        });
+        assert_eq!(last, Some(2), "an interval of less than a second counts too");
+    }
+
+    #[test]
     fn time_in_which_nothing_was_read_is_forgiven() {
         let (mut liveness, now) = liveness(HeartbeatMode::Ping);
-        liveness.tick(now + Duration::from_secs(120));
+        liveness.tick(now + Duration::from_secs(120), 0);
         liveness.extend(Duration::from_secs(30));
         assert_eq!(liveness.next(), Some(now + Duration::from_secs(270)));
     }

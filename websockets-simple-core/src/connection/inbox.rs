@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use crate::{
@@ -82,6 +82,9 @@ const CONTROLS: usize = 128;
 /// Most bytes of waiting control messages.
 const CONTROL_BYTES: usize = 128 * 1024;
 
+/// What each waiting message counts beside its payload: its place in a queue that doubles as it grows.
+const ITEM: usize = 2 * size_of::<Item>();
+
 enum Item {
     Connected(Moment),
     Disconnected(Disconnect, Moment),
@@ -95,13 +98,13 @@ impl<O: ConnectionObserver> Inbox<O> {
         Self { observer, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
     }
 
-    /// Payload bytes of messages that wait for the handler.
+    /// Bytes of messages that wait for the handler: of each its payload and [`ITEM`].
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes
     }
 
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
-        self.bytes += message.len();
+        self.bytes += message.len() + ITEM;
         if self.queue.capacity() == 0 {
             self.queue = SPARE.take();
         }
@@ -135,13 +138,35 @@ impl<O: ConnectionObserver> Inbox<O> {
     /// Drops the running handler and the messages that wait for it; errors and the end are still raised.
     pub(crate) fn give_up(&mut self) {
         self.drop_running();
+        self.drop_messages();
         if let Some(controls) = self.controls.take()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(controls)))
         {
             self.panicked(&*panic);
         }
+    }
+
+    /// Drops the messages that wait for the handler, but not the one that it handles.
+    pub(crate) fn drop_messages(&mut self) {
         self.bytes = 0;
         self.queue.retain(|item| !matches!(item, Item::Received(..)));
+    }
+
+    /// Raises the end of a connection whose task is dropped. What a handler does before it first waits is done, the
+    /// rest is not.
+    pub(crate) fn end_unpolled(&mut self, end: Disconnect) {
+        let is_known = !self.queue.iter().any(|item| matches!(item, Item::Connected(_)));
+        self.give_up();
+        if !is_known {
+            return;
+        }
+        let observer = &mut self.observer;
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _inside = Inside::enter(observer.owner());
+            if let Some(mut handler) = observer.disconnected(end, Moment::now()) {
+                let _: Poll<()> = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop()));
+            }
+        }));
     }
 
     /// Whether a handler panicked. Messages it had not taken yet are dropped, and the panic is an error event.
@@ -225,8 +250,12 @@ impl<O: ConnectionObserver> Inbox<O> {
             Item::Disconnected(end, at) => observer.disconnected(end, at),
             Item::Failed(stage, error, at) => observer.failed(stage, error, at),
             Item::Received(message, at) => {
-                *bytes -= message.len();
-                observer.received(message, at)
+                *bytes -= message.len() + ITEM;
+                if (**shared).as_ref().outbox.drops_received() {
+                    None
+                } else {
+                    observer.received(message, at)
+                }
             }
         })
     }
@@ -305,5 +334,24 @@ impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
             .field("bytes", &self.bytes)
             .field("running", &self.running.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_owner_has_a_number_of_its_own() {
+        assert_ne!(new_owner(), new_owner());
+    }
+
+    #[test]
+    fn an_empty_queue_leaves_its_memory_to_the_next_and_a_long_one_gives_it_back() {
+        let queue = |capacity| VecDeque::with_capacity(capacity);
+        lend(queue(SPARE_PLACES));
+        assert_eq!(SPARE.take().capacity(), SPARE_PLACES);
+        lend(queue(SPARE_PLACES + 1));
+        assert_eq!(SPARE.take().capacity(), 0);
     }
 }

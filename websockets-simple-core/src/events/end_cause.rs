@@ -12,6 +12,8 @@ use crate::{
 /// | [`Closed`](Self::Closed) | `Local` | the caller's | the caller's | |
 /// | [`HandleDropped`](Self::HandleDropped) | `Local` | 1001 | | |
 /// | [`ScopeEnded`](Self::ScopeEnded) | `Local` | 1000 | | |
+/// | [`MessageRefused`](Self::MessageRefused) | `Local` | the hook's | the hook's | |
+/// | [`TaskDropped`](Self::TaskDropped) | `Local` | | `the task of the connection was dropped` | |
 /// | [`Unauthorized`](Self::Unauthorized) | `Local` | 1008 | `not authorized` | |
 /// | [`MessageAbandoned`](Self::MessageAbandoned) | `Local` | 1011 | `a message was abandoned half sent` | |
 /// | [`ServerStopped`](Self::ServerStopped) | `Stop` | 1001 | `the server stops` | |
@@ -35,8 +37,9 @@ use crate::{
 /// | [`PeerHungUp`](Self::PeerHungUp) | `Transport` | | `the peer hung up without Close` | |
 /// | [`TransportFailed`](Self::TransportFailed) | `Transport` | | the error's | `Transport`, `Send` |
 ///
-/// Causes with `Overflow` discard what is queued; all others close behind it. A reason for the peer is at most 123
-/// bytes long (RFC 6455 section 5.5).
+/// Causes with `Overflow` discard what is queued; all others close behind it. After [`MessageRefused`](Self::MessageRefused)
+/// and [`CredentialsRevoked`](Self::CredentialsRevoked) no message is handled that was received before; all other causes
+/// leave what was received to the handlers. A reason for the peer is at most 123 bytes long (RFC 6455 section 5.5).
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum EndCause {
@@ -67,6 +70,13 @@ pub enum EndCause {
     MessageAbandoned,
     /// More messages than the limit were received within a second.
     MessageRate,
+    /// The application refused a received message.
+    MessageRefused {
+        /// The code for the peer.
+        code: CloseCode,
+        /// The reason for the peer.
+        reason: String,
+    },
     /// A token for the renewal of credentials belongs to another user.
     OtherUser,
     /// The peer sent Close.
@@ -88,6 +98,8 @@ pub enum EndCause {
     SlowReader,
     /// The server stopped, and the connection had not ended by the deadline.
     StopDeadline,
+    /// The task of the connection was dropped, as when its runtime ends.
+    TaskDropped,
     /// Too many tokens for the renewal of credentials were refused.
     TokensRefused,
     /// A message was larger than the limit.
@@ -130,6 +142,12 @@ impl EndCause {
         Self::Closed { code, reason: fit_reason(reason).to_owned() }
     }
 
+    /// The application refuses a received message. A reason beyond 123 bytes is cut.
+    #[must_use]
+    pub fn refused(code: CloseCode, reason: &str) -> Self {
+        Self::MessageRefused { code, reason: fit_reason(reason).to_owned() }
+    }
+
     /// Who ended the connection.
     #[must_use]
     pub fn ended_by(&self) -> EndedBy {
@@ -160,6 +178,11 @@ impl EndCause {
         self.row().by == EndedBy::Overflow
     }
 
+    /// Whether messages that were received before are dropped.
+    pub(crate) fn drops_received(&self) -> bool {
+        matches!(self, Self::MessageRefused { .. } | Self::CredentialsRevoked)
+    }
+
     /// The contents of the Disconnected event, as long as the peer has not answered.
     pub(crate) fn disconnect(&self, clean: bool) -> Disconnect {
         let Row { by, code, reason, .. } = self.row();
@@ -173,6 +196,8 @@ impl EndCause {
         let silent = |by, code, reason, stage| Row { by, code, reason, stage };
         match self {
             Self::Closed { code, reason }       => row(By::Local, *code, reason, None),
+            Self::MessageRefused { code, reason } => row(By::Local, *code, reason, None),
+            Self::TaskDropped                   => silent(By::Local, None, "the task of the connection was dropped", None),
             Self::HandleDropped                 => row(By::Local, Code::GOING_AWAY, "", None),
             Self::ScopeEnded                    => row(By::Local, Code::NORMAL, "", None),
             Self::Unauthorized                  => row(By::Local, Code::POLICY, "not authorized", None),
@@ -254,7 +279,8 @@ mod tests {
                 "TokensRefused" => EndCause::TokensRefused,
                 "CredentialsRevoked" => EndCause::CredentialsRevoked,
                 // Their code and reason come from elsewhere.
-                "Closed" | "TooBig" | "Violation" | "PeerClosed" | "PeerHungUp" | "TransportFailed" => {
+                "Closed" | "MessageRefused" | "TaskDropped" | "TooBig" | "Violation" | "PeerClosed"
+                | "PeerHungUp" | "TransportFailed" => {
                     continue;
                 }
                 unknown => panic!("`{unknown}` is in the table and not in the test"),

@@ -1,14 +1,14 @@
 //! Writes the frames that a scheduler round of broadcasts queued in many outboxes: once per socket.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use tokio::sync::Notify;
 
-use crate::outbox::{Outbox, budget, coalesce::Coalesced};
+use crate::outbox::{
+    Outbox, budget,
+    coalesce::Coalesced,
+    sync::{Mutex, PoisonError},
+};
 
 /// Sockets written to before other tasks run.
 const WRITES_PER_BATCH: usize = 250;
@@ -46,25 +46,31 @@ impl<C: AsRef<Outbox>> Flusher<C> {
     ///
     /// Dropping it leaves listed connections to a later `run`.
     pub async fn run(&self) {
-        let mut batch = Batch { list: &self.listed, connections: VecDeque::new() };
         let mut coalesced = Coalesced::default();
         loop {
-            batch.fill();
-            if batch.connections.is_empty() {
-                coalesced.forget();
-                self.wake.notified().await;
-                // Other tasks that are ready to broadcast run first: their messages leave in the same write.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            let full = batch.connections.len() == WRITES_PER_BATCH;
-            while let Some(connection) = batch.connections.pop_front() {
-                connection.as_ref().as_ref().flush_round(&mut coalesced);
-            }
-            if full {
-                tokio::task::yield_now().await;
+            match self.write_listed(&mut coalesced) {
+                0 => {
+                    coalesced.forget();
+                    self.wake.notified().await;
+                    // Other tasks that are ready to broadcast run first: their messages leave in the same write.
+                    tokio::task::yield_now().await;
+                }
+                WRITES_PER_BATCH => tokio::task::yield_now().await,
+                _ => {}
             }
         }
+    }
+
+    /// Writes to the connections that have been listed longest, and returns their number: at most
+    /// [`WRITES_PER_BATCH`].
+    pub(super) fn write_listed(&self, coalesced: &mut Coalesced) -> usize {
+        let mut batch = Batch { list: &self.listed, connections: VecDeque::new() };
+        batch.fill();
+        let number = batch.connections.len();
+        while let Some(connection) = batch.connections.pop_front() {
+            connection.as_ref().as_ref().flush_round(coalesced);
+        }
+        number
     }
 }
 
@@ -107,7 +113,7 @@ impl<C> fmt::Debug for Flusher<C> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::{
         io::{self, IoSlice},

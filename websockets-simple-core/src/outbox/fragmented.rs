@@ -1,10 +1,19 @@
 //! A long message that is sent in parts, with back-pressure.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    marker::PhantomData,
+    task::{Poll, Waker},
+};
 
 use crate::{
     events::EndCause,
-    outbox::{Outbox, send::SendError},
+    outbox::{
+        FlushWhen, Outbox, after_lock,
+        queue::{OutboxState, QueuedFrame, Stage, most_frames},
+        send::SendError,
+        waiters::Place,
+    },
     protocol::Frame,
 };
 
@@ -128,5 +137,86 @@ impl<K: PartKind + ?Sized> fmt::Debug for MessageWriter<'_, K> {
             .field("text", &K::TEXT)
             .field("begun", &!self.first)
             .finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    /// Begins a message in parts. False while another one is in progress.
+    pub(crate) fn begin_parts(&self) -> Result<bool, SendError> {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Err(SendError::Closed);
+        }
+        let parts = &mut state.cold().parts;
+        if parts.is_some() {
+            return Ok(false);
+        }
+        *parts = Some(Box::default());
+        Ok(true)
+    }
+
+    /// Sends one part, waiting for room as long as the connection lasts.
+    pub(crate) fn poll_part(&self, frame: &mut Option<Frame>, waker: &Waker) -> Poll<Result<(), SendError>> {
+        let mut state = self.lock();
+        if state.stage != Stage::Open {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Ok(())) };
+        // What waits behind this message cannot leave before it, so only what is ahead counts.
+        let fits = |state: &OutboxState| {
+            let is_few = state.queue.len() < most_frames(self.capacity);
+            state.bytes == 0 || (is_few && state.bytes.saturating_add(len) <= self.capacity)
+        };
+        if !fits(&state) {
+            state.flush(false, None);
+        }
+        if fits(&state)
+            && let Some(frame) = frame.take()
+        {
+            state.bytes += frame.len();
+            let cold = state.cold();
+            cold.part_bytes += frame.len();
+            cold.part_frames += 1;
+            state.queue.push_back(QueuedFrame { frame, internal: None, part: true });
+            state.write_when(FlushWhen::Now);
+            return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
+        }
+        if let Some(parts) = state.parts()
+            && let Some(old) = parts.writer.replace(waker.clone())
+        {
+            after_lock::discard(old);
+        }
+        Poll::Pending
+    }
+
+    /// Whether a message in parts is in progress.
+    pub(crate) fn is_sending_parts(&self) -> bool {
+        self.lock().parts().is_some()
+    }
+
+    /// Resolves when no message in parts is in progress.
+    pub(crate) async fn parts_ended(&self) {
+        let mut place = Place::new(self, |cold| &mut cold.before_parts);
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.parts().is_none() {
+                return Poll::Ready(());
+            }
+            place.wait(&mut state, cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ends the message in parts; the messages that waited behind it follow.
+    pub(crate) fn end_parts(&self, sent: bool) {
+        let mut state = self.lock();
+        let Some(parts) = state.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
+        state.messages += u64::from(sent);
+        state.bytes += parts.bytes;
+        state.queue.extend(parts.behind);
+        state.cold().before_parts.wake_all();
+        state.write_when(FlushWhen::Now);
+        state.wake_waiting();
     }
 }

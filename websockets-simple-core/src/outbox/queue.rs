@@ -1,7 +1,6 @@
 //! The state of an outbox, under its lock: the queue, the waiting senders, and the writing itself.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     io::{self, IoSlice},
     mem,
@@ -14,10 +13,8 @@ use tokio::time::Instant;
 use crate::{
     events::EndCause,
     outbox::{
-        FlushOutcome, FlushWhen, Offer,
-        coalesce::{COALESCED, Coalesced},
-        sent_events::SentEvents,
-        waiters::Waiters,
+        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather,
+        sent_events::SentEvents, waiters::Waiters,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::{WriteNow, Writer},
@@ -26,11 +23,13 @@ use crate::{
 /// Most frames of one write.
 pub(super) const FRAMES_PER_WRITE: usize = 256;
 
-/// Frames up to this size are copied together: cheaper than a vectored write with a piece for each of them.
-const SMALL: usize = 2048;
+/// Bytes that are written under the lock before other tasks run: all that a stream takes at once, but for the fastest.
+const BYTES_PER_FLUSH: u64 = 1024 * 1024;
 
-/// Most pieces of one vectored write.
-const PIECES: usize = 32;
+/// Most frames that wait in an outbox of this capacity.
+pub(super) fn most_frames(capacity: usize) -> usize {
+    (capacity / 64).max(256)
+}
 
 /// A queue with a capacity above this gives its memory back once it is empty.
 pub(super) const KEPT_FRAMES: usize = 64;
@@ -71,8 +70,13 @@ pub(super) struct ColdState {
     pub(super) failed: Option<io::Error>,
     pub(super) throttle: Option<Throttle>,
     pub(super) parts: Option<Box<FragmentedMessage>>,
+    /// Unsent bytes and number of the frames in the queue that are parts of a message.
+    pub(super) part_bytes: usize,
+    pub(super) part_frames: usize,
     pub(super) waiters: Waiters,
-    pub(super) ended: Vec<Waker>,
+    /// The tasks that wait for the end of a message in parts, and for that of the connection.
+    pub(super) before_parts: Waiters,
+    pub(super) before_end: Waiters,
     pub(super) sent_events: SentEvents,
 }
 
@@ -97,8 +101,6 @@ pub(super) struct FragmentedMessage {
     /// Bytes of messages in `behind`.
     pub(super) bytes: usize,
     pub(super) writer: Option<Waker>,
-    /// The tasks that wait to begin the next one.
-    pub(super) next: Vec<Waker>,
 }
 
 impl OutboxState {
@@ -150,7 +152,12 @@ impl OutboxState {
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
     pub(super) fn fits(&self, len: usize, capacity: usize) -> bool {
         let queued = self.bytes + self.behind_bytes();
-        queued == 0 || queued.saturating_add(len) <= capacity
+        let is_few = || self.queue.len() + self.behind_frames() < most_frames(capacity);
+        queued == 0 || (queued.saturating_add(len) <= capacity && is_few())
+    }
+
+    fn behind_frames(&self) -> usize {
+        self.cold.as_ref().and_then(|cold| cold.parts.as_ref()).map_or(0, |parts| parts.behind.len())
     }
 
     /// Queues a message. False when it waits behind a message in parts.
@@ -184,18 +191,25 @@ impl OutboxState {
                 // A write that failed leaves nothing in the queue either.
                 _ if self.stage == Stage::Closed => Offer::Closed,
                 FlushOutcome::Nothing => Offer::Sent,
-                FlushOutcome::Throttled(_) | FlushOutcome::Refused => Offer::Queued,
+                FlushOutcome::More | FlushOutcome::Throttled(_) | FlushOutcome::Refused => Offer::Queued,
             },
         }
     }
 
-    /// Writes until nothing is left, the next frame's time has not come, or the stream takes no more. `coalesced` is
-    /// given for one outbox of many that are likely to hold the same frames.
+    /// Writes until nothing is left, the next frame's time has not come, the stream takes no more, or it has taken
+    /// [`BYTES_PER_FLUSH`]. `coalesced` is given for one outbox of many that are likely to hold the same frames.
     pub(super) fn flush(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
         if self.driver.is_none() {
             return if self.queue.is_empty() { FlushOutcome::Nothing } else { FlushOutcome::Refused };
         }
+        let most = self.sent_bytes + BYTES_PER_FLUSH;
         while !self.queue.is_empty() || self.unflushed {
+            if self.sent_bytes >= most {
+                if !by_driver {
+                    self.wake_driver();
+                }
+                return FlushOutcome::More;
+            }
             let pause = self.pause();
             // What the stream holds back goes out first, or the pause would not be seen on the wire.
             if let Some(until) = pause
@@ -274,14 +288,22 @@ impl OutboxState {
             if front.internal.is_none() {
                 self.bytes -= now;
             }
-            if now < left {
+            let is_done = now == left;
+            if front.part {
+                let cold = self.cold.get_or_insert_default();
+                cold.part_bytes -= now;
+                cold.part_frames -= usize::from(is_done);
+            }
+            if !is_done {
                 self.written += now;
                 break;
             }
             self.written = 0;
-            let _ = self.queue.pop_front();
+            if let Some(sent) = self.queue.pop_front() {
+                after_lock::discard(sent);
+            }
             if let Some(throttle) = self.cold.as_mut().and_then(|cold| cold.throttle.as_mut()) {
-                throttle.next = Instant::now() + throttle.gap;
+                throttle.next = later(Instant::now(), throttle.gap);
             }
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
@@ -294,11 +316,13 @@ impl OutboxState {
     pub(super) fn make_room(&mut self, len: usize, capacity: usize) -> bool {
         let begun = usize::from(self.written > 0);
         let droppable = |queued: &QueuedFrame| queued.internal.is_none() && !queued.part;
-        let freed: usize =
-            self.queue.iter().skip(begun).filter(|e| droppable(e)).map(|queued| queued.frame.len()).sum();
-        // All messages behind a message in parts may be dropped.
-        let kept = self.bytes - freed;
-        if kept != 0 && kept.saturating_add(len) > capacity {
+        // All messages but a begun one, and all messages behind a message in parts, may be dropped.
+        let (part_bytes, part_frames) =
+            self.cold.as_ref().map_or((0, 0), |cold| (cold.part_bytes, cold.part_frames));
+        let rest = self.queue.front().filter(|front| begun > 0 && droppable(front));
+        let kept = part_bytes + rest.map_or(0, |front| front.frame.len() - self.written);
+        let is_too_much = kept != 0 && kept.saturating_add(len) > capacity;
+        if is_too_much || part_frames + begun >= most_frames(capacity) {
             return false;
         }
         let mut at = begun;
@@ -307,6 +331,7 @@ impl OutboxState {
                 if let Some(queued) = self.queue.remove(at) {
                     self.bytes -= queued.frame.len();
                     self.dropped += 1;
+                    after_lock::discard(queued);
                 }
             } else {
                 at += 1;
@@ -319,6 +344,7 @@ impl OutboxState {
         {
             parts.bytes -= queued.frame.len();
             self.dropped += 1;
+            after_lock::discard(queued);
         }
         self.fits(len, capacity)
     }
@@ -339,7 +365,9 @@ impl OutboxState {
     pub(super) fn abandon_parts(&mut self) {
         if let Some(parts) = self.cold.as_mut().and_then(|cold| cold.parts.take()) {
             self.dropped += parts.behind.iter().filter(|queued| queued.internal.is_none()).count() as u64;
-            parts.writer.into_iter().chain(parts.next).for_each(Waker::wake);
+            parts.writer.into_iter().for_each(after_lock::wake);
+            after_lock::discard_all(parts.behind);
+            self.cold().before_parts.wake_all();
         }
     }
 
@@ -353,9 +381,12 @@ impl OutboxState {
         self.stage = Stage::Closed;
         let lost = self.queue.iter().filter(|queued| queued.internal.is_none()).count();
         self.dropped += lost as u64;
-        self.queue = VecDeque::new();
+        after_lock::discard_all(mem::take(&mut self.queue));
         self.written = 0;
         self.bytes = 0;
+        if let Some(cold) = &mut self.cold {
+            (cold.part_bytes, cold.part_frames) = (0, 0);
+        }
         self.unflushed = false;
         self.abandon_parts();
         self.wake_waiting();
@@ -371,63 +402,21 @@ impl OutboxState {
         if let Some(parts) = &mut cold.parts
             && let Some(writer) = parts.writer.take()
         {
-            writer.wake();
+            after_lock::wake(writer);
         }
     }
 
     pub(super) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
+            after_lock::wake(driver.clone());
         }
     }
 }
 
-/// Passes the first `frames` of a queue to one write: small ones copied together, large ones by reference.
-fn gather<T>(
-    queue: &VecDeque<QueuedFrame>,
-    mut skip: usize,
-    frames: usize,
-    write: impl FnOnce(&[IoSlice<'_>]) -> T,
-) -> T {
-    let mut small = BUFFER.take();
-    let mut entries = queue.iter().take(frames);
-    let mut next = entries.next();
-    while let Some(queued) = next
-        && queued.frame.len() <= SMALL
-        && small.len() + SMALL <= COALESCED
-    {
-        for piece in queued.frame.after(mem::take(&mut skip)) {
-            small.extend_from_slice(piece);
-        }
-        next = entries.next();
-    }
-    let taken = if next.is_none() {
-        write(&[IoSlice::new(&small)])
-    } else {
-        let mut pieces = [IoSlice::new(&[]); PIECES];
-        let mut used = 0;
-        let mut refer_to = |piece| {
-            pieces[used] = IoSlice::new(piece);
-            used += 1;
-        };
-        if !small.is_empty() {
-            refer_to(&small[..]);
-        }
-        // At most two pieces for each frame, and one for the small frames.
-        for queued in next.into_iter().chain(entries).take((PIECES - 1) / 2) {
-            let after = queued.frame.after(mem::take(&mut skip));
-            after.into_iter().filter(|piece| !piece.is_empty()).for_each(&mut refer_to);
-        }
-        write(&pieces[..used])
-    };
-    small.clear();
-    BUFFER.set(small);
-    taken
-}
-
-thread_local! {
-    /// The buffer in which a thread joins small frames.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// The moment after a pause; one without end is an hour.
+pub(super) fn later(now: Instant, pause: Duration) -> Instant {
+    const HOUR: Duration = Duration::from_secs(3600);
+    now.checked_add(pause.min(HOUR)).unwrap_or(now)
 }
 
 impl std::fmt::Debug for OutboxState {

@@ -2,15 +2,15 @@
 
 use std::{
     io,
-    sync::atomic::Ordering,
     task::{Poll, Waker},
 };
 
 use crate::{
     events::{EndCause, Moment},
     outbox::{
-        DriverCommands, FlushOutcome, Outbox,
+        DriverCommands, FlushOutcome, Outbox, after_lock,
         queue::{QueuedFrame, Stage},
+        sync::Ordering,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::WriteNow,
@@ -25,8 +25,8 @@ impl Outbox {
         let mut state = self.lock();
         state.corked = true;
         let new_waker = !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker));
-        if new_waker {
-            state.driver = Some(waker.clone());
+        if new_waker && let Some(old) = state.driver.replace(waker.clone()) {
+            after_lock::discard(old);
         }
         let abort_handlers = state.abort_handlers;
         let (close, failed) = match &mut state.cold {
@@ -67,8 +67,12 @@ impl Outbox {
         }
         let is_data = matches!(internal, InternalFrame::Control | InternalFrame::Text);
         if is_data && let Some(parts) = state.parts() {
-            // A data frame may not come between the parts of a message.
-            parts.behind.push_back(queued);
+            // A data frame may not come between the parts of a message. One text is enough, as in the queue.
+            let known = parts.behind.iter_mut().find(|known| known.internal == Some(InternalFrame::Text));
+            match known.filter(|_| internal == InternalFrame::Text) {
+                Some(known) => after_lock::discard(std::mem::replace(known, queued)),
+                None => parts.behind.push_back(queued),
+            }
             return;
         }
         if internal != InternalFrame::Control && state.waiting(internal) > 0 {
@@ -79,7 +83,7 @@ impl Outbox {
         if internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
-            state.queue[first + same] = queued;
+            after_lock::discard(std::mem::replace(&mut state.queue[first + same], queued));
             return;
         }
         // A text may not come between the parts of a message whose first part has left.
@@ -95,13 +99,19 @@ impl Outbox {
     /// Drops what is queued, except the rest of a frame that is partly written.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
-        let keep = usize::from(state.written > 0);
-        let given_up = state.queue.drain(keep..).filter(|queued| queued.internal.is_none()).count();
-        state.dropped += given_up as u64;
+        let keep = usize::from(state.written > 0).min(state.queue.len());
+        let given_up = state.queue.split_off(keep);
+        state.dropped += given_up.iter().filter(|queued| queued.internal.is_none()).count() as u64;
+        after_lock::discard_all(given_up);
         state.bytes = match state.queue.front() {
             Some(begun) if begun.internal.is_none() => begun.frame.len() - state.written,
             _ => 0,
         };
+        let part = state.queue.front().is_some_and(|begun| begun.part);
+        let bytes = state.bytes;
+        if let Some(cold) = &mut state.cold {
+            (cold.part_bytes, cold.part_frames) = if part { (bytes, 1) } else { (0, 0) };
+        }
     }
 
     /// Accepts no more data: the connection is closing.
@@ -129,10 +139,12 @@ impl Outbox {
             writer.abort();
         }
         state.give_up();
-        state.writer = None;
-        let waiting = state.cold.as_mut().map(|cold| std::mem::take(&mut cold.ended)).unwrap_or_default();
+        let writer = state.writer.take();
+        if let Some(cold) = &state.cold {
+            cold.before_end.wake_all();
+        }
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        drop(writer);
     }
 
     /// The next Sent event, with the number of those missed before it.

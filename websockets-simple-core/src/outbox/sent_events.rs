@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 
 use crate::{events::Moment, protocol::Message};
 
-/// Payload bytes of Sent events that may wait. Beyond it they are counted instead of kept.
+/// Bytes of Sent events that may wait, of each its payload and [`EVENT`]. Beyond it they are counted instead of kept.
 const CAPACITY: usize = 64 * 1024;
+
+/// What each event counts beside its payload: its place in a queue that doubles as it grows.
+const EVENT: usize = 2 * size_of::<(Message, u64, Moment)>();
 
 /// Sent events that wait for the driver.
 #[derive(Debug, Default)]
@@ -18,18 +21,18 @@ pub(crate) struct SentEvents {
 impl SentEvents {
     /// Adds a Sent event if there is room, or counts it as missed. Never waits.
     pub(crate) fn push(&mut self, message: &Message) {
-        if !self.queue.is_empty() && self.bytes + message.len() > CAPACITY {
+        if !self.queue.is_empty() && self.bytes + message.len() + EVENT > CAPACITY {
             self.missed += 1;
             return;
         }
-        self.bytes += message.len();
+        self.bytes += message.len() + EVENT;
         self.queue.push_back((message.clone(), std::mem::take(&mut self.missed), Moment::now()));
     }
 
     /// The oldest Sent event, and how many were missed before it.
     pub(crate) fn take(&mut self) -> Option<(Message, u64, Moment)> {
         let taken = self.queue.pop_front()?;
-        self.bytes -= taken.0.len();
+        self.bytes -= taken.0.len() + EVENT;
         Some(taken)
     }
 }

@@ -5,6 +5,7 @@ mod order;
 mod overflow;
 mod parts;
 mod random;
+mod reentry;
 mod room;
 mod throttle;
 
@@ -20,7 +21,7 @@ use super::*;
 use crate::protocol::InternalFrame;
 use crate::transport::WriteNow;
 use crate::{
-    outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES},
+    outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES, QueuedFrame},
     protocol::CloseCode,
 };
 
@@ -151,9 +152,7 @@ fn part(text: &str, first: bool, last: bool) -> Option<Frame> {
 }
 
 fn pong(payload: &str) -> Frame {
-    let mut bytes = vec![0x8A, payload.len() as u8];
-    bytes.extend(payload.as_bytes());
-    Frame::raw(bytes)
+    Frame::pong(payload.as_bytes(), Side::Server)
 }
 
 fn now(outbox: &Outbox, text: &str) -> Offer {

@@ -2,14 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
 use crate::{
     outbox::{
-        Outbox,
+        Outbox, after_lock,
+        queue::{ColdState, OutboxState},
         send::{SendError, SendStatus},
     },
     protocol::{Frame, Message},
@@ -31,6 +32,11 @@ impl Waiters {
         self.queue.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether this sender is next: it is first in the queue, or the queue is empty.
     pub(crate) fn is_first(&self, waiter: &Waiter) -> bool {
         match (self.queue.front(), waiter.0) {
@@ -42,9 +48,13 @@ impl Waiters {
 
     /// Takes a place at the end, or keeps the one there is.
     pub(crate) fn wait(&mut self, waiter: &mut Waiter, waker: &Waker) {
-        let held = waiter.0.and_then(|waiter| self.queue.iter_mut().find(|(place, _)| *place == waiter));
-        match held {
-            Some((_, known)) => known.clone_from(waker),
+        match waiter.0.and_then(|place| self.position(place)) {
+            Some(at) => {
+                let known = &mut self.queue[at].1;
+                if !known.will_wake(waker) {
+                    after_lock::discard(mem::replace(known, waker.clone()));
+                }
+            }
             None => {
                 waiter.0 = Some(self.next);
                 self.queue.push_back((self.next, waker.clone()));
@@ -55,22 +65,61 @@ impl Waiters {
 
     /// Gives the place up. True if it was held.
     pub(crate) fn leave(&mut self, waiter: &mut Waiter) -> bool {
-        let Some(place) = waiter.0.take() else { return false };
-        let before = self.queue.len();
-        self.queue.retain(|(held, _)| *held != place);
-        self.queue.len() < before
+        let Some(at) = waiter.0.take().and_then(|place| self.position(place)) else { return false };
+        if let Some((_, waker)) = self.queue.remove(at) {
+            after_lock::discard(waker);
+        }
+        true
+    }
+
+    /// Where a place is in the queue, whose places ascend.
+    fn position(&self, place: u64) -> Option<usize> {
+        self.queue.binary_search_by_key(&place, |(held, _)| *held).ok()
     }
 
     pub(crate) fn wake_first(&self) {
         if let Some((_, waker)) = self.queue.front() {
-            waker.wake_by_ref();
+            after_lock::wake(waker.clone());
         }
     }
 
     pub(crate) fn wake_all(&self) {
         for (_, waker) in &self.queue {
-            waker.wake_by_ref();
+            after_lock::wake(waker.clone());
         }
+    }
+}
+
+/// A place among the tasks that wait for something else than room. It is given up when this is dropped, so that waits
+/// which are cancelled leave nothing behind.
+pub(super) struct Place<'a> {
+    outbox: &'a Outbox,
+    of: fn(&mut ColdState) -> &mut Waiters,
+    waiter: Waiter,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(outbox: &'a Outbox, of: fn(&mut ColdState) -> &mut Waiters) -> Self {
+        Self { outbox, of, waiter: Waiter::default() }
+    }
+
+    /// Has the task woken with the others.
+    pub(super) fn wait(&mut self, state: &mut OutboxState, waker: &Waker) {
+        (self.of)(state.cold()).wait(&mut self.waiter, waker);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.waiter.is_held() {
+            (self.of)(self.outbox.lock().cold()).leave(&mut self.waiter);
+        }
+    }
+}
+
+impl Waiter {
+    fn is_held(&self) -> bool {
+        self.0.is_some()
     }
 }
 

@@ -1,21 +1,12 @@
 //! The protocol decoder: from bytes to messages, control frames and faults. It never touches a socket.
 //!
-//! tungstenite's context checks everything that RFC 6455 requires of a receiver, joins fragments and answers pings and
-//! Close. Nearly all traffic is whole data messages in one well-formed frame. These are taken out of the input in
-//! place, so that a connection has a context only while something else is going on. The tests compare the two ways.
+//! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
+//! traffic is whole data messages in one frame: these are taken out of the input in place. A large one is read from the
+//! socket into the memory that the user gets. Fragments are joined in `assembly.rs`.
 
-use std::{
-    io::{self, Read, Write},
-    mem,
-};
+use std::mem;
 
 use bytes::Bytes;
-use tungstenite::{
-    self,
-    protocol::{
-        CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode as TungsteniteCode,
-    },
-};
 
 use crate::protocol::{
     buffer_pool,
@@ -27,8 +18,17 @@ use crate::protocol::{
     text::Text,
 };
 
-/// Bytes that the context takes from the input at a time. Small, because it zeroes that many each time.
-const READ_PIECE: usize = 1024;
+use assembly::Assembly;
+use control_frame::ControlFrame;
+use rules::{FrameKind, Rules};
+
+pub use fault::ProtocolError;
+pub(crate) use fault::{Fault, FaultKind};
+
+mod assembly;
+mod control_frame;
+mod fault;
+mod rules;
 
 /// The first memory of a message that is read in parts; later it gets a multiple of what has arrived.
 const FIRST_PIECE: usize = 16 * 1024;
@@ -36,46 +36,43 @@ const FIRST_PIECE: usize = 16 * 1024;
 /// Below this many missing bytes a message does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
 
-/// The result of one step through the input.
+/// The result of one step through the input. All but `Starved` and `Over` stand for one frame.
 #[derive(Debug)]
 pub(crate) enum Decoded {
     /// The input is used up.
     Starved,
     Message(Message),
+    /// A part of a message, which its last fragment completes.
+    Fragment,
     Ping,
     Pong,
     /// The peer's Close, with its code and reason.
     Close(Option<u16>, String),
-    /// Both sides have closed.
+    /// The peer has closed or broken the protocol: what follows is not read.
     Over,
     Fault(Fault),
 }
 
-/// How the peer broke the protocol, and the close code for it.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) code: CloseCode,
-    pub(crate) error: ProtocolError,
-}
-
-/// The peer broke RFC 6455 or exceeded the message size limit. The wording may change.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub struct ProtocolError {
-    text: String,
+/// What becomes of text that is not UTF-8.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TextPolicy {
+    /// The peer is closed with 1007 (RFC 6455 section 8.1).
+    Strict,
+    /// U+FFFD takes the place of what is broken: some .NET peers cut text inside a character.
+    Lossy,
 }
 
 /// Decodes the input of one connection into messages, control frames and faults.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     side: Side,
+    text: TextPolicy,
     message_size: usize,
+    /// We have sent Close: pings are not answered any more.
+    sent_close: bool,
     place: Place,
-    /// A fragmented message is in progress: the context has its beginning.
-    fragmented: bool,
-    /// A Close was sent or received: only the context knows what may still come.
-    closing: bool,
-    context: Option<Box<Context>>,
+    /// A message of which the last fragment has not come.
+    assembly: Option<Box<Assembly>>,
 }
 
 /// Where in the input the decoder is.
@@ -83,10 +80,13 @@ pub(crate) struct Decoder {
 enum Place {
     /// Between frames, or in a header of which these bytes have come.
     Between([u8; Header::LONGEST], u8),
-    /// In a frame that the context sees, with this many bytes of it to come.
-    Context(u64),
     /// In the payload of a whole message.
     Message(Box<Partial>),
+    /// In the payload of a fragment, which goes to the assembly.
+    Fragment(Box<PartialFragment>),
+    Control(Box<ControlFrame>),
+    /// Nothing more is read.
+    Over,
 }
 
 /// A message that has arrived in part, still masked.
@@ -97,100 +97,48 @@ struct Partial {
     missing: usize,
 }
 
+/// A fragment that has arrived in part.
 #[derive(Debug)]
-struct Context {
-    protocol: WebSocketContext,
-    output: Vec<u8>,
-}
-
-/// The stream as the context sees it: input from a slice, output into a buffer.
-struct Feed<'a, 'b> {
-    input: &'a mut &'b [u8],
-    output: &'a mut Vec<u8>,
+struct PartialFragment {
+    /// Turned to the next byte.
+    key: Option<[u8; 4]>,
+    missing: usize,
+    is_last: bool,
 }
 
 impl Decoder {
-    pub(crate) fn new(side: Side, message_size: usize) -> Self {
-        Self { side, message_size, place: Place::START, fragmented: false, closing: false, context: None }
+    pub(crate) fn new(side: Side, message_size: usize, text: TextPolicy) -> Self {
+        Self { side, text, message_size, sent_close: false, place: Place::START, assembly: None }
     }
 
-    /// Takes one step through `input`, which is unmasked in place. Control frames to be sent go to `reply`.
+    /// Takes one step through `input`, which is unmasked in place. Answers to pings go to `reply`; that to a Close is
+    /// asked for with [`close_reply`](Self::close_reply).
     pub(crate) fn step(
         &mut self,
         input: &mut &mut [u8],
         mut reply: impl FnMut(Frame, InternalFrame),
     ) -> Decoded {
         loop {
-            match &mut self.place {
-                Place::Between(..) if self.closing => {
-                    let Place::Between(held, len) = mem::replace(&mut self.place, Place::Context(u64::MAX))
-                    else {
-                        continue;
-                    };
-                    let step = self.consult(&mut &held[..usize::from(len)], &mut reply);
-                    if !matches!(step, Decoded::Starved) {
-                        return step;
-                    }
-                }
-                Place::Between(held, len) => {
-                    if input.is_empty() {
-                        return Decoded::Starved;
-                    }
-                    let known = usize::from(*len);
-                    // Nearly always the whole header is there.
-                    let whole = if known == 0 { Header::read(input) } else { None };
-                    let (header, used) = match whole {
-                        Some((header, used)) => {
-                            held[..used].copy_from_slice(&input[..used]);
-                            skip(input, used);
-                            (header, used)
-                        }
-                        None => {
-                            let more = input.len().min(held.len() - known);
-                            held[known..known + more].copy_from_slice(&input[..more]);
-                            let Some((header, used)) = Header::read(&held[..known + more]) else {
-                                *len += more as u8;
-                                skip(input, more);
-                                return Decoded::Starved;
-                            };
-                            skip(input, used - known);
-                            (header, used)
-                        }
-                    };
-                    let bytes = *held;
-                    if self.is_plain(&header) {
-                        if let Some(step) = self.begin(header, input) {
-                            return step;
-                        }
-                        continue;
-                    }
-                    self.place = Place::Context(header.payload.saturating_add(used as u64));
-                    if header.opcode() < 0x8 {
-                        self.fragmented = !header.is_final();
-                    }
-                    let step = self.consult(&mut &bytes[..used], &mut reply);
-                    if !matches!(step, Decoded::Starved) {
-                        return step;
-                    }
-                }
-                Place::Context(left) => {
-                    let before = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
-                    let mut now = &input[..before];
-                    let step = self.consult(&mut now, &mut reply);
-                    let used = before - now.len();
-                    skip(input, used);
-                    if !matches!(step, Decoded::Starved) || matches!(self.place, Place::Context(1..)) {
-                        return step;
-                    }
-                }
+            let step = match &mut self.place {
+                Place::Over => Some(Decoded::Over),
+                _ if input.is_empty() => Some(Decoded::Starved),
+                Place::Between(..) => self.header(input, &mut reply),
                 Place::Message(partial) => {
-                    let more = partial.missing.min(input.len());
-                    partial.reserve(more);
-                    partial.payload.extend_from_slice(&input[..more]);
-                    partial.missing -= more;
-                    skip(input, more);
-                    return self.finish();
+                    let piece = take(input, partial.missing);
+                    partial.reserve(piece.len());
+                    partial.payload.extend_from_slice(piece);
+                    partial.missing -= piece.len();
+                    Some(self.finish())
                 }
+                Place::Fragment(..) => self.fragment(input),
+                Place::Control(control) => {
+                    let piece = take(input, control.missing());
+                    control.push(piece);
+                    self.finish_control(&mut reply)
+                }
+            };
+            if let Some(step) = step {
+                return self.after(step);
             }
         }
     }
@@ -212,22 +160,90 @@ impl Decoder {
         if let Place::Message(partial) = &mut self.place {
             partial.missing -= len;
         }
-        self.finish()
+        let step = self.finish();
+        self.after(step)
     }
 
-    /// The Close frame to send, unless one was sent or received before.
+    /// Reads nothing after a fault or a Close.
+    fn after(&mut self, step: Decoded) -> Decoded {
+        if matches!(step, Decoded::Fault(_) | Decoded::Close(..)) {
+            self.place = Place::Over;
+            self.assembly = None;
+        }
+        step
+    }
+
+    /// The Close frame to send, unless one was sent before.
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
-        self.closing = true;
-        self.context().close(code, reason)
+        let is_first = !mem::replace(&mut self.sent_close, true);
+        is_first.then(|| Frame::close(code.get(), reason, self.side))
     }
 
-    /// Whether a frame is a whole data message with a valid header.
-    fn is_plain(&self, header: &Header) -> bool {
-        !self.fragmented
-            && header.is_whole_message()
-            && header.is_shortest
-            && header.key.is_some() == (self.side == Side::Server)
-            && header.payload <= self.message_size as u64
+    /// The answer to the peer's Close, unless ours was sent before: the same code and reason (RFC 6455 section 5.5.1).
+    pub(crate) fn close_reply(&mut self, code: Option<u16>, reason: &str) -> Option<Frame> {
+        let is_first = !mem::replace(&mut self.sent_close, true);
+        is_first.then(|| match code {
+            Some(code) => Frame::close(code, reason, self.side),
+            None => Frame::close_without_code(self.side),
+        })
+    }
+
+    /// Reads a header, and begins with the frame that it announces.
+    fn header(
+        &mut self,
+        input: &mut &mut [u8],
+        reply: &mut impl FnMut(Frame, InternalFrame),
+    ) -> Option<Decoded> {
+        let Place::Between(held, len) = &mut self.place else { return None };
+        let known = usize::from(*len);
+        // Nearly always the whole header is there.
+        let whole = if known == 0 { Header::read(input) } else { None };
+        let header = match whole {
+            Some((header, used)) => {
+                take(input, used);
+                header
+            }
+            None => {
+                let more = input.len().min(held.len() - known);
+                held[known..known + more].copy_from_slice(&input[..more]);
+                let Some((header, used)) = Header::read(&held[..known + more]) else {
+                    *len += more as u8;
+                    take(input, more);
+                    return Some(Decoded::Starved);
+                };
+                take(input, used - known);
+                header
+            }
+        };
+        let rules = Rules {
+            side: self.side,
+            message_size: self.message_size,
+            assembled: self.assembly.as_ref().map(|assembly| assembly.len()),
+        };
+        let kind = match rules.judge(&header) {
+            Ok(kind) => kind,
+            Err(fault) => return Some(Decoded::Fault(fault)),
+        };
+        match kind {
+            FrameKind::Whole => self.begin(header, input),
+            FrameKind::First | FrameKind::Next => {
+                if kind == FrameKind::First {
+                    self.assembly = Some(Box::new(Assembly::new(header.is_text(), self.text)));
+                }
+                // It was judged, and is not longer than the largest message.
+                let missing = header.payload as usize;
+                let fragment = PartialFragment { key: header.key, missing, is_last: header.is_final() };
+                self.place = Place::Fragment(Box::new(fragment));
+                self.fragment(input)
+            }
+            FrameKind::Control => {
+                let mut control = ControlFrame::new(&header);
+                let piece = take(input, control.missing());
+                control.push(piece);
+                self.place = Place::Control(Box::new(control));
+                self.finish_control(reply)
+            }
+        }
     }
 
     /// Takes a message out of the input if all of it is there, or begins to collect it.
@@ -235,12 +251,11 @@ impl Decoder {
         let len = header.payload as usize;
         if len <= input.len() {
             self.place = Place::START;
-            let (payload, rest) = mem::take(input).split_at_mut(len);
-            *input = rest;
+            let payload = take(input, len);
             if let Some(key) = header.key {
                 apply_mask(payload, key);
             }
-            return Some(message(&header, Bytes::copy_from_slice(payload)));
+            return Some(message(&header, Bytes::copy_from_slice(payload), self.text));
         }
         self.place = Place::Message(Box::new(Partial {
             header,
@@ -262,71 +277,50 @@ impl Decoder {
         if let Some(key) = header.key {
             apply_mask(&mut payload, key);
         }
-        message(&header, buffer_pool::payload(payload))
+        message(&header, buffer_pool::payload(payload), self.text)
     }
 
-    /// Lets the context take one step, and drops it when it has nothing to remember.
-    fn consult(&mut self, input: &mut &[u8], reply: &mut impl FnMut(Frame, InternalFrame)) -> Decoded {
-        let before = input.len();
-        let Context { protocol, output } = self.context();
-        let read = protocol.read(&mut Feed { input, output });
-        if matches!(read, Ok(tungstenite::Message::Ping(_))) {
-            // Otherwise the answer would wait for the next step.
-            let _ = protocol.flush(&mut Feed { input: &mut &[][..], output });
-        }
-        if !output.is_empty() {
-            let bytes = mem::take(output);
-            let internal = if bytes[0] & 0x0F == 0x8 { InternalFrame::Close } else { InternalFrame::Pong };
-            reply(Frame::raw(bytes), internal);
-        }
-        let step = Decoded::from(read);
-        if matches!(step, Decoded::Close(..)) {
-            self.closing = true;
-        }
-        let in_frame = match &mut self.place {
-            Place::Context(u64::MAX) => true,
-            Place::Context(left) => {
-                *left -= (before - input.len()) as u64;
-                *left > 0
-            }
-            _ => false,
+    /// Joins what the input has of a fragment to its message.
+    fn fragment(&mut self, input: &mut &mut [u8]) -> Option<Decoded> {
+        let Self { place: Place::Fragment(fragment), assembly: Some(assembly), .. } = self else {
+            return None;
         };
-        if !in_frame {
-            self.place = Place::START;
-            if !self.fragmented && !self.closing {
-                self.context = None;
-            }
+        let piece = take(input, fragment.missing);
+        if let Some(key) = &mut fragment.key {
+            apply_mask(piece, *key);
+            key.rotate_left(piece.len() % 4);
         }
-        step
+        if let Err(fault) = assembly.push(piece) {
+            return Some(Decoded::Fault(fault));
+        }
+        fragment.missing -= piece.len();
+        if fragment.missing > 0 {
+            return None;
+        }
+        let is_last = fragment.is_last;
+        self.place = Place::START;
+        if !is_last {
+            return Some(Decoded::Fragment);
+        }
+        Some(match self.assembly.take()?.finish() {
+            Ok(message) => Decoded::Message(message),
+            Err(fault) => Decoded::Fault(fault),
+        })
     }
 
-    fn context(&mut self) -> &mut Context {
-        let Self { side, message_size, context, .. } = self;
-        context.get_or_insert_with(|| Box::new(Context::new(*side, *message_size)))
-    }
-}
-
-impl Context {
-    fn new(side: Side, message_size: usize) -> Self {
-        let role = match side {
-            Side::Client => Role::Client,
-            Side::Server => Role::Server,
-        };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_PIECE)
-            .write_buffer_size(0)
-            .max_message_size(Some(message_size))
-            .max_frame_size(Some(message_size));
-        Self { protocol: WebSocketContext::new(role, Some(config)), output: Vec::new() }
-    }
-
-    fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
-        let close = CloseFrame { code: TungsteniteCode::from(code.get()), reason: reason.into() };
-        let Self { protocol, output } = self;
-        // An error here is `ConnectionClosed`, which means that nothing is left to send.
-        let _ = protocol.close(&mut Feed { input: &mut &[][..], output }, Some(close));
-        let bytes = mem::take(output);
-        (!bytes.is_empty()).then(|| Frame::raw(bytes))
+    /// Answers a control frame, if nothing of it is missing.
+    fn finish_control(&mut self, reply: &mut impl FnMut(Frame, InternalFrame)) -> Option<Decoded> {
+        let Place::Control(control) = &mut self.place else { return None };
+        if control.missing() > 0 {
+            return None;
+        }
+        control.unmask();
+        let decoded = control.decoded();
+        if matches!(decoded, Decoded::Ping) && !self.sent_close {
+            reply(Frame::pong(control.payload(), self.side), InternalFrame::Pong);
+        }
+        self.place = Place::START;
+        Some(decoded)
     }
 }
 
@@ -347,75 +341,25 @@ impl Partial {
     }
 }
 
-fn skip(input: &mut &mut [u8], len: usize) {
-    *input = &mut mem::take(input)[len..];
+/// Takes at most `most` bytes off the front of the input.
+fn take<'a>(input: &mut &'a mut [u8], most: usize) -> &'a mut [u8] {
+    let most = most.min(input.len());
+    let (piece, rest) = mem::take(input).split_at_mut(most);
+    *input = rest;
+    piece
 }
 
-fn message(header: &Header, payload: Bytes) -> Decoded {
+fn message(header: &Header, payload: Bytes, policy: TextPolicy) -> Decoded {
     if !header.is_text() {
         return Decoded::Message(Message::Binary(payload));
     }
-    match Text::from_utf8(payload) {
+    let text = match policy {
+        TextPolicy::Strict => Text::from_utf8(payload),
+        TextPolicy::Lossy => Some(Text::from_utf8_lossy(payload)),
+    };
+    match text {
         Some(text) => Decoded::Message(Message::Text(text)),
-        None => Decoded::Fault(Fault::not_utf8()),
-    }
-}
-
-impl From<tungstenite::Result<tungstenite::Message>> for Decoded {
-    fn from(read: tungstenite::Result<tungstenite::Message>) -> Self {
-        match read {
-            Ok(tungstenite::Message::Text(text)) => Self::Message(Message::Text(Text::from_decoder(text))),
-            Ok(tungstenite::Message::Binary(bytes)) => Self::Message(Message::Binary(bytes)),
-            Ok(tungstenite::Message::Ping(_)) => Self::Ping,
-            Ok(tungstenite::Message::Pong(_)) => Self::Pong,
-            Ok(tungstenite::Message::Close(close)) => match close {
-                Some(close) => Self::Close(Some(close.code.into()), close.reason.as_str().to_owned()),
-                None => Self::Close(None, String::new()),
-            },
-            Ok(tungstenite::Message::Frame(_)) => Self::Starved,
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Self::Starved,
-            Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => Self::Over,
-            Err(error) => Self::Fault(Fault::from(error)),
-        }
-    }
-}
-
-impl Fault {
-    /// Does not quote the text, which may be private.
-    fn not_utf8() -> Self {
-        let error = ProtocolError { text: "text that is not UTF-8".to_owned() };
-        Self { code: CloseCode::INVALID_DATA, error }
-    }
-}
-
-impl From<tungstenite::Error> for Fault {
-    fn from(error: tungstenite::Error) -> Self {
-        let code = match &error {
-            tungstenite::Error::Utf8(_) => return Self::not_utf8(),
-            tungstenite::Error::Capacity(_) => CloseCode::TOO_BIG,
-            _ => CloseCode::PROTOCOL,
-        };
-        Self { code, error: ProtocolError { text: error.to_string() } }
-    }
-}
-
-impl Read for Feed<'_, '_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buf)
-    }
-}
-
-impl Write for Feed<'_, '_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(buf);
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        None => Decoded::Fault(FaultKind::NotUtf8.into()),
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::protocol::{
     Message,
-    header::{BINARY, CLOSE, FIN, Header, MASKED, PING, TEXT},
+    header::{BINARY, CLOSE, CONTINUATION, FIN, Header, MASKED, OPCODE, PING, PONG, TEXT},
     mask::apply_mask,
 };
 
@@ -60,7 +60,7 @@ impl Frame {
         let opcode = match (first, text) {
             (true, true) => TEXT,
             (true, false) => BINARY,
-            (false, _) => 0,
+            (false, _) => CONTINUATION,
         };
         Self::encode(if last { FIN | opcode } else { opcode }, payload, side)
     }
@@ -71,16 +71,22 @@ impl Frame {
         Self::encode(FIN | PING, &[], side)
     }
 
-    /// A Close frame with a code and no reason.
+    /// The answer to a ping: its payload (RFC 6455 section 5.5.3).
     #[must_use]
-    pub(crate) fn close(code: u16, side: Side) -> Self {
-        Self::encode(FIN | CLOSE, &code.to_be_bytes(), side)
+    pub(crate) fn pong(payload: &[u8], side: Side) -> Self {
+        Self::encode(FIN | PONG, payload, side)
     }
 
-    /// A frame that tungstenite encoded.
+    /// A Close frame. The reason is at most 123 bytes long.
     #[must_use]
-    pub(crate) fn raw(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Encoded { header: [0; Header::LONGEST], header_len: 0, payload: bytes.into() }))
+    pub(crate) fn close(code: u16, reason: &str, side: Side) -> Self {
+        Self::encode(FIN | CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat(), side)
+    }
+
+    /// A Close frame without a code.
+    #[must_use]
+    pub(crate) fn close_without_code(side: Side) -> Self {
+        Self::encode(FIN | CLOSE, &[], side)
     }
 
     /// Length on the wire, header included.
@@ -97,7 +103,7 @@ impl Frame {
 
     /// Whether this continues a message that an earlier frame began.
     pub(crate) fn continues(&self) -> bool {
-        self.header().first().is_some_and(|first| first & 0x0F == 0)
+        self.header().first().is_some_and(|first| first & OPCODE == CONTINUATION)
     }
 
     /// What is left of this frame after its first `skip` bytes: of the header and of the payload.

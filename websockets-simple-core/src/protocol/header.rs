@@ -1,13 +1,15 @@
 //! Frame headers (RFC 6455 section 5.2).
 
+pub(crate) const OPCODE: u8 = 0x0F;
+pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const MASKED: u8 = 0x80;
-pub(crate) const TEXT_MESSAGE: u8 = FIN | TEXT;
-pub(crate) const BINARY_MESSAGE: u8 = FIN | BINARY;
+const RESERVED: u8 = 0x70;
 
 /// The header of a frame that was received.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +51,15 @@ impl Header {
     }
 
     pub(crate) fn opcode(&self) -> u8 {
-        self.first & 0x0F
+        self.first & OPCODE
     }
 
     pub(crate) fn is_final(&self) -> bool {
         self.first & FIN != 0
     }
 
-    /// Whether the frame is a whole data message, without reserved bits.
-    pub(crate) fn is_whole_message(&self) -> bool {
-        matches!(self.first, TEXT_MESSAGE | BINARY_MESSAGE)
+    pub(crate) fn has_reserved_bits(&self) -> bool {
+        self.first & RESERVED != 0
     }
 
     pub(crate) fn is_text(&self) -> bool {

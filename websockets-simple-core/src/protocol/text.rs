@@ -20,8 +20,9 @@ impl Text {
         Utf8Bytes::try_from(bytes).ok().map(Self)
     }
 
-    pub(crate) fn from_decoder(text: Utf8Bytes) -> Self {
-        Self(text)
+    /// U+FFFD takes the place of what is not UTF-8.
+    pub(crate) fn from_utf8_lossy(bytes: Bytes) -> Self {
+        Self::from_utf8(bytes.clone()).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned().into())
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use websockets_simple_core::ConnectionConfig;
+
 /// The limits of a server. Each is checked before resources are used, and every default is safe against hostile
 /// peers. Times are at least 1 ms and at most ten years; others are an error of [`start`](crate::Server::start).
 ///
@@ -12,6 +14,7 @@ use std::time::Duration;
 /// | request head | 16 KiB | 431 |
 /// | headers | 100 | 431 |
 /// | message | 1 MiB | close 1009 |
+/// | messages read ahead of the handler | 256 KiB per connection | reading pauses |
 /// | connections in total | file descriptors less a reserve | 503 |
 /// | connections per IP address, or IPv6 network of 64 bits | 1,024 | 429 |
 /// | connections per user | 64 | 429 |
@@ -35,6 +38,7 @@ pub struct Limits {
     pub(crate) head_size: usize,
     pub(crate) headers: usize,
     pub(crate) message_size: usize,
+    pub(crate) read_ahead: usize,
     pub(super) connections: Option<usize>,
     pub(crate) connections_per_ip: usize,
     pub(crate) ipv6_prefix: u8,
@@ -53,6 +57,7 @@ impl Default for Limits {
             head_size: 16 * 1024,
             headers: 100,
             message_size: 1024 * 1024,
+            read_ahead: ConnectionConfig::READ_AHEAD,
             connections: None,
             connections_per_ip: 1024,
             ipv6_prefix: 64,
@@ -101,6 +106,15 @@ impl Limits {
         self
     }
 
+    /// Bytes of received messages that wait for the handler of a connection, each counted with about 200 bytes for its
+    /// place in the queue. When more wait, nothing is read from the peer until the handler has caught up: neither its
+    /// messages nor its pings, which wait behind them. That time does not count against the peer.
+    #[must_use]
+    pub fn read_ahead(mut self, bytes: usize) -> Self {
+        self.read_ahead = bytes;
+        self
+    }
+
     /// Most connections in total, handshakes included. Default: the soft limit of open files minus a reserve of a
     /// sixteenth, but at least 64 files.
     #[must_use]
@@ -143,8 +157,8 @@ impl Limits {
         self
     }
 
-    /// Most received messages per second and connection, pings included; `None` for no limit. A burst of as many is
-    /// allowed.
+    /// Most received messages per second and connection; `None` for no limit. Pings, pongs and each fragment of a message
+    /// count too. A burst of as many is allowed.
     #[must_use]
     pub fn messages_per_second(mut self, count: impl Into<Option<u32>>) -> Self {
         self.messages_per_second = count.into();

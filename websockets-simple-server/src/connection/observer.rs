@@ -24,7 +24,8 @@ pub enum Inbound {
     Deliver(Message),
     /// The message is dropped without an event.
     Drop,
-    /// The connection is closed with this code and reason.
+    /// The connection is closed with this code and reason. Neither this message nor any other that was received
+    /// before the close is raised.
     Refuse(CloseCode, String),
 }
 
@@ -54,7 +55,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
                 Inbound::Deliver(message) => message,
                 Inbound::Drop => return None,
                 Inbound::Refuse(code, reason) => {
-                    self.connection().close(code, &reason);
+                    self.connection().0.core.outbox.close(EndCause::refused(code, &reason));
                     return None;
                 }
             },

@@ -124,6 +124,7 @@ impl<I: Identity> Shared<I> {
         let limits = &params.limits;
         let mut config = ConnectionConfig::new(Side::Server);
         config.message_size = limits.message_size;
+        config.read_ahead = limits.read_ahead;
         config.ping_text = params.compatibility.ping_text();
         config.messages_per_second = limits.messages_per_second;
         config.bytes_per_second = limits.bytes_per_second;

@@ -10,6 +10,13 @@ use crate::{
     protocol::{CloseCode, Fault, Frame, InternalFrame, fit_reason},
 };
 
+/// How the peer ends the connection, and until when that waits for the handlers of what came before.
+#[derive(Debug)]
+pub(super) struct Ending {
+    cause: EndCause,
+    pub(super) until: Instant,
+}
+
 /// Time for the peer to read our Close when the queue was discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -31,6 +38,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if self.closing.is_some() {
             return;
         }
+        if cause.drops_received() {
+            self.inbox.drop_messages();
+        }
         let outbox = &(*self.shared).as_ref().outbox;
         outbox.stop_accepting();
         if cause.discards_queue() {
@@ -42,25 +52,29 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             outbox.push_internal(frame, InternalFrame::Close);
         }
         self.drained = false;
-        let timeout = if cause.discards_queue() { DISCARD_TIMEOUT } else { self.config.close_timeout };
-        self.closing = Some(Box::new(Closing::ours(cause.disconnect(false), Instant::now() + timeout)));
+        let timeout = match cause {
+            // It gave no sign of life: Close leaves if the stream takes it at once, and nothing is waited for.
+            EndCause::PingUnanswered => Duration::ZERO,
+            cause if cause.discards_queue() => DISCARD_TIMEOUT,
+            _ => self.config.close_timeout,
+        };
+        let deadline = deadline(Instant::now(), timeout);
+        self.closing = Some(Box::new(Closing::ours(cause.disconnect(false), deadline)));
     }
 
-    pub(super) fn peer_closed(&mut self, code: Option<u16>, reason: String) {
+    /// The peer has sent Close. Its earlier messages are handled and answered before our Close, for at most the close
+    /// timeout.
+    pub(super) fn peer_closed(&mut self, code: Option<u16>, reason: String, at: Moment) {
         match &mut self.closing {
             Some(closing) => {
                 closing.peer_has_closed();
                 if self.config.closes_twice {
-                    let again = Frame::close(CloseCode::NORMAL.get(), self.config.side);
+                    let again = Frame::close(CloseCode::NORMAL.get(), "", self.config.side);
                     (*self.shared).as_ref().outbox.push_internal(again, InternalFrame::Close);
+                    closing.until_peer_hangs_up();
                 }
             }
-            None => {
-                (*self.shared).as_ref().outbox.stop_accepting();
-                let end = EndCause::PeerClosed { code, reason }.disconnect(true);
-                let deadline = Instant::now() + self.config.close_timeout;
-                self.closing = Some(Box::new(Closing::theirs(end, deadline)));
-            }
+            None => self.end_with(EndCause::PeerClosed { code, reason }, at),
         }
     }
 
@@ -79,19 +93,41 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if let Some(stage) = cause.error_stage() {
             self.inbox.error(stage, EventError::new(fault.error), at);
         }
-        self.fault = Some((Box::new(cause), at.instant + self.config.close_timeout));
+        self.end_with(cause, at);
     }
 
-    /// Closes for a fault once the messages before it are handled, or its deadline has passed.
-    pub(super) fn close_for_fault(&mut self, handled: bool) {
+    fn end_with(&mut self, cause: EndCause, at: Moment) {
+        self.ending =
+            Some(Box::new(Ending { cause, until: deadline(at.instant, self.config.close_timeout) }));
+    }
+
+    /// Answers the peer's Close, or closes for its fault, once the messages before it are handled or the deadline has
+    /// passed.
+    pub(super) fn end_after_handlers(&mut self, handled: bool) {
         let handled = handled || self.closing.is_some();
-        let Some((cause, _)) = self.fault.take_if(|(_, until)| handled || *until <= Instant::now()) else {
+        let Some(ending) = self.ending.take_if(|ending| handled || ending.until <= Instant::now()) else {
             return;
         };
-        self.close(&cause);
+        let Ending { cause, .. } = *ending;
+        let EndCause::PeerClosed { code, reason } = &cause else {
+            self.close(&cause);
+            if let Some(closing) = &mut self.closing {
+                closing.deaf = true;
+            }
+            return;
+        };
         if let Some(closing) = &mut self.closing {
-            closing.deaf = true;
+            closing.peer_has_closed();
+            return;
         }
+        let outbox = &(*self.shared).as_ref().outbox;
+        outbox.stop_accepting();
+        if let Some(answer) = self.decoder.close_reply(*code, reason) {
+            outbox.push_internal(answer, InternalFrame::Close);
+        }
+        self.drained = false;
+        let deadline = deadline(Instant::now(), self.config.close_timeout);
+        self.closing = Some(Box::new(Closing::theirs(cause.disconnect(true), deadline)));
     }
 
     pub(super) fn peer_hung_up(&mut self) {
@@ -111,6 +147,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             closing.peer_has_hung_up(drained && stage == ErrorStage::Transport);
             return;
         }
+        if let Some(ending) =
+            self.ending.take_if(|ending| matches!(ending.cause, EndCause::PeerClosed { .. }))
+        {
+            // It has closed and hung up, and does not wait for our Close.
+            self.closing = Some(Box::new(Closing::gone(ending.cause.disconnect(true))));
+            return;
+        }
         let cause = EndCause::TransportFailed { stage, reason: error.to_string() };
         self.inbox.error(stage, EventError::new(error), Moment::now());
         self.gone(&cause);
@@ -122,6 +165,12 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
 
     pub(super) fn poll_closing(&mut self, cx: &Context<'_>) -> Option<Disconnect> {
         let outbox = &(*self.shared).as_ref().outbox;
-        self.closing.as_mut()?.poll(self.drained, self.config.side, outbox, cx)
+        self.closing.as_mut()?.poll(self.drained, outbox, cx)
     }
+}
+
+/// The moment after a timeout; a timeout without end is a year.
+fn deadline(now: Instant, timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(timeout.min(YEAR)).unwrap_or(now)
 }

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{
-        driver::ConnectionDriver, heartbeat::PeerActivity, inbox::ConnectionObserver,
+        driver::{ConnectionDriver, Leftover},
+        heartbeat::PeerActivity,
+        inbox::ConnectionObserver,
         kept_buffers::KeptBuffers,
     },
-    dotnet::lossy_text,
     events::{EndCause, ErrorStage, EventError, Moment},
     protocol::{Control, Controls, Decoded, Message, buffer_pool},
     transport::ReadNow,
@@ -30,10 +31,10 @@ pub(super) enum Read {
 impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Reads once, and processes all of that input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
-        if self.fault.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
+        if self.ending.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
             return Read::Nothing;
         }
-        if self.closing.is_none() && self.inbox.waiting_bytes() > self.config.read_ahead {
+        if self.is_ahead() {
             self.paused.get_or_insert_with(Instant::now);
             return Read::Nothing;
         }
@@ -42,15 +43,17 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             self.liveness.extend(paused);
             self.last_data += paused;
         }
-        if !self.leftover.is_empty() {
-            let mut input = std::mem::take(&mut self.leftover);
-            let len = input.len();
-            self.take_in(Some(&mut input), len);
+        if let Some(mut leftover) = self.leftover.take() {
+            let left = self.decode(&mut leftover.input[leftover.used..]);
+            leftover.used = leftover.input.len() - left;
+            if left > 0 {
+                self.leftover = Some(leftover);
+            }
             return Read::Something;
         }
         let Some(reader) = &mut self.reader else { return Read::Nothing };
         // A large message is read into its own memory, everything else into the thread's buffer.
-        let large = if self.lossy_text.is_none() { self.decoder.large() } else { None };
+        let large = self.decoder.large();
         let mut buffer = None;
         let polled = match large {
             Some((payload, missing)) => reader.poll_read_behind(cx, payload, missing),
@@ -78,6 +81,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         read
     }
 
+    /// Whether more waits for the handler than is to be read ahead of it.
+    fn is_ahead(&self) -> bool {
+        self.closing.is_none() && self.inbox.waiting_bytes() > self.config.read_ahead
+    }
+
     /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the payload of a
     /// large message already.
     fn take_in(&mut self, input: Option<&mut [u8]>, len: usize) {
@@ -90,20 +98,31 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
             self.fail(&EndCause::ByteRate, None, at);
         }
-        let Some(mut input) = input else {
+        let Some(input) = input else {
             let decoded = self.decoder.took(len);
             self.act_on(decoded, at);
             return;
         };
-        if let Some(lossy_text) = &mut self.lossy_text {
-            lossy_text.walk(input);
+        let left = self.decode(input);
+        if left > 0 {
+            let rest = &input[input.len() - left..];
+            self.leftover = Some(Box::new(Leftover { input: rest.into(), used: 0 }));
         }
+    }
+
+    /// Decodes input until it is used up, or so much waits for the handler that the rest has to wait as well. Returns
+    /// the number of bytes that are left.
+    fn decode(&mut self, mut input: &mut [u8]) -> usize {
+        let at = Moment::now();
         loop {
             let outbox = &(*self.shared).as_ref().outbox;
             let decoded =
                 self.decoder.step(&mut input, |frame, internal| outbox.push_internal(frame, internal));
             if !self.act_on(decoded, at) {
-                return;
+                return 0;
+            }
+            if self.is_ahead() {
+                return input.len();
             }
         }
     }
@@ -113,12 +132,12 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         match decoded {
             Decoded::Starved | Decoded::Over => return false,
             Decoded::Message(message) => self.message(message, at),
-            Decoded::Ping => self.count_message(at),
+            Decoded::Fragment | Decoded::Ping => self.count_frame(at),
             Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
-                self.count_message(at);
+                self.count_frame(at);
             }
-            Decoded::Close(code, reason) => self.peer_closed(code, reason),
+            Decoded::Close(code, reason) => self.peer_closed(code, reason, at),
             Decoded::Fault(fault) => {
                 self.fault(fault, at);
                 return false;
@@ -131,8 +150,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if self.closing.is_some() {
             return;
         }
-        let message = if self.lossy_text.is_some() { lossy_text::repaired(message) } else { message };
-        self.count_message(at);
+        self.count_frame(at);
         if self.closing.is_some() {
             return;
         }
@@ -178,7 +196,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         None
     }
 
-    fn count_message(&mut self, at: Moment) {
+    /// Each frame counts as a message: an empty fragment costs as much as an empty message.
+    fn count_frame(&mut self, at: Moment) {
         let within = self.rates.as_mut().and_then(|rates| rates.messages.as_mut());
         if within.is_some_and(|rate| !rate.take(1, at.instant)) {
             self.fail(&EndCause::MessageRate, None, at);

@@ -80,7 +80,7 @@ fn a_pong_that_has_begun_to_leave_is_not_replaced() {
 #[test]
 fn close_goes_behind_what_is_queued_and_shuts_the_door() {
     let (outbox, wire) = full();
-    outbox.push_internal(Frame::close(1000, Side::Server), InternalFrame::Close);
+    outbox.push_internal(Frame::close(1000, "", Side::Server), InternalFrame::Close);
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
     assert!(!outbox.is_open());
     wire.allow(100);
@@ -149,7 +149,7 @@ fn every_control_message_leaves_once_and_in_order() {
     wire.allow(1000);
     round(&outbox);
     assert_eq!(wire.texts(), ["a", "b", "c", "1"]);
-    outbox.push_internal(Frame::close(1000, Side::Server), InternalFrame::Close);
+    outbox.push_internal(Frame::close(1000, "", Side::Server), InternalFrame::Close);
     outbox.push_internal(frame("late"), InternalFrame::Control);
     round(&outbox);
     assert_eq!(frames(&wire.bytes()).last().unwrap().0, 0x88, "nothing follows a Close");

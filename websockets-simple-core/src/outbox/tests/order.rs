@@ -1,5 +1,7 @@
 //! What leaves, in which order, and in how many writes.
 
+use std::pin::pin;
+
 use super::*;
 
 fn roomy() -> (Outbox, Wire) {
@@ -129,13 +131,28 @@ async fn a_message_that_waited_for_room_gives_its_notice_when_it_is_accepted() {
 }
 
 #[test]
+fn a_frame_that_has_begun_to_leave_is_not_joined_with_others_from_its_start() {
+    let (outbox, wire) = roomy();
+    wire.with(|script| script.room = 3);
+    let mut coalesced = Coalesced::default();
+    for text in ["first", "second"] {
+        assert!(matches!(outbox.offer(frame(text), FlushWhen::Round, None), Offer::List | Offer::Queued));
+    }
+    outbox.flush_round(&mut coalesced);
+    assert_eq!(wire.bytes(), b"\x81\x05f");
+    wire.allow(1000);
+    outbox.flush_round(&mut coalesced);
+    assert_eq!(wire.texts(), ["first", "second"]);
+}
+
+#[test]
 fn a_handle_kept_after_the_end_does_not_hold_the_stream() {
     let (outbox, wire) = roomy();
     assert_eq!(Arc::strong_count(&wire.0), 2);
-    assert!(outbox.poll_closed(Waker::noop()).is_pending());
+    assert!(poll(pin!(outbox.closed()), Waker::noop()).is_pending());
     outbox.shut(false);
     assert_eq!(Arc::strong_count(&wire.0), 1);
-    assert!(outbox.poll_closed(Waker::noop()).is_ready());
+    assert!(poll(pin!(outbox.closed()), Waker::noop()).is_ready());
     assert!(matches!(now(&outbox, "late"), Offer::Closed));
     assert!(!wire.with(|script| script.aborted));
 }
@@ -146,7 +163,8 @@ fn the_end_wakes_whoever_waits_for_it_and_counts_what_was_lost() {
     now(&outbox, "a");
     now(&outbox, "b");
     let (woken, waker) = Woken::new();
-    assert!(outbox.poll_closed(&waker).is_pending());
+    let mut closed = pin!(outbox.closed());
+    assert!(poll(closed.as_mut(), &waker).is_pending());
     outbox.shut(true);
     assert_eq!(woken.times(), 1);
     let statistics = outbox.statistics();
@@ -166,4 +184,8 @@ fn a_burst_gives_its_memory_back_once_it_has_left() {
     assert!(outbox.lock().queue.capacity() <= KEPT_FRAMES);
     let largest = wire.writes().iter().map(Vec::len).max().unwrap();
     assert_eq!(largest, FRAMES_PER_WRITE * 3, "and no write is without bound");
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(waker))
 }

@@ -138,7 +138,7 @@ fn disconnect_drops_the_queue_but_for_the_rest_of_a_frame_and_then_closes() {
     // What the driver does about it.
     assert_eq!(outbox.begin_round(Waker::noop()).close, Some(EndCause::SlowReader));
     outbox.discard();
-    outbox.push_internal(Frame::close(4001, Side::Server), InternalFrame::Close);
+    outbox.push_internal(Frame::close(4001, "", Side::Server), InternalFrame::Close);
     assert_eq!(outbox.statistics().queued, 3);
     wire.allow(100);
     assert_eq!(outbox.end_round(), FlushOutcome::Nothing);
@@ -166,4 +166,54 @@ fn a_broadcast_to_an_outbox_that_waits_is_dropped_and_does_not_wait() {
     assert!(matches!(outbox.offer(frame("2"), FlushWhen::Round, None), Offer::Dropped));
     assert!(matches!(now(&outbox, "2"), Offer::Full(_)));
     assert_eq!(outbox.statistics().dropped, 1, "what came back to the caller was not dropped");
+}
+
+#[test]
+fn the_smallest_frames_are_bounded_in_number_whatever_the_policy() {
+    for policy in [OverflowPolicy::DropNewest, OverflowPolicy::DropOldest, OverflowPolicy::Disconnect] {
+        for (capacity, most) in [(64 * 1000, 1000), (1024, 256)] {
+            let (outbox, _wire) = opened(config(capacity, policy));
+            let done: Vec<_> = (0..3_000).map(|_| now(&outbox, "")).collect();
+            let refused = |done: &&Offer| !matches!(done, Offer::Queued);
+            let first = done.iter().position(|done| !matches!(done, Offer::Queued));
+            assert!(outbox.lock().queue.len() <= most, "{policy:?}");
+            match policy {
+                OverflowPolicy::DropOldest => {
+                    assert_eq!(first, None);
+                    assert_eq!(outbox.statistics().dropped, 3_000 - most as u64);
+                }
+                _ => assert_eq!(first, Some(most.min(capacity / 2)), "{:?}", done.iter().find(refused)),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smallest_parts_are_bounded_in_number() {
+    let (outbox, _wire) = opened(config(64 * 1000, OverflowPolicy::Disconnect));
+    assert!(outbox.begin_parts().unwrap());
+    let mut first = true;
+    while outbox.poll_part(&mut part("", std::mem::take(&mut first), false), Waker::noop()).is_ready() {}
+    assert_eq!(outbox.lock().queue.len(), 1000);
+}
+
+#[test]
+fn a_flush_gives_way_after_a_megabyte_and_goes_on_in_the_next_round() {
+    let (outbox, wire) = opened(config(10 << 20, OverflowPolicy::Disconnect));
+    for _ in 0..50 {
+        let frame = Frame::message(Message::binary(vec![7; 100 << 10]), Side::Server);
+        assert!(matches!(outbox.offer(frame, FlushWhen::Now, None), Offer::Queued));
+    }
+    wire.allow(usize::MAX / 2);
+    let (woken, waker) = Woken::new();
+    outbox.begin_round(&waker);
+    assert_eq!(outbox.end_round(), FlushOutcome::More);
+    let left = |outbox: &Outbox| outbox.statistics().queued;
+    assert!(((3 << 20)..(4 << 20) + (100 << 10)).contains(&left(&outbox)), "{}", left(&outbox));
+    // A sender leaves the rest to the driver.
+    assert!(matches!(now(&outbox, "1"), Offer::Queued));
+    assert_eq!(woken.times(), 1);
+    let rounds = (0..).find(|_| round(&outbox) == FlushOutcome::Nothing);
+    assert!(rounds.is_some_and(|rounds| rounds <= 5), "{rounds:?}");
+    assert_eq!(left(&outbox), 0);
 }

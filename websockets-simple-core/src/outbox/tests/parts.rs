@@ -144,7 +144,7 @@ fn parts_that_are_dropped_half_sent_close_the_connection() {
     drop(parts);
     assert_eq!(outbox.begin_round(Waker::noop()).close, Some(EndCause::MessageAbandoned));
     assert_eq!(outbox.statistics().dropped, 1, "what waited behind them cannot follow");
-    outbox.push_internal(Frame::close(1011, Side::Server), InternalFrame::Close);
+    outbox.push_internal(Frame::close(1011, "", Side::Server), InternalFrame::Close);
     outbox.end_round();
     assert_eq!(frames(&wire.bytes()), [(0x01, b"a".to_vec()), (0x88, vec![3, 243])]);
 }
@@ -196,4 +196,17 @@ fn the_end_of_the_connection_ends_parts_and_those_who_wait_to_begin() {
     }
     assert!(matches!(second.as_mut().poll(cx), Poll::Ready(Err(SendError::Closed))));
     assert!(matches!(now_or_never(parts.finish()), Some(Err(SendError::Closed))));
+}
+
+#[test]
+fn one_text_of_the_heartbeat_waits_behind_the_parts_however_often_the_peer_pings() {
+    let (outbox, wire) = opened(config(1000, OverflowPolicy::Disconnect));
+    wire.allow(usize::MAX / 2);
+    let mut parts = text_parts(&outbox);
+    now_or_never(parts.write("a")).unwrap().unwrap();
+    for _ in 0..10_000 {
+        outbox.push_internal(frame("pong"), InternalFrame::Text);
+    }
+    now_or_never(parts.finish()).unwrap().unwrap();
+    assert_eq!(wire.texts(), ["a", "", "pong"]);
 }

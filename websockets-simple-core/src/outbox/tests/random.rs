@@ -126,6 +126,23 @@ impl Run {
         }
     }
 
+    /// The running sums are those of the queue.
+    fn check(outbox: &Outbox) {
+        let mut state = outbox.lock();
+        let sum = |parts: bool| -> (usize, usize) {
+            let all = state.queue.iter().enumerate();
+            let of_kind = all.filter(|(_, queued)| queued.internal.is_none() && (queued.part || !parts));
+            let left = |(at, queued): (usize, &QueuedFrame)| {
+                queued.frame.len() - if at == 0 { state.written } else { 0 }
+            };
+            of_kind.map(left).fold((0, 0), |(bytes, frames), left| (bytes + left, frames + 1))
+        };
+        let (all, parts) = (sum(false), sum(true));
+        assert_eq!(state.bytes, all.0);
+        let cold = state.cold();
+        assert_eq!((cold.part_bytes, cold.part_frames), parts);
+    }
+
     fn finish(&mut self, outbox: &Outbox, wire: &Wire) {
         wire.allow(usize::MAX / 2);
         round(outbox);
@@ -143,6 +160,7 @@ proptest! {
         let mut run = Run::default();
         for step in steps {
             run.step(&outbox, &wire, step);
+            Run::check(&outbox);
             // The bound applies to a message in parts and to what waits behind it separately.
             prop_assert!(outbox.statistics().queued <= 1000);
         }
@@ -157,6 +175,7 @@ proptest! {
         let mut run = Run::default();
         for step in steps {
             run.step(&outbox, &wire, step);
+            Run::check(&outbox);
             // The bound applies to a message in parts and to what waits behind it separately.
             prop_assert!(outbox.statistics().queued <= 1000);
         }

@@ -1,127 +1,170 @@
-//! The decoder compared with tungstenite's context alone: the same messages, faults, codes and answers for any bytes,
-//! cut anywhere.
+//! The decoder compared with tungstenite's: the same messages, control frames and close codes for any bytes, cut
+//! anywhere.
+//!
+//! What may differ is a closed list:
+//! * we judge a frame by its header and text by its bytes, so that our fault comes earlier; its code is the same;
+//! * a length that is not in its shortest form, or whose top bit is set, is 1002 (RFC 6455 section 5.2);
+//! * a Close with a code that may not be sent, or of one byte, is 1002, and one whose reason is not UTF-8 is 1007;
+//! * a frame that breaks two rules is judged by the one that is the peer's own, so 1002 comes before 1009.
+
+use std::io::{self, Read, Write};
+
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use super::*;
 
-/// tungstenite's context, fed with everything.
-struct Reference(Context);
-
-/// What a decoder made of its input so far, as text.
-#[derive(Debug, Default, Eq, PartialEq)]
-struct Outcome {
-    steps: Vec<String>,
-    replies: Vec<Vec<u8>>,
-    over: bool,
+/// What came out of some input.
+#[derive(Debug, Eq, PartialEq)]
+enum Step {
+    Message(bool, Vec<u8>),
+    Ping,
+    Pong,
+    Close(Option<u16>, String),
+    Fault(u16),
 }
 
-/// Panics where the two differ. `input` is cut into pieces of the sizes in `cuts`, which are repeated; before the piece
-/// `close_before` our side sends Close.
-pub(crate) fn compare(
-    side: Side,
-    message_size: usize,
-    input: &[u8],
-    cuts: &[usize],
-    close_before: Option<usize>,
-) {
-    let mut decoder = Decoder::new(side, message_size);
-    let mut reference = Reference::new(side, message_size);
-    let (mut ours, mut theirs) = (Outcome::default(), Outcome::default());
+/// Panics where the two differ. `input` is cut into pieces of the sizes in `cuts`, which are repeated.
+pub(crate) fn compare(side: Side, message_size: usize, input: &[u8], cuts: &[usize]) {
+    let (ours, fault) = decoded(side, message_size, input, cuts);
+    let theirs = reference(side, message_size, input);
+    let Some(fault) = fault else {
+        if ours != theirs {
+            // They judge a length before the key of the mask has come.
+            assert_eq!(theirs.split_last(), Some((&Step::Fault(1009), &ours[..])));
+            let (padded, fault) = decoded(side, message_size, &[input, &[0; 4]].concat(), cuts);
+            assert!(
+                fault.is_some() && padded.starts_with(&ours),
+                "{padded:?} against {theirs:?} for {input:x?}"
+            );
+        }
+        return;
+    };
+    let (_, before) = ours.split_last().expect("a fault is a step");
+    assert!(theirs.starts_with(before), "{ours:?} against {theirs:?}");
+    if matches!(
+        fault,
+        FaultKind::Length | FaultKind::CloseCode(_) | FaultKind::ShortClose | FaultKind::CloseReason
+    ) {
+        return;
+    }
+    // They judge when the whole frame is there.
+    let padded = [input, &vec![0; message_size + 200]].concat();
+    let theirs = reference(side, message_size, &padded);
+    let code = match theirs.get(before.len()) {
+        Some(Step::Fault(code)) => *code,
+        // A frame that is longer than the padding.
+        None => return,
+        step => panic!("{fault:?} against {step:?}"),
+    };
+    let ours = Fault::from(fault).code.get();
+    assert!(ours == code || (ours == 1002 && code == 1009), "{fault:?} against {code}");
+}
+
+fn decoded(side: Side, message_size: usize, input: &[u8], cuts: &[usize]) -> (Vec<Step>, Option<FaultKind>) {
+    let mut decoder = Decoder::new(side, message_size, TextPolicy::Strict);
     let mut cuts = cuts.iter().cycle();
     let mut rest = input;
+    let mut steps = Vec::new();
     for piece in 0.. {
-        if close_before == Some(piece) {
-            let frames =
-                [decoder.close(CloseCode::NORMAL, "enough"), reference.close(CloseCode::NORMAL, "enough")];
-            let [ours, theirs] = frames.map(|frame| frame.map(|frame| unmasked(&frame)));
-            assert_eq!(ours, theirs, "the Close frames");
-        }
         let len = cuts.next().map_or(rest.len(), |cut| (*cut).max(1)).min(rest.len());
         let (now, later) = rest.split_at(len);
         rest = later;
-        decoder.take(now, piece % 2 == 0, &mut ours);
-        reference.take(now, &mut theirs);
-        assert_eq!(ours, theirs, "after piece {piece} of {len} bytes");
-        if ours.over || rest.is_empty() {
-            return;
-        }
-    }
-}
-
-impl Decoder {
-    /// Runs one piece of input; `directly` reads large messages straight into their payload.
-    fn take(&mut self, piece: &[u8], directly: bool, outcome: &mut Outcome) {
-        let mut piece = piece.to_vec();
-        let mut input = &mut piece[..];
+        let mut now = now.to_vec();
+        let mut now = &mut now[..];
         loop {
             let mut replies = Vec::new();
-            let step = match self.large() {
-                Some((payload, missing)) if directly && !input.is_empty() => {
-                    let len = missing.min(payload.capacity() - payload.len()).min(input.len());
-                    payload.extend_from_slice(&input[..len]);
-                    skip(&mut input, len);
-                    match self.took(len) {
-                        Decoded::Starved if !input.is_empty() => continue,
+            let step = match decoder.large() {
+                // As a driver reads large messages: straight into their payload.
+                Some((payload, missing)) if piece % 2 == 0 && !now.is_empty() => {
+                    let len = missing.min(payload.capacity() - payload.len()).min(now.len());
+                    payload.extend_from_slice(take(&mut now, len));
+                    match decoder.took(len) {
+                        Decoded::Starved if !now.is_empty() => continue,
                         step => step,
                     }
                 }
-                _ => self.step(&mut input, |frame, internal| replies.push((frame, internal))),
+                _ => decoder.step(&mut now, |frame, internal| replies.push((frame, internal))),
             };
-            if !outcome.note(&step, &replies) {
-                return;
-            }
+            assert_eq!(replies.len(), usize::from(matches!(step, Decoded::Ping)), "each ping is answered");
+            steps.push(match step {
+                Decoded::Starved => break,
+                Decoded::Over => return (steps, None),
+                Decoded::Fragment => continue,
+                Decoded::Message(message) => Step::Message(message.is_text(), message.as_bytes().to_vec()),
+                Decoded::Ping => Step::Ping,
+                Decoded::Pong => Step::Pong,
+                Decoded::Close(code, reason) => Step::Close(code, reason),
+                Decoded::Fault(fault) => {
+                    steps.push(Step::Fault(fault.code.get()));
+                    assert!(matches!(decoder.step(&mut now, |_, _| {}), Decoded::Over), "nothing follows");
+                    return (steps, Some(fault.kind()));
+                }
+            });
+        }
+        if rest.is_empty() {
+            break;
         }
     }
+    (steps, None)
 }
 
-impl Reference {
-    fn new(side: Side, message_size: usize) -> Self {
-        Self(Context::new(side, message_size))
-    }
-
-    fn take(&mut self, mut input: &[u8], outcome: &mut Outcome) {
-        loop {
-            let Context { protocol, output } = &mut self.0;
-            let step = Decoded::from(protocol.read(&mut Feed { input: &mut input, output }));
-            let mut replies = Vec::new();
-            if !output.is_empty() {
-                let internal =
-                    if output[0] & 0x0F == 0x8 { InternalFrame::Close } else { InternalFrame::Pong };
-                replies.push((Frame::raw(mem::take(output)), internal));
+/// What tungstenite makes of the input.
+fn reference(side: Side, message_size: usize, mut input: &[u8]) -> Vec<Step> {
+    let role = match side {
+        Side::Client => Role::Client,
+        Side::Server => Role::Server,
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(message_size))
+        .max_frame_size(Some(message_size));
+    let mut context = WebSocketContext::new(role, Some(config));
+    let mut steps = Vec::new();
+    loop {
+        steps.push(match context.read(&mut Feed(&mut input)) {
+            Ok(tungstenite::Message::Text(text)) => Step::Message(true, text.as_bytes().to_vec()),
+            Ok(tungstenite::Message::Binary(bytes)) => Step::Message(false, bytes.to_vec()),
+            Ok(tungstenite::Message::Ping(_)) => Step::Ping,
+            Ok(tungstenite::Message::Pong(_)) => Step::Pong,
+            Ok(tungstenite::Message::Close(close)) => {
+                let close = close.map(|close| (close.code.into(), close.reason.as_str().to_owned()));
+                let (code, reason) = close.unzip();
+                steps.push(Step::Close(code, reason.unwrap_or_default()));
+                return steps;
             }
-            if !outcome.note(&step, &replies) {
-                return;
+            Ok(tungstenite::Message::Frame(_)) => continue,
+            Err(tungstenite::Error::Io(_)) => return steps,
+            Err(error) => {
+                steps.push(Step::Fault(match error {
+                    tungstenite::Error::Utf8(_) => 1007,
+                    tungstenite::Error::Capacity(_) => 1009,
+                    _ => 1002,
+                }));
+                return steps;
             }
-        }
-    }
-
-    fn close(&mut self, code: CloseCode, reason: &str) -> Option<Frame> {
-        self.0.close(code, reason)
-    }
-}
-
-impl Outcome {
-    /// Whether the same input may give more steps.
-    fn note(&mut self, step: &Decoded, replies: &[(Frame, InternalFrame)]) -> bool {
-        self.replies.extend(replies.iter().map(|(frame, _)| unmasked(frame)));
-        match step {
-            Decoded::Starved => return false,
-            Decoded::Over | Decoded::Fault(_) => self.over = true,
-            _ => {}
-        }
-        self.steps.push(match step {
-            Decoded::Message(message) => format!("{} {:?}", message.is_text(), message.as_bytes()),
-            step => format!("{step:?}"),
         });
-        !self.over
     }
 }
 
-/// The bytes of a frame; those of a client without the mask, which is random.
-fn unmasked(frame: &Frame) -> Vec<u8> {
-    let mut bytes = frame.after(0).concat();
-    if let Some((Header { key: Some(key), .. }, len)) = Header::read(&bytes) {
-        bytes[len - 4..len].fill(0);
-        apply_mask(&mut bytes[len..], key);
+/// A stream of which the input is a slice, and whose output is not looked at.
+struct Feed<'a, 'b>(&'a mut &'b [u8]);
+
+impl Read for Feed<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.read(buf)
     }
-    bytes
+}
+
+impl Write for Feed<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

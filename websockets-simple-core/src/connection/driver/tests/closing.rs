@@ -169,28 +169,128 @@ async fn closing_both_at_once_needs_no_third_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_lets_the_server_hang_up_first() {
-    let mut rig = Plan::client().run();
-    rig.close(CloseCode::NORMAL, "");
-    assert_eq!(rig.peer.hear_close().await.0, 1000);
-    rig.peer.close(1000).await;
-    let early = tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await;
-    assert!(early.is_err(), "{early:?}");
-    rig.peer.stream.shutdown().await.unwrap();
-    let end = rig.end().await;
-    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
-    assert_eq!(rig.elapsed().as_secs(), 1);
+async fn a_client_whose_server_never_hangs_up_ends_once_both_have_closed() {
+    for server_first in [false, true] {
+        let mut rig = Plan::client().run();
+        if server_first {
+            rig.peer.close(1012).await;
+        } else {
+            rig.close(CloseCode::NORMAL, "");
+        }
+        rig.peer.hear_close().await;
+        if !server_first {
+            rig.peer.close(1000).await;
+        }
+        rig.peer.hear_the_end().await;
+        let end = rig.end().await;
+        let by = if server_first { EndedBy::Peer } else { EndedBy::Local };
+        assert_eq!((end.by, end.clean), (by, true));
+        assert_eq!(rig.elapsed().as_secs(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_server_never_hangs_up_ends_clean_at_the_deadline() {
-    let mut rig = Plan::client().run();
-    rig.close(CloseCode::NORMAL, "");
-    rig.peer.hear_close().await;
+async fn what_came_before_a_close_is_answered_before_it() {
+    for number in [1, 100] {
+        let mut rig = Plan::server()
+            .on_message(|message, shared| async move {
+                tokio::task::yield_now().await;
+                shared.outbox.send(message, false).await.unwrap();
+            })
+            .run();
+        let mut input: Vec<u8> =
+            (0..number).flat_map(|n| frame(TEXT, format!("message {n}").as_bytes(), true)).collect();
+        input.extend(frame(CLOSE, &[3, 0xE8], true));
+        rig.peer.raw(&input).await;
+        for n in 0..number {
+            assert_eq!(rig.peer.hear_text().await, format!("message {n}"));
+        }
+        assert_eq!(rig.peer.hear_close().await.0, 1000);
+        let end = rig.end().await;
+        assert_eq!((end.by, end.clean), (EndedBy::Peer, true));
+        assert_eq!(rig.elapsed().as_secs(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_is_answered_within_the_close_timeout_however_long_a_handler_takes() {
+    for timeout in [Duration::from_secs(5), Duration::from_millis(1)] {
+        let mut rig = Plan::server().config(|config| config.close_timeout = timeout).busy(1000).run();
+        rig.peer.text("work").await;
+        rig.peer.close(1000).await;
+        assert_eq!(rig.peer.hear_close().await.0, 1000);
+        let elapsed = rig.elapsed();
+        assert!(elapsed >= timeout && elapsed < timeout + Duration::from_millis(10), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_and_hangs_up_while_its_messages_are_handled_has_closed() {
+    let mut rig = Plan::server()
+        .on_message(|message, shared| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // The stream is gone.
+            let _ = shared.outbox.send(message, false).await;
+        })
+        .run();
+    rig.peer.text("work").await;
     rig.peer.close(1000).await;
+    drop(std::mem::replace(&mut rig.peer.stream, tokio::io::duplex(1).0));
     let end = rig.end().await;
-    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
-    assert_eq!(rig.elapsed().as_secs(), 5);
+    assert_eq!((end.by, end.code), (EndedBy::Peer, Some(1000)));
+    assert!(rig.errors().is_empty(), "{:?}", rig.errors());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_timeout_without_end_is_one() {
+    for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 1_000_000_000)] {
+        let plan = || Plan::server().config(|config| config.close_timeout = timeout);
+        let mut rig = plan().run();
+        rig.peer.text("hello").await;
+        rig.close(CloseCode::NORMAL, "");
+        assert_eq!(rig.peer.hear_close().await.0, 1000);
+        rig.peer.close(1000).await;
+        assert!(rig.end().await.clean);
+        let mut rig = plan().run();
+        rig.peer.say(0x83, b"bad").await;
+        assert_eq!(rig.peer.hear_close().await.0, 1002);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_driver_cuts_the_connection_and_tells_it() {
+    let mut rig = Plan::server().busy(1000).run();
+    rig.peer.text("work").await;
+    rig.until_received(1).await;
+    let ended = rig.shared.outbox.closed();
+    rig.task.abort();
+    tokio::time::timeout(FOR_EVER, ended).await.unwrap();
+    rig.peer.hear_the_end().await;
+    assert!(!rig.shared.outbox.is_open());
+    let end = rig.shared.end().expect("it is told").clone();
+    assert_eq!((end.by, end.code, end.clean), (EndedBy::Local, None, false));
+    rig.until(|calls| matches!(calls, [.., Call::Released, Call::Disconnected(told)] if *told == end)).await;
+    assert!(rig.task.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_dropped_before_or_after_its_life_tells_nothing_twice() {
+    let rig = Plan::server().run();
+    rig.task.abort();
+    tokio::time::timeout(FOR_EVER, rig.shared.outbox.closed()).await.unwrap();
+    assert!(!rig.seen.borrow().iter().any(|call| matches!(call, Call::Connected | Call::Disconnected(_))));
+
+    let mut plan = Plan::server();
+    plan.on_end = Some(HandlerFuture::new(std::future::pending()));
+    let rig = plan.run();
+    rig.close(CloseCode::NORMAL, "");
+    drop(rig.peer);
+    let ends = |calls: &[Call]| calls.iter().filter(|call| matches!(call, Call::Disconnected(_))).count();
+    let mut seen = rig.seen.clone();
+    seen.wait_for(|calls| ends(calls) == 1).await.unwrap();
+    rig.task.abort();
+    assert!(rig.task.await.unwrap_err().is_cancelled());
+    assert_eq!(ends(&rig.seen.borrow()), 1);
 }
 
 #[tokio::test(start_paused = true)]

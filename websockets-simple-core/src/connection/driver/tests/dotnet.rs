@@ -32,7 +32,7 @@ async fn the_text_of_a_ping_is_spelled_as_configured() {
 
 #[tokio::test(start_paused = true)]
 async fn text_cut_inside_a_character_is_repaired_where_that_was_asked_for() {
-    let mut rig = Plan::client().config(|config| config.repairs_text = true).run();
+    let mut rig = Plan::client().config(|config| config.text = crate::protocol::TextPolicy::Lossy).run();
     rig.peer.say(TEXT, b"caf\xC3").await;
     rig.peer.text("whole é").await;
     rig.until_received(2).await;

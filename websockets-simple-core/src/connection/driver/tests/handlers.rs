@@ -203,10 +203,41 @@ async fn the_end_waits_for_the_handler_and_what_was_received_before_it() {
     }
     rig.peer.close(1000).await;
     tokio::time::timeout(FOR_EVER, rig.shared.outbox.closed()).await.unwrap();
-    assert_eq!(rig.elapsed().as_secs(), 0, "the transport does not wait");
+    assert_eq!(rig.elapsed().as_secs(), 5, "the transport waits as long as a close may take");
     rig.end().await;
     assert_eq!(rig.received(), ["a", "b", "c"]);
     assert_eq!(rig.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_while_as_much_waits_for_the_handler_as_is_read_ahead() {
+    let mut rig = Plan::server().busy(30).run();
+    for n in 0..14u8 {
+        rig.peer.say(BINARY, &[0; 5 * 1024]).await;
+        rig.peer.say(PING, &[n]).await;
+        assert_eq!(rig.peer.hear().await, (PONG, vec![n]));
+    }
+    assert_eq!(rig.elapsed().as_secs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refused_message_or_a_revocation_nothing_that_was_received_is_handled() {
+    let refused = || EndCause::refused(CloseCode::POLICY, "no");
+    let causes: [fn() -> EndCause; 3] =
+        [refused, || EndCause::CredentialsRevoked, || EndCause::closed(CloseCode::POLICY, "no")];
+    for (n, cause) in causes.into_iter().enumerate() {
+        let mut rig = Plan::server()
+            .on_message(move |_, shared| async move {
+                shared.outbox.close(cause());
+            })
+            .run();
+        rig.peer.raw(&["1", "2", "3"].map(|text| frame(TEXT, text.as_bytes(), true)).concat()).await;
+        let (code, _) = rig.peer.hear_close().await;
+        rig.peer.close(code).await;
+        assert!(rig.end().await.clean);
+        let all = ["1", "2", "3"];
+        assert_eq!(rig.received(), if n < 2 { &all[..1] } else { &all[..] });
+    }
 }
 
 /// Reports when it is dropped.

@@ -61,6 +61,51 @@ async fn pings_count_as_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn fragments_count_as_messages_also_empty_ones() {
+    for payload in [&b""[..], b"a"] {
+        let mut rig = Plan::server().config(|config| config.messages_per_second = Some(5)).run();
+        rig.peer.say(0x01, b"begin").await;
+        let flood: Vec<u8> = (0..20).flat_map(|_| frame(0x00, payload, true)).collect();
+        rig.peer.raw(&flood).await;
+        is_closed(rig, 1008, EndedBy::Limit, ErrorStage::Limit).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_messages_stop_the_reading_as_large_ones_do() {
+    const READ_AHEAD: usize = 64 * 1024;
+    let empty = || vec![frame(TEXT, b"", true)];
+    let fragmented = || vec![frame(0x01, b"", true), frame(0x80, b"", true)];
+    for message in [empty(), fragmented(), vec![frame(BINARY, b"a", true)]].map(|frames| frames.concat()) {
+        let mut plan = Plan::server().busy(1000).config(|config| config.read_ahead = READ_AHEAD);
+        plan.pipe = 1024;
+        let mut rig = plan.run();
+        let mut messages = 0;
+        let flood = async {
+            loop {
+                rig.peer.raw(&message).await;
+                messages += 1;
+            }
+        };
+        let stopped = tokio::time::timeout(Duration::from_secs(900), flood).await;
+        assert!(stopped.is_err());
+        // What waits takes at most the read-ahead, and each message at least the memory of an empty one.
+        assert!((100..2000).contains(&messages), "{messages}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_in_one_segment_is_not_decoded_ahead_of_the_handler_either() {
+    let mut rig = Plan::server().busy(1).config(|config| config.read_ahead = 1000).run();
+    let flood: Vec<u8> = (0..5000).flat_map(|_| frame(TEXT, b"", true)).collect();
+    rig.peer.raw(&flood).await;
+    rig.until_received(1).await;
+    assert!(rig.shared.statistics().messages_received < 20, "{:?}", rig.shared.statistics());
+    rig.until_received(100).await;
+    assert!(rig.shared.statistics().messages_received < 120, "{:?}", rig.shared.statistics());
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_bytes_than_allowed_in_a_second_close_with_1008() {
     let mut rig = Plan::server().config(|config| config.bytes_per_second = Some(1000)).run();
     rig.peer.text(&"x".repeat(900)).await;
@@ -118,7 +163,7 @@ async fn text_that_is_not_utf8_closes_with_1007_and_is_not_quoted() {
 
 #[tokio::test(start_paused = true)]
 async fn every_breach_of_the_framing_closes_with_1002() {
-    let breaches: [(&str, Vec<u8>); 9] = [
+    let breaches: [(&str, Vec<u8>); 13] = [
         ("unmasked", frame(TEXT, b"a", false)),
         ("RSV1", frame(0xC1, b"a", true)),
         ("RSV2", frame(0xA1, b"a", true)),
@@ -128,6 +173,10 @@ async fn every_breach_of_the_framing_closes_with_1002() {
         ("fragmented ping", frame(0x09, b"a", true)),
         ("long ping", frame(PING, &[0; 126], true)),
         ("continuation of nothing", frame(0x80, b"a", true)),
+        ("a length in 16 bits that needs 7", [&[TEXT, 0xFE, 0, 1, 0, 0, 0, 0][..], b"a"].concat()),
+        ("close code 1005", frame(CLOSE, &1005u16.to_be_bytes(), true)),
+        ("close code 999", frame(CLOSE, &999u16.to_be_bytes(), true)),
+        ("close code 5000", frame(CLOSE, &5000u16.to_be_bytes(), true)),
     ];
     for (what, bytes) in breaches {
         let mut rig = Plan::server().run();

@@ -1,0 +1,126 @@
+//! What has to wait until the lock of an outbox is released: it runs code of others, which may use the outbox again.
+
+use std::{
+    cell::Cell,
+    ops::{Deref, DerefMut},
+    task::Waker,
+};
+
+use crate::{
+    outbox::{
+        queue::{OutboxState, QueuedFrame},
+        sync::{Mutex, MutexGuard, PoisonError, thread_local},
+    },
+    protocol::Message,
+};
+
+/// The state under its lock. What wakes tasks and drops payloads happens after the lock is released.
+pub(super) struct Locked<'a>(Option<MutexGuard<'a, OutboxState>>);
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(state: &'a Mutex<OutboxState>) -> Self {
+        Self(Some(state.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = OutboxState;
+
+    fn deref(&self) -> &OutboxState {
+        self.0.as_deref().unwrap_or_else(|| unreachable!("only `drop` takes the guard"))
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut OutboxState {
+        self.0.as_deref_mut().unwrap_or_else(|| unreachable!("only `drop` takes the guard"))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.0 = None;
+        run();
+    }
+}
+
+/// Wakes and drops that are due when this thread has released the lock.
+#[derive(Default)]
+struct Due {
+    wakes: Vec<Waker>,
+    drops: Vec<Dropped>,
+}
+
+/// Something whose drop may run code of others: a payload may belong to the application.
+#[expect(dead_code, reason = "held until the lock is released, and then dropped")]
+pub(super) enum Dropped {
+    Frame(QueuedFrame),
+    Message(Message),
+    Waker(Waker),
+}
+
+/// Capacity that is kept for the next time.
+const KEPT: usize = 256;
+
+thread_local! {
+    static IS_DUE: Cell<bool> = const { Cell::new(false) };
+    static DUE: Cell<Option<Box<Due>>> = const { Cell::new(None) };
+}
+
+/// Wakes a task once the lock is released.
+pub(super) fn wake(waker: Waker) {
+    with(|due| due.wakes.push(waker));
+}
+
+/// Drops something once the lock is released.
+pub(super) fn discard(dropped: impl Into<Dropped>) {
+    with(|due| due.drops.push(dropped.into()));
+}
+
+/// As `discard`, for several.
+pub(super) fn discard_all(dropped: impl IntoIterator<Item = QueuedFrame>) {
+    with(|due| due.drops.extend(dropped.into_iter().map(Dropped::Frame)));
+}
+
+/// Does what is due. Called without the lock.
+fn run() {
+    if !IS_DUE.with(Cell::get) {
+        return;
+    }
+    while let Some(mut due) = DUE.with(Cell::take) {
+        IS_DUE.with(|is_due| is_due.set(false));
+        due.wakes.drain(..).for_each(Waker::wake);
+        due.drops.clear();
+        if !IS_DUE.with(Cell::get) {
+            if due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
+                DUE.with(|known| known.set(Some(due)));
+            }
+            return;
+        }
+    }
+}
+
+fn with(f: impl FnOnce(&mut Due)) {
+    let mut due = DUE.with(Cell::take).unwrap_or_default();
+    f(&mut due);
+    DUE.with(|known| known.set(Some(due)));
+    IS_DUE.with(|is_due| is_due.set(true));
+}
+
+impl From<QueuedFrame> for Dropped {
+    fn from(frame: QueuedFrame) -> Self {
+        Self::Frame(frame)
+    }
+}
+
+impl From<Message> for Dropped {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl From<Waker> for Dropped {
+    fn from(waker: Waker) -> Self {
+        Self::Waker(waker)
+    }
+}

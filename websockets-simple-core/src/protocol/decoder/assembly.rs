@@ -1,0 +1,174 @@
+//! A message that arrives in fragments (RFC 6455 section 5.4).
+
+use crate::protocol::{
+    decoder::{
+        TextPolicy,
+        fault::{Fault, FaultKind},
+    },
+    message::Message,
+    text::Text,
+};
+
+/// What has come of a message in fragments. Its memory grows with what has come and not with what was announced.
+#[derive(Debug)]
+pub(super) enum Assembly {
+    Binary(Vec<u8>),
+    Text(TextAssembly),
+}
+
+/// Text that is checked piece by piece, so that the first impossible byte is the last one that is read.
+#[derive(Debug)]
+pub(super) struct TextAssembly {
+    policy: TextPolicy,
+    text: String,
+    /// The beginning of a character whose end has not come.
+    carry: [u8; 4],
+    carried: usize,
+}
+
+impl Assembly {
+    pub(super) fn new(is_text: bool, policy: TextPolicy) -> Self {
+        if is_text {
+            Self::Text(TextAssembly { policy, text: String::new(), carry: [0; 4], carried: 0 })
+        } else {
+            Self::Binary(Vec::new())
+        }
+    }
+
+    /// Bytes of payload that have come.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.text.len() + text.carried,
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Binary(bytes) => bytes.extend_from_slice(piece),
+            Self::Text(text) => text.push(piece)?,
+        }
+        Ok(())
+    }
+
+    /// The message, after its last fragment.
+    pub(super) fn finish(self) -> Result<Message, Fault> {
+        Ok(match self {
+            Self::Binary(bytes) => Message::Binary(bytes.into()),
+            Self::Text(text) => Message::Text(text.finish()?),
+        })
+    }
+}
+
+impl TextAssembly {
+    fn push(&mut self, mut piece: &[u8]) -> Result<(), FaultKind> {
+        while self.carried > 0
+            && let Some((&byte, rest)) = piece.split_first()
+        {
+            self.carry[self.carried] = byte;
+            match std::str::from_utf8(&self.carry[..=self.carried]) {
+                Ok(character) => {
+                    self.text.push_str(character);
+                    self.carried = 0;
+                    piece = rest;
+                }
+                Err(error) if error.error_len().is_none() => {
+                    self.carried += 1;
+                    piece = rest;
+                }
+                // What was carried can have no end. This byte may begin something else.
+                Err(_) => {
+                    self.broken()?;
+                    self.carried = 0;
+                }
+            }
+        }
+        loop {
+            let error = match std::str::from_utf8(piece) {
+                Ok(text) => {
+                    self.text.push_str(text);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let (valid, rest) = piece.split_at(error.valid_up_to());
+            self.text.push_str(std::str::from_utf8(valid).unwrap_or_default());
+            let Some(len) = error.error_len() else {
+                self.carry[..rest.len()].copy_from_slice(rest);
+                self.carried = rest.len();
+                return Ok(());
+            };
+            self.broken()?;
+            piece = &rest[len..];
+        }
+    }
+
+    fn finish(mut self) -> Result<Text, FaultKind> {
+        if self.carried > 0 {
+            self.broken()?;
+        }
+        Ok(self.text.into())
+    }
+
+    fn broken(&mut self) -> Result<(), FaultKind> {
+        match self.policy {
+            TextPolicy::Strict => Err(FaultKind::NotUtf8),
+            TextPolicy::Lossy => {
+                self.text.push(char::REPLACEMENT_CHARACTER);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn joined(bytes: &[u8], cuts: &[usize], policy: TextPolicy) -> Result<String, Fault> {
+        let mut assembly = Assembly::new(true, policy);
+        let mut cuts = cuts.iter().cycle();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = cuts.next().map_or(rest.len(), |cut| (*cut).clamp(1, rest.len()));
+            let (piece, later) = rest.split_at(len);
+            rest = later;
+            assembly.push(piece)?;
+        }
+        assembly.finish().map(|message| message.as_text().unwrap_or_default().to_owned())
+    }
+
+    /// Bytes that are nearly UTF-8.
+    fn nearly_utf8() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = ["a", "é", "日本", "😀"].map(|text| text.as_bytes().to_vec());
+        let broken = [&b"\xE6\x97"[..], b"\xF0\x9F", b"\xFF", b"\xC0\x80", b"\xED\xA0\x80", b"\xF4\x90"];
+        let piece = prop_oneof![
+            4 => prop::sample::select(pieces.to_vec()),
+            1 => prop::sample::select(broken.map(<[u8]>::to_vec).to_vec()),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn text_in_pieces_is_what_it_is_as_a_whole(
+            bytes in prop_oneof![nearly_utf8(), any::<Vec<u8>>()],
+            cuts in prop::collection::vec(1usize..6, 1..4),
+        ) {
+            let strict = joined(&bytes, &cuts, TextPolicy::Strict).map_err(|fault| fault.kind());
+            prop_assert_eq!(strict, String::from_utf8(bytes.clone()).map_err(|_| FaultKind::NotUtf8));
+            let lossy = joined(&bytes, &cuts, TextPolicy::Lossy).unwrap_or_default();
+            prop_assert_eq!(lossy, String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn text_fails_at_the_first_byte_that_cannot_be_right() {
+        let mut assembly = Assembly::new(true, TextPolicy::Strict);
+        assert!(assembly.push(b"\xF4").is_ok());
+        // RFC 3629 ends at U+10FFFF, which begins with F4 8F.
+        assert_eq!(assembly.push(b"\x90").map_err(|fault| fault.kind()), Err(FaultKind::NotUtf8));
+    }
+}

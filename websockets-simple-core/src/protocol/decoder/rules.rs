@@ -1,0 +1,77 @@
+//! What RFC 6455 allows a peer to send: a frame is judged by its header alone.
+
+use crate::protocol::{
+    decoder::fault::{Fault, FaultKind},
+    frame::Side,
+    header::{BINARY, CLOSE, CONTINUATION, Header, PING, PONG, TEXT},
+};
+
+/// The longest payload of a control frame (RFC 6455 section 5.5).
+const LONGEST_CONTROL: u64 = 125;
+
+/// What a frame is judged by, beside its header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Our own side.
+    pub(super) side: Side,
+    /// Largest message, in payload bytes.
+    pub(super) message_size: usize,
+    /// Bytes of the message that waits for its next fragment, if there is one.
+    pub(super) assembled: Option<usize>,
+}
+
+/// What a frame is, if it is allowed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum FrameKind {
+    /// A message in one frame.
+    Whole,
+    /// The first fragment of a message.
+    First,
+    /// A further fragment.
+    Next,
+    Control,
+}
+
+impl Rules {
+    /// The first rule that the frame breaks decides the fault: those that the peer cannot know are last.
+    pub(super) fn judge(&self, header: &Header) -> Result<FrameKind, Fault> {
+        if header.has_reserved_bits() {
+            return Err(FaultKind::ReservedBits.into());
+        }
+        let kind = match header.opcode() {
+            TEXT | BINARY if header.is_final() => FrameKind::Whole,
+            TEXT | BINARY => FrameKind::First,
+            CONTINUATION => FrameKind::Next,
+            CLOSE | PING | PONG => FrameKind::Control,
+            opcode => return Err(FaultKind::UnknownOpcode(opcode).into()),
+        };
+        match (self.side, header.key) {
+            (Side::Server, None) => return Err(FaultKind::Unmasked.into()),
+            (Side::Client, Some(_)) => return Err(FaultKind::Masked.into()),
+            _ => {}
+        }
+        // RFC 6455 section 5.2: the shortest form, and a top bit of 0.
+        if !header.is_shortest || header.payload > i64::MAX as u64 {
+            return Err(FaultKind::Length.into());
+        }
+        let room = match (kind, self.assembled) {
+            (FrameKind::Control, _) if !header.is_final() => {
+                return Err(FaultKind::FragmentedControl.into());
+            }
+            (FrameKind::Control, _) if header.payload > LONGEST_CONTROL => {
+                return Err(FaultKind::LongControl.into());
+            }
+            (FrameKind::Control, _) => return Ok(kind),
+            (FrameKind::Next, None) => return Err(FaultKind::NothingToContinue.into()),
+            (FrameKind::Whole | FrameKind::First, Some(_)) => {
+                return Err(FaultKind::MessageInsideMessage.into());
+            }
+            (FrameKind::Whole | FrameKind::First, None) => self.message_size,
+            (FrameKind::Next, Some(assembled)) => self.message_size.saturating_sub(assembled),
+        };
+        if header.payload > room as u64 {
+            return Err(FaultKind::TooBig { limit: self.message_size }.into());
+        }
+        Ok(kind)
+    }
+}
