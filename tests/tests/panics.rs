@@ -236,3 +236,47 @@ async fn a_handler_that_panics_at_the_panic_of_a_local_connection_still_gets_its
     .await;
     assert_eq!(errors[0], "the future of a local connection panicked");
 }
+
+/// A body that panics when it is dropped.
+struct Bomb;
+
+impl hyper::body::Body for Bomb {
+    type Data = hyper::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Ready(None)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a secret");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_that_nothing_else_catches_ends_its_connection_and_is_an_error_event() {
+    let params = ServerParams::local().fallback(|_| async { hyper::Response::new(Bomb) });
+    let limits = websockets_simple_server::Limits::default().connections(1);
+    let server = WebsocketServer::new(params.limits(limits));
+    let mut events = server.events();
+    let addr = started(&server).await;
+    for _ in 0..2 {
+        // Its place is free again.
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        peer.all().await;
+        let error = next(&mut events, |event| match event {
+            Event::Error(event) => Some(event),
+            _ => None,
+        })
+        .await;
+        assert_eq!(error.stage, ErrorStage::HandlerPanic);
+        assert!(!format!("{error:?} {}", error.error).contains("secret"), "{error:?}");
+    }
+    within(server.stop()).await;
+}

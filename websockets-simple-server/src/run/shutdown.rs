@@ -15,6 +15,8 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use websockets_simple_core::catch_panic;
+
 use crate::{connection::StopReport, run::shared::Shared, users::Identity};
 
 /// Timeout for connections whose handlers were dropped, and for the handlers of the Stopped event.
@@ -118,10 +120,11 @@ impl<I: Identity> Drop for SessionGuard<I> {
 }
 
 /// The task of a connection: its handshake, then the connection itself. It knows of a stop that is awaited inside of it,
-/// whether by a handler of any event, a hook, a service or the work of a local connection.
+/// whether by a handler of any event, a hook, a service or the work of a local connection. A panic that nothing inside of
+/// it has caught is an error event.
 pub(crate) struct SessionTask<I: Identity> {
-    /// Dropped first.
-    stage: SessionStage,
+    /// Dropped first. `None` once it is over.
+    stage: Option<SessionStage>,
     guard: SessionGuard<I>,
 }
 
@@ -134,7 +137,7 @@ enum SessionStage {
 
 impl<I: Identity> SessionTask<I> {
     pub(crate) fn new(guard: SessionGuard<I>, opening: Boxed<Option<Boxed<()>>>) -> Self {
-        Self { stage: SessionStage::Opening(opening), guard }
+        Self { stage: Some(SessionStage::Opening(opening)), guard }
     }
 }
 
@@ -142,15 +145,32 @@ impl<I: Identity> Future for SessionTask<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let _inside = Inside::enter(&self.guard);
-        loop {
-            match &mut self.stage {
-                SessionStage::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Some(session) => self.stage = SessionStage::Open(session),
-                    None => return Poll::Ready(()),
-                },
-                SessionStage::Open(session) => return session.as_mut().poll(cx),
+        let Self { stage, guard } = &mut *self;
+        let _inside = Inside::enter(guard);
+        let polled = catch_panic(|| {
+            let polled = poll_stage(stage, cx);
+            if polled.is_ready() {
+                *stage = None;
             }
+            polled
+        });
+        polled.unwrap_or_else(|panicked| {
+            guard.shared.report_panic(panicked, "the task of a connection");
+            let _ = catch_panic(|| *stage = None);
+            Poll::Ready(())
+        })
+    }
+}
+
+fn poll_stage(stage: &mut Option<SessionStage>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        match stage {
+            Some(SessionStage::Opening(opening)) => match ready!(opening.as_mut().poll(cx)) {
+                Some(session) => *stage = Some(SessionStage::Open(session)),
+                None => return Poll::Ready(()),
+            },
+            Some(SessionStage::Open(session)) => return session.as_mut().poll(cx),
+            None => return Poll::Ready(()),
         }
     }
 }
