@@ -129,7 +129,7 @@ async fn the_id_of_a_user_may_use_server_and_service_while_it_is_cloned_or_dropp
     let counted = Arc::clone(&calls);
     let reenter = move || {
         // Not from within itself.
-        if counted.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             assert!(!known.revoke(&"unknown".into()));
             assert!(issued.redeem(&"unknown".into()).is_none());
             asked.revoke(&Revocation::Credential("unknown".to_owned()));

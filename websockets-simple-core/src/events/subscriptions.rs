@@ -168,7 +168,7 @@ impl<E: EventType> Subscriptions<E> {
                 Ok(Some(left)) => CatchPanic::new(left).await,
                 Err(panicked) => Err(panicked),
             };
-            first = first.or(handed.err());
+            first = first.or_else(|| handed.err());
         }
         first
     }

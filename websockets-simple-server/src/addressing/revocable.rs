@@ -15,10 +15,13 @@ use crate::{
 pub(crate) struct RevocableConnections<I: Identity>(Mutex<Index<I>>);
 
 struct Index<I: Identity> {
-    connections: HashMap<Arc<Revocation<I::Id>>, BTreeMap<u64, Connection<I>>>,
+    connections: HashMap<Entry<I>, BTreeMap<u64, Connection<I>>>,
     /// The entries of each connection, by its serial number.
-    entries: HashMap<u64, Vec<Arc<Revocation<I::Id>>>>,
+    entries: HashMap<u64, Vec<Entry<I>>>,
 }
+
+/// What a revocation may name.
+type Entry<I> = Arc<Revocation<<I as Identity>::Id>>;
 
 impl<I: Identity> RevocableConnections<I> {
     pub(crate) fn new() -> Self {
@@ -58,10 +61,10 @@ impl<I: Identity> RevocableConnections<I> {
     }
 }
 
-type Removed<I> = Vec<(Arc<Revocation<<I as Identity>::Id>>, Option<Connection<I>>)>;
+type Removed<I> = Vec<(Entry<I>, Option<Connection<I>>)>;
 
 impl<I: Identity> Index<I> {
-    fn add(&mut self, connection: &Connection<I>, entries: Vec<Arc<Revocation<I::Id>>>) {
+    fn add(&mut self, connection: &Connection<I>, entries: Vec<Entry<I>>) {
         if entries.is_empty() {
             return;
         }
@@ -75,7 +78,7 @@ impl<I: Identity> Index<I> {
     fn remove(&mut self, connection: &Connection<I>) -> Removed<I> {
         let serial = connection.0.serial;
         let entries = self.entries.remove(&serial).unwrap_or_default();
-        let remove = |entry: Arc<Revocation<I::Id>>| {
+        let remove = |entry: Entry<I>| {
             let found = self.connections.get_mut(&entry)?;
             let removed = found.remove(&serial);
             let key = if found.is_empty() { self.connections.remove_entry(&entry)?.0 } else { entry };
