@@ -7,6 +7,7 @@ pub(crate) use members::ListPositions;
 pub(crate) use placement::PlacedConnection;
 pub use placement::Placement;
 pub(crate) use registry::{Registered, Registry, UserPermit};
+pub(crate) use revocable::RevocableConnections;
 pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 
 mod audience;
@@ -14,4 +15,5 @@ pub(crate) mod group_rule;
 mod members;
 mod placement;
 mod registry;
+mod revocable;
 mod unlisted;

@@ -4,7 +4,7 @@ pub use broadcast_level::{BroadcastError, BroadcastLevel};
 pub use check::ParamsError;
 pub use client_id::{ClientId, InvalidClientId};
 pub use endpoint::Endpoint;
-pub(crate) use fallback::{BodyError, Fallback, FallbackBody, FallbackResponse};
+pub(crate) use fallback::{BodyError, Fallback, FallbackBody};
 pub use id_signing::{IdSigning, InvalidSignature};
 pub use limits::Limits;
 pub use params::{ServerParams, TokenPlacements, UnauthorizedDelivery};

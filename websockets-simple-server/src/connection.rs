@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
     CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, Outbox, PartKind,
-    SendError, SendStatus, Sending, Statistics,
+    SendError, SendStatus, Sending, Statistics, catch_panic,
 };
 
 use crate::{
@@ -30,13 +30,16 @@ pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
 pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
 pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
+pub(crate) use user_state::UserState;
 
 mod current_user;
 mod event;
 mod expiry;
+mod log;
 mod observer;
 mod scoped;
 mod session;
+mod user_state;
 
 /// A handle to one open connection of a server; its clones are handles to the same connection.
 ///
@@ -62,7 +65,7 @@ pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) peer: Peer,
     pub(crate) since: DateTime<Utc>,
     pub(crate) scope: Scope,
-    pub(crate) state: Mutex<http::Extensions>,
+    pub(crate) state: UserState<I>,
     pub(crate) positions: ListPositions,
 }
 
@@ -209,15 +212,19 @@ impl<I: Identity> Connection<I> {
     }
 
     /// Stores a value of the application on the connection, one per type. Answers the value that it replaces.
+    ///
+    /// The values are dropped when the connection has ended and its Disconnected event is dropped: handlers and
+    /// [streams](websockets_simple_core::Events) still have them at that event. So two connections may hold handles of
+    /// each other. After that, nothing is stored.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, state: T) -> Option<T> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).insert(state)
+        self.0.state.insert(state, &self.0.shared)
     }
 
     /// A clone of the value of this type that [`insert`](Self::insert) stored. For values that change, store an
     /// `Arc<Mutex<_>>`.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).get::<T>().cloned()
+        self.0.state.get()
     }
 
     /// Sends a message: a reference to a packet as JSON, a string wrapped in the default packet, or a
@@ -316,6 +323,16 @@ impl<I: Identity> ConnectionState<I> {
     /// False if the connection was ending already.
     pub(crate) fn close_as_revoked(&self) -> bool {
         self.core.outbox.close(EndCause::CredentialsRevoked)
+    }
+}
+
+impl<I: Identity> Drop for ConnectionState<I> {
+    fn drop(&mut self) {
+        // The last handle may be anywhere, also in a flusher. Dropping the id of a user is code of the application.
+        let user = self.user.take();
+        if let Err(panicked) = catch_panic(|| drop(user)) {
+            self.shared.report_panic(panicked, "the id of a user");
+        }
     }
 }
 

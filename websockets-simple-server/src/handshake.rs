@@ -3,7 +3,7 @@
 //!
 //! The decision is asynchronous and precedes the 101, so that a refused client gets a proper HTTP response.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,8 +24,6 @@ use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
 pub(crate) use decision::{Admitted, HUNG_UP, Opened, UpgradeOverrides, Upgrading, decide};
-#[cfg(feature = "rustls")]
-pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::Refusal;
 pub(crate) use timeout::TimeoutPhase;
 
@@ -38,12 +36,38 @@ mod timeout;
 mod tokens;
 
 /// A handshake that did not open a connection.
+pub(crate) struct Unopened {
+    pub(crate) why: NotOpened,
+    /// Answers the peer and lets go of the stream, within a time of its own.
+    pub(crate) letting_go: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Why a handshake did not open a connection, and what is to be raised of it.
 #[derive(Debug)]
-pub(crate) enum HandshakeError {
-    /// No complete request was received.
+pub(crate) enum NotOpened {
+    /// The request failed before it was read.
+    Failed(ErrorStage, EventError),
+    /// Nothing to speak of: the peer has sent nothing, or no further request.
     NoRequest,
     /// The request was refused, for this reason.
     Refused(String),
+    /// The request could not be read, and was refused for this reason.
+    Unreadable(String),
+}
+
+impl NotOpened {
+    /// With nothing more to be done for the stream.
+    pub(crate) fn at_once(self) -> Unopened {
+        Unopened { why: self, letting_go: None }
+    }
+
+    /// With an answer to the peer, and time to read it.
+    pub(crate) fn answered<S>(self, stream: S, answer: Vec<u8>) -> Unopened
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Unopened { why: self, letting_go: Some(Box::pin(reclaim_io::linger(stream, answer))) }
+    }
 }
 
 /// What hyper is given for a request.
@@ -52,23 +76,26 @@ enum Reply {
     Fallback(fallback::Answer),
 }
 
-/// Does the handshake over `stream`, which `keep` converts for the connection. The caller sets the deadline.
+/// Does the handshake over `stream`, which `keep` converts for the connection. The caller sets the deadline, and raises
+/// what has failed: without the stream, which handlers must not keep open.
 pub(crate) async fn handshake<S, T, I>(
     stream: S,
     context: &mut HandshakeContext<I>,
     keep: impl FnOnce(S) -> T,
-) -> Result<Opened<T, I>, HandshakeError>
+) -> Result<Opened<T, I>, Unopened>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
 {
     let (shared, stop) = (context.shared.clone(), context.stop.clone());
     let (fallback, limits) = (shared.params.fallback.as_ref(), &shared.params.limits);
-    let (io, reclaim) = reclaim_io::reclaimable(stream);
+    let (io, reclaim, exchange) = reclaim_io::reclaimable(stream);
     // hyper sends one request at a time and waits for its response. Boxed, as a channel allocates room for several
     // items.
     let (requests, mut received) = mpsc::channel(1);
+    let begun = exchange.clone();
     let service = service_fn(move |request: Request<Incoming>| {
+        begun.begin();
         let requests = requests.clone();
         async move {
             let (reply, response) = oneshot::channel();
@@ -91,11 +118,12 @@ where
         .with_upgrades();
     let deciding = async {
         loop {
-            let Some(exchange) = received.recv().await else { return std::future::pending().await };
-            let (request, reply) = *exchange;
+            let Some(received) = received.recv().await else { return std::future::pending().await };
+            let (request, reply) = *received;
             if let Some(fallback) = fallback {
                 if !asks_for_websocket(request.headers()) {
-                    let _ = reply.send(Reply::Fallback(fallback::answer(fallback, request, context)));
+                    let answer = fallback::answer(fallback, request, context, exchange.answer());
+                    let _ = reply.send(Reply::Fallback(answer));
                     continue;
                 }
                 // A handshake after other requests has its own time.
@@ -140,19 +168,19 @@ where
     let upgrading = match decided {
         Some(Ok(upgrading)) => upgrading,
         decided => {
-            let why = decided.and_then(Result::err);
-            if why.is_none()
-                && !context.is_connecting()
-                && context.timeout.phase() != Phase::Request
-                && let Err(error) = served
-            {
-                context.failed(ErrorStage::Handshake, EventError::new(error)).await;
-            }
-            Box::pin(reclaim.linger()).await;
-            return Err(match why {
-                Some(why) => HandshakeError::Refused(why),
-                None if context.is_connecting() => HandshakeError::Refused(HUNG_UP.to_owned()),
-                None => HandshakeError::NoRequest,
+            let refused = decided.and_then(Result::err);
+            let (why, answer) = match (refused, served) {
+                (Some(why), _) => (NotOpened::Refused(why), Vec::new()),
+                (None, _) if context.is_connecting() => (NotOpened::Refused(HUNG_UP.to_owned()), Vec::new()),
+                (None, Err(error)) if error.is_parse() => unreadable(&reclaim.held_back()),
+                (None, Err(error)) if context.timeout.phase() != Phase::Request => {
+                    (NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)), Vec::new())
+                }
+                (None, _) => (NotOpened::NoRequest, Vec::new()),
+            };
+            return Err(match reclaim.stream() {
+                Some(stream) => why.answered(stream, answer),
+                None => why.at_once(),
             });
         }
     };
@@ -160,7 +188,16 @@ where
         let parts = upgraded.downcast::<TokioIo<ReclaimableIo<S>>>().ok()?;
         Some((keep(parts.io.into_inner().keep()?), parts.read_buf))
     };
-    upgrading.open(take).await.map_err(|why| HandshakeError::Refused(why.to_owned()))
+    upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned()).at_once())
+}
+
+/// The refusal of a head that the HTTP library cannot read, in place of its own answer. It gives none to HTTP/2.
+fn unreadable(own: &[u8]) -> (NotOpened, Vec<u8>) {
+    if own.is_empty() {
+        return (NotOpened::Unreadable("505: HTTP/2 is not supported".to_owned()), Vec::new());
+    }
+    let refusal = Refusal::unreadable(own);
+    (NotOpened::Unreadable(refusal.why()), refusal.into_bytes())
 }
 
 #[cfg(test)]

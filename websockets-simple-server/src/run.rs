@@ -1,8 +1,8 @@
 //! One run of a server: bind, accept, supervise its tasks, stop.
 
 pub use error::StartError;
-pub(crate) use shared::{RunState, Shared};
-pub(crate) use shutdown::{SessionGuard, StopWaiter};
+pub(crate) use shared::Shared;
+pub(crate) use shutdown::{SessionGuard, SessionTask, StopWaiter};
 pub(crate) use start::start;
 
 mod accept;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Request;
-use websockets_simple_core::{Message, Subscriptions, current_owner};
+use websockets_simple_core::{Message, Subscriptions};
 
 use crate::{
     addressing::Placement,
@@ -15,7 +15,7 @@ use crate::{
     connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
     net::HandshakeRequest,
-    run::{self, RunState, Shared, StartError, StopWaiter},
+    run::{self, Shared, StartError, StopWaiter},
     users::{Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Identity, User, UserId, UserService},
 };
 
@@ -117,8 +117,8 @@ impl<I: Identity> Server<I> {
     }
 
     /// Sets a hook that chooses the channel, groups and id of each connection before its handshake is answered. It is
-    /// called after the user was authenticated, runs in the connection's task and must not block. Only the first hook
-    /// is used.
+    /// called after the user was authenticated, runs in the connection's task and must not block. If it panics, the
+    /// client is refused with 500. Only the first hook is used.
     #[must_use]
     pub fn with_placement(
         self,
@@ -173,25 +173,20 @@ impl<I: Identity> Server<I> {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the server is already running, a parameter is invalid, or an endpoint cannot be bound. The
-    /// state of the server is then unchanged.
+    /// [`StartError`] if the server is already running, a parameter is invalid, the runtime lacks a driver, or an
+    /// endpoint cannot be bound. The state of the server is then unchanged.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped before it resolves, the server may or may not have started; `stop` stops it.
     pub async fn start(&self) -> Result<(), StartError> {
-        if !self.shared.begin_start() {
-            return Err(StartError::AlreadyRunning);
-        }
-        let run = match run::start(&self.shared) {
-            Ok(run) => run,
-            Err(error) => {
-                *self.shared.state() = RunState::Stopped;
-                return Err(error);
-            }
+        let addrs = {
+            let starting = self.shared.begin_start().ok_or(StartError::AlreadyRunning)?;
+            let run = run::start(&self.shared).await?;
+            let addrs = run.addrs.clone();
+            starting.succeed(run);
+            addrs
         };
-        let addrs = run.addrs.clone();
-        *self.shared.state() = RunState::Running(run);
         tracing::info!(?addrs, "listening");
         self.shared.subscriptions.raise(Event::server(ServerEventKind::Started(addrs))).await;
         Ok(())
@@ -201,7 +196,7 @@ impl<I: Identity> Server<I> {
     /// closed with 1001 after their queued messages, and handlers finish. Handlers that have not finished at the stop
     /// timeout are dropped. Resolves when all that is done, with a report.
     ///
-    /// A handler may call this: the stop then does not wait for that handler.
+    /// A handler may call this, and so may a hook or a service: the stop then does not wait for that one.
     ///
     /// # Cancel safety
     ///
@@ -209,8 +204,7 @@ impl<I: Identity> Server<I> {
     pub async fn stop(&self) -> StopReport {
         let Some(mut run) = self.shared.run() else { return StopReport::default() };
         run.stop.cancel();
-        let inside = current_owner() == Some(self.shared.owner);
-        let _inside = inside.then(|| StopWaiter::new(&self.shared.shutdown));
+        let _waiter = StopWaiter::inside(&self.shared);
         match run.report.wait_for(Option::is_some).await {
             Ok(report) => report.unwrap_or_default(),
             // The runtime is shutting down, and the server with it.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use websockets_simple_core::BroadcastReport;
+use websockets_simple_core::{BroadcastReport, EncodeError};
 
 use crate::{
     addressing::Audience,
@@ -53,12 +53,24 @@ pub enum SignalError {
     /// The message is binary.
     #[error("the message is not a text")]
     Binary,
+    /// The message for the receivers cannot be encoded.
+    #[error("the message of the signal cannot be encoded")]
+    Encode(#[source] EncodeError),
     /// The message is not the JSON of a signal.
     #[error("the message is not a valid signal")]
     Json(#[source] serde_json::Error),
     /// A [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
     #[error("the target of the signal is not specific enough")]
     Level(#[source] BroadcastError),
+}
+
+impl From<BroadcastError> for SignalError {
+    fn from(error: BroadcastError) -> Self {
+        match error {
+            BroadcastError::Encode(error) => Self::Encode(error),
+            BroadcastError::Level { .. } | BroadcastError::LevelOfAll { .. } => Self::Level(error),
+        }
+    }
 }
 
 impl<I: Identity> Signal<I> {
@@ -89,7 +101,7 @@ impl<I: Identity> Signal<I> {
     ///
     /// [`SignalError`]; no message was sent.
     pub fn rebroadcast(&self) -> Result<BroadcastReport, SignalError> {
-        self.receivers()?.send(self.data.to_message()).map_err(SignalError::Level)
+        Ok(self.receivers()?.send(self.data.to_message())?)
     }
 
     fn receivers(&self) -> Result<Audience<I>, SignalError> {
@@ -126,6 +138,33 @@ impl<I: Identity> Signal<I> {
                 signing.verify(id, connection.client_addr(), connection.header("user-agent")).ok()
             }
             None => ClientId::new(id).ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use websockets_simple_core::Message;
+
+    use super::*;
+    use crate::config::BroadcastLevel;
+
+    #[test]
+    fn each_failure_of_a_broadcast_has_a_text_of_its_own() {
+        let needed = BroadcastLevel::Group;
+        let keys_are_no_strings = std::collections::BTreeMap::from([([1, 2], 3)]);
+        let encode = Message::json(&keys_are_no_strings).unwrap_err();
+        for (failure, text) in [
+            (BroadcastError::LevelOfAll { needed }, "the target of the signal is not specific enough"),
+            (
+                BroadcastError::Level { channel: "/a".to_owned(), needed },
+                "the target of the signal is not specific enough",
+            ),
+            (BroadcastError::Encode(encode), "the message of the signal cannot be encoded"),
+        ] {
+            let error = SignalError::from(failure);
+            assert_eq!(error.to_string(), text);
+            assert!(std::error::Error::source(&error).is_some());
         }
     }
 }

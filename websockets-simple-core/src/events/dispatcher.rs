@@ -83,7 +83,9 @@ impl<E: EventType> Dispatcher<E> {
 
     /// Raises Disconnected for the subscribers that got Connected.
     pub fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
-        let event = self.event(ConnectionEventKind::Disconnected(self.connection.clone(), end), at);
+        let kind = ConnectionEventKind::Disconnected(self.connection.clone(), end);
+        let event = ConnectionEvent::new(kind, at.utc).keeping(E::kept(&self.connection));
+        let event = E::of_connection(event);
         deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event)
     }
 

@@ -3,6 +3,7 @@
 //! `C` is the handle of the connection at the end that raised the event.
 
 use std::{
+    any::Any,
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -87,13 +88,22 @@ pub struct ConnectionEvent<C> {
     pub timestamp: DateTime<Utc>,
     /// What happened.
     pub kind: ConnectionEventKind<C>,
+    /// What lives as long as this event.
+    _kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<C> ConnectionEvent<C> {
     /// An event raised at `timestamp`.
     #[must_use]
     pub fn new(kind: ConnectionEventKind<C>, timestamp: DateTime<Utc>) -> Self {
-        Self { id: EventId::new(), timestamp, kind }
+        Self { id: EventId::new(), timestamp, kind, _kept: None }
+    }
+
+    /// Keeps a value as long as the event or a clone of it lives.
+    #[must_use]
+    pub fn keeping(mut self, kept: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        self._kept = kept;
+        self
     }
 }
 
@@ -172,9 +182,9 @@ pub struct ErrorEvent<C> {
     pub peer_addr: Option<SocketAddr>,
     /// The connection, once there was one.
     pub connection: Option<C>,
-    /// Error events, and Refused events without a Connecting, that were dropped since the last error event because the
-    /// consumer of the [stream](crate::Events) fell behind; on a client also Connecting and other Refused events. Always 0
-    /// for handlers.
+    /// Error events, and Refused events without a Connecting, that were dropped since the last error event: because the
+    /// consumer of a [stream](crate::Events) fell behind, or because too many handlers of errors without a connection
+    /// were running. On a client also Connecting and other Refused events.
     pub missed: u64,
 }
 

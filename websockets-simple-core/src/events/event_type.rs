@@ -1,6 +1,6 @@
 //! What core needs to know of the event enum of an end.
 
-use std::net::SocketAddr;
+use std::{any::Any, net::SocketAddr, sync::Arc};
 
 use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent};
 
@@ -36,6 +36,11 @@ pub trait EventType: Clone + Send + 'static {
 
     /// The address of the peer of a connection, as far as it is known.
     fn peer_addr(connection: &Self::Connection) -> Option<SocketAddr>;
+
+    /// What a Disconnected event keeps alive: what the application has stored on the connection.
+    fn kept(_connection: &Self::Connection) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 
     /// The error event in it, if it is one.
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Self::Connection>> {

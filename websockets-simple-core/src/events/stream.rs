@@ -96,7 +96,7 @@ impl<E: EventType> Events<E> {
     }
 
     /// Frees the room of an event that is handed out.
-    fn given(&mut self, received: Option<(E, usize)>) -> Option<E> {
+    fn given(&self, received: Option<(E, usize)>) -> Option<E> {
         self.state.read(self.receiver.is_empty());
         let (event, bytes) = received?;
         self.state.room.give(bytes);

@@ -1,6 +1,6 @@
 //! What a subscription asks for.
 
-/// Bytes of messages that an event stream holds by default.
+/// Bytes that an event stream holds by default.
 const STREAM_CAPACITY: usize = 1024 * 1024;
 
 /// Options of a subscription: Sent events, Connected of open connections, capacity.
@@ -12,7 +12,8 @@ pub struct SubscribeOptions {
     /// Whether Connected is raised for connections that are open already. Default: no; such a subscription then
     /// gets no Disconnected of theirs either.
     pub replay: bool,
-    /// Bytes of messages an event stream holds. Default: 1 MiB. Handlers do not use it.
+    /// Bytes that an event stream holds: of each event its message, path or reason, and 256 bytes. Default: 1 MiB.
+    /// Handlers do not use it.
     pub capacity: usize,
 }
 
@@ -31,7 +32,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// Sets the bytes of messages an event stream holds.
+    /// Sets the bytes that an event stream holds.
     #[must_use]
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;

@@ -49,13 +49,19 @@ impl<I: Identity> Registry<I> {
 
     /// Counts a connection for a user; `None` if the limit is reached.
     pub(crate) fn user_permit(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<UserPermit<I>> {
-        let mut maps = self.lock();
-        let permits = &mut maps.users.entry(user.clone()).or_insert_with(UserEntry::new).permits;
-        if *permits >= limit {
-            return None;
+        // Cloned and dropped outside of the lock, as the id is a value of the application.
+        let (key, user) = (user.clone(), user.clone());
+        {
+            let mut maps = self.lock();
+            match maps.users.get_mut(&user) {
+                Some(entry) if entry.permits < limit => entry.permits += 1,
+                None if limit > 0 => {
+                    drop(maps.users.insert(key, UserEntry { permits: 1, ..UserEntry::new() }))
+                }
+                _ => return None,
+            }
         }
-        *permits += 1;
-        Some(UserPermit { registry: Arc::clone(self), user: user.clone() })
+        Some(UserPermit { registry: Arc::clone(self), user })
     }
 
     #[cfg(test)]
@@ -87,9 +93,13 @@ impl<I: Identity> Registry<I> {
         for group in connection.0.groups().iter() {
             channel.groups.entry(Arc::clone(group)).or_insert_with(Group::new).add(connection);
         }
-        if let Some(user) = &connection.0.user {
-            maps.users.entry(user.id().clone()).or_insert_with(UserEntry::new).members.add(connection);
+        // It has an entry since the permit was given.
+        if let Some(user) = &connection.0.user
+            && let Some(entry) = maps.users.get_mut(user.id())
+        {
+            entry.members.add(connection);
         }
+        drop(maps);
         Registered { registry: Arc::clone(self), connection: connection.clone() }
     }
 
@@ -182,12 +192,12 @@ impl<I: Identity> Registry<I> {
     }
 
     pub(crate) fn users(&self) -> Vec<I::Id> {
-        let maps = self.lock();
-        maps.users
-            .iter()
-            .filter(|(_, entry)| !entry.members.list().is_empty())
-            .map(|(id, _)| id.clone())
-            .collect()
+        let one_each: Vec<_> = {
+            let maps = self.lock();
+            maps.users.values().filter_map(|entry| entry.members.list().first().cloned()).collect()
+        };
+        // Cloned outside of the lock, as the ids are values of the application.
+        one_each.iter().filter_map(|connection| Some(connection.0.user.as_ref()?.id().clone())).collect()
     }
 
     pub(crate) fn has_user(&self, user: &I::Id) -> bool {
@@ -255,12 +265,13 @@ pub(crate) struct UserPermit<I: Identity> {
 
 impl<I: Identity> Drop for UserPermit<I> {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.registry.lock().users.entry(self.user.clone()) {
-            entry.get_mut().permits -= 1;
-            if entry.get().permits == 0 {
-                entry.remove();
-            }
-        }
+        // Bound, so that the id is dropped after the lock.
+        let _removed = {
+            let mut maps = self.registry.lock();
+            let Some(entry) = maps.users.get_mut(&self.user) else { return };
+            entry.permits -= 1;
+            if entry.permits == 0 { maps.users.remove_entry(&self.user) } else { None }
+        };
     }
 }
 
@@ -289,5 +300,26 @@ pub(crate) struct Registered<I: Identity> {
 impl<I: Identity> Drop for Registered<I> {
     fn drop(&mut self) {
         self.registry.unregister(&self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::users::User;
+
+    #[test]
+    fn a_user_without_connections_has_no_entry_whether_it_was_refused_or_has_gone() {
+        let registry = Arc::new(Registry::<User<i64>>::new());
+        for user in 0..100_000 {
+            assert!(registry.user_permit(&user, 0).is_none());
+            drop(registry.user_permit(&user, 1).unwrap());
+        }
+        let held = registry.user_permit(&7, 1).unwrap();
+        assert!(registry.user_permit(&7, 1).is_none());
+        assert_eq!(registry.permits_taken(&7), 1);
+        assert_eq!(registry.lock().users.len(), 1);
+        drop(held);
+        assert!(registry.lock().users.is_empty());
     }
 }

@@ -8,7 +8,10 @@ use websockets_simple_core::{Heartbeat, HeartbeatMode, OverflowPolicy, handshake
 use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
 
 /// Longest timeout: the system clock cannot represent later deadlines.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Shortest timeout: the timers have this resolution, and a shorter one is over before anything could have happened.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Bytes of the largest control frame of a server (RFC 6455 section 5.5).
 const CONTROL_FRAME: usize = 2 + 125;
@@ -78,6 +81,14 @@ pub enum ParamsError {
         /// The smallest value.
         least: usize,
     },
+    /// A time is too short.
+    #[error("the {what} is less than {least:?}")]
+    TooShort {
+        /// Which parameter.
+        what: &'static str,
+        /// The shortest time.
+        least: Duration,
+    },
     /// A time or a limit is zero, which would end or refuse every connection.
     #[error("the {0} is zero")]
     Zero(&'static str),
@@ -119,13 +130,14 @@ impl ServerParams {
 }
 
 impl ServerParams {
-    /// Whether peers can have IP addresses: not if all endpoints are Unix domain sockets.
+    /// Whether clients can have IP addresses: not if all endpoints are Unix domain sockets, unless the proxies there name
+    /// their clients.
     fn counts_addresses(&self) -> bool {
         #[cfg(unix)]
         let is_local = |endpoint: &Endpoint| endpoint.unix_socket().is_some();
         #[cfg(not(unix))]
         let is_local = |_: &Endpoint| false;
-        self.endpoints.is_empty() || !self.endpoints.iter().all(is_local)
+        self.endpoints.is_empty() || !self.endpoints.iter().all(is_local) || self.trusted_proxies.trusts(None)
     }
 }
 
@@ -139,6 +151,8 @@ impl Limits {
         at_least("head size limit", self.head_size, LEAST_HEAD)?;
         at_most("head size limit", self.head_size, LARGEST_HEAD)?;
         at_most("header limit", self.headers, MOST_HEADERS)?;
+        at_least("IPv6 prefix length", self.ipv6_prefix.into(), 1)?;
+        at_most("IPv6 prefix length", self.ipv6_prefix.into(), 128)?;
         for (what, limit) in [
             ("header limit", Some(self.headers)),
             ("message size limit", Some(self.message_size)),
@@ -218,11 +232,10 @@ fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
             if let Some(every) = tls.watch_interval() {
-                time("certificate watch interval", every)?;
+                let what = "certificate watch interval";
+                time(what, every)?;
                 if every < LEAST_WATCH {
-                    let (what, least) =
-                        ("certificate watch interval in milliseconds", LEAST_WATCH.as_millis() as usize);
-                    return Err(ParamsError::TooSmall { what, least });
+                    return Err(ParamsError::TooShort { what, least: LEAST_WATCH });
                 }
             }
             tls.names().try_for_each(check_server_name)?;
@@ -247,6 +260,9 @@ fn check_server_name(name: &str) -> Result<(), ParamsError> {
 fn time(what: &'static str, duration: Duration) -> Result<(), ParamsError> {
     if duration.is_zero() {
         return Err(ParamsError::Zero(what));
+    }
+    if duration < SHORTEST {
+        return Err(ParamsError::TooShort { what, least: SHORTEST });
     }
     finite(what, duration)
 }

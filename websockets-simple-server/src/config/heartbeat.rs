@@ -4,7 +4,13 @@ use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{Heartbeat, HeartbeatMode};
 
-use crate::{config::params::ServerParams, net::HandshakeRequest};
+use crate::{
+    config::{
+        check::{LONGEST, SHORTEST},
+        params::ServerParams,
+    },
+    net::HandshakeRequest,
+};
 
 /// The application's function that chooses a heartbeat per request.
 #[derive(Clone)]
@@ -29,7 +35,9 @@ impl ServerParams {
     }
 
     /// Sets a function that chooses the heartbeat per request; `None` keeps that of [`heartbeat`](Self::heartbeat).
-    /// A heartbeat that the [`UserService`](crate::UserService) sets for a user takes precedence.
+    /// Its interval is raised to 1 ms and lowered to ten years. A heartbeat that the
+    /// [`UserService`](crate::UserService) sets for a user takes precedence. It is called before the
+    /// handshake is answered, and must not block. If it panics, the client is refused with 500.
     ///
     /// # Examples
     ///
@@ -52,6 +60,14 @@ impl ServerParams {
         self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
     }
 
+    /// A heartbeat that was chosen while the server runs, within the bounds that `start` checks.
+    pub(crate) fn bounded_heartbeat(chosen: Heartbeat) -> Heartbeat {
+        match chosen.mode() {
+            HeartbeatMode::Off => chosen,
+            mode => Heartbeat::new(chosen.interval().clamp(SHORTEST, LONGEST), mode),
+        }
+    }
+
     /// The heartbeat of connections through an HTTP server of the application.
     pub(crate) fn heartbeat_over_http(&self) -> Heartbeat {
         match self.heartbeat_is_default {
@@ -68,6 +84,18 @@ mod tests {
     use websockets_simple_core::Compatibility;
 
     use super::*;
+
+    #[test]
+    fn a_chosen_interval_is_brought_within_the_bounds_of_those_that_are_checked() {
+        let bounded = |interval| {
+            let chosen = Heartbeat::new(interval, HeartbeatMode::Ping);
+            ServerParams::bounded_heartbeat(chosen).interval()
+        };
+        assert_eq!(bounded(Duration::ZERO), SHORTEST);
+        assert_eq!(bounded(Duration::MAX), LONGEST);
+        assert_eq!(bounded(Duration::from_secs(30)), Duration::from_secs(30));
+        assert_eq!(ServerParams::bounded_heartbeat(Heartbeat::off()), Heartbeat::off());
+    }
 
     #[test]
     fn over_http_the_heartbeat_is_a_ping_frame_unless_another_was_chosen() {

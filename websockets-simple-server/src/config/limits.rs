@@ -5,7 +5,7 @@ use std::time::Duration;
 use websockets_simple_core::ConnectionConfig;
 
 /// The limits of a server. Each is checked before resources are used, and every default is safe against hostile
-/// peers.
+/// peers. Times are at least 1 ms and at most ten years; others are an error of [`start`](crate::Server::start).
 ///
 /// | limit | default | when exceeded |
 /// |---|---|---|
@@ -16,7 +16,7 @@ use websockets_simple_core::ConnectionConfig;
 /// | message | 1 MiB | close 1009 |
 /// | messages read ahead of the handler | 256 KiB per connection | reading pauses |
 /// | connections in total | file descriptors less a reserve | 503 |
-/// | connections per IP address | 1,024 | 429 |
+/// | connections per IP address, or IPv6 network of 64 bits | 1,024 | 429 |
 /// | connections per user | 64 | 429 |
 /// | groups that a client may join | 64 per connection | request refused |
 /// | messages per second | 1,000 | close 1008 |
@@ -41,6 +41,7 @@ pub struct Limits {
     pub(crate) read_ahead: usize,
     pub(super) connections: Option<usize>,
     pub(crate) connections_per_ip: usize,
+    pub(crate) ipv6_prefix: u8,
     pub(crate) connections_per_user: usize,
     pub(crate) groups_per_connection: usize,
     pub(crate) messages_per_second: Option<u32>,
@@ -59,6 +60,7 @@ impl Default for Limits {
             read_ahead: ConnectionConfig::READ_AHEAD,
             connections: None,
             connections_per_ip: 1024,
+            ipv6_prefix: 64,
             connections_per_user: 64,
             groups_per_connection: 64,
             messages_per_second: Some(1000),
@@ -121,12 +123,22 @@ impl Limits {
         self
     }
 
-    /// Most connections of one IP address, handshakes included. A connection of a
+    /// Most connections of one IP address, handshakes included. IPv6 addresses count by their
+    /// [network](Self::ipv6_prefix). A connection of a
     /// [trusted proxy](crate::ServerParams::trusted_proxies) counts for the client that the proxy names. A connection
     /// over a Unix domain socket does not count, unless a proxy names its client.
     #[must_use]
     pub fn connections_per_ip(mut self, count: usize) -> Self {
         self.connections_per_ip = count;
+        self
+    }
+
+    /// How many leading bits make IPv6 addresses one for the limit of connections per IP address, from 1 to 128: a client
+    /// usually has a whole network, and could connect from another address of it each time. IPv4 addresses count each,
+    /// also in the forms `::ffff:a.b.c.d` and `64:ff9b::a.b.c.d`. Default: 64.
+    #[must_use]
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.ipv6_prefix = bits;
         self
     }
 

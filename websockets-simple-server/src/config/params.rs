@@ -60,6 +60,7 @@ pub struct ServerParams {
     pub(super) invalid_identity_prefix: Option<String>,
     /// Whether the server's own endpoints send them, too.
     pub(crate) sends_identity_headers: bool,
+    pub(crate) logs_users: bool,
 }
 
 /// How a server refuses an unauthorized client.
@@ -161,6 +162,7 @@ impl ServerParams {
             identity_headers: IdentityHeaders::default(),
             invalid_identity_prefix: None,
             sends_identity_headers: false,
+            logs_users: false,
         }
     }
 
@@ -308,6 +310,15 @@ impl ServerParams {
     pub fn expiry(mut self, notice: Duration, grace: Duration) -> Self {
         self.expiry_notice = notice;
         self.expiry_grace = grace;
+        self
+    }
+
+    /// Sets whether log lines name users, by the `Debug` of their ids. Each connection has one line when it begins and one
+    /// when it ends, at the level `INFO`, with its id, channel, client address and, at the end, the reason: that of this
+    /// side, not one that the peer wrote. Default: they do not.
+    #[must_use]
+    pub fn log_users(mut self, log: bool) -> Self {
+        self.logs_users = log;
         self
     }
 

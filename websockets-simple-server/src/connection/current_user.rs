@@ -32,7 +32,11 @@ impl<T> CurrentUser<T> {
     }
 
     pub(crate) fn renew(&self, authenticated: Authenticated<T>) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(authenticated);
+        let latest = Arc::new(authenticated);
+        let before =
+            std::mem::replace(&mut *self.latest.lock().unwrap_or_else(PoisonError::into_inner), latest);
+        // Outside of the lock, as it holds a value of the application.
+        drop(before);
         self.refused.store(0, Ordering::Relaxed);
     }
 

@@ -1,6 +1,6 @@
 //! The events of a server.
 
-use std::net::SocketAddr;
+use std::{any::Any, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
@@ -150,6 +150,10 @@ impl<I: Identity> EventType for Event<I> {
 
     fn peer_addr(connection: &Connection<I>) -> Option<SocketAddr> {
         connection.peer_addr()
+    }
+
+    fn kept(connection: &Connection<I>) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(connection.0.state.values()?)
     }
 
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Connection<I>>> {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 use websockets_simple_core::{Control, EndCause, ErrorStage, Moment, Token};
 
 use crate::{
-    config::ServerParams,
+    config::{Scope, ServerParams},
     connection::{Connection, ConnectionState},
     users::{AdmissionError, Credentials, Identity},
 };
@@ -90,6 +90,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             let at = renewed.expiry();
             user.renew(renewed);
+            shared.revocable.set(&connection, connection.scope() == Scope::Global);
             // The credentials may have been revoked while the service was asked.
             if !shared.close_if_revoked(&connection, began) {
                 core.send_control(&Control::Renewed { at });

@@ -10,7 +10,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::Registered,
     addressing::group_rule,
-    connection::{Connection, ConnectionState, Event, expiry},
+    connection::{Connection, ConnectionState, Event, expiry, log},
     run::Shared,
     signals::ChannelEventKind,
     users::Identity,
@@ -43,6 +43,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
+        log::opened(self.connection());
         let raised = self.dispatcher.connected(at);
         in_turn(raised, self.shared().channel_events.raise(ChannelEventKind::Connect, self.connection(), at))
     }
@@ -96,6 +97,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
+        log::ended(self.connection(), &end);
         let raised = self.dispatcher.disconnected(end, at);
         in_turn(
             raised,
@@ -157,7 +159,11 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let (attempt, why) = self.refused.take()?;
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), at.utc);
-        self.shared.subscriptions.dispatch(Event::Connection(event))
+        let shared = Arc::clone(&self.shared);
+        Some(HandlerFuture::new(async move {
+            // Caught here, as this observer raises no other event.
+            shared.subscriptions.raise(Event::Connection(event)).await;
+        }))
     }
 
     fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {

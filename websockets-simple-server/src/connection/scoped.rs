@@ -1,17 +1,17 @@
 //! Connections that live as long as a future of the application.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use websockets_simple_core::{EndCause, ErrorStage, EventError, HandlerFuture, Moment};
+use websockets_simple_core::{CatchPanic, EndCause, ErrorEvent, ErrorStage, Moment, Panicked};
 
 use crate::{
     addressing::UnlistedGuard,
     connection::{
-        Connection,
+        Connection, Event,
         session::{Boxed, Session},
     },
     users::Identity,
@@ -32,7 +32,7 @@ impl<I: Identity> ScopedWork<I> {
 
     /// A future that runs the connection and the work; when one ends, so does the other.
     pub(crate) fn run(self, session: Session<I>, kept: UnlistedGuard<I>) -> ScopedSession<I> {
-        let work = Some((self.0)(session.connection.clone()));
+        let work = Some(CatchPanic::new((self.0)(session.connection.clone())));
         ScopedSession { session, work, raising: None, ended: false, _unlisted: kept }
     }
 }
@@ -41,8 +41,8 @@ impl<I: Identity> ScopedWork<I> {
 pub(crate) struct ScopedSession<I: Identity> {
     session: Session<I>,
     /// `None` once it is done.
-    work: Option<Boxed<()>>,
-    raising: Option<HandlerFuture>,
+    work: Option<CatchPanic<Boxed<()>>>,
+    raising: Option<Boxed<()>>,
     ended: bool,
     _unlisted: UnlistedGuard<I>,
 }
@@ -58,17 +58,17 @@ impl<I: Identity> Future for ScopedSession<I> {
         if !*ended && Pin::new(&mut *session).poll(cx).is_ready() {
             *ended = true;
             // The work cannot use the connection any more.
-            let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
+            *work = None;
         }
         if let Some(working) = work
-            && let Some(end) = poll_work(working, cx)
+            && let Poll::Ready(done) = Pin::new(working).poll(cx)
         {
-            let _ = catch_unwind(AssertUnwindSafe(|| work.take()));
+            *work = None;
             let core = &session.connection.0.core;
-            match end {
+            match done {
                 Ok(()) => core.outbox.close(EndCause::ScopeEnded),
-                Err(Panicked) => {
-                    *raising = raise_panic(&session.connection);
+                Err(panicked) => {
+                    *raising = Some(raise_panic(&session.connection, panicked));
                     core.outbox.close(EndCause::HandlerPanicked)
                 }
             };
@@ -83,19 +83,14 @@ impl<I: Identity> Future for ScopedSession<I> {
     }
 }
 
-struct Panicked;
-
-/// Polls the work; answers how it ended, if it has.
-fn poll_work(work: &mut Boxed<()>, cx: &mut Context<'_>) -> Option<Result<(), Panicked>> {
-    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => None,
-        Ok(Poll::Ready(())) => Some(Ok(())),
-        Err(_) => Some(Err(Panicked)),
-    }
-}
-
-fn raise_panic<I: Identity>(connection: &Connection<I>) -> Option<HandlerFuture> {
-    let error = EventError::new("the future of a local connection panicked");
-    let subscriptions = &connection.0.shared.subscriptions;
-    subscriptions.dispatch_error_of(connection, ErrorStage::HandlerPanic, error, Moment::now())
+fn raise_panic<I: Identity>(connection: &Connection<I>, panicked: Panicked) -> Boxed<()> {
+    let connection = connection.clone();
+    Box::pin(async move {
+        let error = panicked.of_code("the future of a local connection");
+        let (peer, shared) = (connection.peer_addr(), Arc::clone(&connection.0.shared));
+        let stage = ErrorStage::HandlerPanic;
+        let event = ErrorEvent::new(stage, error, peer, Some(connection), Moment::now().utc);
+        // Not in the driver of the connection, so what its handlers do is caught here.
+        shared.subscriptions.raise(Event::Error(event)).await;
+    })
 }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -24,16 +23,16 @@ use crate::{
     addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{Endpoint, Scope, ServerParams},
     connection::{
-        Connection, ConnectionState,
+        Connection, ConnectionState, UserState,
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
         scoped::ScopedWork,
     },
-    handshake::{self, Admitted, HandshakeContext, HandshakeError, Opened, TimeoutPhase},
+    handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
     net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
-    run::SessionGuard,
-    users::{Authenticated, Identity},
+    run::{SessionGuard, SessionTask},
+    users::Identity,
 };
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
@@ -55,15 +54,9 @@ pub(crate) fn session<I: Identity, S: Socket>(
     stream: S,
     endpoint: Endpoint,
     local: Option<LocalEndpoint>,
-) -> impl Future<Output = ()> + Send {
+) -> SessionTask<I> {
     let guard = SessionGuard::new(&context.shared);
-    let opening = Box::pin(open(context, stream, endpoint, local));
-    async move {
-        if let Some(session) = opening.await {
-            session.await;
-        }
-        drop(guard);
-    }
+    SessionTask::new(guard, Box::pin(open(context, stream, endpoint, local)))
 }
 
 /// Opens a connection, from the first byte to the 101, under one deadline: PROXY protocol and TLS if the endpoint uses
@@ -74,7 +67,6 @@ async fn open<I: Identity, S: Socket>(
     endpoint: Endpoint,
     local: Option<LocalEndpoint>,
 ) -> Option<Boxed<()>> {
-    let began = Instant::now();
     context.peer.endpoint = match local {
         Some(local) => local,
         None => stream.local().ok()?,
@@ -94,11 +86,18 @@ async fn open<I: Identity, S: Socket>(
     match opened {
         Ok(Ok(opened)) => {
             let heartbeat = context.shared.params.heartbeat;
-            return Some(serve(context, opened, SessionParts { began, heartbeat, local: None }));
+            return Some(serve(context, opened, SessionParts { heartbeat, local: None }));
         }
-        // Raised out here, where no deadline cuts it short for those who are told later.
-        Ok(Err(HandshakeError::Refused(why))) => context.refused(why).await,
-        Ok(Err(HandshakeError::NoRequest)) => {}
+        // Raised out here, where no deadline cuts it short for those who are told later, and beside the stream, which no
+        // handler keeps open.
+        Ok(Err(Unopened { why, letting_go })) => {
+            let letting_go = async {
+                if let Some(letting_go) = letting_go {
+                    letting_go.await;
+                }
+            };
+            tokio::join!(letting_go, tell(&mut context, why));
+        }
         Err(TimeoutPhase::Answer) => {
             context.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await;
         }
@@ -108,17 +107,27 @@ async fn open<I: Identity, S: Socket>(
     None
 }
 
-/// Reads the PROXY protocol header, then does the TLS and the opening handshake. Errors are raised before this returns,
-/// a refusal is not.
+/// Raises why there is no connection.
+async fn tell<I: Identity>(context: &mut HandshakeContext<I>, why: NotOpened) {
+    match why {
+        NotOpened::Failed(stage, error) => context.failed(stage, error).await,
+        NotOpened::NoRequest => {}
+        NotOpened::Refused(why) => context.refused(why).await,
+        NotOpened::Unreadable(why) => context.unreadable(why).await,
+    }
+}
+
+/// Reads the PROXY protocol header, then does the TLS and the opening handshake.
 async fn secure<I: Identity, S: Socket>(
     context: &mut HandshakeContext<I>,
     mut stream: S,
     endpoint: &Endpoint,
-) -> Result<Opened<Transport, I>, HandshakeError> {
+) -> Result<Opened<Transport, I>, Unopened> {
     if endpoint.proxy_protocol == ProxyProtocol::Required
-        && !Box::pin(context.read_proxy_header(&mut stream)).await
+        && let Err(error) = Box::pin(context.read_proxy_header(&mut stream)).await
     {
-        return Err(HandshakeError::NoRequest);
+        let failed = |error| NotOpened::Failed(ErrorStage::Handshake, error);
+        return Err(error.map_or(NotOpened::NoRequest, failed).at_once());
     }
     #[cfg(feature = "rustls")]
     if let Some(tls) = endpoint.server_tls() {
@@ -129,10 +138,9 @@ async fn secure<I: Identity, S: Socket>(
                 Box::pin(handshake::handshake(stream, context, Transport::shared)).await
             }
             Err((error, stream)) => {
-                context.failed(ErrorStage::Tls, EventError::new(error)).await;
+                let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
                 // Gives the client time to read the TLS alert with the reason.
-                Box::pin(handshake::linger(stream)).await;
-                Err(HandshakeError::NoRequest)
+                Err(failed.answered(stream, Vec::new()))
             }
         };
     }
@@ -161,8 +169,7 @@ async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
 
 /// What a session needs besides its handshake.
 pub(crate) struct SessionParts<I: Identity> {
-    pub(crate) began: Instant,
-    /// Used unless the user service or `heartbeat_of` chooses another one for this request.
+    /// Used unless the user service or `heartbeat_of` has chosen another one for this request.
     pub(crate) heartbeat: Heartbeat,
     /// The work of a local connection: it ends with the work, and cannot be looked up.
     pub(crate) local: Option<ScopedWork<I>>,
@@ -174,15 +181,14 @@ pub(crate) fn serve<I: Identity>(
     opened: Opened<Transport, I>,
     parts: SessionParts<I>,
 ) -> Boxed<()> {
-    let SessionParts { began, heartbeat, local } = parts;
+    let SessionParts { heartbeat, local } = parts;
     let Opened { stream: transport, leftover, admitted } = opened;
-    let Admitted { head, subprotocol, user, user_permit, place, farewell, client } = admitted;
+    let Admitted { head, subprotocol, user, user_permit, place, farewell, client, heartbeat: chosen, asked } =
+        admitted;
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
     let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
-    let chosen = || shared.params.heartbeat_for(&peer.handshake_request(&head, peer.client));
-    let heartbeat =
-        user.as_ref().and_then(Authenticated::heartbeat_override).or_else(chosen).unwrap_or(heartbeat);
+    let heartbeat = chosen.unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
         core: ConnectionShared::new(Side::Server, outbox(&shared.params)),
         id,
@@ -196,7 +202,7 @@ pub(crate) fn serve<I: Identity>(
         peer,
         since: chrono::Utc::now(),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
-        state: Mutex::default(),
+        state: UserState::new(),
         positions: ListPositions::default(),
     }));
     let core = &connection.0.core;
@@ -226,11 +232,12 @@ pub(crate) fn serve<I: Identity>(
         }
         Some(local) => (None, Some((shared.unlisted.keep(&connection, reserved), local))),
     };
+    shared.revocable.set(&connection, unlisted.is_none());
     if stop.is_cancelled() {
         // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
     }
-    shared.close_if_revoked(&connection, began);
+    shared.close_if_revoked(&connection, asked);
     let dispatcher = Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions));
     let observer = SubscribedObserver { dispatcher, registered };
     let state = Arc::clone(&connection.0);
@@ -274,6 +281,13 @@ impl<I: Identity> Future for Session<I> {
             shared.shutdown.count(core.outbox.handlers_aborted(), end.clean);
         }
         Poll::Ready(())
+    }
+}
+
+impl<I: Identity> Drop for Session<I> {
+    fn drop(&mut self) {
+        self.connection.0.shared.revocable.remove(&self.connection);
+        self.connection.0.state.end();
     }
 }
 

@@ -56,11 +56,13 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
-    /// Raises Connecting, and waits for room in event streams.
-    pub(crate) async fn connecting(&mut self, path: &str, client: Option<IpAddr>) {
+    /// Raises Connecting, and waits for room in event streams. False if a handler panicked.
+    pub(crate) async fn connecting(&mut self, path: &str, client: Option<IpAddr>) -> bool {
         let attempt = Attempt::new(self.peer.addr, path).of_client(client);
-        self.connecting = Some(attempt.clone());
-        self.raise(ConnectionEventKind::Connecting(attempt)).await;
+        self.connecting = Some(attempt.clone().unannounced());
+        let handled = self.raise(ConnectionEventKind::Connecting(attempt.clone())).await;
+        self.connecting = Some(attempt);
+        handled
     }
 
     /// Whether Connecting was raised, and neither Connected nor Refused since.
@@ -113,14 +115,17 @@ impl<I: Identity> HandshakeContext<I> {
         params.identity_headers.add(headers, &id, channel, &place.groups);
     }
 
-    /// Reads the PROXY protocol header, in which a proxy names its client. False if the connection must be dropped.
-    pub(crate) async fn read_proxy_header<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> bool {
+    /// Reads the PROXY protocol header, in which a proxy names its client. If the connection must be dropped, the answer
+    /// is an error, with what is to be raised.
+    pub(crate) async fn read_proxy_header<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<(), Option<EventError>> {
         let shared = Arc::clone(&self.shared);
         let proxies = &shared.params.trusted_proxies;
         if !self.peer.is_trusted(proxies) {
             let error = EventError::new("the PROXY protocol is accepted only from trusted proxies");
-            self.failed(ErrorStage::Handshake, error).await;
-            return false;
+            return Err(Some(error));
         }
         match proxy_protocol::read(stream).await {
             Ok(Source::Client(client)) => self.peer.client = Some(client),
@@ -128,16 +133,11 @@ impl<I: Identity> HandshakeContext<I> {
             // The HTTP headers of an unknown client are not trustworthy.
             Ok(Source::Unknown) => self.peer.hides_client = true,
             // A health check.
-            Err(HeaderError::Ended(0)) => return false,
-            Err(error) => {
-                self.failed(ErrorStage::Handshake, EventError::new(error)).await;
-                return false;
-            }
+            Err(HeaderError::Ended(0)) => return Err(None),
+            Err(error) => return Err(Some(EventError::new(error))),
         }
-        match self.peer.client {
-            Some(client) if !proxies.contains(client) => self.count_early(client),
-            _ => true,
-        }
+        let client = self.peer.client.filter(|client| !proxies.contains(*client));
+        if client.is_none_or(|client| self.count_early(client)) { Ok(()) } else { Err(None) }
     }
 
     /// Counts the connection for a client that is known before its request. False if its limit is reached and too many
@@ -165,17 +165,20 @@ impl<I: Identity> HandshakeContext<I> {
 
     /// Raises an error.
     pub(crate) async fn failed(&self, stage: ErrorStage, error: EventError) {
-        if let Some(raised) = self.shared.subscriptions.dispatch_error(stage, error, self.peer.addr) {
-            raised.await;
-        }
+        self.shared.subscriptions.raise_error(stage, error, self.peer.addr).await;
     }
 
     /// Raises Refused, if Connecting was raised.
     pub(crate) async fn refused(&mut self, why: String) {
         if let Some(attempt) = self.connecting.take() {
-            tracing::debug!(peer = ?self.peer.addr, %why, "refused");
-            self.raise(ConnectionEventKind::Refused(attempt, why)).await;
+            self.raise_refused(attempt, why).await;
         }
+    }
+
+    /// Raises Refused for a request that could not be read, and has no Connecting.
+    pub(crate) async fn unreadable(&self, why: String) {
+        let attempt = Attempt::new(self.peer.addr, "/").of_client(self.peer.client);
+        self.raise_refused(attempt.unannounced(), why).await;
     }
 
     /// Raises an error for a timeout of the handshake, and Refused if Connecting was raised.
@@ -185,9 +188,15 @@ impl<I: Identity> HandshakeContext<I> {
         self.refused(WHY.to_owned()).await;
     }
 
-    async fn raise(&self, kind: ConnectionEventKind<crate::connection::Connection<I>>) {
+    async fn raise_refused(&self, attempt: Attempt, why: String) {
+        tracing::debug!(peer = ?self.peer.addr, %why, "refused");
+        self.raise(ConnectionEventKind::Refused(attempt, why)).await;
+    }
+
+    /// False if a handler panicked.
+    async fn raise(&self, kind: ConnectionEventKind<crate::connection::Connection<I>>) -> bool {
         let event = ConnectionEvent::new(kind, Moment::now().utc);
-        self.shared.subscriptions.raise(Event::Connection(event)).await;
+        self.shared.subscriptions.raise(Event::Connection(event)).await
     }
 
     #[cfg(test)]

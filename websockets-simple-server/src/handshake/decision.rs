@@ -7,16 +7,17 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
 };
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{
-    ErrorStage, SUBPROTOCOL,
+    CatchPanic, ErrorStage, Heartbeat, SUBPROTOCOL,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
 };
 
@@ -66,6 +67,10 @@ pub(crate) struct Admitted<I: Identity> {
     pub(crate) farewell: Option<String>,
     /// The address of the client.
     pub(crate) client: Option<IpAddr>,
+    /// The heartbeat that the user service or the application chose.
+    pub(crate) heartbeat: Option<Heartbeat>,
+    /// The moment just before the user service was asked: of a revocation since then, it may not have known.
+    pub(crate) asked: Instant,
 }
 
 /// An open WebSocket over `S`.
@@ -102,7 +107,8 @@ impl<I: Identity> Upgrading<I> {
     }
 }
 
-/// Raises Connecting, decides on the request and makes the response.
+/// Raises Connecting, decides on the request and makes the response. A panic of the application's handlers and hooks is
+/// an error event, and refuses the request.
 pub(crate) async fn decide<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
@@ -116,10 +122,21 @@ pub(crate) async fn decide<I: Identity>(
     // The path of an invalid request may be a token, so it is not shown.
     let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
     let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
-    context.connecting(path, client).await;
-    match parsed {
-        Ok(parsed) => judge(context, parts, parsed, client, overrides).await,
-        Err(refusal) => Err(context.overloaded().unwrap_or(refusal)),
+    if !context.connecting(path, client).await {
+        return Err(Refusal::internal());
+    }
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(refusal) => return Err(context.overloaded().unwrap_or(refusal)),
+    };
+    let judged = CatchPanic::new(Box::pin(judge(context, parts, parsed, client, overrides))).await;
+    match judged {
+        Ok(judged) => judged,
+        Err(panicked) => {
+            let error = panicked.of_code("a function of the application for handshakes");
+            context.failed(ErrorStage::HandlerPanic, error).await;
+            Err(Refusal::internal())
+        }
     }
 }
 
@@ -145,6 +162,7 @@ async fn judge<I: Identity>(
         certificate: context.peer.certificate.clone(),
     };
     let request = context.peer.handshake_request(&parsed.head, client);
+    let asked = Instant::now();
     let admitted = match overrides.user {
         Some(user) => Ok(Some(user)),
         None => tokio::select! {
@@ -171,6 +189,8 @@ async fn judge<I: Identity>(
         None => Some(context.place(&request, user.as_ref(), overrides.placement)?),
         Some(_) => None,
     };
+    let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
+    let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
     let headers = response.headers_mut();
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);
@@ -184,7 +204,8 @@ async fn judge<I: Identity>(
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
     }
     let head = parsed.head;
-    let admitted = Admitted { head, subprotocol, user, user_permit, place, farewell, client };
+    let admitted =
+        Admitted { head, subprotocol, user, user_permit, place, farewell, client, heartbeat, asked };
     Ok(Decision { response, admitted, upgrade })
 }
 
@@ -198,6 +219,15 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     }
     if !asks_for_websocket(&parts.headers) {
         return Err(Refusal::no_upgrade());
+    }
+    if announces_body(&parts.headers) {
+        return Err(Refusal::body_announced());
+    }
+    // RFC 6455 sections 11.3.1 and 11.3.5
+    for once in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        if parts.headers.get_all(&once).iter().count() > 1 {
+            return Err(Refusal::bad_request(format!("{once} is given twice")));
+        }
     }
     if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Refusal::wrong_version());
@@ -216,6 +246,15 @@ fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+/// Whether bytes of a body may follow the head (RFC 9112 section 6.3), or the client waits until it may send one.
+fn announces_body(headers: &HeaderMap) -> bool {
+    let is_empty =
+        |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0');
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.contains_key(EXPECT)
+        || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
 }
 
 pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,11 +11,11 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use websockets_simple_core::{ErrorStage, EventError};
+use websockets_simple_core::{CatchPanic, ErrorStage, catch_panic};
 
 use crate::{
-    config::{BodyError, Fallback, FallbackBody, FallbackResponse},
-    handshake::{context::HandshakeContext, timeout::ResponseGuard},
+    config::{BodyError, Fallback, FallbackBody},
+    handshake::{context::HandshakeContext, reclaim_io::AnswerGuard, timeout::ResponseGuard},
     users::Identity,
 };
 
@@ -28,9 +27,12 @@ pub(super) fn answer<I: Identity>(
     service: &Fallback,
     mut request: Request<Incoming>,
     context: &mut HandshakeContext<I>,
+    answered: AnswerGuard,
 ) -> Answer {
     let guard = context.timeout.answering();
-    let timed = |response: Response<FallbackBody>| response.map(|body| TimedBody { body, guard });
+    let timed = |response: Response<FallbackBody>| {
+        response.map(|body| TimedBody { body, guard, _answered: answered })
+    };
     let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
     let client = context.peer.client_of(&context.shared.params.trusted_proxies, request.headers());
     let refusal = context.overloaded().or_else(|| context.count(client).err());
@@ -43,27 +45,15 @@ pub(super) fn answer<I: Identity>(
     }
     // Called inside the future, to catch a panic of the service before it returns a future.
     let (service, shared, peer) = (service.clone(), Arc::clone(&context.shared), context.peer.addr);
-    let mut request = Some(request);
-    let mut working: Option<FallbackResponse> = None;
-    let answered = std::future::poll_fn(move |cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(request) = request.take() {
-                working = Some((service.0)(request));
-            }
-            working.as_mut().map_or(Poll::Pending, |working| working.as_mut().poll(cx))
-        }));
-        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
-    });
+    let answering = CatchPanic::new(Box::pin(async move { (service.0)(request).await }));
     Box::pin(async move {
-        if let Some(response) = answered.await {
-            return timed(response);
-        }
+        let panicked = match answering.await {
+            Ok(response) => return timed(response),
+            Err(panicked) => panicked,
+        };
         // Without the text of the panic, which may quote the request.
-        let error = EventError::new("the fallback service panicked");
-        let raised = shared.subscriptions.dispatch_error(ErrorStage::HandlerPanic, error, peer);
-        if let Some(raised) = raised {
-            raised.await;
-        }
+        let error = panicked.of_code("the fallback service");
+        shared.subscriptions.raise_error(ErrorStage::HandlerPanic, error, peer).await;
         let mut response = Response::new(own(Full::default()));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         timed(response)
@@ -74,6 +64,7 @@ pub(super) fn answer<I: Identity>(
 pub(super) struct TimedBody {
     body: FallbackBody,
     guard: ResponseGuard,
+    _answered: AnswerGuard,
 }
 
 impl Body for TimedBody {
@@ -84,7 +75,7 @@ impl Body for TimedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        let polled = catch_panic(|| Pin::new(&mut self.body).poll_frame(cx));
         let polled = polled
             .unwrap_or_else(|_| Poll::Ready(Some(Err("the body of the fallback service panicked".into()))));
         if let Poll::Ready(Some(Err(_))) = polled {

@@ -15,17 +15,22 @@ use crate::{config::ServerParams, net::LimitReached};
 
 use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
+/// The media type of the texts.
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// The response of a refused handshake, and the reason in its event.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     body: String,
     header: Option<(HeaderName, HeaderValue)>,
+    /// Whether the connection ends with it, also in an HTTP server of the application.
+    is_final: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), header: None }
+        Self { status, body: body.into(), header: None, is_final: false }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -39,6 +44,33 @@ impl Refusal {
 
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    /// A body, or what announces one. A proxy takes the bytes behind the head for the body, and this server would take
+    /// them for frames: a client could hide a request to one in what it sends to the other.
+    pub(crate) fn body_announced() -> Self {
+        let mut refusal = Self::bad_request("a WebSocket handshake has no body");
+        refusal.is_final = true;
+        refusal
+    }
+
+    /// User code panicked.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    }
+
+    /// A head that the HTTP library cannot read. `own` is the answer that it would have given, without a text.
+    pub(crate) fn unreadable(own: &[u8]) -> Self {
+        let status = own.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok());
+        let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+        let body = match status {
+            StatusCode::URI_TOO_LONG => "the target of the request is too long",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "the head of the request is too large or has too many headers"
+            }
+            _ => "the request is malformed",
+        };
+        Self::new(status, body)
     }
 
     pub(crate) fn no_subprotocol() -> Self {
@@ -116,8 +148,11 @@ impl Refusal {
 
     /// The response on a connection of the application's HTTP server, which decides whether to close it.
     pub(crate) fn into_guest_response(self) -> Response<Full<Bytes>> {
+        let is_final = self.is_final;
         let mut response = self.into_response();
-        response.headers_mut().remove(CONNECTION);
+        if !is_final {
+            response.headers_mut().remove(CONNECTION);
+        }
         response
     }
 
@@ -126,10 +161,20 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
         if let Some((name, value)) = self.header {
             headers.insert(name, value);
         }
         response
+    }
+
+    /// The response as it is written where the HTTP library cannot.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let Self { status, body, .. } = self;
+        format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {TEXT}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
     }
 }

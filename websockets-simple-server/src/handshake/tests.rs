@@ -222,18 +222,28 @@ type Shaken<I> = Result<Opened<DuplexStream, I>, Ended>;
 /// How a handshake ended without a connection.
 #[derive(Debug)]
 enum Ended {
+    Failed(String),
     NoRequest,
     Refused(Attempt, String),
+    Unreadable(String),
 }
 
 async fn shake<I: Identity>(host: &TestServer<I>, stream: DuplexStream) -> Shaken<I> {
     let mut context = host.context();
-    let shaken = handshake(stream, &mut context, |stream| stream).await;
-    shaken.map_err(|error| match error {
-        HandshakeError::NoRequest => Ended::NoRequest,
-        HandshakeError::Refused(why) => {
+    let unopened = match handshake(stream, &mut context, |stream| stream).await {
+        Ok(opened) => return Ok(opened),
+        Err(unopened) => unopened,
+    };
+    if let Some(letting_go) = unopened.letting_go {
+        letting_go.await;
+    }
+    Err(match unopened.why {
+        NotOpened::Failed(stage, error) => Ended::Failed(format!("{stage:?}: {error}")),
+        NotOpened::NoRequest => Ended::NoRequest,
+        NotOpened::Refused(why) => {
             Ended::Refused(context.attempt().expect("Connecting was raised").clone(), why)
         }
+        NotOpened::Unreadable(why) => Ended::Unreadable(why),
     })
 }
 
@@ -260,7 +270,7 @@ async fn refused<I: Identity>(host: &TestServer<I>, request: &str) -> (String, S
     assert!(!format!("{ended:?}{answer}").contains(SECRET), "{ended:?} {answer}");
     match ended {
         Ended::Refused(attempt, why) => (answer, attempt.path, why),
-        Ended::NoRequest => panic!("this was no request: {answer}"),
+        other => panic!("{other:?}: {answer}"),
     }
 }
 

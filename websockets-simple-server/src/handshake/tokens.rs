@@ -37,6 +37,7 @@ pub(crate) struct ParsedRequest {
 impl ParsedRequest {
     /// Parses a request of a server without users.
     pub(crate) fn anonymous(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
+        check_target(uri)?;
         let head = RequestHead::new(&channel(uri.path())?, uri.query().unwrap_or_default(), headers);
         let (offered, _) = offers(headers)?;
         Ok(Self { token: None, head, offered })
@@ -49,6 +50,7 @@ impl ParsedRequest {
         params: &ServerParams,
         routed: bool,
     ) -> Result<Self, Refusal> {
+        check_target(uri)?;
         let TokenPlacements { header, subprotocol, query: in_query, path: in_path } = params.token_placements;
         let mut tokens = Vec::new();
         if header {
@@ -94,14 +96,22 @@ fn same(one: &Token, other: &Token) -> bool {
     one.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
 }
 
-/// The channel: the decoded path, which must be UTF-8.
+/// Accepts a path, or a whole URL (RFC 9112 sections 3.2.1 and 3.2.2), but neither `*` nor a host alone.
+fn check_target(uri: &Uri) -> Result<(), Refusal> {
+    match uri.path().starts_with('/') && (uri.scheme().is_some() || uri.authority().is_none()) {
+        true => Ok(()),
+        false => Err(Refusal::bad_request("the target of the request is not a path")),
+    }
+}
+
+/// The channel: the decoded path, which must be UTF-8. It reaches logs, so it must not end a line there.
 fn channel(path: &str) -> Result<String, Refusal> {
     let decoded = percent_decode_str(path).decode_utf8();
     let decoded = decoded.map_err(|_| Refusal::bad_request("the path is not UTF-8"))?;
-    if decoded.contains('\0') {
-        return Err(Refusal::bad_request("the path holds a NUL"));
+    if decoded.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return Err(Refusal::bad_request("the path holds a control character"));
     }
-    Ok(if decoded.is_empty() { "/".to_owned() } else { decoded.into_owned() })
+    Ok(decoded.into_owned())
 }
 
 /// Removes `Authorization: Bearer`; other schemes are kept.

@@ -7,13 +7,13 @@ use http::{Response, request::Parts};
 use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
-use tokio::{net::TcpStream, sync::oneshot, time::Instant};
+use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
 use crate::{
     connection::{Boxed, STOP_GRACE, ScopedWork, SessionParts, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
-    run::SessionGuard,
+    run::{SessionGuard, SessionTask},
     users::Identity,
 };
 
@@ -23,14 +23,8 @@ pub(crate) fn mounted<I: Identity>(
     guard: SessionGuard<I>,
     request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(open(context, request, reply));
-    async move {
-        if let Some(session) = opening.await {
-            session.await;
-        }
-        drop(guard);
-    }
+) -> SessionTask<I> {
+    SessionTask::new(guard, Box::pin(open(context, request, reply)))
 }
 
 /// A request, and what the application set for it.
@@ -46,7 +40,6 @@ async fn open<I: Identity>(
     request: MountedRequest<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
-    let began = Instant::now();
     let MountedRequest { parts, overrides, local } = request;
     let upgrading = answer(&mut context, parts, overrides, reply).await?;
     let mut opening = pin!(upgrading.open(take));
@@ -59,7 +52,7 @@ async fn open<I: Identity>(
     match opened {
         Some(Ok(opened)) => {
             let heartbeat = context.shared.params.heartbeat_over_http();
-            Some(serve(context, opened, SessionParts { began, heartbeat, local }))
+            Some(serve(context, opened, SessionParts { heartbeat, local }))
         }
         Some(Err(why)) => {
             context.refused(why.to_owned()).await;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,6 +23,8 @@ pub(crate) enum Admittance {
 pub(crate) struct ConnectionLimiter {
     total: usize,
     per_ip: usize,
+    /// How many leading bits of an IPv6 address are counted.
+    ipv6_prefix: u8,
     taken: Mutex<Taken>,
     refusals: Arc<Semaphore>,
 }
@@ -30,7 +32,35 @@ pub(crate) struct ConnectionLimiter {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    per_ip: HashMap<IpAddr, usize>,
+    per_ip: HashMap<CountedIp, usize>,
+}
+
+/// What is counted as one address: an IPv4 address, or the network of an IPv6 address.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct CountedIp(IpAddr);
+
+impl CountedIp {
+    fn new(ip: IpAddr, ipv6_prefix: u8) -> Self {
+        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
+        Self(match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.into(),
+            IpAddr::V6(ip) => match translated(ip) {
+                Some(ip) => ip.into(),
+                None => {
+                    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(ipv6_prefix.into())).unwrap_or(0);
+                    Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+                }
+            },
+        })
+    }
+}
+
+/// The IPv4 address that a translator has put into this one (`64:ff9b::/96`, RFC 6052 section 2.1): such addresses
+/// differ in their last 32 bits only.
+fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, _, _] = ip.segments() else { return None };
+    let [.., a, b, c, d] = ip.octets();
+    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 /// Which limit is reached.
@@ -52,15 +82,17 @@ pub(crate) struct Overflow {
 pub(crate) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     /// The address that it counts for, once that is known.
-    ip: Option<IpAddr>,
+    ip: Option<CountedIp>,
 }
 
 impl ConnectionLimiter {
-    /// A limiter for this many connections in total and per address.
-    pub(crate) fn new(total: usize, per_ip: usize) -> Arc<Self> {
+    /// A limiter for this many connections in total and per address, where IPv6 addresses with the same prefix of this
+    /// length are one.
+    pub(crate) fn new(total: usize, per_ip: usize, ipv6_prefix: u8) -> Arc<Self> {
         Arc::new(Self {
             total,
             per_ip,
+            ipv6_prefix,
             taken: Mutex::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         })
@@ -80,7 +112,10 @@ impl ConnectionLimiter {
         if taken.total >= self.total {
             return Err(LimitReached::Total);
         }
-        let ip = ip.map(|ip| taken.count(ip, self.per_ip)).transpose()?;
+        let ip = ip.map(|ip| CountedIp::new(ip, self.ipv6_prefix));
+        if let Some(ip) = ip {
+            taken.count(ip, self.per_ip)?;
+        }
         taken.total += 1;
         Ok(ConnectionPermit { limiter: Arc::clone(self), ip })
     }
@@ -97,10 +132,8 @@ impl ConnectionLimiter {
 }
 
 impl Taken {
-    /// Counts one more connection of this address; answers its canonical form.
-    fn count(&mut self, ip: IpAddr, most: usize) -> Result<IpAddr, LimitReached> {
-        // An IPv4 peer of a dual-stack listener is the same peer as on an IPv4 one.
-        let ip = ip.to_canonical();
+    /// Counts one more connection of this address.
+    fn count(&mut self, ip: CountedIp, most: usize) -> Result<(), LimitReached> {
         let of_ip = self.per_ip.entry(ip).or_insert(0);
         if *of_ip >= most {
             // An address without connections takes no memory.
@@ -110,10 +143,10 @@ impl Taken {
             return Err(LimitReached::Address);
         }
         *of_ip += 1;
-        Ok(ip)
+        Ok(())
     }
 
-    fn uncount(&mut self, ip: IpAddr) {
+    fn uncount(&mut self, ip: CountedIp) {
         if let Some(of_ip) = self.per_ip.get_mut(&ip) {
             *of_ip -= 1;
             if *of_ip == 0 {
@@ -126,12 +159,13 @@ impl Taken {
 impl ConnectionPermit {
     /// Counts the connection for this address, and no longer for another one.
     pub(crate) fn count_for(&mut self, ip: IpAddr) -> Result<(), LimitReached> {
-        if self.ip == Some(ip.to_canonical()) {
+        let ip = CountedIp::new(ip, self.limiter.ipv6_prefix);
+        if self.ip == Some(ip) {
             return Ok(());
         }
         let mut taken = self.limiter.lock();
-        let counted = taken.count(ip, self.limiter.per_ip)?;
-        if let Some(before) = self.ip.replace(counted) {
+        taken.count(ip, self.limiter.per_ip)?;
+        if let Some(before) = self.ip.replace(ip) {
             taken.uncount(before);
         }
         Ok(())
@@ -158,7 +192,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_per_address_and_in_total_and_given_back() {
-        let limiter = ConnectionLimiter::new(3, 2);
+        let limiter = ConnectionLimiter::new(3, 2, 64);
         let one = limiter.take(ip("10.0.0.1")).unwrap();
         let _two = limiter.take(ip("10.0.0.1")).unwrap();
         assert_eq!(limiter.take(ip("10.0.0.1")).unwrap_err(), LimitReached::Address);
@@ -170,24 +204,58 @@ mod tests {
 
     #[test]
     fn an_ipv4_peer_counts_the_same_on_a_dual_stack_listener() {
-        let limiter = ConnectionLimiter::new(10, 1);
+        let limiter = ConnectionLimiter::new(10, 1, 64);
         let _held = limiter.take(ip("::ffff:10.0.0.1")).unwrap();
         assert_eq!(limiter.take(ip("10.0.0.1")).unwrap_err(), LimitReached::Address);
     }
 
     #[test]
+    fn ipv6_addresses_of_one_network_are_one_client() {
+        for (prefix, other_place, elsewhere) in [
+            (64, "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"),
+            (48, "2001:db8:1:ffff::1", "2001:db8:2::1"),
+            (128, "2001:db8:1:2::1", "2001:db8:1:2::2"),
+            (1, "7fff::", "8000::"),
+        ] {
+            let limiter = ConnectionLimiter::new(10, 1, prefix);
+            let _held = limiter.take(ip("2001:db8:1:2::1")).unwrap();
+            assert_eq!(limiter.take(ip(other_place)).unwrap_err(), LimitReached::Address, "/{prefix}");
+            assert!(limiter.take(ip(elsewhere)).is_ok(), "/{prefix}");
+        }
+    }
+
+    #[test]
+    fn ipv4_addresses_are_counted_each_however_they_are_written() {
+        let limiter = ConnectionLimiter::new(10, 1, 64);
+        let _mapped = limiter.take(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(limiter.take(ip("10.0.0.1")).unwrap_err(), LimitReached::Address);
+        assert_eq!(limiter.take(ip("64:ff9b::10.0.0.1")).unwrap_err(), LimitReached::Address);
+        let _translated = limiter.take(ip("64:ff9b::10.0.0.2")).unwrap();
+        assert_eq!(limiter.take(ip("::ffff:10.0.0.2")).unwrap_err(), LimitReached::Address);
+        assert!(limiter.take(ip("64:ff9b:1::10.0.0.1")).is_ok(), "of another network");
+    }
+
+    #[test]
+    fn a_client_that_moves_within_its_network_is_counted_once() {
+        let limiter = ConnectionLimiter::new(10, 1, 64);
+        let mut permit = limiter.take(ip("2001:db8::1")).unwrap();
+        permit.count_for(ip("2001:db8::2").unwrap()).unwrap();
+        assert_eq!(limiter.lock().per_ip.values().copied().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
     fn addresses_without_connections_take_no_memory() {
-        let limiter = ConnectionLimiter::new(10, 10);
+        let limiter = ConnectionLimiter::new(10, 10, 64);
         drop(limiter.take(ip("10.0.0.1")).unwrap());
         assert!(limiter.lock().per_ip.is_empty());
-        let closed = ConnectionLimiter::new(10, 0);
+        let closed = ConnectionLimiter::new(10, 0, 64);
         assert_eq!(closed.take(ip("10.0.0.1")).unwrap_err(), LimitReached::Address);
         assert!(closed.lock().per_ip.is_empty());
     }
 
     #[test]
     fn a_place_without_an_address_is_counted_once_the_address_is_known() {
-        let limiter = ConnectionLimiter::new(3, 1);
+        let limiter = ConnectionLimiter::new(3, 1, 64);
         let (mut one, mut two) = (limiter.take(None).unwrap(), limiter.take(None).unwrap());
         let client = ip("10.0.0.1").unwrap();
         one.count_for(client).unwrap();

@@ -6,7 +6,6 @@ use std::{
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::UnixStream,
     },
     path::{Path, PathBuf},
 };
@@ -101,11 +100,16 @@ impl From<PathBuf> for UnixSocket {
     }
 }
 
-/// Whether this is a socket on which no process listens. Any other file must not be removed.
+/// Whether this is a socket on which no process listens. Any other file must not be removed. Does not wait: a process
+/// whose queue of connections is full listens, too.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    is_socket
-        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    is_socket && connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A listening socket. Its file is removed with it.
@@ -151,7 +155,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener as StdListener;
+    use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 
     use super::*;
 
@@ -192,6 +196,27 @@ mod tests {
         let first = socket.bind(BACKLOG).unwrap();
         assert_eq!(socket.bind(BACKLOG).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(UnixStream::connect(first.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_accepts_nothing_is_left_alone_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = socket(&dir);
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&SockAddr::unix(socket.path()).unwrap()).unwrap();
+        busy.listen(0).unwrap();
+        // Its queue is full: from here on, a `connect` that waits never returns.
+        let mut waiting = Vec::new();
+        loop {
+            let next = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            next.set_nonblocking(true).unwrap();
+            if next.connect(&SockAddr::unix(socket.path()).unwrap()).is_err() {
+                break;
+            }
+            waiting.push(next);
+        }
+        assert_eq!(socket.bind(BACKLOG).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(socket.path().exists());
     }
 
     #[tokio::test]

@@ -33,6 +33,9 @@ pub enum StartError {
     /// A parameter is invalid.
     #[error("invalid parameters")]
     Params(#[from] ParamsError),
+    /// The tokio runtime has no driver for timers (`enable_time`) or sockets (`enable_io`).
+    #[error("the tokio runtime has no driver for {0}: build it with `enable_all`")]
+    NoDriver(&'static str),
     /// `start` was called outside a tokio runtime.
     #[error("a server can only start inside a tokio runtime")]
     NoRuntime,

@@ -8,14 +8,21 @@ use std::{
     },
 };
 
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use websockets_simple_core::{
-    ConnectionConfig, EndCause, ErrorStage, EventError, Flusher, Message, Side, Subscriptions, new_owner,
+    ConnectionConfig, EndCause, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
+    Subscriptions, new_owner,
 };
 
 use crate::{
-    addressing::{GroupRule, PlacedConnection, Placement, Registry, UnlistedConnections},
+    addressing::{
+        GroupRule, PlacedConnection, Placement, Registry, RevocableConnections, UnlistedConnections,
+    },
     config::ServerParams,
     connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
@@ -24,6 +31,9 @@ use crate::{
     signals::{ChannelEvents, Routes},
     users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
+
+/// Most errors without a connection that are raised at the same time: handlers may be slow.
+const BACKGROUND_ERRORS: usize = 64;
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 
@@ -41,6 +51,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) connection_config: Arc<ConnectionConfig>,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) revoked: RecentRevocations<I::Id>,
+    pub(crate) revocable: RevocableConnections<I>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
     pub(crate) routes: Routes<I>,
@@ -51,14 +62,40 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
     pub(crate) state: Mutex<RunState>,
+    background: Background,
     /// The bound addresses of the endpoints, with the ports that the system chose for port 0.
     bound: Mutex<Vec<Option<SocketAddr>>>,
+}
+
+/// The errors without a connection that are being raised.
+struct Background {
+    permits: Arc<Semaphore>,
+    /// How many were not raised since the last one.
+    missed: AtomicU64,
 }
 
 pub(crate) enum RunState {
     Stopped,
     Starting,
     Running(Run),
+}
+
+/// The right to start a run. Dropped without one, also if the start is cancelled or panics, the server is stopped.
+pub(crate) struct Starting<'a, I: Identity>(&'a Shared<I>);
+
+impl<I: Identity> Starting<'_, I> {
+    pub(crate) fn succeed(self, run: Run) {
+        *self.0.state() = RunState::Running(run);
+    }
+}
+
+impl<I: Identity> Drop for Starting<'_, I> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if matches!(*state, RunState::Starting) {
+            *state = RunState::Stopped;
+        }
+    }
 }
 
 /// One run of the server, from start to stop.
@@ -97,7 +134,12 @@ impl<I: Identity> Shared<I> {
         Self {
             // By then, an answer of the user service has become a connection, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
-            limiter: ConnectionLimiter::new(limits.connections_in_total(), limits.connections_per_ip),
+            revocable: RevocableConnections::new(),
+            limiter: ConnectionLimiter::new(
+                limits.connections_in_total(),
+                limits.connections_per_ip,
+                limits.ipv6_prefix,
+            ),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
             params,
@@ -115,6 +157,10 @@ impl<I: Identity> Shared<I> {
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),
             state: Mutex::new(RunState::Stopped),
+            background: Background {
+                permits: Arc::new(Semaphore::new(BACKGROUND_ERRORS)),
+                missed: AtomicU64::new(0),
+            },
             bound: Mutex::new(Vec::new()),
         }
     }
@@ -135,24 +181,21 @@ impl<I: Identity> Shared<I> {
         }
     }
 
-    /// Claims the right to start a run. False if there is a run, or if another caller is starting one.
-    pub(crate) fn begin_start(&self) -> bool {
+    /// Claims the right to start a run. `None` if there is a run, or if another caller is starting one.
+    pub(crate) fn begin_start(&self) -> Option<Starting<'_, I>> {
         let mut state = self.state();
-        let may_start = match &*state {
-            RunState::Stopped => true,
-            RunState::Starting => false,
-            RunState::Running(run) if run.is_alive() => false,
+        match &*state {
+            RunState::Stopped => {}
+            RunState::Starting => return None,
+            RunState::Running(run) if run.is_alive() => return None,
             RunState::Running(_) => {
                 // Its runtime was shut down, and all its tasks with it.
                 self.shutdown.take_report();
                 self.registry.abandon_draining();
-                true
             }
-        };
-        if may_start {
-            *state = RunState::Starting;
         }
-        may_start
+        *state = RunState::Starting;
+        Some(Starting(self))
     }
 
     /// Enters the current run, unless it is stopping. The stop waits until the guard is dropped.
@@ -208,19 +251,14 @@ impl<I: Identity> Shared<I> {
     pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
         // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
-        let candidates = match revocation {
-            Revocation::User(user) => self.registry.user(user),
-            Revocation::Credential(_) => self.registry.all(),
-        };
+        let mut candidates = self.revocable.of(revocation);
+        if let Revocation::User(user) = revocation {
+            candidates.extend_from_slice(&self.registry.user(user));
+        }
         let concerned = |connection: &&Connection<I>| {
             connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
         };
-        candidates
-            .iter()
-            .chain(&self.unlisted.all())
-            .filter(concerned)
-            .filter(|connection| connection.0.close_as_revoked())
-            .count()
+        candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
     }
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
@@ -231,9 +269,42 @@ impl<I: Identity> Shared<I> {
 
     /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.
     pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
-        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
-            sessions.spawn(raised);
+        if let Some(raising) = self.background_error(stage, error) {
+            sessions.spawn(raising);
         }
+    }
+
+    /// Logs and raises a panic of user code outside of handlers, wherever it was dropped.
+    pub(crate) fn report_panic(&self, panicked: Panicked, what: &str) {
+        tracing::error!("{what} panicked");
+        if let Some(run) = self.run()
+            && let Some(raising) = self.background_error(ErrorStage::HandlerPanic, panicked.of_code(what))
+        {
+            run.sessions.spawn_on(raising, &run.runtime);
+        }
+    }
+
+    /// The task that raises an error without a connection. If too many are running, the error is counted, and the next
+    /// one says how many were missed.
+    fn background_error(
+        &self,
+        stage: ErrorStage,
+        error: EventError,
+    ) -> Option<impl Future<Output = ()> + use<I>> {
+        if self.subscriptions.is_empty() {
+            return None;
+        }
+        let Ok(permit) = Arc::clone(&self.background.permits).try_acquire_owned() else {
+            self.background.missed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let mut event = ErrorEvent::new(stage, error, None, None, Moment::now().utc);
+        event.missed = self.background.missed.swap(0, Ordering::Relaxed);
+        let subscriptions = Arc::clone(&self.subscriptions);
+        Some(async move {
+            subscriptions.raise(Event::Error(event)).await;
+            drop(permit);
+        })
     }
 
     /// Drops the handlers of all remaining connections.

@@ -1,15 +1,21 @@
 //! The shutdown of a run.
 
 use std::{
+    cell::Cell,
+    collections::{HashMap, hash_map::Entry},
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use websockets_simple_core::catch_panic;
 
 use crate::{connection::StopReport, run::shared::Shared, users::Identity};
 
@@ -47,8 +53,8 @@ pub(crate) struct ShutdownTracker {
     dropped: AtomicUsize,
     /// Tasks of connections, handshakes included.
     sessions: AtomicUsize,
-    /// Handlers that wait for the stop themselves.
-    stop_waiters: AtomicUsize,
+    /// Those inside of which the stop is awaited, and how often.
+    waiting: Mutex<HashMap<u64, usize>>,
     /// Notified when one of the two above changes.
     changed: Notify,
 }
@@ -76,44 +82,142 @@ impl ShutdownTracker {
     pub(crate) async fn at_rest(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.sessions.load(Ordering::Acquire) <= self.stop_waiters.load(Ordering::Acquire) {
+            if self.sessions.load(Ordering::Acquire) <= self.waiting().len() {
                 return;
             }
             changed.await;
         }
     }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+thread_local! {
+    /// The server and the number of the task that is polled now.
+    static CURRENT: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
 }
 
 /// Counts a connection's task until it is dropped, also by a panic.
-pub(crate) struct SessionGuard<I: Identity>(Arc<Shared<I>>);
+pub(crate) struct SessionGuard<I: Identity> {
+    shared: Arc<Shared<I>>,
+    number: u64,
+}
 
 impl<I: Identity> SessionGuard<I> {
     pub(crate) fn new(shared: &Arc<Shared<I>>) -> Self {
         shared.shutdown.sessions.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
+        Self { shared: Arc::clone(shared), number: shared.next_serial() }
     }
 }
 
 impl<I: Identity> Drop for SessionGuard<I> {
     fn drop(&mut self) {
-        self.0.shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.0.shutdown.changed.notify_waiters();
+        self.shared.shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.shared.shutdown.changed.notify_waiters();
     }
 }
 
-/// Counts a handler that waits for the stop.
-pub(crate) struct StopWaiter<'a>(&'a ShutdownTracker);
+/// The task of a connection: its handshake, then the connection itself. It knows of a stop that is awaited inside of it,
+/// whether by a handler of any event, a hook, a service or the work of a local connection. A panic that nothing inside of
+/// it has caught is an error event.
+pub(crate) struct SessionTask<I: Identity> {
+    /// Dropped first. `None` once it is over.
+    stage: Option<SessionStage>,
+    guard: SessionGuard<I>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+enum SessionStage {
+    Opening(Boxed<Option<Boxed<()>>>),
+    Open(Boxed<()>),
+}
+
+impl<I: Identity> SessionTask<I> {
+    pub(crate) fn new(guard: SessionGuard<I>, opening: Boxed<Option<Boxed<()>>>) -> Self {
+        Self { stage: Some(SessionStage::Opening(opening)), guard }
+    }
+}
+
+impl<I: Identity> Future for SessionTask<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stage, guard } = &mut *self;
+        let _inside = Inside::enter(guard);
+        let polled = catch_panic(|| {
+            let polled = poll_stage(stage, cx);
+            if polled.is_ready() {
+                *stage = None;
+            }
+            polled
+        });
+        polled.unwrap_or_else(|panicked| {
+            guard.shared.report_panic(panicked, "the task of a connection");
+            let _ = catch_panic(|| *stage = None);
+            Poll::Ready(())
+        })
+    }
+}
+
+fn poll_stage(stage: &mut Option<SessionStage>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        match stage {
+            Some(SessionStage::Opening(opening)) => match ready!(opening.as_mut().poll(cx)) {
+                Some(session) => *stage = Some(SessionStage::Open(session)),
+                None => return Poll::Ready(()),
+            },
+            Some(SessionStage::Open(session)) => return session.as_mut().poll(cx),
+            None => return Poll::Ready(()),
+        }
+    }
+}
+
+/// While this lives, the thread polls a task.
+struct Inside(Option<(u64, u64)>);
+
+impl Inside {
+    fn enter<I: Identity>(guard: &SessionGuard<I>) -> Self {
+        Self(CURRENT.replace(Some((guard.shared.owner, guard.number))))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+/// A wait for the stop inside of a task, which the stop must not wait for.
+pub(crate) struct StopWaiter<'a> {
+    shutdown: &'a ShutdownTracker,
+    number: u64,
+}
 
 impl<'a> StopWaiter<'a> {
-    pub(crate) fn new(shutdown: &'a ShutdownTracker) -> Self {
-        shutdown.stop_waiters.fetch_add(1, Ordering::AcqRel);
+    /// `None` outside of the tasks of this server.
+    pub(crate) fn inside<I: Identity>(shared: &'a Shared<I>) -> Option<Self> {
+        let (owner, number) = CURRENT.get()?;
+        if owner != shared.owner {
+            return None;
+        }
+        let shutdown = &shared.shutdown;
+        *shutdown.waiting().entry(number).or_default() += 1;
         shutdown.changed.notify_waiters();
-        Self(shutdown)
+        Some(Self { shutdown, number })
     }
 }
 
 impl Drop for StopWaiter<'_> {
     fn drop(&mut self) {
-        self.0.stop_waiters.fetch_sub(1, Ordering::AcqRel);
+        let mut waiting = self.shutdown.waiting();
+        if let Entry::Occupied(mut entry) = waiting.entry(self.number) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
     }
 }

@@ -1,10 +1,15 @@
 //! The start of a run, and the task that owns all its other tasks.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use websockets_simple_core::catch_panic;
+#[cfg(feature = "rustls")]
+use websockets_simple_core::tls::TlsError;
 
+#[cfg(feature = "rustls")]
+use crate::net::ServerTls;
 use crate::{
     config::Endpoint,
     connection::{Event, ServerEventKind, StopReport},
@@ -21,17 +26,21 @@ use crate::{
 };
 
 /// Checks the parameters, binds all endpoints, and spawns the task that owns the run until the server has stopped.
-pub(crate) fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
+pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
     shared.params.check()?;
+    // tokio says so by a panic only.
+    catch_panic(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| StartError::NoDriver("timers"))?;
     // Before any endpoint is bound, so that no port opens without a certificate.
     #[cfg(feature = "rustls")]
     for endpoint in &shared.params.endpoints {
         if let Some(tls) = endpoint.server_tls() {
-            tls.reload().map_err(|source| StartError::Tls { endpoint: endpoint.clone(), source })?;
+            load(tls.clone())
+                .await
+                .map_err(|source| StartError::Tls { endpoint: endpoint.clone(), source })?;
         }
     }
-    let listeners = bind(shared)?;
+    let listeners = catch_panic(|| bind(shared)).map_err(|_| StartError::NoDriver("sockets"))??;
     let addrs = shared.bound().iter().flatten().copied().collect();
     let stop = CancellationToken::new();
     let (reporter, report) = watch::channel(None);
@@ -41,19 +50,30 @@ pub(crate) fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartEr
     Ok(Run { stop, addrs, report, sessions, runtime })
 }
 
+/// Reads certificates. From a slow disk, that must not block the runtime.
+#[cfg(feature = "rustls")]
+async fn load(tls: ServerTls) -> Result<(), TlsError> {
+    match tokio::task::spawn_blocking(move || tls.reload()).await {
+        Ok(loaded) => loaded,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down.
+        Err(error) => Err(TlsError::unusable(error)),
+    }
+}
+
 fn bind<I: Identity>(shared: &Shared<I>) -> Result<Vec<(BoundListener, Endpoint)>, StartError> {
-    let mut bound = shared.bound();
+    let before = shared.bound().clone();
     let mut listeners = Vec::new();
     let mut addrs = Vec::new();
     for (n, endpoint) in shared.params.endpoints.iter().enumerate() {
-        let listener = endpoint.bind(bound.get(n).copied().flatten());
+        let listener = endpoint.bind(before.get(n).copied().flatten());
         let listener = listener.and_then(|listener| Ok((listener.tcp_addr()?, listener)));
         let failed = |source: io::Error| StartError::Bind { endpoint: endpoint.clone(), source };
         let (addr, listener) = listener.map_err(failed)?;
         addrs.push(addr);
         listeners.push((listener, endpoint.clone()));
     }
-    *bound = addrs;
+    *shared.bound() = addrs;
     Ok(listeners)
 }
 

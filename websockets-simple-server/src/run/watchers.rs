@@ -1,8 +1,8 @@
 //! The tasks that watch certificate files and revocations.
 
-use std::sync::Arc;
 #[cfg(feature = "rustls")]
 use std::time::Duration;
+use std::{pin::pin, sync::Arc, task::Poll};
 
 use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
@@ -57,24 +57,35 @@ pub(super) async fn watch_certificates<I: Identity>(
     }
 }
 
-/// Closes the connections whose credentials the user service revokes. Returns when its stream ends, or if it has none.
+/// Closes the connections whose credentials the user service revokes, and forgets revocations in time.
 pub(super) async fn watch_revocations<I: Identity>(
     shared: Arc<Shared<I>>,
-    revocations: Option<Revocations<I::Id>>,
+    mut revocations: Option<Revocations<I::Id>>,
     stop: CancellationToken,
 ) {
-    let Some(mut revocations) = revocations else { return };
+    let mut forgetting = pin!(shared.revoked.forget_in_time());
     loop {
-        let next = std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx));
+        let next = std::future::poll_fn(|cx| match &mut revocations {
+            Some(revocations) => revocations.as_mut().poll_next(cx),
+            None => Poll::Pending,
+        });
         let revocation = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
+            never = &mut forgetting => match never {},
             next = next => next,
         };
-        let Some(revocation) = revocation else {
-            tracing::debug!("the stream of revocations ended");
-            return;
-        };
-        let closed = shared.revoke(&revocation);
-        tracing::debug!(closed, "credentials revoked");
+        match revocation {
+            Some(revocation) => {
+                let closed = shared.revoke(&revocation);
+                tracing::debug!(closed, "credentials revoked");
+                // A stream that is always ready must not keep the thread.
+                tokio::task::consume_budget().await;
+            }
+            None => {
+                tracing::debug!("the stream of revocations ended");
+                revocations = None;
+            }
+        }
     }
 }

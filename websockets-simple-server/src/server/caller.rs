@@ -43,11 +43,7 @@ impl<I: Identity> Server<I> {
                     Ok(id) => id,
                     Err(wrong) => {
                         let error = EventError::new(wrong);
-                        let raised =
-                            shared.subscriptions.dispatch_error(ErrorStage::Signal, error, peer_addr);
-                        if let Some(raised) = raised {
-                            raised.await;
-                        }
+                        shared.subscriptions.raise_error(ErrorStage::Signal, error, peer_addr).await;
                         return None;
                     }
                 }

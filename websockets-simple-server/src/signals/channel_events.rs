@@ -126,14 +126,25 @@ impl<I: Identity> ChannelEvents<I> {
 
     /// False if nothing was registered under this name.
     pub(crate) fn unregister(&self, kind: ChannelEventKind, channel: &str, event_name: &str) -> bool {
+        // Bound, so that its closure is dropped after the lock.
+        let removed = self.remove(kind, channel, event_name);
+        // For events that are being raised now.
+        removed.is_some_and(|removed| {
+            removed.is_active.store(false, Ordering::Release);
+            true
+        })
+    }
+
+    fn remove(
+        &self,
+        kind: ChannelEventKind,
+        channel: &str,
+        event_name: &str,
+    ) -> Option<Arc<Registration<I>>> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let key = (kind, channel.into());
-        let Some(listed) = lists.get_mut(&key) else { return false };
-        let Some(removed) = listed.registrations.iter().find(|one| *one.event_name == *event_name) else {
-            return false;
-        };
-        // For events that are being raised now.
-        removed.is_active.store(false, Ordering::Release);
+        let listed = lists.get_mut(&key)?;
+        let removed = listed.registrations.iter().find(|one| *one.event_name == *event_name).cloned()?;
         let rest = listed.registrations.iter().filter(|one| *one.event_name != *event_name);
         let rest: Arc<[_]> = rest.cloned().collect();
         if rest.is_empty() {
@@ -141,7 +152,7 @@ impl<I: Identity> ChannelEvents<I> {
         } else {
             listed.registrations = rest;
         }
-        true
+        Some(removed)
     }
 
     /// Calls the handlers that are registered now, one after the other.

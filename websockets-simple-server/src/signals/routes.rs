@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -58,8 +58,9 @@ impl<I: Identity> Routes<I> {
         handle: impl Fn(Signal<I>) -> HandlerFuture + Send + Sync + 'static,
     ) -> Result<(), RouteError> {
         let route = Arc::new(Route { pattern: pattern.into(), handle: Box::new(handle) });
-        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
-        router.insert(pattern, route).map_err(|error| match error {
+        // A second handle: without a place for it, the route is dropped after the lock, as its closure is the user's.
+        let added = self.write().insert(pattern, Arc::clone(&route));
+        added.map_err(|error| match error {
             matchit::InsertError::Conflict { with } => {
                 RouteError::Conflict { pattern: pattern.to_owned(), with }
             }
@@ -71,7 +72,13 @@ impl<I: Identity> Routes<I> {
 
     /// False if there is no such route.
     pub(crate) fn remove(&self, pattern: &str) -> bool {
-        self.router.write().unwrap_or_else(PoisonError::into_inner).remove(pattern).is_some()
+        // Bound, so that its closure is dropped after the lock.
+        let removed = self.write().remove(pattern);
+        removed.is_some()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Router<Arc<Route<I>>>> {
+        self.router.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn are_in_use(&self) -> bool {

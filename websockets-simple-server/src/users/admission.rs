@@ -1,15 +1,9 @@
 //! The difference between the two kinds of servers: whether clients are authenticated.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-};
+use std::{fmt, marker::PhantomData};
 
 use async_trait::async_trait;
-use websockets_simple_core::EventError;
+use websockets_simple_core::{CatchPanic, EventError};
 
 use crate::{
     config::ServerParams,
@@ -130,17 +124,13 @@ impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
         }
         let deadline = params.limits.authentication;
         // Called inside the future, as a service written without `async` may panic before it returns a future.
-        let mut asking = pin!(async { self.0.authenticate(credentials, request).await });
-        let asking = std::future::poll_fn(|cx| {
-            let polled = catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx)));
-            // The text of the panic is left out, as it may quote the token.
-            polled.map_or_else(|_| Poll::Ready(Err("the user service panicked")), |polled| polled.map(Ok))
-        });
-        match tokio::time::timeout(deadline, asking).await {
+        let asking = Box::pin(async { self.0.authenticate(credentials, request).await });
+        match tokio::time::timeout(deadline, CatchPanic::new(asking)).await {
             Ok(Ok(Ok(Some(user)))) => Ok(Some(user)),
             Ok(Ok(Ok(None))) => Err(AdmissionError::Unauthorized),
             Ok(Ok(Err(error))) => Err(AdmissionError::Failed(EventError::new(error))),
-            Ok(Err(panicked)) => Err(AdmissionError::Failed(EventError::new(panicked))),
+            // The text of the panic is left out, as it may quote the token.
+            Ok(Err(panicked)) => Err(AdmissionError::Failed(panicked.of_code("the user service"))),
             Err(_) => Err(AdmissionError::Failed(EventError::new("the user service took too long"))),
         }
     }

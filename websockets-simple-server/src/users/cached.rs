@@ -19,7 +19,7 @@ use crate::{
     users::{
         revocation::{RecentRevocations, Revocation, Revocations},
         token_hash::{TokenHash, hash},
-        user_service::{Authenticated, Credentials, UserService, UserServiceError},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
     },
 };
 
@@ -232,7 +232,7 @@ struct Watched<T> {
     revoked: Arc<RecentRevocations<T>>,
 }
 
-impl<T: Clone + PartialEq> Stream for Watched<T> {
+impl<T: UserId> Stream for Watched<T> {
     type Item = Revocation<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<T>>> {

@@ -46,7 +46,7 @@ pub struct MemoryUsers<T> {
 }
 
 struct Shared<T> {
-    tokens: RwLock<HashMap<TokenHash, Known<T>>>,
+    tokens: RwLock<HashMap<TokenHash, Arc<Known<T>>>>,
     /// The id of the next token.
     next: AtomicU64,
     /// The servers that revocations are sent to.
@@ -94,18 +94,22 @@ impl<T: UserId> MemoryUsers<T> {
 
     /// Removes all tokens of a user, and closes the connections of the user; returns how many tokens there were.
     pub fn revoke_user(&self, id: &T) -> usize {
-        let revoked = self.write(|tokens| {
-            let before = tokens.len();
-            tokens.retain(|_, known| known.id != *id);
-            before - tokens.len()
-        });
+        let revoked: Vec<_> = self
+            .write(|tokens| tokens.extract_if(|_, known| known.id == *id).map(|(_, known)| known).collect());
         self.tell(&Revocation::User(id.clone()));
-        revoked
+        revoked.len()
     }
 
     fn tell(&self, revocation: &Revocation<T>) {
-        let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|server| server.send(revocation.clone()).is_ok());
+        let told = {
+            let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|server| !server.is_closed());
+            told.clone()
+        };
+        // Outside of the lock, as this wakes who waits for it.
+        for server in told {
+            let _ = server.send(revocation.clone());
+        }
     }
 
     /// How many tokens there are.
@@ -122,10 +126,12 @@ impl<T: UserId> MemoryUsers<T> {
 
     fn insert(&self, token: &Token, id: T, expires_at: Option<DateTime<Utc>>) {
         let credential = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        self.write(|tokens| tokens.insert(hash(token), Known { id, credential, expires_at }));
+        let known = Arc::new(Known { id, credential, expires_at });
+        // Bound, so that a replaced id is dropped after the lock.
+        let _replaced = self.write(|tokens| tokens.insert(hash(token), known));
     }
 
-    fn write<R>(&self, f: impl FnOnce(&mut HashMap<TokenHash, Known<T>>) -> R) -> R {
+    fn write<R>(&self, f: impl FnOnce(&mut HashMap<TokenHash, Arc<Known<T>>>) -> R) -> R {
         f(&mut self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -141,10 +147,13 @@ impl<T: UserId> UserService for MemoryUsers<T> {
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
         let Some(token) = credentials.token() else { return Ok(None) };
         let shown = hash(token);
-        let tokens = self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner);
         // A client cannot choose a token whose hash is close to a stored one, so the timing of the map lookup reveals
         // nothing; the final comparison takes constant time.
-        let Some((stored, known)) = tokens.get_key_value(&shown) else { return Ok(None) };
+        let found = {
+            let tokens = self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner);
+            tokens.get_key_value(&shown).map(|(stored, known)| (*stored, Arc::clone(known)))
+        };
+        let Some((stored, known)) = found else { return Ok(None) };
         if !bool::from(stored.ct_eq(&shown)) || known.expires_at.is_some_and(|at| at <= Utc::now()) {
             return Ok(None);
         }

@@ -47,13 +47,14 @@ pub struct Tickets<T> {
 }
 
 struct Outstanding<T> {
-    tickets: HashMap<TokenHash, (Instant, Authenticated<T>)>,
+    tickets: HashMap<TokenHash, (Option<Instant>, Authenticated<T>)>,
     /// Expiry and hash in the order in which they were issued, used ones included.
-    order: VecDeque<(Instant, TokenHash)>,
+    order: VecDeque<(Option<Instant>, TokenHash)>,
 }
 
 impl<T: UserId> Tickets<T> {
-    /// Makes a service without tickets; those that it issues are valid for this long.
+    /// Makes a service without tickets; those that it issues are valid for this long, or until 100,000 others were
+    /// issued after them.
     #[must_use]
     pub fn new(good_for: Duration) -> Self {
         let outstanding = Outstanding { tickets: HashMap::new(), order: VecDeque::new() };
@@ -66,10 +67,17 @@ impl<T: UserId> Tickets<T> {
     pub fn issue(&self, user: Authenticated<T>) -> Token {
         let ticket = random_token();
         let (now, hash) = (Instant::now(), hash(&ticket));
-        let mut outstanding = self.lock();
-        outstanding.forget(now, OUTSTANDING - 1);
-        outstanding.tickets.insert(hash, (now + self.good_for, user));
-        outstanding.order.push_back((now + self.good_for, hash));
+        // `None` for a time that no clock reaches.
+        let until = now.checked_add(self.good_for);
+        let forgotten = {
+            let mut outstanding = self.lock();
+            let forgotten = outstanding.forget(now, OUTSTANDING - 1);
+            outstanding.tickets.insert(hash, (until, user));
+            outstanding.order.push_back((until, hash));
+            forgotten
+        };
+        // Outside of the lock, as ids of users are values of the application.
+        drop(forgotten);
         ticket
     }
 
@@ -78,12 +86,16 @@ impl<T: UserId> Tickets<T> {
     pub fn redeem(&self, ticket: &Token) -> Option<Authenticated<T>> {
         // Found by a hash that a client cannot choose: the time of the lookup reveals nothing about the ticket.
         let (until, user) = self.lock().tickets.remove(&hash(ticket))?;
-        (Instant::now() < until).then_some(user)
+        is_before(Instant::now(), until).then_some(user)
     }
 
     /// Drops the tickets that were issued for revoked credentials.
     pub(crate) fn revoke(&self, revocation: &Revocation<T>) {
-        self.lock().tickets.retain(|_, (_, user)| !revocation.concerns(user));
+        let revoked: Vec<_> = {
+            let mut outstanding = self.lock();
+            outstanding.tickets.extract_if(|_, (_, user)| revocation.concerns(user)).collect()
+        };
+        drop(revoked);
     }
 
     fn lock(&self) -> MutexGuard<'_, Outstanding<T>> {
@@ -92,15 +104,22 @@ impl<T: UserId> Tickets<T> {
 }
 
 impl<T> Outstanding<T> {
-    /// Drops expired tickets, and the oldest beyond `most`.
-    fn forget(&mut self, now: Instant, most: usize) {
+    /// Takes out expired tickets, and the oldest beyond `most`.
+    fn forget(&mut self, now: Instant, most: usize) -> Vec<Authenticated<T>> {
+        let mut forgotten = Vec::new();
         while let Some((until, hash)) = self.order.front()
-            && (*until <= now || self.order.len() > most)
+            && (!is_before(now, *until) || self.order.len() > most)
         {
-            self.tickets.remove(hash);
+            forgotten.extend(self.tickets.remove(hash).map(|(_, user)| user));
             self.order.pop_front();
         }
+        forgotten
     }
+}
+
+/// Whether a ticket is still good.
+fn is_before(now: Instant, until: Option<Instant>) -> bool {
+    until.is_none_or(|until| now < until)
 }
 
 #[async_trait]
@@ -159,6 +178,18 @@ mod tests {
         assert!(tickets.redeem(&late).is_none());
         tokio::time::advance(Duration::from_millis(29_999)).await;
         assert!(tickets.redeem(&fresh).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_for_ever_is_good_and_is_forgotten_only_by_the_bound() {
+        for endless in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+            let tickets = Tickets::new(endless);
+            let (first, second) =
+                (tickets.issue(Authenticated::new(7)), tickets.issue(Authenticated::new(8)));
+            tokio::time::advance(Duration::from_secs(1_000_000_000)).await;
+            assert_eq!(*tickets.redeem(&second).unwrap().id(), 8);
+            assert_eq!(*tickets.redeem(&first).unwrap().id(), 7);
+        }
     }
 
     #[tokio::test(start_paused = true)]

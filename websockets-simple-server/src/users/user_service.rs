@@ -12,6 +12,8 @@ use crate::{net::HandshakeRequest, users::revocation::Revocations};
 
 /// The type of a user id: any ordinary value, such as `i64`, `String` or `Uuid`. No value is special: 0, the empty
 /// string and the nil UUID are users like any other.
+///
+/// `Eq` and `Hash` are called under locks of the server, which they must not use. `Clone` and `Drop` are not.
 pub trait UserId: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
 
 impl<T: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> UserId for T {}
@@ -190,7 +192,7 @@ impl<T> Authenticated<T> {
         self
     }
 
-    /// Gives this connection a heartbeat of its own.
+    /// Gives this connection a heartbeat of its own, with an interval between 1 ms and ten years.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = Some(heartbeat);

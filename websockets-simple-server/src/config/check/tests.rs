@@ -38,6 +38,18 @@ fn a_time_of_zero_is_an_error_that_names_it() {
         assert_eq!(error(&params), ParamsError::Zero(what));
         assert_eq!(error(&params).to_string(), format!("the {what} is zero"));
     }
+    let shortest = Duration::from_nanos(1);
+    for (params, what) in [
+        (limited(|limits| limits.handshake(shortest)), "handshake limit"),
+        (limited(|limits| limits.authentication(shortest)), "authentication limit"),
+        (limited(|limits| limits.idle(Duration::from_micros(999))), "idle limit"),
+        (local().close_timeout(shortest), "close timeout"),
+        (local().heartbeat(Heartbeat::new(shortest, HeartbeatMode::Text)), "heartbeat interval"),
+        (local().overflow(OverflowPolicy::Wait(shortest)), "timeout for room in an outbox"),
+    ] {
+        assert_eq!(error(&params).to_string(), format!("the {what} is less than 1ms"));
+    }
+    assert_eq!(limited(|limits| limits.handshake(Duration::from_millis(1))).check(), Ok(()));
     assert_eq!(
         local().expiry(zero, zero).retry_after(zero).stop_timeout(zero).check(),
         Ok(()),
@@ -181,7 +193,7 @@ fn tls_looks_at_files_now_and_then_and_names_are_those_of_hosts() {
     assert_eq!(error(&with(tls.clone().watch_files(Duration::MAX))), ParamsError::Endless(what));
     assert_eq!(
         error(&with(tls.clone().watch_files(Duration::from_millis(9)))).to_string(),
-        "the certificate watch interval in milliseconds is less than 10"
+        "the certificate watch interval is less than 10ms"
     );
     let named =
         |name: &str| tls.clone().for_name(name, websockets_simple_core::tls::TlsIdentity::pem("", ""));
@@ -212,4 +224,31 @@ async fn what_is_wrong_is_an_error_of_start_and_opens_no_port() {
     let Err(StartError::Params(error)) = server.start().await else { panic!("it has started") };
     assert_eq!(error, ParamsError::Endless("handshake limit"));
     assert!(!server.is_running() && server.local_addr().is_none());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_of_no_connections_per_address_is_for_servers_whose_clients_have_none() {
+    use crate::net::{TrustedProxies, UnixSocket};
+
+    let closed = || limited(|limits| limits.connections_per_ip(0));
+    let zero = ParamsError::Zero("limit of connections per IP address");
+    assert_eq!(error(&closed()), zero);
+    let over_socket = closed().endpoint(Endpoint::unix(UnixSocket::new("/run/chat.sock")));
+    assert_eq!(over_socket.check(), Ok(()));
+    let named = over_socket.clone().trusted_proxies(TrustedProxies::default().and_unix_sockets());
+    assert_eq!(error(&named), zero, "these proxies name clients with addresses");
+    assert_eq!(error(&over_socket.endpoint(Endpoint::all(8080))), zero);
+}
+
+#[test]
+fn the_prefix_of_an_ipv6_address_has_1_to_128_bits() {
+    for (bits, expected) in
+        [(0, "the IPv6 prefix length is less than 1"), (129, "the IPv6 prefix length is more than 128")]
+    {
+        assert_eq!(error(&limited(|limits| limits.ipv6_prefix(bits))).to_string(), expected);
+    }
+    for bits in [1, 48, 64, 128] {
+        assert_eq!(limited(|limits| limits.ipv6_prefix(bits)).check(), Ok(()));
+    }
 }

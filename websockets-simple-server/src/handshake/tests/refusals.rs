@@ -18,7 +18,53 @@ async fn bad(request: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_path_that_is_no_text_is_a_bad_request() {
     assert_eq!(bad(&request("/%ff", "")).await, "the path is not UTF-8");
-    assert_eq!(bad(&request("/a%00b", "")).await, "the path holds a NUL");
+    for control in ["%00", "%0d%0a", "%1B", "%7f", "%c2%85", "%e2%80%a8"] {
+        let body = bad(&request(&format!("/a{control}b"), "")).await;
+        assert_eq!(body, "the path holds a control character", "{control}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_no_path_is_a_bad_request() {
+    for target in ["*", "room", "localhost:80"] {
+        assert_eq!(bad(&request(target, "")).await, "the target of the request is not a path", "{target}");
+    }
+    for target in ["/", "//", "http://localhost", "http://localhost/room"] {
+        admitted(&open_to_all(ServerParams::local()), request(target, "").as_bytes()).await;
+    }
+    let host = with_users(ServerParams::local(), Mood::Panics);
+    let (answer, path, _) = refused(&host, &request("secret-7", "")).await;
+    assert_eq!(path, "/");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "the .NET client has a slash before its token: {answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_or_what_announces_one_is_a_bad_request() {
+    for announced in [
+        "Content-Length: 8",
+        "Content-Length: 08",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 8",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "Expect: 100-continue",
+        "Expect: anything",
+    ] {
+        let body = bad(&request("/", &format!("{announced}\r\n"))).await;
+        assert_eq!(body, "a WebSocket handshake has no body", "{announced}");
+    }
+    for empty in ["Content-Length: 0\r\n", "Content-Length: 00\r\n"] {
+        admitted(&open_to_all(ServerParams::local()), request("/", empty).as_bytes()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_or_a_version_that_is_given_twice_is_a_bad_request() {
+    for name in ["Sec-WebSocket-Key", "Sec-WebSocket-Version"] {
+        for value in [KEY, "13", "8"] {
+            let body = bad(&request("/", &format!("{name}: {value}\r\n"))).await;
+            assert_eq!(body, format!("{} is given twice", name.to_lowercase()));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,13 +211,14 @@ async fn subprotocols_that_are_not_ours_are_a_bad_request() {
     assert_eq!(answer, refusal("400 Bad Request", "", "Invalid subprotocols requested"));
 }
 
-/// What the HTTP library answers by itself when a head cannot be read.
+/// The answer to a head that the HTTP library cannot read.
 async fn unreadable(request: &str) -> String {
     let host = open_to_all(ServerParams::local());
     let (answer, shaken) = exchange(&host, request.as_bytes()).await;
-    assert!(matches!(shaken, Err(Ended::NoRequest)), "{answer}");
-    let diary = host.diary();
-    assert!(diary.len() == 1 && diary[0].starts_with("failed Handshake: "), "{diary:?}");
+    let Err(Ended::Unreadable(why)) = shaken else { panic!("{answer}") };
+    if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+        assert_eq!(why, format!("{}: {body}", &head[9..12]), "the event says what the answer says");
+    }
     answer
 }
 
@@ -182,10 +229,13 @@ async fn a_head_of_more_than_16_kib_is_too_large() {
         request("/", &format!("X: {}\r\n", "x".repeat(size - bare)))
     };
     admitted(&open_to_all(ServerParams::local()), head(16 * 1024).as_bytes()).await;
-    let expected =
-        "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(unreadable(&head(16 * 1024 + 1)).await, expected);
-    assert_eq!(unreadable(&head(64 * 1024)).await, expected);
+    assert_eq!(unreadable(&head(16 * 1024 + 1)).await, too_large());
+    assert_eq!(unreadable(&head(64 * 1024)).await, too_large());
+}
+
+fn too_large() -> String {
+    let body = "the head of the request is too large or has too many headers";
+    refusal("431 Request Header Fields Too Large", "", body)
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,17 +245,21 @@ async fn more_than_a_hundred_headers_are_too_many() {
         request("/", &more)
     };
     admitted(&open_to_all(ServerParams::local()), headers(100).as_bytes()).await;
-    let expected =
-        "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(unreadable(&headers(101)).await, expected);
+    assert_eq!(unreadable(&headers(101)).await, too_large());
 }
 
 #[tokio::test(start_paused = true)]
 async fn junk_is_a_bad_request() {
-    let expected = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(unreadable("\x16\x03\x01\x02\r\n\r\n").await, expected);
-    assert_eq!(unreadable("GET / HTTP/1.1\r\nno colon\r\n\r\n").await, expected);
-    assert_eq!(unreadable("EHLO example.org\r\n").await, expected);
+    let expected = refusal("400 Bad Request", "", "the request is malformed");
+    for junk in [
+        "\x16\x03\x01\x02\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "EHLO example.org\r\n",
+        "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+    ] {
+        assert_eq!(unreadable(junk).await, expected, "{junk:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

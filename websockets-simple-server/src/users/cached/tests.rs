@@ -114,6 +114,19 @@ async fn a_user_is_remembered_for_as_long_as_configured_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_be_remembered_for_ever() {
+    let (cached, service) = cached();
+    let cached = cached.known_for(Duration::MAX).unknown_for(Duration::MAX);
+    assert_eq!(ask(&cached, "unknown").await.unwrap(), None);
+    service.says(Says::User(7, Some(DateTime::<Utc>::MAX_UTC)));
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(1_000_000_000)).await;
+        assert_eq!(ask(&cached, "unknown").await.unwrap(), None);
+        assert_eq!((ask(&cached, "token").await.unwrap(), service.asked()), (Some(7), 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_a_token_is_nobodys_is_remembered_for_a_shorter_time() {
     let (cached, service) = cached();
     assert_eq!(ask(&cached, "token").await.unwrap(), None);

@@ -186,8 +186,9 @@ impl Jwks {
             let body = in_time(timeout, source.read()).await;
             attempt.end(body.and_then(|body| read(&body, &algorithms)));
         });
-        let fetching = Some(AbortOnDropHandle::new(fetching));
-        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner) = fetching;
+        let fetching = AbortOnDropHandle::new(fetching);
+        // Bound, so that the handle of the last one is dropped after the lock.
+        let _last = self.fetching.lock().unwrap_or_else(PoisonError::into_inner).replace(fetching);
     }
 }
 

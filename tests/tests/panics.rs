@@ -1,0 +1,282 @@
+//! What panics of the application's handlers, hooks and values lead to.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use websockets_simple_server::{
+    Anonymous, ConnectionEventKind, ErrorEvent, ErrorStage, Event, Events, ServerEventKind, ServerParams,
+    UnauthorizedDelivery, WebsocketServer, WebsocketServerAuth,
+};
+use websockets_simple_tests::{connected, next, params, raw::RawPeer, started, within};
+
+type Errors = Vec<ErrorEvent<websockets_simple_server::Connection<Anonymous>>>;
+
+/// The reason of the next Refused, and the errors before it.
+async fn refused(events: &mut Events<Event<Anonymous>>) -> (String, Errors) {
+    let mut errors = Vec::new();
+    let why = next(events, |event| match event {
+        Event::Error(event) => {
+            errors.push(event);
+            None
+        }
+        Event::Connection(event) => match event.kind {
+            ConnectionEventKind::Refused(_, why) => Some(why),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await;
+    (why, errors)
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_in_a_handshake_is_answered_with_500_and_told() {
+    let panics = |path: &str| assert_ne!(path, "/panic", "a secret");
+    let placement = WebsocketServer::new(ServerParams::local()).with_placement(move |request, _| {
+        panics(request.head().channel());
+        Default::default()
+    });
+    let heartbeat = WebsocketServer::new(ServerParams::local().heartbeat_of(move |request| {
+        panics(request.head().channel());
+        None
+    }));
+    for server in [placement, heartbeat] {
+        let mut events = server.events();
+        let addr = started(&server).await;
+        let mut peer = RawPeer::connect(addr).await;
+        assert!(peer.request("/panic", "").await.starts_with("HTTP/1.1 500 "));
+        assert_eq!(peer.all().await, b"internal error");
+        let (why, errors) = refused(&mut events).await;
+        assert_eq!(why, "500: internal error");
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!((error.stage, error.peer_addr.is_some()), (ErrorStage::HandlerPanic, true));
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        connected(params(addr)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_at_connecting_refuses_with_500_and_others_are_told_of_both() {
+    let server = WebsocketServer::new(ServerParams::local());
+    server.on(|event| {
+        if let Event::Connection(event) = &event
+            && let ConnectionEventKind::Connecting(attempt) = &event.kind
+        {
+            assert_ne!(attempt.path, "/at-once");
+        }
+        async move {
+            if let Event::Connection(event) = event
+                && let ConnectionEventKind::Connecting(attempt) = event.kind
+            {
+                assert_ne!(attempt.path, "/later");
+            }
+        }
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    for path in ["/at-once", "/later"] {
+        let head = RawPeer::connect(addr).await.request(path, "").await;
+        assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
+        let (why, errors) = refused(&mut events).await;
+        assert_eq!(why, "500: internal error");
+        assert_eq!(errors.iter().map(|error| error.stage).collect::<Vec<_>>(), [ErrorStage::HandlerPanic]);
+        assert!(errors[0].error.to_string().contains(path), "{}", errors[0].error);
+    }
+    connected(params(addr)).await;
+}
+
+#[tokio::test]
+async fn handlers_that_panic_at_other_events_without_a_connection_end_nothing() {
+    let server = WebsocketServer::new(ServerParams::local());
+    server.on(|event| async move {
+        let panics = match &event {
+            Event::Server(_) => true,
+            Event::Connection(event) => matches!(event.kind, ConnectionEventKind::Refused(..)),
+            Event::Error(event) => event.stage == ErrorStage::Handshake,
+            _ => false,
+        };
+        assert!(!panics, "this handler");
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    assert!(server.is_running(), "the start has not failed");
+    let mut peer = RawPeer::connect(addr).await;
+    assert!(peer.request("/%ff", "").await.starts_with("HTTP/1.1 400 "));
+    drop(peer);
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(b"GET / HTTP/1.1\r\nHo").await;
+    drop(peer);
+    let panicked = Arc::new(AtomicUsize::new(0));
+    let client = connected(params(addr)).await;
+    let count = |events: &mut Events<Event<Anonymous>>| {
+        while let Some(event) = events.try_recv() {
+            if let Event::Error(event) = event
+                && event.stage == ErrorStage::HandlerPanic
+            {
+                panicked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        panicked.load(Ordering::Relaxed)
+    };
+    // Started, Refused, and the failed handshake.
+    within(async {
+        while count(&mut events) < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let report = within(server.stop()).await;
+    assert_eq!(report.clean, 1, "the report is not lost by a panic at Stopped");
+    assert_eq!(count(&mut events), 4);
+    assert!(!client.is_running());
+    assert_eq!(started(&server).await, addr);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_at_an_error_of_accept_does_not_end_the_accept_loop() {
+    const CHILD: &str = "WEBSOCKETS_SIMPLE_FEW_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let test = "a_handler_that_panics_at_an_error_of_accept_does_not_end_the_accept_loop";
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit -n 40; exec \"$0\" --exact {test}")])
+            .arg(program)
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let limits = websockets_simple_server::Limits::default().connections(1000);
+    let server = WebsocketServer::new(ServerParams::local().limits(limits));
+    server.on(|event| -> std::future::Ready<()> {
+        assert!(!matches!(&event, Event::Error(event) if event.stage == ErrorStage::Accept));
+        std::future::ready(())
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut held = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect(addr) {
+        held.push(stream);
+    }
+    let mut stages = Vec::new();
+    next(&mut events, |event| {
+        if let Event::Error(event) = event {
+            stages.push(event.stage);
+        }
+        stages.contains(&ErrorStage::HandlerPanic).then_some(())
+    })
+    .await;
+    held.clear();
+    connected(params(addr)).await;
+    assert!(!stages.contains(&ErrorStage::Task), "no task had to be started again: {stages:?}");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_at_the_refusal_of_an_upgraded_peer_is_an_error_event() {
+    let users = websockets_simple_server::MemoryUsers::<i64>::new();
+    let params = ServerParams::local().unauthorized_delivery(UnauthorizedDelivery::UpgradeAndClose);
+    let server = WebsocketServerAuth::<i64>::new(params, users);
+    server.on(|event| {
+        let refused = matches!(
+            &event,
+            Event::Connection(event) if matches!(event.kind, ConnectionEventKind::Refused(..))
+        );
+        assert!(!refused, "this handler");
+        std::future::ready(())
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut peer = RawPeer::open(addr, "/", "").await;
+    while peer.next().await.unwrap().close_code() != Some(1008) {}
+    assert_eq!(websockets_simple_tests::failed(&mut events).await, ErrorStage::HandlerPanic);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_at_the_panic_of_a_local_connection_still_gets_its_disconnected() {
+    use http_body_util::Full;
+    use hyper::{Request, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
+
+    let server = WebsocketServer::new(ServerParams::mounted());
+    server.on(|event| {
+        assert!(!matches!(&event, Event::Error(_)), "again");
+        std::future::ready(())
+    });
+    let mut events = server.events();
+    server.start().await.unwrap();
+    let (theirs, ours) = tokio::io::duplex(4096);
+    let application = server.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let upgrade = application.upgrade(request).local(|_| async { panic!("a secret") });
+        async move { Ok::<hyper::Response<Full<Bytes>>, std::convert::Infallible>(upgrade.await) }
+    });
+    let connection = http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(ours), service);
+    tokio::spawn(connection.with_upgrades());
+    let mut peer = RawPeer::new(theirs);
+    assert!(peer.request("/", "").await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(peer.next().await.unwrap().close_code(), Some(1011));
+    peer.frame(0x88, &1000_u16.to_be_bytes()).await;
+    let mut errors = Vec::new();
+    next(&mut events, |event| match event {
+        Event::Error(event) => {
+            errors.push(event.error.to_string());
+            None
+        }
+        Event::Connection(event) => matches!(event.kind, ConnectionEventKind::Disconnected(..)).then_some(()),
+        Event::Server(event) => {
+            assert!(matches!(event.kind, ServerEventKind::Started(_)));
+            None
+        }
+        Event::Message(_) => None,
+        _ => None,
+    })
+    .await;
+    assert_eq!(errors[0], "the future of a local connection panicked");
+}
+
+/// A body that panics when it is dropped.
+struct Bomb;
+
+impl hyper::body::Body for Bomb {
+    type Data = hyper::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Ready(None)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a secret");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_that_nothing_else_catches_ends_its_connection_and_is_an_error_event() {
+    let params = ServerParams::local().fallback(|_| async { hyper::Response::new(Bomb) });
+    let limits = websockets_simple_server::Limits::default().connections(1);
+    let server = WebsocketServer::new(params.limits(limits));
+    let mut events = server.events();
+    let addr = started(&server).await;
+    for _ in 0..2 {
+        // Its place is free again.
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        peer.all().await;
+        let error = next(&mut events, |event| match event {
+            Event::Error(event) => Some(event),
+            _ => None,
+        })
+        .await;
+        assert_eq!(error.stage, ErrorStage::HandlerPanic);
+        assert!(!format!("{error:?} {}", error.error).contains("secret"), "{error:?}");
+    }
+    within(server.stop()).await;
+}

@@ -1,0 +1,177 @@
+//! Stops that are awaited inside of what they stop, and what they wait for.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use websockets_simple_server::{
+    Anonymous, Authenticated, ConnectionEventKind, Credentials, Event, HandshakeRequest, Server,
+    ServerParams, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
+};
+use websockets_simple_tests::{connected, params, raw::RawPeer, started, within};
+
+/// Longer than any test may take, so that a stop which waits for itself is noticed.
+const FOR_EVER: Duration = Duration::from_secs(300);
+
+/// Gives everything that can go on the time to do so.
+async fn everything_rests() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_stops_its_server_twice_still_lets_the_other_handlers_finish() {
+    let server = WebsocketServer::new(ServerParams::local().stop_timeout(FOR_EVER));
+    let (go_on, busy) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (finished, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    server.on({
+        let (go_on, busy) = (Arc::clone(&go_on), Arc::clone(&busy));
+        let (finished, stopped) = (Arc::clone(&finished), Arc::clone(&stopped));
+        move |event| {
+            let (go_on, busy) = (Arc::clone(&go_on), Arc::clone(&busy));
+            let (finished, stopped) = (Arc::clone(&finished), Arc::clone(&stopped));
+            async move {
+                let Event::Message(event) = event else { return };
+                if event.message.as_text() == Some("work") {
+                    busy.notify_one();
+                    go_on.notified().await;
+                    finished.store(true, Ordering::SeqCst);
+                } else {
+                    let server = event.connection.server();
+                    tokio::join!(server.stop(), server.stop(), server.stop());
+                    assert!(finished.load(Ordering::SeqCst), "the stop has ended early");
+                    stopped.store(true, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let addr = started(&server).await;
+    let (worker, stopper) = (connected(params(addr)).await, connected(params(addr)).await);
+    worker.send(websockets_simple_client::Message::text("work")).await.unwrap();
+    within(busy.notified()).await;
+    stopper.send(websockets_simple_client::Message::text("stop")).await.unwrap();
+    within(async {
+        while server.is_running() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    everything_rests().await;
+    assert!(!stopped.load(Ordering::SeqCst));
+    go_on.notify_one();
+    within(server.stop()).await;
+    within(async {
+        while !stopped.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handler_of_a_handshake_may_stop_its_server_and_await_it() {
+    type Kind = ConnectionEventKind<websockets_simple_server::Connection<Anonymous>>;
+    let kinds: [fn(&Kind) -> bool; 2] = [
+        |kind| matches!(kind, ConnectionEventKind::Connecting(_)),
+        |kind| matches!(kind, ConnectionEventKind::Refused(..)),
+    ];
+    for is_it in kinds {
+        let server = WebsocketServer::new(ServerParams::local().stop_timeout(FOR_EVER));
+        let own: Arc<OnceLock<Server<Anonymous>>> = Arc::default();
+        let done = Arc::new(Notify::new());
+        let (to_stop, telling) = (Arc::clone(&own), Arc::clone(&done));
+        let subscription = server.on(move |event| {
+            let (server, done) = (Arc::clone(&to_stop), Arc::clone(&telling));
+            async move {
+                if let Event::Connection(event) = event
+                    && is_it(&event.kind)
+                {
+                    server.get().unwrap().stop().await;
+                    done.notify_one();
+                }
+            }
+        });
+        own.set(server.clone()).unwrap();
+        let addr = started(&server).await;
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        within(done.notified()).await;
+        subscription.unsubscribe();
+    }
+}
+
+/// Stops the server when it is asked.
+struct Stops(Arc<OnceLock<WebsocketServerAuth<i64>>>);
+
+#[async_trait]
+impl UserService for Stops {
+    type Id = i64;
+
+    async fn authenticate(
+        &self,
+        _credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+        self.0.get().unwrap().stop().await;
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_user_service_may_stop_the_server_that_asks_it_without_waiting_for_itself() {
+    let own = Arc::new(OnceLock::new());
+    let params = ServerParams::local().stop_timeout(FOR_EVER);
+    let server = WebsocketServerAuth::new(params, Stops(Arc::clone(&own)));
+    own.set(server.clone()).unwrap();
+    let addr = started(&server).await;
+    let mut peer = RawPeer::connect(addr).await;
+    let head = peer.request("/?token=any", "").await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_stops_another_server_is_waited_for_by_its_own() {
+    let (one, other) = (
+        WebsocketServer::new(ServerParams::local().stop_timeout(FOR_EVER)),
+        WebsocketServer::new(ServerParams::local().stop_timeout(FOR_EVER)),
+    );
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let finished = Arc::new(AtomicBool::new(false));
+    one.on({
+        let (other, begun, go_on) = (other.clone(), Arc::clone(&begun), Arc::clone(&go_on));
+        let finished = Arc::clone(&finished);
+        move |event| {
+            let (other, begun, go_on) = (other.clone(), Arc::clone(&begun), Arc::clone(&go_on));
+            let finished = Arc::clone(&finished);
+            async move {
+                if let Event::Message(_) = event {
+                    other.stop().await;
+                    begun.notify_one();
+                    go_on.notified().await;
+                    finished.store(true, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let addr = started(&one).await;
+    started(&other).await;
+    let client = connected(params(addr)).await;
+    client.send("stop").await.unwrap();
+    within(begun.notified()).await;
+    let (_, ()) = within(async {
+        tokio::join!(one.stop(), async {
+            everything_rests().await;
+            go_on.notify_one();
+        })
+    })
+    .await;
+    assert!(finished.load(Ordering::SeqCst));
+}

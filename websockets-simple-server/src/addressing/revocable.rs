@@ -1,0 +1,89 @@
+//! The open connections by what a revocation names.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    connection::Connection,
+    users::{Identity, Revocation},
+};
+
+/// The connections with credentials that can be revoked alone, and the local connections of users: the registry, which
+/// finds the others of a user, does not list these. A revocation looks at nothing else.
+pub(crate) struct RevocableConnections<I: Identity>(Mutex<Index<I>>);
+
+struct Index<I: Identity> {
+    connections: HashMap<Entry<I>, BTreeMap<u64, Connection<I>>>,
+    /// The entries of each connection, by its serial number.
+    entries: HashMap<u64, Vec<Entry<I>>>,
+}
+
+/// What a revocation may name.
+type Entry<I> = Arc<Revocation<<I as Identity>::Id>>;
+
+impl<I: Identity> RevocableConnections<I> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Index { connections: HashMap::new(), entries: HashMap::new() }))
+    }
+
+    /// Adds a connection, or changes its entries once its credentials are renewed.
+    pub(crate) fn set(&self, connection: &Connection<I>, is_listed: bool) {
+        let Some(user) = &connection.0.user else { return };
+        let latest = user.latest();
+        let credential = latest.credential_id().map(|id| Revocation::Credential(id.to_owned()));
+        let of_user = (!is_listed).then(|| Revocation::User(latest.id().clone()));
+        let entries: Vec<_> = credential.into_iter().chain(of_user).map(Arc::new).collect();
+        let replaced = {
+            let mut index = self.lock();
+            let replaced = index.remove(connection);
+            index.add(connection, entries);
+            replaced
+        };
+        drop(replaced);
+    }
+
+    pub(crate) fn remove(&self, connection: &Connection<I>) {
+        // Dropped outside of the lock: ids of users and connections may hold values of the application.
+        let removed = if connection.0.user.is_some() { self.lock().remove(connection) } else { Vec::new() };
+        drop(removed);
+    }
+
+    /// The connections that a revocation names, in the order in which they were opened.
+    pub(crate) fn of(&self, revocation: &Revocation<I::Id>) -> Vec<Connection<I>> {
+        let index = self.lock();
+        index.connections.get(revocation).map(|found| found.values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index<I>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Removed<I> = Vec<(Entry<I>, Option<Connection<I>>)>;
+
+impl<I: Identity> Index<I> {
+    fn add(&mut self, connection: &Connection<I>, entries: Vec<Entry<I>>) {
+        if entries.is_empty() {
+            return;
+        }
+        let serial = connection.0.serial;
+        for entry in &entries {
+            self.connections.entry(Arc::clone(entry)).or_default().insert(serial, connection.clone());
+        }
+        self.entries.insert(serial, entries);
+    }
+
+    fn remove(&mut self, connection: &Connection<I>) -> Removed<I> {
+        let serial = connection.0.serial;
+        let entries = self.entries.remove(&serial).unwrap_or_default();
+        let remove = |entry: Entry<I>| {
+            let found = self.connections.get_mut(&entry)?;
+            let removed = found.remove(&serial);
+            let key = if found.is_empty() { self.connections.remove_entry(&entry)?.0 } else { entry };
+            Some((key, removed))
+        };
+        entries.into_iter().filter_map(remove).collect()
+    }
+}

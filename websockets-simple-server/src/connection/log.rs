@@ -1,0 +1,45 @@
+//! One line in the log when a connection begins, and one when it ends. Nothing in them is of the peer's writing but the
+//! path of its request, which is cut and quoted.
+
+use websockets_simple_core::{Disconnect, EndedBy};
+
+use crate::{connection::Connection, users::Identity};
+
+/// Most bytes of a channel in a line.
+const CHANNEL: usize = 200;
+
+pub(super) fn opened<I: Identity>(connection: &Connection<I>) {
+    tracing::info!(
+        id = %connection.id(),
+        channel = channel(connection),
+        client = connection.client_addr().map(tracing::field::display),
+        user = user(connection).map(tracing::field::debug),
+        "connected"
+    );
+}
+
+pub(super) fn ended<I: Identity>(connection: &Connection<I>, end: &Disconnect) {
+    let reason = Some(&end.reason).filter(|reason| end.by != EndedBy::Peer && !reason.is_empty());
+    tracing::info!(
+        id = %connection.id(),
+        channel = channel(connection),
+        client = connection.client_addr().map(tracing::field::display),
+        user = user(connection).map(tracing::field::debug),
+        by = ?end.by,
+        code = end.code,
+        reason,
+        clean = end.clean,
+        "disconnected"
+    );
+}
+
+fn channel<I: Identity>(connection: &Connection<I>) -> &str {
+    let channel = connection.channel();
+    &channel[..channel.floor_char_boundary(CHANNEL)]
+}
+
+/// The id of the user, if the parameters ask for it.
+fn user<I: Identity>(connection: &Connection<I>) -> Option<&I::Id> {
+    let user = connection.0.user.as_ref().filter(|_| connection.0.shared.params.logs_users)?;
+    Some(user.id())
+}
