@@ -29,7 +29,7 @@
 //! |---|---|
 //! | connect, disconnect, errors | [`WebsocketClient`], [`ClientParams`], [`ConnectError`] |
 //! | events, handlers, streams | [`ClientEvent`], [`WebsocketClient::on`], [`Handler`], [`WebsocketClient::events`] |
-//! | packets and messages | [`Packet`], [`DefaultPacket`], [`Message`], [`ReadJson`] |
+//! | packets and messages | [`Packet`], [`DefaultPacket`], [`Message`], [`Json`] |
 //! | tokens and their renewal | [`ClientParams::token`], [`TokenProvider`], [`TokenPlacement`] |
 //! | sending and slow readers | [`WebsocketClient::send`], [`OverflowPolicy`], [`SendStatus`] |
 //! | groups | [`WebsocketClient::join`], [`GroupError`] |
@@ -66,7 +66,7 @@ pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
 pub use websockets_simple_core::{
     Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
     Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
-    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, MessageWriter,
-    OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics, SubscribeOptions,
-    Subscription, SubscriptionGuard, Text, Token, dotnet,
+    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Json, Message, MessageEvent,
+    MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
+    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, dotnet,
 };

@@ -3,14 +3,6 @@
 //! Users depend on `websockets-simple-client` or `websockets-simple-server`, which re-export what they need. Who builds
 //! another end of their own begins at [`ConnectionDriver`]. This crate opens no socket and spawns no task.
 //!
-//! ```
-//! use websockets_simple_core::{DefaultPacket, IntoMessage, Packet, ReadJson};
-//!
-//! let message = DefaultPacket::new("hello").into_message()?;
-//! assert_eq!(message.packet::<DefaultPacket>()?.data(), "hello");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
 //! ```text
 //! IN    bytes -> ConnectionDriver -> decoder -> Message -> ConnectionObserver
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
@@ -21,7 +13,7 @@
 //!
 //! | topic | begin at |
 //! |---|---|
-//! | packets and messages | [`Packet`], [`Message`], [`IntoMessage`], [`ReadJson`] |
+//! | packets and messages | [`Packet`], [`Message`], [`Json`], [`IntoMessage`] |
 //! | values as the .NET library writes them | [`dotnet`], [`Compatibility`] |
 //! | events and subscriptions | [`ConnectionEvent`], [`MessageEvent`], [`ErrorEvent`], [`Handler`], [`Subscriptions`] |
 //! | how connections end | [`EndCause`], [`Disconnect`], [`CloseCode`] |
@@ -58,7 +50,7 @@ pub use events::{
     EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
     Subscription, SubscriptionGuard,
 };
-pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Packet, ReadJson};
+pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet};
 pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
 pub use protocol::{
     CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,

@@ -138,7 +138,7 @@ pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError
 pub use websockets_simple_core::{
     Attempt, BroadcastReport, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError,
     DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
-    Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent,
-    MessageWriter, OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics,
+    Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Json, Message, MessageEvent,
+    MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
     SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, dotnet,
 };

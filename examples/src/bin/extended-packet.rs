@@ -9,7 +9,7 @@ use std::error::Error;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, Events, Message, Packet, ReadJson,
+    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, Events, Json, Message, Packet,
     WebsocketClient,
     dotnet::{self, NumericEnum},
 };
@@ -138,7 +138,7 @@ async fn in_two_steps<I: Identity>(connection: &Connection<I>, message: &Message
         Polymorphic::Plain(packet) => {
             println!("  server reads  a plain packet of {}: {}", packet.first_name, packet.data);
             let common = PacketExtended { packet_extended_type: PacketExtendedType::PacketType2, ..packet };
-            connection.send(Message::json(&PacketWithScore { common, score: 7 })?).await?;
+            connection.send(Json(&PacketWithScore { common, score: 7 })).await?;
         }
         Polymorphic::WithScore(PacketWithScore { common, score }) => {
             println!("  server reads  a packet of {} with the score {score}", common.first_name);
@@ -160,7 +160,7 @@ async fn by_tag<I: Identity>(connection: &Connection<I>, message: &Message) -> A
             Tagged::Greeting { first_name }
         }
     };
-    connection.send(Message::json(&answer)?).await?;
+    connection.send(Json(&answer)).await?;
     Ok(())
 }
 
@@ -221,7 +221,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("1. An extended packet, field by field");
     let mut pupil = Pupil::connect(port, "/fields").await?;
-    let answer = pupil.ask(Message::json(&packet)?).await?.packet::<PacketExtended>()?;
+    let answer = pupil.ask(Message::from_json(&packet)?).await?.packet::<PacketExtended>()?;
     println!("                from {}", answer.username.unwrap_or_default());
 
     println!("2. Text that is no such packet gets the fake names");
@@ -232,7 +232,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("3. A polymorphic packet in two steps: the common fields, then the whole");
     let mut pupil = Pupil::connect(port, "/two-steps").await?;
-    let answer = pupil.ask(Message::json(&packet)?).await?;
+    let answer = pupil.ask(Message::from_json(&packet)?).await?;
     if let Polymorphic::WithScore(packet) = Polymorphic::decode(&answer)? {
         println!("                the score is {}", packet.score);
     }
@@ -240,7 +240,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("4. A polymorphic packet in one step: a tagged enum");
     let mut pupil = Pupil::connect(port, "/tagged").await?;
-    let answer = pupil.ask(Message::json(&Tagged::Greeting { first_name: "Ronald".to_owned() })?).await?;
+    let answer =
+        pupil.ask(Message::from_json(&Tagged::Greeting { first_name: "Ronald".to_owned() })?).await?;
     pupil.ask(answer).await?;
 
     server.stop().await;

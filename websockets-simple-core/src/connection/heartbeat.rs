@@ -14,8 +14,9 @@ use tokio::time::Instant;
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use std::time::Duration;
-/// use websockets_simple_core::{Heartbeat, HeartbeatMode};
+/// use websockets_simple_server::{Heartbeat, HeartbeatMode};
 ///
 /// let heartbeat = Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping);
 /// assert_eq!(heartbeat.interval(), Duration::from_secs(30));

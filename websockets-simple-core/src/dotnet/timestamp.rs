@@ -15,9 +15,10 @@
 //! # Examples
 //!
 //! ```
+//! # extern crate websockets_simple_core as websockets_simple_server;
 //! use chrono::{DateTime, Utc};
 //! use serde::{Deserialize, Serialize};
-//! use websockets_simple_core::dotnet;
+//! use websockets_simple_server::dotnet;
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Note {
@@ -85,9 +86,10 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use chrono::{DateTime, Utc};
 /// use serde::{Deserialize, Serialize};
-/// use websockets_simple_core::dotnet;
+/// use websockets_simple_server::dotnet;
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Stamp(#[serde(with = "dotnet::timestamp::required")] DateTime<Utc>);

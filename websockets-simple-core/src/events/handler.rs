@@ -9,8 +9,9 @@ use crate::events::handler_future::HandlerFuture;
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use websockets_simple_core::Handler;
+/// use websockets_simple_server::Handler;
 ///
 /// struct Count(AtomicUsize);
 ///

@@ -1,6 +1,6 @@
 //! Typed contents of text messages, and the packet of the .NET library.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -32,9 +32,10 @@ use crate::{
 /// The extended packet of the .NET library's manual:
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use chrono::{DateTime, Utc};
 /// use serde::{Deserialize, Serialize};
-/// use websockets_simple_core::{
+/// use websockets_simple_server::{
 ///     Message, Packet,
 ///     dotnet::{self, NumericEnum},
 /// };
@@ -92,7 +93,7 @@ use crate::{
 /// );
 /// let packet = message.packet::<PacketExtended>().unwrap();
 /// assert_eq!(packet.packet_extended_type, PacketExtendedType::PacketType2);
-/// assert_eq!(Message::json(&packet).unwrap(), message);
+/// assert_eq!(Message::from_json(&packet).unwrap(), message);
 ///
 /// let packet = Message::text("just words").packet::<PacketExtended>().unwrap();
 /// assert_eq!((packet.data(), packet.first_name.as_str()), ("just words", "FakeFirstName"));
@@ -118,12 +119,13 @@ pub trait Packet: Serialize + DeserializeOwned {
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::{DefaultPacket, Message};
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::{DefaultPacket, Message};
 ///
 /// let text = r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#;
 /// let packet = Message::text(text).packet::<DefaultPacket>().unwrap();
 /// assert_eq!(packet.data, "hello");
-/// assert_eq!(Message::json(&packet).unwrap(), Message::text(text));
+/// assert_eq!(Message::from_json(&packet).unwrap(), Message::text(text));
 ///
 /// let sloppy = Message::text(r#"{"data":5,"extra":[1,2]}"#);
 /// assert_eq!(sloppy.packet::<DefaultPacket>().unwrap(), DefaultPacket { data: "5".into(), timestamp: None });
@@ -161,7 +163,7 @@ impl Packet for DefaultPacket {
 }
 
 /// Why a message cannot be read as a packet or as JSON.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The message is binary, which is neither a packet nor JSON. Read it with
@@ -174,7 +176,7 @@ pub enum DecodeError {
     /// The text is not JSON, or JSON of another type. The source says where it differs; its type and its wording may
     /// change.
     #[error("the text is not JSON of the requested type")]
-    Json(#[source] Box<dyn Error + Send + Sync>),
+    Json(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 /// Reads a packet as the .NET library does; any other text becomes the data of a packet.
@@ -197,12 +199,12 @@ fn decode<P: Packet>(text: &str) -> Result<P, DecodeError> {
 }
 
 /// Reads JSON strictly as serde does.
-pub(crate) fn json<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(message: &'a Message) -> Result<T, DecodeError> {
     serde_json::from_str(message.as_text().ok_or(DecodeError::Binary)?).map_err(no_json)
 }
 
 fn no_json(error: serde_json::Error) -> DecodeError {
-    DecodeError::Json(error.into())
+    DecodeError::Json(Arc::new(error))
 }
 
 #[cfg(test)]

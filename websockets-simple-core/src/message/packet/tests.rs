@@ -268,7 +268,7 @@ fn an_extended_packet_is_read_as_leniently_as_the_default_one() {
 #[test]
 fn a_default_packet_is_the_common_part_of_an_extended_one() {
     let sent = PacketExtended::from_text("hello");
-    let received: DefaultPacket = Message::json(&sent).unwrap().try_packet().unwrap();
+    let received: DefaultPacket = Message::from_json(&sent).unwrap().try_packet().unwrap();
     assert_eq!(received, DefaultPacket { data: "hello".to_owned(), timestamp: sent.timestamp });
 }
 
@@ -309,7 +309,7 @@ fn decodes<P: Packet + PartialEq + std::fmt::Debug>(message: &Message) {
         }
         (Some(_), Ok(packet)) => {
             assert_eq!(lenient.unwrap(), packet);
-            assert_eq!(Message::json(&packet).unwrap().try_packet::<P>().unwrap(), packet);
+            assert_eq!(Message::from_json(&packet).unwrap().try_packet::<P>().unwrap(), packet);
         }
         (Some(text), Err(_)) => assert_eq!(lenient.unwrap().data(), text),
     }
@@ -319,7 +319,7 @@ proptest! {
     #[test]
     fn any_packet_with_data_round_trips(data in not_blank(), timestamp in proptest::option::of(any_time())) {
         let sent = DefaultPacket { data, timestamp: timestamp.map(timestamp::cut) };
-        let received: DefaultPacket = Message::json(&sent).unwrap().try_packet().unwrap();
+        let received: DefaultPacket = Message::from_json(&sent).unwrap().try_packet().unwrap();
         prop_assert_eq!(received, sent);
     }
 
@@ -336,7 +336,7 @@ proptest! {
             if second { PacketExtendedType::PacketType2 } else { PacketExtendedType::PacketType1 };
         let timestamp = timestamp.map(timestamp::cut);
         let sent = PacketExtended { data, timestamp, packet_extended_type, username, first_name, last_name };
-        let received: PacketExtended = Message::json(&sent).unwrap().try_packet().unwrap();
+        let received: PacketExtended = Message::from_json(&sent).unwrap().try_packet().unwrap();
         prop_assert_eq!(received, sent);
     }
 
