@@ -4,8 +4,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SUBPROTOCOL,
-    SendError, SendStatus, Sending, Statistics, Subscriptions,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
+    SUBPROTOCOL, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
 };
 
 use crate::{
@@ -77,8 +77,9 @@ impl ClientConnection {
         self.0.core.statistics()
     }
 
-    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](websockets_simple_core::Message) as it is. Messages are sent in the order of the calls.
+    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
+    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
+    /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls.
     ///
     /// With [`OverflowPolicy::Wait`], the default, this waits for room in the outbox.
     ///
@@ -95,7 +96,21 @@ impl ClientConnection {
         self.0.core.outbox.send(message, self.0.subscriptions.wants_notices())
     }
 
-    /// Sends a message without ever waiting.
+    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room in the outbox, nothing was sent.
+    pub fn send_text(&self, text: impl Into<Text>) -> Sending<'_> {
+        self.send(Message::text(text))
+    }
+
+    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
+    /// `Message::text(..)` is sent as it is.
     ///
     /// # Errors
     ///

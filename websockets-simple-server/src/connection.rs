@@ -10,8 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, Outbox, PartKind,
-    SendError, SendStatus, Sending, Statistics,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, Outbox, PartKind,
+    SendError, SendStatus, Sending, Statistics, Text,
 };
 
 use crate::{
@@ -220,8 +220,9 @@ impl<I: Identity> Connection<I> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).get::<T>().cloned()
     }
 
-    /// Sends a message: a reference to a packet as JSON, a string wrapped in the default packet, or a
-    /// [`Message`](websockets_simple_core::Message) as it is.
+    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
+    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
+    /// value. [`IntoMessage`] lists the rest.
     ///
     /// Messages are sent in the order of the calls. With [`OverflowPolicy::Wait`] this waits for room in the
     /// outbox; with the other policies it never waits.
@@ -239,7 +240,21 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.send(message, self.0.shared.subscriptions.wants_notices())
     }
 
-    /// Sends a message without ever waiting.
+    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; the message was not sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, the message is not sent.
+    pub fn send_text(&self, text: impl Into<Text>) -> Sending<'_> {
+        self.send(Message::text(text))
+    }
+
+    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
+    /// `Message::text(..)` is sent as it is.
     ///
     /// # Errors
     ///

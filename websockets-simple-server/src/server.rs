@@ -72,7 +72,7 @@ pub type WebsocketServer = Server<Anonymous>;
 /// users.add("a secret of at least 128 bit", 7_i64);
 /// let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
 /// server.start().await?;
-/// server.to_user(&7).send("hello on every device")?;
+/// server.to_user(&7).send_text("hello on every device")?;
 /// assert!(!server.is_user_connected(&7));
 /// server.stop().await;
 /// # Ok(()) }
@@ -140,11 +140,11 @@ impl<I: Identity> Server<I> {
     /// # Examples
     ///
     /// ```
-    /// use websockets_simple_server::{Message, ServerParams, WebsocketServer};
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
     ///
     /// let server = WebsocketServer::new(ServerParams::local())
     ///     .with_group_rule(|connection, group| connection.channel() == "/news" && group.starts_with("topic:"));
-    /// server.to_group("/news", "topic:rust").send(Message::text("for those who have joined it"))?;
+    /// server.to_group("/news", "topic:rust").send_text("for those who have joined it")?;
     /// # Ok::<(), websockets_simple_server::BroadcastError>(())
     /// ```
     #[must_use]

@@ -15,7 +15,7 @@ use axum::{
 use clap::Parser;
 use tokio::net::TcpListener;
 use websockets_simple_examples::{in_one_line, stop_request};
-use websockets_simple_server::{Event, Message, Placement, ServerParams, WebsocketServer};
+use websockets_simple_server::{Event, Placement, ServerParams, WebsocketServer};
 
 /// A chat inside an axum application.
 #[derive(Parser)]
@@ -71,7 +71,7 @@ async fn enter(
 }
 
 async fn say(State(server): State<WebsocketServer>, Path(room): Path<String>, text: String) -> String {
-    match server.to_channel(&room).send(Message::text(text)) {
+    match server.to_channel(&room).send_text(text) {
         Ok(delivery) => format!("{} heard it\n", delivery.accepted),
         // Cannot happen: a text needs no encoding.
         Err(error) => error.to_string(),

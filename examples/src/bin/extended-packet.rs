@@ -226,7 +226,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("2. Text that is no such packet gets the fake names");
     println!("  client sends  just words");
-    pupil.client.send(Message::text("just words")).await?;
+    pupil.client.send_text("just words").await?;
     let answer = pupil.answer().await?.packet::<PacketExtended>()?;
     println!("  client reads  {} ({} {})", answer.data, answer.first_name, answer.last_name);
 

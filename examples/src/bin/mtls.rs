@@ -13,7 +13,7 @@ use websockets_simple_examples::{
 };
 use websockets_simple_server::{
     Authenticated, ClientCertificates, ConnectionEventKind, Credentials, Endpoint, Event, HandshakeRequest,
-    Message, ServerParams, ServerTls, UserService, UserServiceError, WebsocketServerAuth, async_trait,
+    ServerParams, ServerTls, UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 
 /// Users by the common name of their certificate. TLS has already checked that the certificate is of our authority,
@@ -59,7 +59,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         if let Event::Connection(event) = event
             && let ConnectionEventKind::Connected(connection) = event.kind
         {
-            let _ = connection.send(Message::text(format!("hello {}", connection.user_id()))).await;
+            let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
         }
     });
     server.start().await?;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use websockets_simple_client::{ClientEvent, ClientParams, ConnectionEventKind, WebsocketClient};
 use websockets_simple_examples::{authority::Authority, in_one_line, stop_request};
 use websockets_simple_server::{
-    Endpoint, Event, Message, ServerParams, ServerTls, TlsIdentity, TlsVersions, WebsocketServer,
+    Endpoint, Event, ServerParams, ServerTls, TlsIdentity, TlsVersions, WebsocketServer,
 };
 
 /// A chat over TLS 1.3 with a certificate made on the first start.
@@ -76,7 +76,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
                 let name = event.connection.query("name").unwrap_or_else(|| "somebody".into());
                 // Lines are shown on terminals: control characters could move the cursor.
                 let line: String = format!("{name}: {text}").replace(char::is_control, " ");
-                let _ = everybody.broadcast(Message::text(line));
+                let _ = everybody.broadcast_text(line);
             }
         }
     });
@@ -151,7 +151,7 @@ async fn join(args: &Args, name: &str) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             line = lines.next_line() => match line? {
                 Some(line) => {
-                    client.send(Message::text(line)).await?;
+                    client.send_text(line).await?;
                 }
                 None => break,
             },

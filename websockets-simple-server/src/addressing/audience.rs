@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, charge_sends, encode};
+use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, Message, Text, charge_sends, encode};
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
@@ -125,7 +125,9 @@ impl<I: Identity> Audience<I> {
         self.connections().iter().map(|connection| connection.id().clone()).collect()
     }
 
-    /// Sends a message to all selected connections, without waiting. It is encoded once, and queued in every outbox
+    /// Sends a message to all selected connections, without waiting. **A string is sent as a packet**,
+    /// `{"Data":"hi","Timestamp":".."}`; [`send_text`](Self::send_text) sends the text as it is, and
+    /// [`Json`](crate::Json)`(&value)` is any serializable value. [`IntoMessage`] lists the rest. It is encoded once, and queued in every outbox
     /// when this returns, in the order of the calls. The overflow policy applies to a connection whose outbox is full.
     ///
     /// # Errors
@@ -154,6 +156,15 @@ impl<I: Identity> Audience<I> {
             flusher.list(list);
         }
         Ok(report)
+    }
+
+    /// Sends a text to all selected connections as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`] if a [`BroadcastLevel`] requires a more specific target. No message is sent then.
+    pub fn send_text(&self, text: impl Into<Text>) -> Result<BroadcastReport, BroadcastError> {
+        self.send(Message::text(text))
     }
 
     /// Closes all selected connections, each after its queued messages; answers how many were open. Broadcast levels do

@@ -51,10 +51,10 @@ impl ServerParams {
 ///
 /// ```
 /// use axum::{Router, routing::post};
-/// use websockets_simple_server::{Anonymous, Caller, Message, ServerParams, WebsocketServer};
+/// use websockets_simple_server::{Anonymous, Caller, ServerParams, WebsocketServer};
 ///
 /// async fn work(Caller(connection): Caller<Anonymous>) -> &'static str {
-///     let _ = connection.send(Message::text("the answer comes over the WebSocket")).await;
+///     let _ = connection.send_text("the answer comes over the WebSocket").await;
 ///     "begun"
 /// }
 ///

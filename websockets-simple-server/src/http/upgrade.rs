@@ -90,13 +90,13 @@ impl<I: Identity> Upgrade<I> {
     /// use http::{Request, Response};
     /// use http_body_util::Full;
     /// use hyper::body::{Bytes, Incoming};
-    /// use websockets_simple_server::{Message, WebsocketServer};
+    /// use websockets_simple_server::WebsocketServer;
     ///
     /// async fn response_times(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     ///     let upgrade = server.upgrade(request).local(|connection| async move {
-    ///         let _ = connection.send(Message::text("[123, 101, 104]")).await;
+    ///         let _ = connection.send_text("[123, 101, 104]").await;
     ///         tokio::time::sleep(Duration::from_secs(10)).await;
-    ///         let _ = connection.send(Message::text("[234, 202, 205]")).await;
+    ///         let _ = connection.send_text("[234, 202, 205]").await;
     ///     });
     ///     upgrade.await
     /// }
