@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, IntoMessage, Message, MessageWriter,
-    PartKind, SendError, SendStatus, Statistics, Subscriptions, Text, current_owner,
+    PartKind, SendError, SendStatus, Statistics, Subscriptions, Text, WithState, current_owner,
 };
 
 use crate::{
@@ -60,7 +60,28 @@ impl WebsocketClient {
         Ok(Self { handles: Arc::new(Handles(Arc::clone(&shared))), shared })
     }
 
-    websockets_simple_core::subscribe_methods!(ClientEvent);
+    websockets_simple_core::subscribe_methods!(ClientEvent, ClientConnection);
+
+    /// Adds handlers that share a value of the application: each call gets a clone of it, so it is usually an [`Arc`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+    /// let ticks = Arc::new(AtomicU64::new(0));
+    /// client.with_state(Arc::clone(&ticks)).on_message(|ticks, _connection, _message| async move {
+    ///     ticks.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "it adds no handler by itself"]
+    pub fn with_state<S: Clone + Send + Sync + 'static>(&self, state: S) -> WithState<ClientEvent, S> {
+        WithState::new(Arc::clone(&self.shared.subscriptions), state)
+    }
 
     fn subscriptions(&self) -> &Arc<Subscriptions<ClientEvent>> {
         &self.shared.subscriptions

@@ -1,6 +1,14 @@
 //! One connection of a client.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
@@ -27,6 +35,7 @@ mod session;
 pub struct ClientConnection(pub(crate) Arc<ConnectionState>);
 
 pub(crate) struct ConnectionState {
+    pub(crate) id: u64,
     pub(crate) core: ConnectionShared,
     pub(crate) info: ConnectionInfo,
     pub(crate) group_requests: GroupRequests,
@@ -35,6 +44,13 @@ pub(crate) struct ConnectionState {
 }
 
 impl ClientConnection {
+    /// The number of the connection: unique in the process, ascending, the first is 1. The id that the server has given
+    /// the connection, if it tells one, is in the [response headers](Self::response_headers).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// The local address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -187,6 +203,29 @@ impl ClientConnection {
     }
 }
 
+impl ConnectionState {
+    /// The number of the next connection.
+    pub(crate) fn next_id() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Handles of the same connection are equal.
+impl PartialEq for ClientConnection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ClientConnection {}
+
+impl Hash for ClientConnection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
 impl AsRef<ConnectionShared> for ConnectionState {
     fn as_ref(&self) -> &ConnectionShared {
         &self.core
@@ -196,6 +235,7 @@ impl AsRef<ConnectionShared> for ConnectionState {
 impl fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConnection")
+            .field("id", &self.0.id)
             .field("local_addr", &self.local_addr())
             .field("peer_addr", &self.peer_addr())
             .field("subprotocol", &self.subprotocol())

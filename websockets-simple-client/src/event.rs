@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
-use websockets_simple_core::{ConnectionEvent, ErrorEvent, EventId, EventType, MessageEvent};
+use websockets_simple_core::{ConnectionEvent, ErrorEvent, EventId, EventPart, EventType, MessageEvent};
 
 use crate::connection::ClientConnection;
 
@@ -62,6 +62,14 @@ impl EventType for ClientEvent {
 
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<ClientConnection>> {
         if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn into_part(self) -> EventPart<ClientConnection> {
+        match self {
+            Self::Connection(event) => EventPart::Connection(event),
+            Self::Error(event) => EventPart::Error(event),
+            Self::Message(event) => EventPart::Message(event),
+        }
     }
 
     fn peer_addr(connection: &ClientConnection) -> Option<SocketAddr> {

@@ -7,13 +7,14 @@ pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
-pub use event_type::{EventType, Flow};
+pub use event_type::{EventPart, EventType, Flow};
 pub use handler::Handler;
 pub use handler_future::HandlerFuture;
 pub use moment::Moment;
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
 pub use subscriptions::{Subscription, SubscriptionGuard, Subscriptions};
+pub use with_state::WithState;
 
 mod byte_semaphore;
 mod disconnect;
@@ -24,7 +25,9 @@ mod event_type;
 mod handler;
 mod handler_future;
 mod moment;
+mod on_part;
 mod stream;
 mod subscribe_methods;
 mod subscribe_options;
 mod subscriptions;
+mod with_state;

@@ -48,7 +48,7 @@ pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
     EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
-    Subscription, SubscriptionGuard,
+    Subscription, SubscriptionGuard, WithState,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet};
 pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
@@ -62,7 +62,7 @@ pub use token::Token;
 pub use connection::{
     ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
 };
-pub use events::{Dispatcher, EndCause, EventType, Flow, Subscriptions};
+pub use events::{Dispatcher, EndCause, EventPart, EventType, Flow, Subscriptions};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Frame, ProtocolError, Side, handshake_words};
 pub use transport::Transport;

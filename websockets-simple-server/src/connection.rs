@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,8 +41,8 @@ mod session;
 
 /// A handle to one open connection of a server; its clones are handles to the same connection.
 ///
-/// Handles may be stored: they do not keep the socket open, and sending after the connection has ended fails with
-/// [`SendError::Closed`].
+/// Handles may be stored, also as keys of a map, where all handles to one connection are equal: they do not keep the
+/// socket open, and sending after the connection has ended fails with [`SendError::Closed`].
 pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
 /// The state that all handles of a connection share.
@@ -358,6 +359,12 @@ impl<I: Identity> PartialEq for Connection<I> {
 }
 
 impl<I: Identity> Eq for Connection<I> {}
+
+impl<I: Identity> Hash for Connection<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
 
 impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

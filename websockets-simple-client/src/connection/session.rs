@@ -75,6 +75,7 @@ impl Connecting {
         };
         let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(ConnectionState {
+            id: ConnectionState::next_id(),
             core,
             info,
             group_requests: GroupRequests::new(params.connect_timeout()),

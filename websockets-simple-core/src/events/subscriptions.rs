@@ -20,7 +20,7 @@ use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Flow, Handler, HandlerFuture, Moment,
     SubscribeOptions,
     byte_semaphore::ByteSemaphore,
-    handler::{Closure, DynHandler, Stateful},
+    handler::{Closure, DynHandler, Selective, Stateful},
 };
 
 /// All subscriptions of one end.
@@ -66,6 +66,14 @@ impl<E: EventType> Subscriptions<E> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.add(options, Sink::Handler(Box::new(Closure(handler))))
+    }
+
+    /// Adds a closure that is called with every event, and has work for some of them.
+    pub(super) fn on_some(
+        self: &Arc<Self>,
+        handler: impl Fn(E) -> Option<HandlerFuture> + Send + Sync + 'static,
+    ) -> Subscription<E> {
+        self.add(SubscribeOptions::default(), Sink::Handler(Box::new(Selective(handler))))
     }
 
     /// Adds a stream.
@@ -192,7 +200,7 @@ impl<E: EventType> Subscriber<E> {
             return None;
         }
         let (sender, semaphore, missed) = match &self.sink {
-            Sink::Handler(handler) => return Some(handler.handle(event)),
+            Sink::Handler(handler) => return handler.handle(event),
             Sink::Stream { sender, semaphore, missed } => (sender, semaphore, missed),
         };
         let bytes = match flow {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, MessageEvent,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, MessageEvent,
 };
 
 use crate::{
@@ -146,6 +146,15 @@ impl<I: Identity> EventType for Event<I> {
 
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Connection<I>>> {
         if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn into_part(self) -> EventPart<Connection<I>> {
+        match self {
+            Self::Connection(event) => EventPart::Connection(event),
+            Self::Error(event) => EventPart::Error(event),
+            Self::Message(event) => EventPart::Message(event),
+            Self::Server(_) => EventPart::Other,
+        }
     }
 
     fn peer_addr(connection: &Connection<I>) -> Option<SocketAddr> {
