@@ -10,6 +10,7 @@ pub use event::{
 pub use event_type::{EventPart, EventType, Flow};
 pub use handler::Handler;
 pub use handler_future::HandlerFuture;
+pub use messages::{Demand, MessageSink, Messages};
 pub use moment::Moment;
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
@@ -24,6 +25,7 @@ mod event;
 mod event_type;
 mod handler;
 mod handler_future;
+mod messages;
 mod moment;
 mod on_part;
 mod stream;

@@ -47,7 +47,7 @@ pub use compatibility::Compatibility;
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
-    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
+    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Messages, Moment, SubscribeOptions,
     Subscription, SubscriptionGuard, WithState,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet};
@@ -60,9 +60,10 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, inside,
+    new_owner,
 };
-pub use events::{Dispatcher, EndCause, EventPart, EventType, Flow, Subscriptions};
+pub use events::{Demand, Dispatcher, EndCause, EventPart, EventType, Flow, MessageSink, Subscriptions};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Frame, ProtocolError, Side, handshake_words};
 pub use transport::Transport;

@@ -28,6 +28,7 @@ use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
 pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
+pub use local::LocalConnection;
 pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
 pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
@@ -35,6 +36,7 @@ pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
 mod current_user;
 mod event;
 mod expiry;
+mod local;
 mod observer;
 mod scoped;
 mod session;

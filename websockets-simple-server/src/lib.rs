@@ -99,7 +99,7 @@ pub use config::{
     BroadcastError, BroadcastLevel, ClientId, Endpoint, IdSigning, InvalidClientId, InvalidSignature, Limits,
     ParamsError, Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
 };
-pub use connection::{Connection, Event, Inbound, ServerEvent, ServerEventKind, StopReport};
+pub use connection::{Connection, Event, Inbound, LocalConnection, ServerEvent, ServerEventKind, StopReport};
 #[cfg(feature = "axum")]
 pub use http::Caller;
 pub use http::Upgrade;
@@ -139,6 +139,6 @@ pub use websockets_simple_core::{
     Attempt, BroadcastReport, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError,
     DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
     Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Json, Message, MessageEvent,
-    MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
+    MessageWriter, Messages, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
     SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, WithState, dotnet,
 };

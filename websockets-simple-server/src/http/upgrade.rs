@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{Connection, ScopedWork},
+    connection::{LocalConnection, ScopedWork},
     handshake::{HandshakeContext, Refusal, UpgradeOverrides},
     http::mounted::{MountedRequest, mounted},
     net::{LocalEndpoint, Peer},
@@ -77,11 +77,18 @@ impl<I: Identity> Upgrade<I> {
     }
 
     /// Makes the connection local: it lives as long as the future that `work` returns, and is closed with 1000 when
-    /// that has finished. If the connection ends first, the future is dropped. A panic closes it with 1011.
+    /// that has finished. A panic closes it with 1011. The future has the connection to itself and can receive its
+    /// messages in a loop ([`LocalConnection::recv`]).
+    ///
+    /// If the connection ends first, a future that receives gets the rest of the messages, then `None`, and goes on
+    /// after its loop; a stop of the server drops it at the stop timeout. A future that never receives is dropped when
+    /// the connection has ended. It should drop the messages at once (`let (connection, _) = connection.split()`), as a
+    /// client that sends more than 64 KiB is otherwise not read any further, and its end is noticed late.
     ///
     /// A local connection can only be addressed by its handle, not by a broadcast, channel, group, id or user. Its
     /// events are raised like those of other connections, and limits, heartbeat, expiry, revocations and the stop of
-    /// the server apply to it too. The future runs in the connection's task and must not block.
+    /// the server apply to it too. The future runs in the connection's task and must not block; each of its sends is a
+    /// write of its own, while those of a handler leave together.
     ///
     /// # Examples
     ///
@@ -92,8 +99,22 @@ impl<I: Identity> Upgrade<I> {
     /// use hyper::body::{Bytes, Incoming};
     /// use websockets_simple_server::WebsocketServer;
     ///
+    /// // In axum: `State(server): State<WebsocketServer>, request: Request`, and `.into_response()`.
+    /// async fn shout(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    ///     let upgrade = server.upgrade(request).local(|mut connection| async move {
+    ///         while let Some(message) = connection.recv().await {
+    ///             if connection.send_text(message.to_string().to_uppercase()).await.is_err() {
+    ///                 break;
+    ///             }
+    ///         }
+    ///         println!("{:?}", connection.end());
+    ///     });
+    ///     upgrade.await
+    /// }
+    ///
     /// async fn response_times(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     ///     let upgrade = server.upgrade(request).local(|connection| async move {
+    ///         let (connection, _) = connection.split(); // it receives nothing
     ///         let _ = connection.send_text("[123, 101, 104]").await;
     ///         tokio::time::sleep(Duration::from_secs(10)).await;
     ///         let _ = connection.send_text("[234, 202, 205]").await;
@@ -103,7 +124,7 @@ impl<I: Identity> Upgrade<I> {
     /// ```
     pub fn local<F, Fut>(mut self, work: F) -> Self
     where
-        F: FnOnce(Connection<I>) -> Fut + Send + 'static,
+        F: FnOnce(LocalConnection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         (self.scope, self.local) = (Scope::Local, Some(ScopedWork::new(work)));
