@@ -16,7 +16,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::ListPositions,
+    addressing::{Audience, ListPositions},
     config::{ClientId, Scope},
     net::{Peer, RequestHead},
     run::Shared,
@@ -113,6 +113,27 @@ impl<I: Identity> Connection<I> {
     /// Leaves a group of its channel. False if the connection is not in it, or has ended.
     pub fn leave(&self, group: &str) -> bool {
         self.0.shared.registry.leave(self, group)
+    }
+
+    /// Selects all connections of its channel, itself included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local());
+    /// server.on_message(|connection, message| async move {
+    ///     let _ = connection.to_channel().except(&connection).send(message);
+    /// });
+    /// ```
+    pub fn to_channel(&self) -> Audience<I> {
+        Audience::all(&self.0.shared).channel(self.channel())
+    }
+
+    /// Selects all connections in a group of its channel, itself included if it is in the group; it need not be.
+    pub fn to_group(&self, group: &str) -> Audience<I> {
+        self.to_channel().group(group)
     }
 
     /// The first query parameter of that name, decoded.

@@ -129,7 +129,7 @@ fn date() -> String {
 /// Sends a message to the whole channel of a signal, its sender included.
 fn answer_all(signal: &Signal<Anonymous>, message: impl IntoMessage) {
     // Cannot fail: the message has a form on the wire, and no broadcast level is set.
-    let _ = signal.connection.server().to_channel(signal.path()).send(message);
+    let _ = signal.connection.to_channel().send(message);
 }
 
 async fn tell_durations(server: &WebsocketServer, every: Duration) {

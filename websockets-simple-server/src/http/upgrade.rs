@@ -1,12 +1,22 @@
 //! Upgrades of requests to the application's HTTP server.
 
-use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "axum")]
+use crate::http::axum::original_uri;
 use crate::{
     addressing::Placement,
     config::Scope,
@@ -29,8 +39,9 @@ use crate::{
 /// Refuse a request before you await this: if a 101 is replaced by another response, the client was admitted, and only
 /// the HTTP server keeps it from its connection.
 ///
-/// The path of the request is its channel, unless a [`placement`](Self::placement) sets another. It is never a token,
-/// as the application's router uses it.
+/// The path that the client requested is its channel, unless a [`placement`](Self::placement) sets another: the whole
+/// path, also inside routers that are nested in axum's `Router::nest`. It is never a token, as the application's router
+/// uses it.
 ///
 /// # Cancel safety
 ///
@@ -48,7 +59,12 @@ pub struct Upgrade<I: Identity> {
 }
 
 impl<I: Identity> Upgrade<I> {
-    pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
+    #[cfg_attr(not(feature = "axum"), expect(unused_mut, reason = "axum keeps the URI in the extensions"))]
+    pub(crate) fn new(shared: Arc<Shared<I>>, mut parts: Parts) -> Self {
+        #[cfg(feature = "axum")]
+        if let Some(original) = original_uri(&parts.extensions) {
+            parts.uri = original.clone();
+        }
         let peer_addr = peer_addr(&parts.extensions);
         let overrides = UpgradeOverrides { routed: true, ..UpgradeOverrides::default() };
         let scope = shared.params.scope;
@@ -57,7 +73,7 @@ impl<I: Identity> Upgrade<I> {
 
     /// Sets the [peer address](crate::Connection::peer_addr), by which connections per IP address are counted. Default:
     /// a [`SocketAddr`] among the extensions of the request, or with the feature `axum` a `ConnectInfo` of one. Without
-    /// an address, only the limit of connections in total applies.
+    /// an address, only the limit of connections in total applies; the server logs one warning about that.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self
@@ -149,6 +165,9 @@ impl<I: Identity> Upgrade<I> {
             Err(refusal) => return refusal.into_guest_response(),
         };
         let peer = Peer::new(peer_addr, endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp));
+        if peer.addr.is_none() && shared.params.limits.connections_per_ip != usize::MAX {
+            warn_of_unknown_address(&shared.warned_of_unknown_address);
+        }
         let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
             Ok(admittance) => admittance,
             Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(),
@@ -162,6 +181,17 @@ impl<I: Identity> Upgrade<I> {
             // The runtime is shutting down, and the server with it.
             Err(_) => Refusal::at_rest(&shared.params).into_guest_response(),
         }
+    }
+}
+
+/// Warns once that the limit of connections per address does not apply.
+fn warn_of_unknown_address(warned: &AtomicBool) {
+    if !warned.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "connections per IP address are not limited, as the HTTP server does not tell the address of the peer: \
+             serve an axum router with `into_make_service_with_connect_info::<SocketAddr>()`, call \
+             `Upgrade::peer_addr`, or turn the limit off"
+        );
     }
 }
 

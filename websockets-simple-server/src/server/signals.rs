@@ -28,7 +28,7 @@ impl<I: Identity> Server<I> {
     /// server.route("/date", |signal| async move {
     ///     if signal.data.message == "[date]" {
     ///         let date = signal.timestamp.to_rfc3339();
-    ///         let _ = signal.connection.server().to_channel("/date").send_text(date);
+    ///         let _ = signal.connection.to_channel().send_text(date);
     ///     }
     /// })?;
     /// # Ok::<(), websockets_simple_server::RouteError>(())
