@@ -68,5 +68,5 @@ pub use websockets_simple_core::{
     Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
     Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Json, Message, MessageEvent,
     MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
-    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, WithState, dotnet,
+    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, WithState, chrono, dotnet,
 };

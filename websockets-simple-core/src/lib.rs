@@ -43,6 +43,7 @@ pub mod dotnet;
 pub mod tls;
 
 // For users of either end.
+pub use chrono;
 pub use compatibility::Compatibility;
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{

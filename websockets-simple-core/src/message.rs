@@ -34,7 +34,8 @@ impl Message {
     }
 
     /// Reads this message as a packet the way the .NET library does: text that is not a `P`, or has blank
-    /// data, becomes [`P::from_text`](Packet::from_text) of the whole text.
+    /// data, becomes [`P::from_text`](Packet::from_text) of the whole text. JSON that meets this fate is logged at the
+    /// level DEBUG, with the reason; [`try_packet`](Self::try_packet) returns it.
     ///
     /// # Errors
     ///
@@ -47,7 +48,18 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] when this is a binary message, text that is not a `P`, or a packet with blank data.
+    /// [`DecodeError`] when this is a binary message, text that is not a `P`, or a packet with blank data. It says where
+    /// the text differs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # extern crate websockets_simple_core as websockets_simple_server;
+    /// use websockets_simple_server::{DefaultPacket, Message};
+    ///
+    /// let error = Message::text("{\n  \"Data\": []\n}").try_packet::<DefaultPacket>().unwrap_err();
+    /// assert_eq!(error.to_string(), "the text is not JSON of the requested type: line 2, column 11");
+    /// ```
     pub fn try_packet<P: Packet>(&self) -> Result<P, DecodeError> {
         packet::strict(self)
     }

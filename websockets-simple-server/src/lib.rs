@@ -140,5 +140,5 @@ pub use websockets_simple_core::{
     DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
     Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Json, Message, MessageEvent,
     MessageWriter, Messages, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics,
-    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, WithState, dotnet,
+    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, WithState, chrono, dotnet,
 };

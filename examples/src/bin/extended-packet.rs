@@ -6,18 +6,19 @@
 
 use std::error::Error;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, Events, Json, Message, Packet,
-    WebsocketClient,
+    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, DefaultPacket, Events, Json, Message,
+    Packet, WebsocketClient,
+    chrono::{DateTime, Utc},
     dotnet::{self, NumericEnum},
 };
 use websockets_simple_server::{Connection, Event, Handler, Identity, ServerParams, WebsocketServer};
 
 /// The type of a packet: a number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum PacketExtendedType {
+    #[default]
     PacketType1,
     PacketType2,
 }
@@ -30,12 +31,13 @@ impl NumericEnum for PacketExtendedType {
     }
 }
 
-/// The default packet with additional fields, in the order in which .NET writes them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+/// The default packet with additional fields, in the order in which .NET writes them. What a message lacks is the
+/// default, as .NET reads it: with `serde(default)`, the packets of `SendToServerAsync(string)` are packets here, too.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
 struct PacketExtended {
     data: String,
-    #[serde(default, with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
     timestamp: Option<DateTime<Utc>>,
     #[serde(with = "dotnet::numeric_enum")]
     packet_extended_type: PacketExtendedType,
@@ -224,13 +226,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let answer = pupil.ask(Message::from_json(&packet)?).await?.packet::<PacketExtended>()?;
     println!("                from {}", answer.username.unwrap_or_default());
 
-    println!("2. Text that is no such packet gets the fake names");
+    println!("2. A default packet gets the defaults of the fields that it lacks");
+    let plain = DefaultPacket { data: "Hello".to_owned(), timestamp: packet.timestamp };
+    pupil.ask(Message::from_json(&plain)?).await?;
+
+    println!("3. Text that is no packet gets the fake names");
     println!("  client sends  just words");
     pupil.client.send_text("just words").await?;
     let answer = pupil.answer().await?.packet::<PacketExtended>()?;
     println!("  client reads  {} ({} {})", answer.data, answer.first_name, answer.last_name);
 
-    println!("3. A polymorphic packet in two steps: the common fields, then the whole");
+    println!("4. A polymorphic packet in two steps: the common fields, then the whole");
     let mut pupil = Pupil::connect(port, "/two-steps").await?;
     let answer = pupil.ask(Message::from_json(&packet)?).await?;
     if let Polymorphic::WithScore(packet) = Polymorphic::decode(&answer)? {
@@ -238,7 +244,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     pupil.ask(answer).await?;
 
-    println!("4. A polymorphic packet in one step: a tagged enum");
+    println!("5. A polymorphic packet in one step: a tagged enum");
     let mut pupil = Pupil::connect(port, "/tagged").await?;
     let answer =
         pupil.ask(Message::from_json(&Tagged::Greeting { first_name: "Ronald".to_owned() })?).await?;
