@@ -1,7 +1,6 @@
 //! The open connections of a server, and the targets of messages.
 
 pub use audience::Audience;
-pub(crate) use audience::Selector;
 pub(crate) use group_rule::GroupRule;
 pub(crate) use members::ListPositions;
 pub(crate) use placement::PlacedConnection;

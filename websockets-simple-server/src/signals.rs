@@ -58,7 +58,7 @@ pub struct SignalData {
 }
 
 /// Why a message is not a valid signal, or why a signal was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
     /// The signal names another channel than that of its sender, which [`SignalReach::OwnChannel`] does not allow.
@@ -72,10 +72,16 @@ pub enum SignalError {
     Binary,
     /// The message is not the JSON of a signal.
     #[error("the message is not a valid signal")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// A [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
     #[error("the target of the signal is not specific enough")]
     Level(#[source] BroadcastError),
+}
+
+impl SignalError {
+    fn json(error: serde_json::Error) -> Self {
+        Self::Json(Arc::new(error))
+    }
 }
 
 impl SignalData {
@@ -89,7 +95,7 @@ impl SignalData {
         struct Members(serde_json::Map<String, Value>);
 
         let text = message.as_text().ok_or(SignalError::Binary)?;
-        let Members(members) = serde_json::from_str(text).map_err(SignalError::Json)?;
+        let Members(members) = serde_json::from_str(text).map_err(SignalError::json)?;
         let mut data = Self::default();
         let mut has_message = false;
         for (name, value) in members {
@@ -105,12 +111,12 @@ impl SignalData {
                 "direct" => Option::deserialize(value).map(|direct| data.direct = direct.unwrap_or_default()),
                 _ => Ok(()),
             };
-            read.map_err(SignalError::Json)?;
+            read.map_err(SignalError::json)?;
         }
         if has_message {
             Ok(data)
         } else {
-            Err(SignalError::Json(serde::de::Error::missing_field("message")))
+            Err(SignalError::json(serde::de::Error::missing_field("message")))
         }
     }
 

@@ -252,10 +252,10 @@ impl CheckedParams {
     /// These parameters with a new token from the provider, if there is a provider.
     pub(crate) async fn with_fresh_token(self: &Arc<Self>) -> Result<Arc<Self>, ConnectError> {
         let Some(provider) = &self.params.token_provider else { return Ok(Arc::clone(self)) };
-        let token = provider.0.token().await.map_err(ConnectError::TokenProvider)?;
+        let token = provider.0.token().await.map_err(|error| ConnectError::TokenProvider(error.into()))?;
         let params = self.params.clone().token(token).check();
         // Only the token can be invalid: everything else was checked before.
-        Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
+        Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Arc::new(error)))?))
     }
 
     /// The token provider, if there is one.

@@ -206,6 +206,27 @@ pub enum ErrorStage {
     UserService,
 }
 
+impl fmt::Display for ErrorStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Accept => "accept",
+            Self::HandlerPanic => "handler",
+            Self::Handshake => "handshake",
+            Self::Heartbeat => "heartbeat",
+            Self::Limit => "limit",
+            Self::Overflow => "overflow",
+            Self::Protocol => "protocol",
+            Self::Send => "send",
+            Self::Signal => "signal",
+            Self::Task => "task",
+            Self::Tls => "TLS",
+            Self::TokenProvider => "token provider",
+            Self::Transport => "transport",
+            Self::UserService => "user service",
+        })
+    }
+}
+
 /// The cause of an [`ErrorEvent`], cheap to clone. Its wording may change.
 #[derive(Clone)]
 pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);

@@ -154,7 +154,7 @@ impl TlsIdentity {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source: source.into() })
 }
 
 impl fmt::Debug for TlsIdentity {

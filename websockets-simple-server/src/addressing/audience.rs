@@ -1,6 +1,6 @@
 //! The targets of messages.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, Message, Text, charge_sends, encode};
 
@@ -61,7 +61,7 @@ impl<I: Identity> Audience<I> {
         Self { shared: Arc::clone(shared), channels: Vec::new(), only: Vec::new(), except: Vec::new() }
     }
 
-    pub(crate) fn only(mut self, part: Selector<I>) -> Self {
+    fn only(mut self, part: Selector<I>) -> Self {
         self.only.push(part);
         self
     }
@@ -227,14 +227,46 @@ impl<I: Identity> Audience<I> {
 
 impl<T: UserId> Audience<User<T>> {
     /// Adds the connections of the channels that belong to this user, as [`group`](Self::group) does for a group.
-    pub fn user(self, user: &T) -> Self {
-        self.only(Selector::User(user.clone()))
+    pub fn user<Q>(self, user: &Q) -> Self
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + ?Sized,
+    {
+        self.only(Selector::User(user.to_owned()))
     }
 
     /// Excludes a user's connections.
-    pub fn except_user(mut self, user: &T) -> Self {
-        self.except.push(Selector::User(user.clone()));
+    pub fn except_user<Q>(mut self, user: &Q) -> Self
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + ?Sized,
+    {
+        self.except.push(Selector::User(user.to_owned()));
         self
+    }
+}
+
+impl<I: Identity> Clone for Selector<I> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Channel(name) => Self::Channel(name.clone()),
+            Self::Client(id) => Self::Client(id.clone()),
+            Self::Connection(connection) => Self::Connection(connection.clone()),
+            Self::Group(name) => Self::Group(name.clone()),
+            Self::User(id) => Self::User(id.clone()),
+        }
+    }
+}
+
+impl<I: Identity> Clone for Audience<I> {
+    fn clone(&self) -> Self {
+        let Self { shared, channels, only, except } = self;
+        Self {
+            shared: Arc::clone(shared),
+            channels: channels.clone(),
+            only: only.clone(),
+            except: except.clone(),
+        }
     }
 }
 

@@ -30,6 +30,9 @@ const MOST_HEADERS: usize = 32 * 1024;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
+    /// An address is not an IP address with a port.
+    #[error("`{0}` is not an IP address with a port, such as `127.0.0.1:8080`")]
+    Address(String),
     /// An endpoint is given twice.
     #[error("the endpoint {0} is given twice")]
     EndpointTwice(String),
@@ -111,9 +114,10 @@ impl ServerParams {
         if self.id_signing.as_ref().is_some_and(|signing| signing.has_empty_secret()) {
             return Err(ParamsError::SigningSecret);
         }
-        match &self.invalid_identity_prefix {
-            Some(prefix) => Err(ParamsError::IdentityHeaders(prefix.clone())),
-            None => Ok(()),
+        match (&self.invalid_address, &self.invalid_identity_prefix) {
+            (Some(addr), _) => Err(ParamsError::Address(addr.clone())),
+            (None, Some(prefix)) => Err(ParamsError::IdentityHeaders(prefix.clone())),
+            (None, None) => Ok(()),
         }
     }
 }

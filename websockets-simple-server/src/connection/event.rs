@@ -1,8 +1,9 @@
 //! The events of a server.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use websockets_simple_core::{
     ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, MessageEvent,
 };
@@ -52,7 +53,7 @@ pub enum ServerEventKind {
 }
 
 /// The result of a server stop: how many connections ended in which way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StopReport {
     /// Connections that ended cleanly: both sides sent Close.
@@ -61,6 +62,13 @@ pub struct StopReport {
     pub unclean: usize,
     /// Connections with a handler that had not finished at the stop timeout, and was dropped.
     pub dropped: usize,
+}
+
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clean, unclean, dropped } = self;
+        write!(f, "{clean} ended cleanly, {unclean} without a Close, {dropped} at the stop timeout")
+    }
 }
 
 impl<I: Identity> Event<I> {

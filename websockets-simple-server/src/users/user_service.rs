@@ -227,14 +227,14 @@ impl<T> Authenticated<T> {
 }
 
 /// A failure of a user service. Its source may end up in logs: keep tokens out of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the user service failed")]
-pub struct UserServiceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct UserServiceError(#[source] Arc<dyn std::error::Error + Send + Sync>);
 
 impl UserServiceError {
     /// Wraps an error, or a text.
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(error.into())
+        Self(error.into().into())
     }
 }
