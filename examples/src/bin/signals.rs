@@ -25,8 +25,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{
-    Anonymous, Endpoint, Heartbeat, HeartbeatMode, IntoMessage, Json, Message, RouteError, ServerParams,
-    Signal, WebsocketServer,
+    Anonymous, Endpoint, Heartbeat, HeartbeatMode, Json, RouteError, ServerParams, Signal, WebsocketServer,
 };
 
 const INDEX: &str = include_str!("../../signals/index.html");
@@ -109,11 +108,12 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 fn add_routes(server: &WebsocketServer) -> Result<(), RouteError> {
     server.route("/msg", |signal| async move {
         let message = if asks_for_date(&signal) { json!(date()) } else { signal.data.message.clone() };
-        answer_all(&signal, Json(json!({ "message": message })));
+        // Cannot fail: the message has a form on the wire, and no broadcast level is set.
+        let _ = signal.connection.to_channel().send(Json(json!({ "message": message })));
     })?;
     server.route("/date", |signal| async move {
         if asks_for_date(&signal) {
-            answer_all(&signal, Message::text(date()));
+            let _ = signal.connection.to_channel().send_text(date());
         }
     })
 }
@@ -124,12 +124,6 @@ fn asks_for_date(signal: &Signal<Anonymous>) -> bool {
 
 fn date() -> String {
     Local::now().format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// Sends a message to the whole channel of a signal, its sender included.
-fn answer_all(signal: &Signal<Anonymous>, message: impl IntoMessage) {
-    // Cannot fail: the message has a form on the wire, and no broadcast level is set.
-    let _ = signal.connection.to_channel().send(message);
 }
 
 async fn tell_durations(server: &WebsocketServer, every: Duration) {
