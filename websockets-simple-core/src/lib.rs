@@ -29,6 +29,8 @@
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod compatibility;
 mod connection;
 mod events;

@@ -190,6 +190,7 @@ impl<I: Identity> Connection<I> {
 
     /// The verified certificate of the peer, if it sent one in the TLS handshake.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
         self.0.peer.certificate.as_ref()

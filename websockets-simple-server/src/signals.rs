@@ -9,12 +9,13 @@ use websockets_simple_core::{BroadcastReport, Message};
 
 use crate::{
     addressing::Audience,
-    config::{BroadcastError, ClientId, SignalReach},
+    config::{BroadcastError, ClientId},
     connection::Connection,
     net::RequestHead,
     users::Identity,
 };
 
+pub use crate::config::{SignalDefault, SignalReach};
 pub(crate) use channel_events::ChannelEvents;
 pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
 pub use routes::RouteError;
@@ -152,7 +153,7 @@ impl<I: Identity> Signal<I> {
     /// Sends the message to its receivers: to the sender if it is direct, otherwise to the connections of the channel
     /// that it names. If it names a group or a client id, only those of them receive it that are in the group or have
     /// the id. A signal without a channel goes to the sender's channel, or with [`SignalReach::AnyChannel`] to all
-    /// channels. [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does the same.
+    /// channels. [`SignalDefault::Rebroadcast`] does the same.
     ///
     /// # Errors
     ///

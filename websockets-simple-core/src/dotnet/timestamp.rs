@@ -16,9 +16,11 @@
 //!
 //! ```
 //! # extern crate websockets_simple_core as websockets_simple_server;
-//! use chrono::{DateTime, Utc};
 //! use serde::{Deserialize, Serialize};
-//! use websockets_simple_server::dotnet;
+//! use websockets_simple_server::{
+//!     chrono::{DateTime, Utc},
+//!     dotnet,
+//! };
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Note {
@@ -87,9 +89,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 ///
 /// ```
 /// # extern crate websockets_simple_core as websockets_simple_server;
-/// use chrono::{DateTime, Utc};
 /// use serde::{Deserialize, Serialize};
-/// use websockets_simple_server::dotnet;
+/// use websockets_simple_server::{
+///     chrono::{DateTime, Utc},
+///     dotnet,
+/// };
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Stamp(#[serde(with = "dotnet::timestamp::required")] DateTime<Utc>);

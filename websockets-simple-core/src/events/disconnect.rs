@@ -72,6 +72,7 @@ pub struct Disconnect {
 
 impl Disconnect {
     /// Describes an end.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(by: EndedBy, code: Option<u16>, reason: impl Into<String>, clean: bool) -> Self {
         Self { code, reason: reason.into(), by, clean }

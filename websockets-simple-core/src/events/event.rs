@@ -21,6 +21,7 @@ pub struct EventId(u64);
 
 impl EventId {
     /// The next id of this process.
+    #[doc(hidden)]
     #[must_use]
     #[expect(clippy::new_without_default, reason = "every call gives another id")]
     pub fn new() -> Self {
@@ -65,6 +66,7 @@ pub struct MessageEvent<C> {
 
 impl<C> MessageEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         direction: Direction,
@@ -91,6 +93,7 @@ pub struct ConnectionEvent<C> {
 
 impl<C> ConnectionEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(kind: ConnectionEventKind<C>, timestamp: DateTime<Utc>) -> Self {
         Self { id: EventId::new(), timestamp, kind }
@@ -125,6 +128,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// Describes an attempt.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
         let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
@@ -132,6 +136,7 @@ impl Attempt {
     }
 
     /// Sets the address of the client, if the peer is a proxy.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
         self.client_addr = client;
@@ -159,6 +164,7 @@ pub struct ErrorEvent<C> {
 
 impl<C> ErrorEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         stage: ErrorStage,
@@ -233,6 +239,7 @@ pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);
 
 impl EventError {
     /// Wraps an error, or a text.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))

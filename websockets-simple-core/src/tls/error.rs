@@ -58,6 +58,7 @@ pub enum TlsError {
 
 impl TlsError {
     /// Wraps an error of rustls.
+    #[doc(hidden)]
     #[must_use]
     pub fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unusable(error.into().into())

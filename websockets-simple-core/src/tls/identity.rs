@@ -102,6 +102,7 @@ impl TlsIdentity {
     /// # Errors
     ///
     /// [`TlsError`] says what is wrong.
+    #[doc(hidden)]
     pub fn load(&self, provider: &CryptoProvider) -> Result<Loaded, TlsError> {
         let (chain, key) = self.read()?;
         let own = chain.first().ok_or(TlsError::Missing("certificate"))?;
@@ -142,6 +143,7 @@ impl TlsIdentity {
     /// When the files were last modified, to detect changes; `None` for a file whose metadata cannot be read. Empty if
     /// there are no files.
     #[must_use]
+    #[doc(hidden)]
     pub fn written(&self) -> Vec<Option<SystemTime>> {
         let files: &[&PathBuf] = match &*self.0 {
             Source::PemFiles { chain, key } => &[chain, key],

@@ -45,7 +45,7 @@ pub enum ParamsError {
     /// An origin is malformed (RFC 6454 section 6.2), and would match no request.
     #[error("`{0}` is not an origin such as `https://example.org` or `http://localhost:8080`")]
     Origin(String),
-    /// A name of [`ServerTls::for_name`](crate::ServerTls::for_name) is not a host name, with or without leading `*.`.
+    /// A name of `ServerTls::for_name` is not a host name, with or without leading `*.`.
     #[error("`{0}` is not a host name")]
     ServerName(String),
     /// A secret of [`IdSigning`](crate::IdSigning) is empty.

@@ -22,6 +22,7 @@ pub enum StartError {
     },
     /// The certificate, the key, or the CA certificates for clients cannot be used. The source says why.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[error("TLS cannot be set up for {endpoint}")]
     Tls {
         /// Which endpoint.

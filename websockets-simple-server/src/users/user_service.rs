@@ -110,6 +110,7 @@ impl Credentials {
 
     /// Adds a certificate, as if the client had sent it in the TLS handshake.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
         self.certificate = Some(certificate);
@@ -119,6 +120,7 @@ impl Credentials {
     /// The certificate that the client sent in the TLS handshake, verified. It can identify the user alone, or
     /// together with the token.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         self.certificate.as_ref()
