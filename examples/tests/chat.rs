@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectError, Events, Message, ReadJson, WebsocketClient,
+    ClientEvent, ClientParams, ConnectError, Events, Json, Message, WebsocketClient,
 };
 use websockets_simple_examples::chat::{self, ChatPacket, DEMO_USERS, Room, SUBPROTOCOL};
 use websockets_simple_server::{Endpoint, MemoryUsers, Token, WebsocketServer, WebsocketServerAuth};
@@ -52,7 +52,7 @@ impl Device {
     }
 
     async fn sends(&self, packet: &ChatPacket) {
-        self.client.send(Message::json(packet).unwrap()).await.unwrap();
+        self.client.send(Json(packet)).await.unwrap();
     }
 
     /// Leaves, and checks that nothing else was heard than what was waited for.

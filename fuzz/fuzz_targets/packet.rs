@@ -22,7 +22,7 @@ fn decodes<P: Packet + PartialEq + Debug>(message: &Message) {
     match message.try_packet::<P>() {
         Ok(packet) => {
             assert_eq!(lenient, packet);
-            let sent = Message::json(&packet).expect("what was read can be written");
+            let sent = Message::from_json(&packet).expect("what was read can be written");
             assert_eq!(sent.try_packet::<P>().expect("what was written can be read"), packet);
         }
         Err(_) => assert_eq!(Some(lenient.data()), message.as_text()),

@@ -292,3 +292,18 @@ async fn clients_are_told_their_place_in_headers_and_ids_are_signed() {
         assert!(!format!("{connection:?}").contains("s:"), "applications see it unsigned");
     }
 }
+
+#[tokio::test]
+async fn a_connection_selects_its_own_channel_and_the_groups_in_it() {
+    let server = placed(ServerParams::local());
+    let addr = started(&server).await;
+    let red = device(&server, addr, "/a?groups=red").await;
+    let other = device(&server, addr, "/a").await;
+    let elsewhere = device(&server, addr, "/b?channel=b&groups=red").await;
+    let [red, other, elsewhere] = [&red, &other, &elsewhere].map(|device| device.connection.clone());
+    assert_eq!(red.to_channel().connections().len(), 2);
+    assert_eq!(red.to_channel().except(&red).connections(), [other.clone()]);
+    assert_eq!(other.to_group("red").connections(), [red.clone()], "not that of the other channel");
+    assert_eq!(elsewhere.to_channel().group("red").connections(), [elsewhere.clone()]);
+    assert_eq!(other.to_group("blue").send_text("nobody").unwrap().accepted, 0);
+}

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
-use websockets_simple_client::{ConnectError, WebsocketClient};
+use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
 use websockets_simple_server::{
     Authenticated, Limits, MemoryUsers, Message, Placement, ServerParams, WebsocketServer,
     WebsocketServerAuth,
@@ -76,6 +76,24 @@ async fn one_route_makes_connections_and_another_sends_to_them() {
     assert!(fetch(addr, "GET /me", "").await.contains("127.0.0.1:"));
     let late = WebsocketClient::new(params(addr).path("/rooms/kitchen")).unwrap();
     assert!(matches!(late.connect().await, Err(ConnectError::Rejected { status: 503, .. })));
+}
+
+#[tokio::test]
+async fn inside_nested_routers_the_channel_is_the_path_that_the_client_requested() {
+    let server = WebsocketServer::new(ServerParams::mounted());
+    let mut events = server.events();
+    server.start().await.unwrap();
+    let nested = Router::new().nest("/v1", rooms(&server)).nest_service("/service", rooms(&server));
+    let addr = serve(Router::new().nest("/api", nested)).await;
+    for path in ["/api/v1/rooms/kitchen", "/api/service/rooms/hall"] {
+        let client = connected(ClientParams::url(&format!("ws://{addr}{path}?lang=de")).unwrap()).await;
+        let mut heard = client.events();
+        let connection = opened(&mut events).await;
+        assert_eq!((connection.channel(), connection.request().channel()), (path, path));
+        assert_eq!(connection.query("lang").as_deref(), Some("de"));
+        assert_eq!(server.to_channel(path).send_text("dinner").unwrap().accepted, 1);
+        assert_eq!(message(&mut heard).await.as_text(), Some("dinner"));
+    }
 }
 
 #[tokio::test]

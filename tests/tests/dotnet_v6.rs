@@ -101,7 +101,7 @@ async fn recorded_frames_and_close_of_the_v6_client_are_understood() {
     let received = received(&mut events).await;
     let packet = received.try_packet::<DefaultPacket>().unwrap();
     assert_eq!(packet.data(), "x");
-    assert_eq!(Message::json(&packet).unwrap(), received, "and goes back byte for byte");
+    assert_eq!(Message::from_json(&packet).unwrap(), received, "and goes back byte for byte");
     // Its Close, and then it hangs up without waiting.
     let close = recorded.iter().find(|frame| frame.starts_with(b"\x88\x82")).unwrap();
     peer.write(close).await;

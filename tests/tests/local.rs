@@ -12,8 +12,8 @@ use axum::{
 use tokio::{net::TcpListener, sync::Notify};
 use websockets_simple_client::{GroupError, WebsocketClient};
 use websockets_simple_server::{
-    Authenticated, ClientId, Connection, EndedBy, ErrorStage, Heartbeat, HeartbeatMode, Limits, MemoryUsers,
-    Message, Placement, Revocation, Scope, ServerParams, Upgrade, User, WebsocketServerAuth,
+    Authenticated, ClientId, EndedBy, ErrorStage, Heartbeat, HeartbeatMode, Limits, LocalConnection,
+    MemoryUsers, Message, Placement, Revocation, Scope, ServerParams, Upgrade, User, WebsocketServerAuth,
 };
 use websockets_simple_tests::{ended, failed, message, opened, params, raw::RawPeer, received, within};
 
@@ -41,7 +41,7 @@ where
 }
 
 /// As long as the peer or the server wants.
-async fn for_ever(_: Connection<User<i64>>) {
+async fn for_ever(_connection: LocalConnection<User<i64>>) {
     pending().await
 }
 

@@ -246,7 +246,7 @@ async fn a_certificate_is_an_identity_alone_or_together_with_a_token() {
         let mut heard = client.events();
         client.connect().await.unwrap();
         assert_eq!(text(&mut heard).await, "hello");
-        let sent = server.to_user(&name.to_owned()).send(Message::text("for you"));
+        let sent = server.to_user(name).send(Message::text("for you"));
         assert_eq!(sent.unwrap().accepted, 1);
         assert_eq!(text(&mut heard).await, "for you");
         within(client.disconnect()).await.unwrap();

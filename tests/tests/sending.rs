@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use websockets_simple_client::{ClientEvent, WebsocketClient};
 use websockets_simple_server::{
-    CloseCode, ConnectionEventKind, DefaultPacket, Event, Limits, MemoryUsers, Message, OverflowPolicy,
+    CloseCode, ConnectionEventKind, DefaultPacket, Event, Json, Limits, MemoryUsers, Message, OverflowPolicy,
     Packet, SendError, SendStatus, ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
@@ -53,7 +53,7 @@ async fn whatever_the_original_could_send_can_be_sent() {
     assert_eq!(server.to_all().except_all(&connections[..2]).send(raw()).unwrap().accepted, 1);
     assert_eq!(server.to_channel("/y").send(raw()).unwrap().accepted, 2);
     assert_eq!(server.to_all().send(Message::binary(&b"\0\0\0"[..])).unwrap().accepted, 3);
-    assert_eq!(server.to_all().send(Message::json(&[1, 2]).unwrap()).unwrap().accepted, 3);
+    assert_eq!(server.to_all().send(Json([1, 2])).unwrap().accepted, 3);
     let expected: [&[&str]; 3] = [
         &["packet", "string", "raw", "packet", "string", "raw", "packet", "string", "raw", "\0\0\0", "[1,2]"],
         &["packet", "string", "raw", "packet", "string", "raw", "packet", "string", "raw", "\0\0\0", "[1,2]"],

@@ -160,3 +160,56 @@ async fn connections_of_the_authenticated_server_carry_what_the_request_said() {
     assert_eq!(server.to_channel("/a room").send("x").unwrap().accepted, 1);
     assert_eq!(server.to_channel("/A room").send("x").unwrap().accepted, 0);
 }
+
+#[tokio::test]
+async fn an_id_is_named_in_the_form_in_which_a_map_would_find_it() {
+    let users = MemoryUsers::new();
+    users.add("secret-of-bob", "bob".to_owned());
+    let server = WebsocketServerAuth::<String>::new(ServerParams::bind("127.0.0.1:0"), users);
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).token("secret-of-bob")).unwrap();
+    let mut heard = client.events();
+    client.connect().await.unwrap();
+    let owned = "bob".to_owned();
+    assert!(server.is_user_connected("bob") && server.is_user_connected(&owned));
+    assert_eq!(server.identity("bob").unwrap().id, owned);
+    assert!(server.identity("eve").is_none());
+    let audience = server.to_user("bob");
+    let twice = audience.clone();
+    assert_eq!(twice.send_text("one").unwrap().accepted, 1);
+    assert_eq!(audience.user("eve").send_text("two").unwrap().accepted, 1);
+    assert_eq!(server.to_all().except_user("bob").send_text("for others").unwrap().accepted, 0);
+    assert_eq!([text(&mut heard).await, text(&mut heard).await], ["one", "two"]);
+    assert_eq!(server.disconnect_user("bob", CloseCode::new(4100).unwrap(), "out").await, 1);
+    let report = server.stop().await;
+    assert_eq!(report.to_string(), "0 ended cleanly, 0 without a Close, 0 at the stop timeout");
+    assert_eq!(serde_json::to_string(&report).unwrap(), r#"{"clean":0,"unclean":0,"dropped":0}"#);
+}
+
+#[test]
+fn every_error_can_be_kept_and_passed_on() {
+    fn can_be_kept<E: std::error::Error + Clone + Send + Sync + 'static>() {}
+    can_be_kept::<ConnectError>();
+    can_be_kept::<websockets_simple_client::GroupError>();
+    can_be_kept::<websockets_simple_client::ParamsError>();
+    can_be_kept::<websockets_simple_client::TlsFailure>();
+    can_be_kept::<websockets_simple_server::BroadcastError>();
+    can_be_kept::<websockets_simple_server::DecodeError>();
+    can_be_kept::<websockets_simple_server::DuplicateEvent>();
+    can_be_kept::<websockets_simple_server::EncodeError>();
+    can_be_kept::<websockets_simple_server::EventError>();
+    can_be_kept::<websockets_simple_server::InvalidClientId>();
+    can_be_kept::<websockets_simple_server::InvalidCloseCode>();
+    can_be_kept::<websockets_simple_server::InvalidNetwork>();
+    can_be_kept::<websockets_simple_server::InvalidSignature>();
+    can_be_kept::<websockets_simple_server::IssuerUrlError>();
+    can_be_kept::<websockets_simple_server::JwtKeyError>();
+    can_be_kept::<websockets_simple_server::ParamsError>();
+    can_be_kept::<websockets_simple_server::RouteError>();
+    can_be_kept::<websockets_simple_server::SendError>();
+    can_be_kept::<websockets_simple_server::SignalError>();
+    can_be_kept::<websockets_simple_server::SqlUsersError>();
+    can_be_kept::<websockets_simple_server::StartError>();
+    can_be_kept::<websockets_simple_server::TlsError>();
+    can_be_kept::<websockets_simple_server::UserServiceError>();
+}

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SendError, SendStatus, Statistics,
-    Subscriptions, current_owner,
+    CloseCode, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind, SendError, SendStatus,
+    Statistics, Subscriptions, Text, WithState, current_owner,
 };
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
 /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080).token("secret"))?;
 /// let mut events = client.events();
 /// client.connect().await?;
-/// client.send("hello").await?;
+/// client.send_text("hello").await?;
 /// while let Some(event) = events.recv().await {
 ///     if let ClientEvent::Message(event) = event {
 ///         println!("{:?}", event.message);
@@ -60,7 +60,28 @@ impl WebsocketClient {
         Ok(Self { handles: Arc::new(Handles(Arc::clone(&shared))), shared })
     }
 
-    websockets_simple_core::subscribe_methods!(ClientEvent);
+    websockets_simple_core::subscribe_methods!(ClientEvent, ClientConnection);
+
+    /// Adds handlers that share a value of the application: each call gets a clone of it, so it is usually an [`Arc`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+    /// let ticks = Arc::new(AtomicU64::new(0));
+    /// client.with_state(Arc::clone(&ticks)).on_message(|ticks, _connection, _message| async move {
+    ///     ticks.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "it adds no handler by itself"]
+    pub fn with_state<S: Clone + Send + Sync + 'static>(&self, state: S) -> WithState<ClientEvent, S> {
+        WithState::new(Arc::clone(&self.shared.subscriptions), state)
+    }
 
     fn subscriptions(&self) -> &Arc<Subscriptions<ClientEvent>> {
         &self.shared.subscriptions
@@ -135,8 +156,9 @@ impl WebsocketClient {
         connection.end().cloned()
     }
 
-    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](crate::Message) as it is. Messages are sent in the order of the calls. Inside handlers use the
+    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
+    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
+    /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
     /// connection of the event instead: a client that is owned by its own handler is never dropped.
     ///
     /// # Errors
@@ -150,7 +172,21 @@ impl WebsocketClient {
         self.connection().ok_or(SendError::Closed)?.send(message).await
     }
 
-    /// Sends a message without ever waiting.
+    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room in the outbox, nothing was sent.
+    pub async fn send_text(&self, text: impl Into<Text>) -> Result<SendStatus, SendError> {
+        self.send(Message::text(text)).await
+    }
+
+    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
+    /// `Message::text(..)` is sent as it is.
     ///
     /// # Errors
     ///

@@ -1,11 +1,19 @@
 //! One connection of a client.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SUBPROTOCOL,
-    SendError, SendStatus, Sending, Statistics, Subscriptions,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
+    SUBPROTOCOL, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
 };
 
 use crate::{
@@ -31,6 +39,7 @@ mod task;
 pub struct ClientConnection(pub(crate) Arc<ConnectionState>);
 
 pub(crate) struct ConnectionState {
+    pub(crate) id: u64,
     pub(crate) core: ConnectionShared,
     pub(crate) info: ConnectionInfo,
     pub(crate) group_requests: GroupRequests,
@@ -40,6 +49,13 @@ pub(crate) struct ConnectionState {
 }
 
 impl ClientConnection {
+    /// The number of the connection: unique in the process, ascending, the first is 1. The id that the server has given
+    /// the connection, if it tells one, is in the [response headers](Self::response_headers).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// The local address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -82,8 +98,9 @@ impl ClientConnection {
         self.0.core.statistics()
     }
 
-    /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
-    /// [`Message`](websockets_simple_core::Message) as it is. Messages are sent in the order of the calls.
+    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
+    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
+    /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls.
     ///
     /// With [`OverflowPolicy::Wait`], the default, this waits for room in the outbox.
     ///
@@ -100,7 +117,21 @@ impl ClientConnection {
         self.0.core.outbox.send(message, self.0.subscriptions.wants_notices())
     }
 
-    /// Sends a message without ever waiting.
+    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room in the outbox, nothing was sent.
+    pub fn send_text(&self, text: impl Into<Text>) -> Sending<'_> {
+        self.send(Message::text(text))
+    }
+
+    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
+    /// `Message::text(..)` is sent as it is.
     ///
     /// # Errors
     ///
@@ -185,6 +216,27 @@ impl ConnectionState {
         // It may have been closing already.
         self.core.outbox.wake_driver();
     }
+
+    /// The number of the next connection.
+    pub(crate) fn next_id() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Handles of the same connection are equal.
+impl PartialEq for ClientConnection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ClientConnection {}
+
+impl Hash for ClientConnection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
 }
 
 impl AsRef<ConnectionShared> for ConnectionState {
@@ -196,6 +248,7 @@ impl AsRef<ConnectionShared> for ConnectionState {
 impl fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConnection")
+            .field("id", &self.0.id)
             .field("local_addr", &self.local_addr())
             .field("peer_addr", &self.peer_addr())
             .field("subprotocol", &self.subprotocol())

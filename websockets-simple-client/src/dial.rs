@@ -101,8 +101,8 @@ impl Dialer {
 
     async fn open(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
         let stream = connect(params).await?;
-        let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
-        let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;
+        let local_addr = stream.local_addr().map_err(|error| ConnectError::Connect(error.into()))?;
+        let peer_addr = stream.peer_addr().map_err(|error| ConnectError::Connect(error.into()))?;
         let (mut stream, tls) = self.secure(params, stream).await?;
         let key = generate_key();
         let head = request::head(params, &key);
@@ -156,16 +156,17 @@ pub(crate) fn lost(error: io::Error) -> ConnectError {
     if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
         return tls::in_words(&error);
     }
-    ConnectError::Lost(error)
+    ConnectError::Lost(error.into())
 }
 
 /// Connects to one of the addresses of the host.
 async fn connect(params: &CheckedParams) -> Result<TcpStream, ConnectError> {
     let host = (params.host.name.as_str(), params.port());
-    let addresses: Vec<_> = tokio::net::lookup_host(host).await.map_err(ConnectError::Resolve)?.collect();
+    let addresses: Vec<_> =
+        tokio::net::lookup_host(host).await.map_err(|error| ConnectError::Resolve(error.into()))?.collect();
     connect_to_first(addresses, params.receive_buffer(), params.send_buffer())
         .await
-        .map_err(ConnectError::Connect)
+        .map_err(|error| ConnectError::Connect(error.into()))
 }
 
 /// Tries the addresses in order, the next one in parallel after [`STAGGER`]. The first that connects wins.

@@ -1,6 +1,6 @@
 //! The errors of a client: invalid parameters, failed connects, failed group requests.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
@@ -56,7 +56,7 @@ pub enum ParamsError {
 }
 
 /// Why a client could not connect.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The client is already connected or connecting.
@@ -70,13 +70,13 @@ pub enum ConnectError {
     Closed,
     /// The TCP connection failed: check the server, its address and the network.
     #[error("cannot connect")]
-    Connect(#[source] io::Error),
+    Connect(#[source] Arc<io::Error>),
     /// A handler of the event Connecting panicked. What it said is in an error event.
     #[error("a handler panicked")]
     HandlerPanic,
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake")]
-    Lost(#[source] io::Error),
+    Lost(#[source] Arc<io::Error>),
     /// The server redirects. Redirects are not followed, as the token would go to another server.
     #[error("the server redirects to {location}; redirects are not followed")]
     Redirected {
@@ -103,7 +103,7 @@ pub enum ConnectError {
     },
     /// The host name could not be resolved.
     #[error("cannot resolve the host name")]
-    Resolve(#[source] io::Error),
+    Resolve(#[source] Arc<io::Error>),
     /// The server chose no subprotocol, or one that was not offered.
     #[error("the server chose none of the offered subprotocols")]
     SubprotocolRejected,
@@ -115,7 +115,7 @@ pub enum ConnectError {
     Tls(TlsFailure),
     /// The token provider failed, or returned a token that its placement cannot carry.
     #[error("the token provider returned no usable token")]
-    TokenProvider(#[source] Box<dyn std::error::Error + Send + Sync>),
+    TokenProvider(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The server does not accept the token, or requires one.
     #[error("not authorized: {message}")]
     Unauthorized {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, Flow, MessageEvent,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
 };
 
 use crate::connection::ClientConnection;
@@ -66,6 +66,14 @@ impl EventType for ClientEvent {
 
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<ClientConnection>> {
         if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn into_part(self) -> EventPart<ClientConnection> {
+        match self {
+            Self::Connection(event) => EventPart::Connection(event),
+            Self::Error(event) => EventPart::Error(event),
+            Self::Message(event) => EventPart::Message(event),
+        }
     }
 
     fn peer_addr(connection: &ClientConnection) -> Option<SocketAddr> {

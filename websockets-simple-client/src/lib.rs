@@ -2,42 +2,49 @@
 //! server, and deployed servers of the .NET library WebsocketsSimple.
 //!
 //! ```no_run
-//! use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+//! use websockets_simple_client::{ClientParams, WebsocketClient};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
-//! client.on(|event| async move {
-//!     if let ClientEvent::Message(event) = event {
-//!         println!("{:?}", event.message);
-//!     }
-//! });
+//! client.on_message(|_connection, message| async move { println!("{message}") });
 //! client.connect().await?;
-//! client.send("hello").await?;
+//! client.send_text("hello").await?; // the text as it is
 //! client.disconnect().await;
 //! # Ok(()) }
 //! ```
 //!
-//! ```text
-//! params -> check -> dial (resolve, TCP, TLS, handshake) -> driver -> handler(event)
-//!                                                            ^
-//! client.send(m) -> encode, write now or queue ---------------
-//! ```
+//! **`send("hi")` sends a packet**, the JSON `{"Data":"hi","Timestamp":".."}` of the .NET library: raw text goes by
+//! [`send_text`](WebsocketClient::send_text), any serializable value as [`Json`]`(&value)`.
 //!
-//! # Where to read on
+//! # The first ten types
 //!
-//! | topic | begin at |
+//! | type | what it is |
 //! |---|---|
-//! | connect, disconnect, errors | [`WebsocketClient`], [`ClientParams`], [`ConnectError`] |
-//! | events, handlers, streams | [`ClientEvent`], [`WebsocketClient::on`], [`Handler`], [`WebsocketClient::events`] |
-//! | packets and messages | [`Packet`], [`DefaultPacket`], [`Message`], [`ReadJson`] |
-//! | tokens and their renewal | [`ClientParams::token`], [`TokenProvider`], [`TokenPlacement`] |
-//! | sending and slow readers | [`WebsocketClient::send`], [`OverflowPolicy`], [`SendStatus`] |
-//! | groups | [`WebsocketClient::join`], [`GroupError`] |
-//! | how connections end | [`Disconnect`], [`EndedBy`], [`CloseCode`] |
-//! | .NET peers | [`Compatibility`], [`dotnet`] |
+//! | [`WebsocketClient`] | connect, handlers, send, groups, disconnect; and connect again |
+//! | [`ClientParams`] | where to connect to, and every option |
+//! | [`ClientConnection`] | one connection: send, close, what was negotiated |
+//! | [`Message`] | what is received: text or binary |
+//! | [`Json`] | any serializable value, in every `send` |
+//! | [`ClientEvent`] | everything that happens, where [`on_message`](WebsocketClient::on_message) and the like are not enough |
+//! | [`ConnectError`] | why a client could not connect |
+//! | [`SendError`] | why a message was not sent |
+//! | [`Disconnect`] | how a connection ended |
+//! | [`CloseCode`] | the code of a Close, and whether to connect again after it |
 //!
-//! The same by task, with programs: the
-//! [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other pages of `docs`.
+//! # Chapters
+//!
+//! | to | read |
+//! |---|---|
+//! | send strings, JSON, packets, bytes, long messages; slow readers | [`messages`] |
+//! | handle messages, connections, errors; handlers with state; streams | [`events`] |
+//! | set timeouts, tokens and their renewal, heartbeat, compatibility | [`params`] |
+//! | tell errors apart | [`errors`] |
+//! | TLS | [`tls`] |
+//! | .NET peers | [`dotnet`], [`Compatibility`] |
+//!
+//! The modules are there to find things: each name can also be imported from the root of the crate. The same by task, with
+//! programs: the [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other
+//! pages of `docs`.
 //!
 //! # Features
 //!
@@ -46,6 +53,16 @@
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
+//!
+//! # How it works
+//!
+//! ```text
+//! params -> check -> dial (resolve, TCP, TLS, handshake) -> driver -> handler(event)
+//!                                                            ^
+//! client.send(m) -> encode, write now or queue ---------------
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "rustls"))))]
 
 mod client;
 mod config;
@@ -54,19 +71,85 @@ mod dial;
 mod error;
 mod event;
 
+#[doc(no_inline)]
 pub use async_trait::async_trait;
 pub use client::WebsocketClient;
-pub use config::{ClientParams, TokenPlacement, TokenProvider};
+pub use config::ClientParams;
 pub use connection::ClientConnection;
-pub use dial::TlsInfo;
-pub use error::{ConnectError, GroupError, ParamsError, TlsFailure};
+pub use error::ConnectError;
 pub use event::ClientEvent;
-#[cfg(feature = "rustls")]
-pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
-pub use websockets_simple_core::{
-    Attempt, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError, DefaultPacket,
-    Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId, Events,
-    Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent, MessageWriter,
-    OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics, SubscribeOptions,
-    Subscription, SubscriptionGuard, Text, Token, dotnet,
-};
+#[doc(no_inline)]
+pub use websockets_simple_core::chrono;
+#[doc(inline)]
+pub use websockets_simple_core::{CloseCode, Disconnect, Json, Message, SendError, dotnet};
+
+// Everything else, for those who do not care in which module it is.
+#[doc(hidden)]
+pub use crate::{errors::*, events::*, messages::*, params::*, tls::*};
+
+/// What is sent and received: strings, JSON, packets, bytes, long messages in parts; what happens to slow readers.
+///
+/// | call | on the wire |
+/// |---|---|
+/// | `send("hi")` | a packet of the .NET library: `{"Data":"hi","Timestamp":".."}` |
+/// | `send_text("hi")` | `hi` |
+/// | `send(Json(&value))` | the JSON of any serializable value; read with [`message.json::<T>()`](crate::Message::json) |
+/// | `send(&packet)` | the JSON of a [`Packet`]; read with [`message.packet::<P>()`](crate::Message::packet) |
+/// | `send(message)`, `send(bytes)` | a [`Message`] unchanged; bytes as a binary message |
+/// | `send(value)` | what the type's own [`IntoMessage`] makes of it |
+pub mod messages {
+    #[doc(no_inline)]
+    pub use crate::{Json, Message};
+    #[doc(inline)]
+    pub use websockets_simple_core::{
+        DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy, Packet,
+        PartKind, SendStatus, Sending, Statistics, Text,
+    };
+}
+
+/// What happens: events, handlers of them, streams of them, and how connections end.
+///
+/// | to get | call |
+/// |---|---|
+/// | messages, connections that open or end, errors | [`on_message`](crate::WebsocketClient::on_message), [`on_connect`](crate::WebsocketClient::on_connect), [`on_disconnect`](crate::WebsocketClient::on_disconnect), [`on_error`](crate::WebsocketClient::on_error) |
+/// | the same for handlers that share a value | [`with_state`](crate::WebsocketClient::with_state) |
+/// | every event, in a closure | [`on`](crate::WebsocketClient::on) |
+/// | every event, in a type that implements [`Handler`] | [`subscribe`](crate::WebsocketClient::subscribe) |
+/// | every event, as a bounded stream | [`events`](crate::WebsocketClient::events) |
+pub mod events {
+    #[doc(no_inline)]
+    pub use crate::{ClientEvent, CloseCode, Disconnect};
+    #[doc(inline)]
+    pub use websockets_simple_core::{
+        Attempt, ConnectionEvent, ConnectionEventKind, Direction, EndedBy, ErrorEvent, ErrorStage,
+        EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, SubscribeOptions, Subscription,
+        SubscriptionGuard, WithState,
+    };
+}
+
+/// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
+pub mod params {
+    #[doc(no_inline)]
+    pub use crate::ClientParams;
+    pub use crate::config::{TokenPlacement, TokenProvider};
+    #[doc(inline)]
+    pub use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, Token};
+}
+
+/// What can go wrong with a client: its parameters, a connect, a send, a request for a group.
+pub mod errors {
+    pub use crate::error::{GroupError, ParamsError, TlsFailure};
+    #[doc(no_inline)]
+    pub use crate::{ConnectError, SendError};
+}
+
+/// What was negotiated, and certificates of the client.
+///
+/// The trusted roots, pins and versions are set on [`ClientParams`].
+pub mod tls {
+    pub use crate::dial::TlsInfo;
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
+    #[doc(inline)]
+    pub use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions};
+}

@@ -33,6 +33,7 @@ pub enum Compatibility {
 
 impl Compatibility {
     /// The text a heartbeat in text mode sends.
+    #[doc(hidden)]
     #[must_use]
     pub fn ping_text(self) -> &'static str {
         match self {
@@ -42,6 +43,7 @@ impl Compatibility {
     }
 
     /// The pause between the 101 response and the first frame.
+    #[doc(hidden)]
     #[must_use]
     pub fn first_frame_pause(self) -> Duration {
         match self {
@@ -51,6 +53,7 @@ impl Compatibility {
     }
 
     /// The pause between two frames, each in a write of its own; `None` joins frames freely.
+    #[doc(hidden)]
     #[must_use]
     pub fn frame_pause(self) -> Option<Duration> {
         match self {
@@ -61,18 +64,21 @@ impl Compatibility {
 
     /// Whether a text `ping` from the server is answered and swallowed. A v7 server sends no text pings, so one
     /// from it is a message.
+    #[doc(hidden)]
     #[must_use]
     pub fn answers_text_ping(self) -> bool {
         self != Self::DotNetV7
     }
 
     /// Whether text from the peer may be cut inside a character.
+    #[doc(hidden)]
     #[must_use]
     pub fn repairs_text(self) -> bool {
         self == Self::DotNetV6
     }
 
     /// Whether the peer needs a second Close before it ends the connection.
+    #[doc(hidden)]
     #[must_use]
     pub fn closes_twice(self) -> bool {
         self == Self::DotNetV6

@@ -3,7 +3,7 @@
 pub use config::ConnectionConfig;
 pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
-pub use inbox::{ConnectionObserver, current_owner, new_owner};
+pub use inbox::{ConnectionObserver, current_owner, inside, new_owner};
 pub use shared::{ConnectionShared, Statistics};
 
 mod closing;

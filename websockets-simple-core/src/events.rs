@@ -7,14 +7,16 @@ pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
     MessageEvent,
 };
-pub use event_type::{EventType, Flow};
+pub use event_type::{EventPart, EventType, Flow};
 pub use handler::Handler;
 pub use handler_future::HandlerFuture;
 pub use handler_panic::{CatchPanic, Panicked, catch_panic};
+pub use messages::{Demand, MessageSink, Messages};
 pub use moment::Moment;
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
 pub use subscriptions::{Subscription, SubscriptionGuard, Subscriptions};
+pub use with_state::WithState;
 
 mod byte_semaphore;
 mod delivery;
@@ -26,9 +28,12 @@ mod event_type;
 mod handler;
 mod handler_future;
 mod handler_panic;
+mod messages;
 mod moment;
+mod on_part;
 mod stream;
 mod subscribe_methods;
 mod subscribe_options;
 mod subscriber;
 mod subscriptions;
+mod with_state;

@@ -3,14 +3,6 @@
 //! Users depend on `websockets-simple-client` or `websockets-simple-server`, which re-export what they need. Who builds
 //! another end of their own begins at [`ConnectionDriver`]. This crate opens no socket and spawns no task.
 //!
-//! ```
-//! use websockets_simple_core::{DefaultPacket, IntoMessage, Packet, ReadJson};
-//!
-//! let message = DefaultPacket::new("hello").into_message()?;
-//! assert_eq!(message.packet::<DefaultPacket>()?.data(), "hello");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
 //! ```text
 //! IN    bytes -> ConnectionDriver -> decoder -> Message -> ConnectionObserver
 //! OUT   Message -> Frame (encoded once) -> Outbox -> bytes
@@ -21,7 +13,7 @@
 //!
 //! | topic | begin at |
 //! |---|---|
-//! | packets and messages | [`Packet`], [`Message`], [`IntoMessage`], [`ReadJson`] |
+//! | packets and messages | [`Packet`], [`Message`], [`Json`], [`IntoMessage`] |
 //! | values as the .NET library writes them | [`dotnet`], [`Compatibility`] |
 //! | events and subscriptions | [`ConnectionEvent`], [`MessageEvent`], [`ErrorEvent`], [`Handler`], [`Subscriptions`] |
 //! | how connections end | [`EndCause`], [`Disconnect`], [`CloseCode`] |
@@ -37,6 +29,8 @@
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod compatibility;
 mod connection;
 mod events;
@@ -51,14 +45,15 @@ pub mod dotnet;
 pub mod tls;
 
 // For users of either end.
+pub use chrono;
 pub use compatibility::Compatibility;
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
-    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Moment, SubscribeOptions,
-    Subscription, SubscriptionGuard,
+    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Messages, Moment, SubscribeOptions,
+    Subscription, SubscriptionGuard, WithState,
 };
-pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Packet, ReadJson};
+pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet};
 pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
 pub use protocol::{
     CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
@@ -68,9 +63,13 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, current_owner, inside,
+    new_owner,
 };
-pub use events::{CatchPanic, Dispatcher, EndCause, EventType, Flow, Panicked, Subscriptions, catch_panic};
+pub use events::{
+    CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, MessageSink, Panicked,
+    Subscriptions, catch_panic,
+};
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
 pub use transport::Transport;

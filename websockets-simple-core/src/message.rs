@@ -1,25 +1,41 @@
 //! What users send and receive: messages from values, values from messages.
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::{error::Error, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::Message;
 
+pub use json::Json;
 pub use packet::{DecodeError, DefaultPacket, Packet};
 
+mod json;
 mod packet;
 
 impl Message {
-    /// Any serializable value as JSON text.
+    /// Makes a text message of any serializable value, as its JSON: to send one value to many, encoded once. To send
+    /// it once, [`Json`] is shorter.
     ///
     /// # Errors
     ///
-    /// When the value has no JSON form, such as a map whose keys are not strings.
-    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        Ok(Self::text(serde_json::to_string(value).map_err(EncodeError)?))
+    /// [`EncodeError`] if the value has no JSON form, such as a map whose keys are not strings.
+    pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        Ok(Self::text(serde_json::to_string(value).map_err(EncodeError::new)?))
+    }
+
+    /// Reads this message as JSON, strictly as serde does; strings in it may be borrowed from the message.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if this is a binary message, or text that is not the JSON of a `T`.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
+        packet::json(self)
     }
 
     /// Reads this message as a packet the way the .NET library does: text that is not a `P`, or has blank
-    /// data, becomes [`P::from_text`](Packet::from_text) of the whole text.
+    /// data, becomes [`P::from_text`](Packet::from_text) of the whole text. JSON that meets this fate is logged at the
+    /// level DEBUG, with the reason; [`try_packet`](Self::try_packet) returns it.
     ///
     /// # Errors
     ///
@@ -32,52 +48,81 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] when this is a binary message, text that is not a `P`, or a packet with blank data.
+    /// [`DecodeError`] when this is a binary message, text that is not a `P`, or a packet with blank data. It says where
+    /// the text differs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # extern crate websockets_simple_core as websockets_simple_server;
+    /// use websockets_simple_server::{DefaultPacket, Message};
+    ///
+    /// let error = Message::text("{\n  \"Data\": []\n}").try_packet::<DefaultPacket>().unwrap_err();
+    /// assert_eq!(error.to_string(), "the text is not JSON of the requested type: line 2, column 11");
+    /// ```
     pub fn try_packet<P: Packet>(&self) -> Result<P, DecodeError> {
         packet::strict(self)
     }
 }
 
-/// Reading a message as JSON: the counterpart of [`Message::json`].
-///
-/// A trait of its own because an inherent method cannot share its name with the associated function that
-/// writes; both are then called `json`, as a user expects.
-pub trait ReadJson {
-    /// Reads this message as JSON.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] when this is a binary message, or text that is not the JSON of a `T`.
-    fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError>;
-}
+/// A value that cannot be encoded. The source says why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the value cannot be encoded")]
+pub struct EncodeError(#[source] Arc<dyn Error + Send + Sync>);
 
-impl ReadJson for Message {
-    fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        packet::json(self)
+impl EncodeError {
+    /// Wraps the error of an encoder, or a text.
+    #[must_use]
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(error.into().into())
     }
 }
 
-/// A value that cannot be written as JSON.
-#[derive(Debug, thiserror::Error)]
-#[error("the value cannot be written as JSON")]
-pub struct EncodeError(#[source] pub(crate) serde_json::Error);
-
 /// A value that `send` accepts.
 ///
-/// * a reference to a packet: sent as its JSON;
-/// * `&str`, `&String`, `String`: wrapped into a [`DefaultPacket`] stamped now, as the .NET library does;
-/// * a [`Message`]: sent raw.
+/// | value | is sent as |
+/// |---|---|
+/// | `&str`, `String`, `&String` | a [`DefaultPacket`] stamped now, as the .NET library does |
+/// | [`Json`]`(&value)` | the JSON of the value, whatever its type |
+/// | a reference to a [`Packet`] | its JSON |
+/// | [`Message`], `&Message` | itself |
+/// | `Vec<u8>`, [`Bytes`], `&[u8]` | a binary message |
+///
+/// For messages of your own, implement it: for the type if it is sent once, for a reference to it if it is kept. The
+/// call that sends encodes the value before it takes a lock, so an implementation may take its time, and a panic in it
+/// is one of the caller.
+///
+/// # Examples
+///
+/// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::{EncodeError, IntoMessage, Message};
+///
+/// struct Position { x: f32, y: f32 }
+///
+/// impl IntoMessage for &Position {
+///     fn into_message(self) -> Result<Message, EncodeError> {
+///         Ok(Message::from([self.x.to_be_bytes(), self.y.to_be_bytes()].concat()))
+///     }
+/// }
+///
+/// // `connection.send(&position).await` sends this:
+/// let message = (&Position { x: 1.0, y: 2.0 }).into_message()?;
+/// assert_eq!(message.as_bytes(), [63, 128, 0, 0, 64, 0, 0, 0]);
+/// # Ok::<(), EncodeError>(())
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent",
-    note = "pass a packet by reference: `send(&packet)`",
-    note = "any other serializable value goes as `Message::json(&value)?`, raw text as `Message::text(..)`"
+    message = "`{Self}` cannot be sent as it is",
+    label = "any serializable value is sent in the wrapper `Json`: `Json(&value)`",
+    note = "raw text is sent with `send_text`, a packet by reference",
+    note = "a type of your own can implement `IntoMessage`"
 )]
-pub trait IntoMessage: sealed::Sealed {
+pub trait IntoMessage {
     /// Turns the value into the message that is sent.
     ///
     /// # Errors
     ///
-    /// When a packet has no JSON form.
+    /// [`EncodeError`] if the value has no form on the wire.
     fn into_message(self) -> Result<Message, EncodeError>;
 }
 
@@ -95,13 +140,13 @@ impl IntoMessage for &Message {
 
 impl<P: Packet> IntoMessage for &P {
     fn into_message(self) -> Result<Message, EncodeError> {
-        Message::json(self)
+        Message::from_json(self)
     }
 }
 
 impl IntoMessage for &str {
     fn into_message(self) -> Result<Message, EncodeError> {
-        Message::json(&DefaultPacket::from_text(self))
+        Message::from_json(&DefaultPacket::from_text(self))
     }
 }
 
@@ -113,20 +158,27 @@ impl IntoMessage for &String {
 
 impl IntoMessage for String {
     fn into_message(self) -> Result<Message, EncodeError> {
-        self.as_str().into_message()
+        Message::from_json(&DefaultPacket::new(self))
     }
 }
 
-mod sealed {
-    use super::{Message, Packet};
-
-    #[expect(unnameable_types, reason = "sealed: no other crate implements IntoMessage")]
-    pub trait Sealed {}
-
-    impl Sealed for Message {}
-    impl Sealed for &Message {}
-    impl<P: Packet> Sealed for &P {}
-    impl Sealed for &str {}
-    impl Sealed for &String {}
-    impl Sealed for String {}
+impl IntoMessage for Vec<u8> {
+    fn into_message(self) -> Result<Message, EncodeError> {
+        Ok(Message::binary(self))
+    }
 }
+
+impl IntoMessage for Bytes {
+    fn into_message(self) -> Result<Message, EncodeError> {
+        Ok(Message::binary(self))
+    }
+}
+
+impl IntoMessage for &[u8] {
+    fn into_message(self) -> Result<Message, EncodeError> {
+        Ok(Message::binary(self.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

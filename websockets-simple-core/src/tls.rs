@@ -39,6 +39,7 @@ pub enum TlsVersions {
 
 impl TlsVersions {
     /// The versions as rustls takes them.
+    #[doc(hidden)]
     #[must_use]
     pub fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
         static NEWEST_FIRST: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];

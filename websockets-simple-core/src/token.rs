@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::Token;
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::Token;
 ///
 /// let token = Token::new("correct horse");
 /// assert_eq!(format!("{token:?}"), "Token(..)");

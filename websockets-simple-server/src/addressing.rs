@@ -1,7 +1,17 @@
-//! The open connections of a server, and the targets of messages.
+//! Whom messages go to: channels, groups, users, single connections, with exceptions.
+//!
+//! A connection is in one channel for its whole life, in any number of the channel's groups, and has an id; a
+//! [`Placement`] chooses them. An [`Audience`] selects connections by these, and sends to them.
+//!
+//! | receivers | call |
+//! |---|---|
+//! | all | [`Server::broadcast`](crate::Server::broadcast), [`to_all`](crate::Server::to_all) |
+//! | a channel, a group in it | [`to_channel`](crate::Server::to_channel), [`to_group`](crate::Server::to_group) |
+//! | the channel of a connection, a group in it | [`Connection::to_channel`](crate::Connection::to_channel), [`to_group`](crate::Connection::to_group) |
+//! | a user, a connection | [`to_user`](crate::WebsocketServerAuth::to_user), [`to_client`](crate::Server::to_client) |
 
+pub use crate::config::{BroadcastLevel, ClientId, IdSigning, InvalidClientId, InvalidSignature};
 pub use audience::Audience;
-pub(crate) use audience::Selector;
 pub(crate) use group_rule::GroupRule;
 pub(crate) use members::ListPositions;
 pub(crate) use placement::PlacedConnection;

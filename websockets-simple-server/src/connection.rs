@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,12 +11,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, MessageWriter, Outbox, PartKind,
-    SendError, SendStatus, Sending, Statistics, catch_panic,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, Outbox, PartKind,
+    SendError, SendStatus, Sending, Statistics, Text, catch_panic,
 };
 
 use crate::{
-    addressing::ListPositions,
+    addressing::{Audience, ListPositions},
     config::{ClientId, Scope},
     net::{Peer, RequestHead},
     run::Shared,
@@ -27,6 +28,7 @@ use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
 pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
+pub use local::LocalConnection;
 pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
 pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
@@ -35,6 +37,7 @@ pub(crate) use user_state::UserState;
 mod current_user;
 mod event;
 mod expiry;
+mod local;
 mod log;
 mod observer;
 mod scoped;
@@ -43,8 +46,8 @@ mod user_state;
 
 /// A handle to one open connection of a server; its clones are handles to the same connection.
 ///
-/// Handles may be stored: they do not keep the socket open, and sending after the connection has ended fails with
-/// [`SendError::Closed`].
+/// Handles may be stored, also as keys of a map, where all handles to one connection are equal: they do not keep the
+/// socket open, and sending after the connection has ended fails with [`SendError::Closed`].
 pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
 /// The state that all handles of a connection share.
@@ -115,6 +118,27 @@ impl<I: Identity> Connection<I> {
         self.0.shared.registry.leave(self, group)
     }
 
+    /// Selects all connections of its channel, itself included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local());
+    /// server.on_message(|connection, message| async move {
+    ///     let _ = connection.to_channel().except(&connection).send(message);
+    /// });
+    /// ```
+    pub fn to_channel(&self) -> Audience<I> {
+        Audience::all(&self.0.shared).channel(self.channel())
+    }
+
+    /// Selects all connections in a group of its channel, itself included if it is in the group; it need not be.
+    pub fn to_group(&self, group: &str) -> Audience<I> {
+        self.to_channel().group(group)
+    }
+
     /// The first query parameter of that name, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -169,6 +193,7 @@ impl<I: Identity> Connection<I> {
 
     /// The verified certificate of the peer, if it sent one in the TLS handshake.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
         self.0.peer.certificate.as_ref()
@@ -227,8 +252,9 @@ impl<I: Identity> Connection<I> {
         self.0.state.get()
     }
 
-    /// Sends a message: a reference to a packet as JSON, a string wrapped in the default packet, or a
-    /// [`Message`](websockets_simple_core::Message) as it is.
+    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
+    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
+    /// value. [`IntoMessage`] lists the rest.
     ///
     /// Messages are sent in the order of the calls. With [`OverflowPolicy::Wait`] this waits for room in the
     /// outbox; with the other policies it never waits.
@@ -246,7 +272,21 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.send(message, self.0.shared.subscriptions.wants_notices())
     }
 
-    /// Sends a message without ever waiting.
+    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; the message was not sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, the message is not sent.
+    pub fn send_text(&self, text: impl Into<Text>) -> Sending<'_> {
+        self.send(Message::text(text))
+    }
+
+    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
+    /// `Message::text(..)` is sent as it is.
     ///
     /// # Errors
     ///
@@ -361,6 +401,12 @@ impl<I: Identity> PartialEq for Connection<I> {
 }
 
 impl<I: Identity> Eq for Connection<I> {}
+
+impl<I: Identity> Hash for Connection<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
 
 impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,48 +2,55 @@
 //! `websockets-simple-client`, browsers, any RFC 6455 client, and deployed clients of the .NET library WebsocketsSimple.
 //!
 //! ```no_run
-//! use websockets_simple_server::{Event, ServerParams, WebsocketServer};
+//! use websockets_simple_server::{ServerParams, WebsocketServer};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = WebsocketServer::new(ServerParams::new(8080));
-//! server.on(|event| async move {
-//!     if let Event::Message(event) = event {
-//!         let others = event.connection.server().to_all().except(&event.connection);
-//!         let _ = others.send(event.message);
-//!     }
+//! server.on_connect(|connection| async move {
+//!     let _ = connection.send_text("welcome").await; // the text as it is
+//! });
+//! server.on_message(|connection, message| async move {
+//!     let _ = connection.to_channel().except(&connection).send(message); // to the others
 //! });
 //! server.start().await?;
 //! # Ok(()) }
 //! ```
 //!
-//! ```text
-//! IN    accept -> handshake -> admission -> registry -> Connected -> driver -> handler(event)
-//!                 (deadline)   (UserService)                        (in the connection's own task)
+//! **`send("hi")` sends a packet**, the JSON `{"Data":"hi","Timestamp":".."}` of the .NET library: raw text goes by
+//! [`send_text`](Connection::send_text), any serializable value as [`Json`]`(&value)`.
 //!
-//! OUT   connection.send(m)         ->                            encode once, write now;
-//!       server.to_user(id).send(m) -> connections of the user -> queue only what the    -> bytes
-//!       server.broadcast(m)        -> all connections            socket did not take
+//! # The first ten types
 //!
-//! END   the driver ends once, for one reason -> unregister -> Disconnected(reason)
-//! ```
-//!
-//! # Where to read on
-//!
-//! | topic | begin at |
+//! | type | what it is |
 //! |---|---|
-//! | start, stop, listen | [`Server`], [`ServerParams`], [`Endpoint`] |
-//! | events, handlers, streams | [`Event`], [`Server::on`], [`Handler`], [`Server::events`] |
-//! | users and their tokens | [`WebsocketServerAuth`], [`UserService`], [`MemoryUsers`], [`Chain`], [`Ticketed`] |
-//! | expiry, renewal, revocation | [`ServerParams::expiry`], [`UserService::revocations`], [`Server::revoke`] |
-//! | whom a message goes to | [`Audience`], [`Placement`], [`Connection::join`], [`ClientId`] |
-//! | signals: what clients address | [`Server::route`], [`Signal`], [`SignalDefault`] |
-//! | sending and slow readers | [`Connection::send`], [`OverflowPolicy`], [`BroadcastReport`] |
-//! | limits and heartbeat | [`Limits`], [`Heartbeat`], [`TrustedProxies`] |
-//! | an HTTP server of the application | [`Server::upgrade`], [`ServerParams::fallback`] |
-//! | .NET peers | [`Compatibility`], [`DefaultPacket`], [`dotnet`] |
+//! | [`WebsocketServer`] | a server that admits all clients: start, handlers, broadcasts, stop |
+//! | [`WebsocketServerAuth`] | the same with users, who are admitted by their tokens |
+//! | [`ServerParams`] | where a server listens, and every option |
+//! | [`Limits`] | what a client may take: sizes, rates, connections, times |
+//! | [`Connection`] | one open WebSocket: send, join groups, close |
+//! | [`Message`] | what is received: text or binary |
+//! | [`Json`] | any serializable value, in every `send` |
+//! | [`Audience`] | whom a message goes to: a channel, a group, a user, with exceptions |
+//! | [`MemoryUsers`] | users and their tokens |
+//! | [`Event`] | everything that happens, where [`on_message`](Server::on_message) and the like are not enough |
 //!
-//! The same by task, with programs: the
-//! [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other pages of `docs`.
+//! # Chapters
+//!
+//! | to | read |
+//! |---|---|
+//! | send strings, JSON, packets, bytes, long messages; slow readers | [`messages`] |
+//! | handle messages, connections, errors; handlers with state; streams | [`events`] |
+//! | send to channels, groups, users and single connections | [`addressing`] |
+//! | listen, and set limits, heartbeat, proxies, compatibility | [`params`] |
+//! | authenticate, revoke, let credentials expire | [`users`] |
+//! | serve WebSockets from axum or hyper, a connection as a loop | [`upgrade`] |
+//! | let clients address each other | [`signals`] |
+#![cfg_attr(feature = "rustls", doc = "| TLS | [`tls`] |")]
+//! | .NET peers | [`dotnet`], [`Compatibility`] |
+//!
+//! The modules are there to find things: each name can also be imported from the root of the crate. The same by task, with
+//! programs: the [guide](https://github.com/websockets-simple/websockets-simple/blob/main/docs/guide.md) and the other
+//! pages of `docs`.
 //!
 //! # Features
 //!
@@ -58,10 +65,24 @@
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
 //!
-//! [`WebsocketServer`] and [`WebsocketServerAuth`] are [`Server`] with and without users: a type parameter is all that
+//! # How it works
+//!
+//! ```text
+//! IN    accept -> handshake -> admission -> registry -> Connected -> driver -> handler(event)
+//!                 (deadline)   (UserService)                        (in the connection's own task)
+//!
+//! OUT   connection.send(m)         ->                            encode once, write now;
+//!       server.to_user(id).send(m) -> connections of the user -> queue only what the    -> bytes
+//!       server.broadcast(m)        -> all connections            socket did not take
+//!
+//! END   the driver ends once, for one reason -> unregister -> Disconnected(reason)
+//! ```
+//!
+//! [`WebsocketServer`] and [`WebsocketServerAuth`] are [`Server`] without and with users: a type parameter is all that
 //! differs, and you need not write it out.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "rustls"))))]
 
-mod addressing;
 mod config;
 mod connection;
 mod handshake;
@@ -69,8 +90,10 @@ mod http;
 mod net;
 mod run;
 mod server;
-mod signals;
-mod users;
+
+pub mod addressing;
+pub mod signals;
+pub mod users;
 
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
@@ -93,52 +116,112 @@ pub mod fuzzing {
     }
 }
 
-pub use addressing::{Audience, Placement};
+#[doc(inline)]
+pub use addressing::Audience;
+#[doc(no_inline)]
 pub use async_trait::async_trait;
-pub use config::{
-    BroadcastError, BroadcastLevel, ClientId, Endpoint, IdSigning, InvalidClientId, InvalidSignature, Limits,
-    ParamsError, Scope, ServerParams, SignalDefault, SignalReach, TokenPlacements, UnauthorizedDelivery,
-};
-pub use connection::{Connection, Event, Inbound, ServerEvent, ServerEventKind, StopReport};
-#[cfg(feature = "axum")]
-pub use http::Caller;
-pub use http::Upgrade;
-#[cfg(unix)]
-pub use net::UnixSocket;
-#[cfg(feature = "rustls")]
-pub use net::{ClientCertificates, ServerTls, TlsHandshakeError};
-pub use net::{
-    ForwardedHeader, HandshakeRequest, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies,
-};
-
-pub use run::StartError;
+pub use config::{Limits, ServerParams};
+pub use connection::{Connection, Event};
 pub use server::{ConnectedUser, Server, WebsocketServer, WebsocketServerAuth};
-pub use signals::{
-    ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata, RawJson, RouteError, Signal, SignalData,
-    SignalError,
-};
-#[cfg(feature = "cache")]
-pub use users::Cached;
-#[cfg(any(feature = "introspection", feature = "jwks"))]
-pub use users::IssuerUrlError;
-#[cfg(feature = "jwks")]
-pub use users::Jwks;
-pub use users::{
-    Anonymous, Authenticated, Chain, Credentials, Identity, MemoryUsers, Revocation, Revocations, Ticketed,
-    Tickets, User, UserId, UserService, UserServiceError,
-};
-#[cfg(feature = "introspection")]
-pub use users::{ClientAuthentication, IntrospectedUsers};
-#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use users::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
-#[cfg(feature = "jwt")]
-pub use users::{JwtAlgorithm, JwtKey, JwtKeyError, JwtUsers};
+#[doc(inline)]
+pub use users::MemoryUsers;
+#[doc(no_inline)]
+pub use websockets_simple_core::chrono;
+#[doc(inline)]
+pub use websockets_simple_core::{Json, Message, dotnet};
+
+// Everything else, for those who do not care in which module it is.
+#[doc(hidden)]
+pub use crate::{addressing::*, events::*, messages::*, params::*, signals::*, upgrade::*, users::*};
 #[cfg(feature = "rustls")]
-pub use websockets_simple_core::tls::{AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions};
-pub use websockets_simple_core::{
-    Attempt, BroadcastReport, CloseCode, Compatibility, ConnectionEvent, ConnectionEventKind, DecodeError,
-    DefaultPacket, Direction, Disconnect, EncodeError, EndedBy, ErrorEvent, ErrorStage, EventError, EventId,
-    Events, Handler, Heartbeat, HeartbeatMode, IntoMessage, InvalidCloseCode, Message, MessageEvent,
-    MessageWriter, OverflowPolicy, Packet, PartKind, ReadJson, SendError, SendStatus, Sending, Statistics,
-    SubscribeOptions, Subscription, SubscriptionGuard, Text, Token, dotnet,
-};
+#[doc(hidden)]
+pub use tls::*;
+
+/// What is sent and received: strings, JSON, packets, bytes, long messages in parts; what happens to slow readers.
+///
+/// | call | on the wire |
+/// |---|---|
+/// | `send("hi")` | a packet of the .NET library: `{"Data":"hi","Timestamp":".."}` |
+/// | `send_text("hi")` | `hi` |
+/// | `send(Json(&value))` | the JSON of any serializable value; read with [`message.json::<T>()`](crate::Message::json) |
+/// | `send(&packet)` | the JSON of a [`Packet`]; read with [`message.packet::<P>()`](crate::Message::packet) |
+/// | `send(message)`, `send(bytes)` | a [`Message`] unchanged; bytes as a binary message |
+/// | `send(value)` | what the type's own [`IntoMessage`] makes of it |
+///
+/// Each of them is a method of [`Connection`] and of [`Audience`];
+/// [`Server::broadcast`](crate::Server::broadcast) is the one for all.
+pub mod messages {
+    pub use crate::config::BroadcastError;
+    #[doc(no_inline)]
+    pub use crate::{Json, Message};
+    #[doc(inline)]
+    pub use websockets_simple_core::{
+        BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy,
+        Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text,
+    };
+}
+
+/// What happens: events, handlers of them, streams of them, and how connections end.
+///
+/// | to get | call |
+/// |---|---|
+/// | messages, connections that open or end, errors | [`on_message`](crate::Server::on_message), [`on_connect`](crate::Server::on_connect), [`on_disconnect`](crate::Server::on_disconnect), [`on_error`](crate::Server::on_error) |
+/// | the same for handlers that share a value | [`with_state`](crate::Server::with_state) |
+/// | every event, in a closure | [`on`](crate::Server::on) |
+/// | every event, in a type that implements [`Handler`] | [`subscribe`](crate::Server::subscribe) |
+/// | every event, as a bounded stream | [`events`](crate::Server::events) |
+/// | messages before they become events | [`with_inbound`](crate::Server::with_inbound) |
+/// | connections of one channel, by a name that can be unregistered | [`register`](crate::Server::register) |
+pub mod events {
+    #[doc(no_inline)]
+    pub use crate::Event;
+    pub use crate::connection::{Inbound, ServerEvent, ServerEventKind, StopReport};
+    #[doc(inline)]
+    pub use websockets_simple_core::{
+        Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
+        ErrorStage, EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, SubscribeOptions,
+        Subscription, SubscriptionGuard, WithState,
+    };
+}
+
+/// Where a server listens, and its options: limits, heartbeat, proxies, compatibility with .NET peers.
+pub mod params {
+    pub use crate::config::{Endpoint, ParamsError, TokenPlacements, UnauthorizedDelivery};
+    #[cfg(unix)]
+    pub use crate::net::UnixSocket;
+    pub use crate::net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, TrustedProxies};
+    pub use crate::run::StartError;
+    #[doc(no_inline)]
+    pub use crate::{Limits, ServerParams};
+    #[doc(inline)]
+    pub use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode};
+}
+
+/// Connections out of the requests of an HTTP server of the application, such as axum or hyper.
+///
+/// Begin at [`Server::upgrade`](crate::Server::upgrade) and [`ServerParams::mounted`](crate::ServerParams::mounted). A
+/// connection of one future, which receives in a loop: [`Upgrade::local`]. Pages on the server's own port:
+/// [`ServerParams::fallback`](crate::ServerParams::fallback).
+pub mod upgrade {
+    pub use crate::config::Scope;
+    pub use crate::connection::LocalConnection;
+    #[cfg(feature = "axum")]
+    pub use crate::http::Caller;
+    pub use crate::http::Upgrade;
+    pub use crate::net::{HandshakeRequest, RequestHead};
+    #[doc(inline)]
+    pub use websockets_simple_core::Messages;
+}
+
+/// Certificates: of the server, by name and reloaded when files change, and those that are asked of clients.
+///
+/// Begin at [`ServerTls`], which an [`Endpoint`] takes.
+#[cfg(feature = "rustls")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
+pub mod tls {
+    pub use crate::net::{ClientCertificates, ServerTls, TlsHandshakeError};
+    #[doc(inline)]
+    pub use websockets_simple_core::tls::{
+        AlternativeName, PeerCertificate, TlsError, TlsIdentity, TlsVersions,
+    };
+}

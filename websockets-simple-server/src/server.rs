@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Request;
-use websockets_simple_core::{Message, Subscriptions};
+use websockets_simple_core::{Message, Subscriptions, WithState};
 
 use crate::{
     addressing::Placement,
@@ -72,7 +72,7 @@ pub type WebsocketServer = Server<Anonymous>;
 /// users.add("a secret of at least 128 bit", 7_i64);
 /// let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), users);
 /// server.start().await?;
-/// server.to_user(&7).send("hello on every device")?;
+/// server.to_user(&7).send_text("hello on every device")?;
 /// assert!(!server.is_user_connected(&7));
 /// server.stop().await;
 /// # Ok(()) }
@@ -140,11 +140,11 @@ impl<I: Identity> Server<I> {
     /// # Examples
     ///
     /// ```
-    /// use websockets_simple_server::{Message, ServerParams, WebsocketServer};
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
     ///
     /// let server = WebsocketServer::new(ServerParams::local())
     ///     .with_group_rule(|connection, group| connection.channel() == "/news" && group.starts_with("topic:"));
-    /// server.to_group("/news", "topic:rust").send(Message::text("for those who have joined it"))?;
+    /// server.to_group("/news", "topic:rust").send_text("for those who have joined it")?;
     /// # Ok::<(), websockets_simple_server::BroadcastError>(())
     /// ```
     #[must_use]
@@ -156,7 +156,39 @@ impl<I: Identity> Server<I> {
         self
     }
 
-    websockets_simple_core::subscribe_methods!(Event<I>);
+    websockets_simple_core::subscribe_methods!(Event<I>, Connection<I>);
+
+    /// Adds handlers that share a value of the application: each call gets a clone of it, so it is usually an [`Arc`].
+    /// The value is not the server's: other handlers can share another one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use websockets_simple_server::{Anonymous, Connection, Message, ServerParams, WebsocketServer};
+    ///
+    /// #[derive(Default)]
+    /// struct Chat { history: Mutex<Vec<Message>> }
+    ///
+    /// impl Chat {
+    ///     async fn say(self: Arc<Self>, connection: Connection<Anonymous>, message: Message) {
+    ///         self.history.lock().unwrap().push(message.clone());
+    ///         let _ = connection.server().broadcast(message);
+    ///     }
+    /// }
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local());
+    /// let handlers = server.with_state(Arc::new(Chat::default()));
+    /// handlers.on_connect(|chat, connection| async move {
+    ///     let missed = chat.history.lock().unwrap().len();
+    ///     let _ = connection.send_text(format!("{missed} messages were sent before")).await;
+    /// });
+    /// handlers.on_message(Chat::say);
+    /// ```
+    #[must_use = "it adds no handler by itself"]
+    pub fn with_state<S: Clone + Send + Sync + 'static>(&self, state: S) -> WithState<Event<I>, S> {
+        WithState::new(Arc::clone(&self.shared.subscriptions), state)
+    }
 
     fn subscriptions(&self) -> &Arc<Subscriptions<Event<I>>> {
         &self.shared.subscriptions

@@ -7,12 +7,13 @@ use websockets_simple_core::{BroadcastReport, EncodeError};
 
 use crate::{
     addressing::Audience,
-    config::{BroadcastError, ClientId, SignalReach},
+    config::{BroadcastError, ClientId},
     connection::Connection,
     net::RequestHead,
     users::Identity,
 };
 
+pub use crate::config::{SignalDefault, SignalReach};
 pub(crate) use channel_events::ChannelEvents;
 pub use channel_events::{ChannelEvent, ChannelEventKind, DuplicateEvent, EventMetadata};
 pub use data::{RawJson, SignalData};
@@ -41,7 +42,7 @@ pub struct Signal<I: Identity> {
 }
 
 /// Why a message is not a valid signal, or why a signal was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
     /// The signal names another channel than that of its sender, which [`SignalReach::OwnChannel`] does not allow.
@@ -58,7 +59,7 @@ pub enum SignalError {
     Encode(#[source] EncodeError),
     /// The message is not the JSON of a signal.
     #[error("the message is not a valid signal")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// A [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
     #[error("the target of the signal is not specific enough")]
     Level(#[source] BroadcastError),
@@ -95,7 +96,7 @@ impl<I: Identity> Signal<I> {
     /// Sends the message to its receivers: to the sender if it is direct, otherwise to the connections of the channel
     /// that it names. If it names a group or a client id, only those of them receive it that are in the group or have
     /// the id. A signal without a channel goes to the sender's channel, or with [`SignalReach::AnyChannel`] to all
-    /// channels. [`SignalDefault::Rebroadcast`](crate::SignalDefault::Rebroadcast) does the same.
+    /// channels. [`SignalDefault::Rebroadcast`] does the same.
     ///
     /// # Errors
     ///
@@ -144,7 +145,7 @@ impl<I: Identity> Signal<I> {
 
 #[cfg(test)]
 mod tests {
-    use websockets_simple_core::Message;
+    use websockets_simple_core::{IntoMessage, Json};
 
     use super::*;
     use crate::config::BroadcastLevel;
@@ -153,7 +154,7 @@ mod tests {
     fn each_failure_of_a_broadcast_has_a_text_of_its_own() {
         let needed = BroadcastLevel::Group;
         let keys_are_no_strings = std::collections::BTreeMap::from([([1, 2], 3)]);
-        let encode = Message::json(&keys_are_no_strings).unwrap_err();
+        let encode = Json(&keys_are_no_strings).into_message().unwrap_err();
         for (failure, text) in [
             (BroadcastError::LevelOfAll { needed }, "the target of the signal is not specific enough"),
             (

@@ -1,4 +1,18 @@
-//! User services, which authenticate clients, and their results.
+//! Users, and the services that authenticate them.
+//!
+//! | users with | service |
+//! |---|---|
+//! | tokens that the program knows | [`MemoryUsers`] |
+//! | tokens in SQLite or PostgreSQL | `SqlUsers`, feature `sqlx` |
+//! | JSON Web Tokens | `JwtUsers`, feature `jwt` or `jwks` |
+//! | opaque tokens of an OAuth 2.0 server | `IntrospectedUsers`, feature `introspection` |
+//! | tickets that are good once, for browsers | [`Ticketed`], [`Tickets`] |
+//! | several of these, or answers that are remembered | [`Chain`], `Cached` |
+//! | anything else | your own [`UserService`] |
+//!
+//! Credentials that expire are renewed over the open connection
+//! ([`ServerParams::expiry`](crate::ServerParams::expiry)); revoked ones close their connections
+//! ([`UserService::revocations`], [`revoke`](crate::WebsocketServerAuth::revoke)).
 
 pub(crate) use admission::{Admission, AdmissionError, AdmitAll, AdmitUsers};
 pub use admission::{Anonymous, Identity, User};
@@ -21,6 +35,8 @@ pub use sql::{IssueToken, SqlUsers, SqlUsersError, TokenInfo};
 pub use ticketed::Ticketed;
 pub use tickets::Tickets;
 pub use user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError};
+#[doc(inline)]
+pub use websockets_simple_core::Token;
 
 mod admission;
 #[cfg(feature = "cache")]

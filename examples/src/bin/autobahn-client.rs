@@ -70,20 +70,13 @@ async fn case_count(args: &Args) -> Result<u32, Box<dyn Error>> {
 /// Connects and sends every message back until the connection ends.
 async fn echo(params: ClientParams) -> Result<(), Box<dyn Error>> {
     let client = WebsocketClient::new(params)?;
-    let over = Arc::new(Notify::new());
-    let ended = Arc::clone(&over);
     // A handler, as it sends the answer before the connection reads further, such as a Close.
-    client.on(move |event| {
-        let ended = Arc::clone(&ended);
-        async move {
-            match event {
-                // Many cases end in the middle of a message: the server decides whether a case has passed.
-                ClientEvent::Message(event) => drop(event.connection.send(event.message).await),
-                ClientEvent::Connection(event) if is_end(&event.kind) => ended.notify_one(),
-                _ => {}
-            }
-        }
+    client.on_message(|connection, message| async move {
+        // Many cases end in the middle of a message: the server decides whether a case has passed.
+        let _ = connection.send(message).await;
     });
+    let over = Arc::new(Notify::new());
+    client.with_state(Arc::clone(&over)).on_disconnect(|over, _, _| async move { over.notify_one() });
     client.connect().await?;
     tokio::time::timeout(PATIENCE, over.notified()).await?;
     Ok(())

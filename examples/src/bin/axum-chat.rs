@@ -15,7 +15,7 @@ use axum::{
 use clap::Parser;
 use tokio::net::TcpListener;
 use websockets_simple_examples::{in_one_line, stop_request};
-use websockets_simple_server::{Event, Message, Placement, ServerParams, WebsocketServer};
+use websockets_simple_server::{Placement, ServerParams, WebsocketServer};
 
 /// A chat inside an axum application.
 #[derive(Parser)]
@@ -38,12 +38,9 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let server = WebsocketServer::new(ServerParams::mounted());
-    server.on(|event| async move {
-        if let Event::Message(event) = event {
-            let room = event.connection.channel().to_owned();
-            // Cannot fail: a received message needs no encoding.
-            let _ = event.connection.server().to_channel(&room).send(event.message);
-        }
+    server.on_message(|connection, message| async move {
+        // Cannot fail: a received message needs no encoding.
+        let _ = connection.to_channel().send(message);
     });
     server.start().await?;
 
@@ -71,7 +68,7 @@ async fn enter(
 }
 
 async fn say(State(server): State<WebsocketServer>, Path(room): Path<String>, text: String) -> String {
-    match server.to_channel(&room).send(Message::text(text)) {
+    match server.to_channel(&room).send_text(text) {
         Ok(delivery) => format!("{} heard it\n", delivery.accepted),
         // Cannot happen: a text needs no encoding.
         Err(error) => error.to_string(),

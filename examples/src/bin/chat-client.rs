@@ -8,7 +8,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use tokio::time::{Instant, sleep_until};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectError, ConnectionEventKind, EndedBy, Message, OverflowPolicy, ReadJson,
+    ClientEvent, ClientParams, ConnectError, ConnectionEventKind, EndedBy, Json, Message, OverflowPolicy,
     Token, WebsocketClient,
 };
 use websockets_simple_examples::{
@@ -104,7 +104,7 @@ async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
                     }
                 };
                 questions += usize::from(packet == ChatPacket::Who);
-                if let Err(error) = client.send(Message::json(&packet)?).await {
+                if let Err(error) = client.send(Json(&packet)).await {
                     screen.show(&format!("Not sent: {error}"))?;
                 }
             }

@@ -62,7 +62,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
         let Event::Message(MessageEvent { message, connection, .. }) = event else { return };
         if connection.channel() == BROADCAST {
             // Cannot fail: a received message needs no encoding.
-            let _ = connection.server().to_channel(BROADCAST).except(&connection).send(message);
+            let _ = connection.to_channel().except(&connection).send(message);
             return;
         }
         if let Err(SendError::Timeout) = connection.send(message).await {

@@ -6,18 +6,19 @@
 
 use std::error::Error;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, Events, Message, Packet, ReadJson,
-    WebsocketClient,
+    ClientEvent, ClientParams, ConnectionEventKind, DecodeError, DefaultPacket, Events, Json, Message,
+    Packet, WebsocketClient,
+    chrono::{DateTime, Utc},
     dotnet::{self, NumericEnum},
 };
 use websockets_simple_server::{Connection, Event, Handler, Identity, ServerParams, WebsocketServer};
 
 /// The type of a packet: a number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum PacketExtendedType {
+    #[default]
     PacketType1,
     PacketType2,
 }
@@ -30,12 +31,13 @@ impl NumericEnum for PacketExtendedType {
     }
 }
 
-/// The default packet with additional fields, in the order in which .NET writes them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+/// The default packet with additional fields, in the order in which .NET writes them. What a message lacks is the
+/// default, as .NET reads it: with `serde(default)`, the packets of `SendToServerAsync(string)` are packets here, too.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
 struct PacketExtended {
     data: String,
-    #[serde(default, with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
     timestamp: Option<DateTime<Utc>>,
     #[serde(with = "dotnet::numeric_enum")]
     packet_extended_type: PacketExtendedType,
@@ -138,7 +140,7 @@ async fn in_two_steps<I: Identity>(connection: &Connection<I>, message: &Message
         Polymorphic::Plain(packet) => {
             println!("  server reads  a plain packet of {}: {}", packet.first_name, packet.data);
             let common = PacketExtended { packet_extended_type: PacketExtendedType::PacketType2, ..packet };
-            connection.send(Message::json(&PacketWithScore { common, score: 7 })?).await?;
+            connection.send(Json(&PacketWithScore { common, score: 7 })).await?;
         }
         Polymorphic::WithScore(PacketWithScore { common, score }) => {
             println!("  server reads  a packet of {} with the score {score}", common.first_name);
@@ -160,7 +162,7 @@ async fn by_tag<I: Identity>(connection: &Connection<I>, message: &Message) -> A
             Tagged::Greeting { first_name }
         }
     };
-    connection.send(Message::json(&answer)?).await?;
+    connection.send(Json(&answer)).await?;
     Ok(())
 }
 
@@ -221,26 +223,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("1. An extended packet, field by field");
     let mut pupil = Pupil::connect(port, "/fields").await?;
-    let answer = pupil.ask(Message::json(&packet)?).await?.packet::<PacketExtended>()?;
+    let answer = pupil.ask(Message::from_json(&packet)?).await?.packet::<PacketExtended>()?;
     println!("                from {}", answer.username.unwrap_or_default());
 
-    println!("2. Text that is no such packet gets the fake names");
+    println!("2. A default packet gets the defaults of the fields that it lacks");
+    let plain = DefaultPacket { data: "Hello".to_owned(), timestamp: packet.timestamp };
+    pupil.ask(Message::from_json(&plain)?).await?;
+
+    println!("3. Text that is no packet gets the fake names");
     println!("  client sends  just words");
-    pupil.client.send(Message::text("just words")).await?;
+    pupil.client.send_text("just words").await?;
     let answer = pupil.answer().await?.packet::<PacketExtended>()?;
     println!("  client reads  {} ({} {})", answer.data, answer.first_name, answer.last_name);
 
-    println!("3. A polymorphic packet in two steps: the common fields, then the whole");
+    println!("4. A polymorphic packet in two steps: the common fields, then the whole");
     let mut pupil = Pupil::connect(port, "/two-steps").await?;
-    let answer = pupil.ask(Message::json(&packet)?).await?;
+    let answer = pupil.ask(Message::from_json(&packet)?).await?;
     if let Polymorphic::WithScore(packet) = Polymorphic::decode(&answer)? {
         println!("                the score is {}", packet.score);
     }
     pupil.ask(answer).await?;
 
-    println!("4. A polymorphic packet in one step: a tagged enum");
+    println!("5. A polymorphic packet in one step: a tagged enum");
     let mut pupil = Pupil::connect(port, "/tagged").await?;
-    let answer = pupil.ask(Message::json(&Tagged::Greeting { first_name: "Ronald".to_owned() })?).await?;
+    let answer =
+        pupil.ask(Message::from_json(&Tagged::Greeting { first_name: "Ronald".to_owned() })?).await?;
     pupil.ask(answer).await?;
 
     server.stop().await;

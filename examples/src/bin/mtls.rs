@@ -12,8 +12,8 @@ use websockets_simple_examples::{
     in_one_line,
 };
 use websockets_simple_server::{
-    Authenticated, ClientCertificates, ConnectionEventKind, Credentials, Endpoint, Event, HandshakeRequest,
-    Message, ServerParams, ServerTls, UserService, UserServiceError, WebsocketServerAuth, async_trait,
+    Authenticated, ClientCertificates, Credentials, Endpoint, HandshakeRequest, ServerParams, ServerTls,
+    UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 
 /// Users by the common name of their certificate. TLS has already checked that the certificate is of our authority,
@@ -55,12 +55,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let tls = ServerTls::new(ours.issue(&["localhost"], 1)?.identity()).client_certificates(clients);
     let endpoint = Endpoint::tcp(([127, 0, 0, 1], 0).into()).tls(tls);
     let server = WebsocketServerAuth::<String>::new(ServerParams::local().endpoint(endpoint), ByCommonName);
-    server.on(|event| async move {
-        if let Event::Connection(event) = event
-            && let ConnectionEventKind::Connected(connection) = event.kind
-        {
-            let _ = connection.send(Message::text(format!("hello {}", connection.user_id()))).await;
-        }
+    server.on_connect(|connection| async move {
+        let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
     });
     server.start().await?;
     let port = server.local_addr().ok_or("the server has stopped already")?.port();

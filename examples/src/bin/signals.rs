@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{
-    Anonymous, Endpoint, Heartbeat, HeartbeatMode, Message, RouteError, ServerParams, Signal, WebsocketServer,
+    Anonymous, Endpoint, Heartbeat, HeartbeatMode, Json, RouteError, ServerParams, Signal, WebsocketServer,
 };
 
 const INDEX: &str = include_str!("../../signals/index.html");
@@ -108,11 +108,12 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 fn add_routes(server: &WebsocketServer) -> Result<(), RouteError> {
     server.route("/msg", |signal| async move {
         let message = if asks_for_date(&signal) { json!(date()).into() } else { signal.data.message.clone() };
-        answer_all(&signal, json!({ "message": message }).to_string());
+        // Cannot fail: the message has a form on the wire, and no broadcast level is set.
+        let _ = signal.connection.to_channel().send(Json(json!({ "message": message })));
     })?;
     server.route("/date", |signal| async move {
         if asks_for_date(&signal) {
-            answer_all(&signal, date());
+            let _ = signal.connection.to_channel().send_text(date());
         }
     })
 }
@@ -125,18 +126,12 @@ fn date() -> String {
     Local::now().format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Sends a text to the whole channel of a signal, its sender included.
-fn answer_all(signal: &Signal<Anonymous>, text: String) {
-    // Cannot fail: a text needs no encoding, and no broadcast level is set.
-    let _ = signal.connection.server().to_channel(signal.path()).send(Message::text(text));
-}
-
 async fn tell_durations(server: &WebsocketServer, every: Duration) {
     let durations: Value = json!({ "Durations": [123, 101, 104] });
     loop {
         tokio::time::sleep(every).await;
         // Cannot fail, as above.
-        let _ = server.to_channel("/response-times").send(Message::text(durations.to_string()));
+        let _ = server.to_channel("/response-times").send(Json(&durations));
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use websockets_simple_client::{ClientEvent, ClientParams, ConnectionEventKind, WebsocketClient};
 use websockets_simple_examples::{authority::Authority, in_one_line, stop_request};
 use websockets_simple_server::{
-    Endpoint, Event, Message, ServerParams, ServerTls, TlsIdentity, TlsVersions, WebsocketServer,
+    Endpoint, ServerParams, ServerTls, TlsIdentity, TlsVersions, WebsocketServer,
 };
 
 /// A chat over TLS 1.3 with a certificate made on the first start.
@@ -66,19 +66,12 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let tls = ServerTls::new(identity).versions(TlsVersions::Tls13);
     let endpoint = Endpoint::tcp(args.address).tls(tls.clone());
     let server = WebsocketServer::new(ServerParams::local().endpoint(endpoint));
-    let everybody = server.clone();
-    server.on(move |event| {
-        let everybody = everybody.clone();
-        async move {
-            if let Event::Message(event) = event
-                && let Some(text) = event.message.as_text()
-            {
-                let name = event.connection.query("name").unwrap_or_else(|| "somebody".into());
-                // Lines are shown on terminals: control characters could move the cursor.
-                let line: String = format!("{name}: {text}").replace(char::is_control, " ");
-                let _ = everybody.broadcast(Message::text(line));
-            }
-        }
+    server.on_message(|connection, message| async move {
+        let Some(text) = message.as_text() else { return };
+        let name = connection.query("name").unwrap_or_else(|| "somebody".into());
+        // Lines are shown on terminals: control characters could move the cursor.
+        let line: String = format!("{name}: {text}").replace(char::is_control, " ");
+        let _ = connection.server().broadcast_text(line);
     });
     let stop = stop_request()?;
     reload_on_hangup(tls)?;
@@ -151,7 +144,7 @@ async fn join(args: &Args, name: &str) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             line = lines.next_line() => match line? {
                 Some(line) => {
-                    client.send(Message::text(line)).await?;
+                    client.send_text(line).await?;
                 }
                 None => break,
             },

@@ -183,7 +183,7 @@ pub(crate) fn tell<I: Identity>(connection: &Connection<I>, packet: &ChatPacket)
 impl Spoken {
     fn new(packet: &ChatPacket) -> Self {
         Self {
-            tagged: Message::json(packet).expect("a packet of strings has a JSON form"),
+            tagged: Message::from_json(packet).expect("a packet of strings has a JSON form"),
             plain: Message::text(packet.to_string()),
         }
     }

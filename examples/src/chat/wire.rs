@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use websockets_simple_server::{DecodeError, DefaultPacket, Message, ReadJson};
+use websockets_simple_server::{DecodeError, DefaultPacket, Message};
 
 /// Characters of an error that are sent back.
 const MAX_REASON: usize = 200;

@@ -77,7 +77,7 @@ async fn the_module_comes_back_when_it_was_unresponsive_and_stays_away_when_it_w
     let folder = tempfile::tempdir().unwrap();
     let mut client = client(&server, folder.path(), &[token.expose()]).await;
     client.shows(&["connected websockets-simple"]).await;
-    server.disconnect_user(&"Ronald".to_owned(), CloseCode::UNRESPONSIVE, "").await;
+    server.disconnect_user("Ronald", CloseCode::UNRESPONSIVE, "").await;
     client.shows(&["disconnected 4000 for now", "connected websockets-simple"]).await;
     users.revoke(&token);
     assert_eq!(client.end().await.lines, ["disconnected 4004 for good"]);

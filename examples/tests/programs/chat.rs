@@ -156,7 +156,7 @@ async fn ctrl_c_stops_the_server_and_everybody_is_told() {
     let mut ronald = Program::start(CLIENT, &["--url", &url, "--name", "Ronald"]);
     ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
     server.interrupt();
-    ronald.shows(&["The chat is over: ended by Peer with 1001 (the server stops)."]).await;
+    ronald.shows(&["The chat is over: ended by the peer with 1001 (the server stops)."]).await;
     assert!(ronald.end().await.success);
     let server = server.end().await;
     assert!(server.success);

@@ -7,6 +7,7 @@ mod browser_module;
 mod chat;
 mod echo;
 mod extended;
+mod history;
 mod installed;
 mod other_clients;
 mod program;
@@ -14,3 +15,4 @@ mod secured;
 mod signals;
 #[cfg(unix)]
 mod terminal;
+mod who_is_online;

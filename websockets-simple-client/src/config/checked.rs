@@ -236,7 +236,7 @@ impl CheckedParams {
     pub(crate) fn with_token(&self, token: Token) -> Result<Arc<Self>, ConnectError> {
         let params = self.params.clone().token(token).check();
         // Only the token can be invalid: everything else was checked before.
-        Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))
+        Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Arc::new(error)))?))
     }
 
     /// The token provider, if there is one.

@@ -25,6 +25,7 @@ pub(crate) enum Trust {
     Platform,
 }
 
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
 impl ClientParams {
     /// TLS versions to offer. Default: 1.2 and 1.3.
     #[must_use]

@@ -103,6 +103,7 @@ impl Connecting {
         };
         let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(ConnectionState {
+            id: ConnectionState::next_id(),
             core,
             info,
             group_requests: GroupRequests::new(params.connect_timeout()),
@@ -190,9 +191,9 @@ impl Shared {
     async fn with_fresh_token(&self) -> Result<Arc<CheckedParams>, ConnectError> {
         match self.params.token_provider() {
             None => Ok(Arc::clone(&self.params)),
-            Some(provider) => {
-                self.params.with_token(ask(provider).await.map_err(ConnectError::TokenProvider)?)
-            }
+            Some(provider) => self
+                .params
+                .with_token(ask(provider).await.map_err(|error| ConnectError::TokenProvider(error.into()))?),
         }
     }
 

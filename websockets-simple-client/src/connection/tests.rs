@@ -22,6 +22,7 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
     };
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let connection = ClientConnection(Arc::new(ConnectionState {
+        id: ConnectionState::next_id(),
         core: ConnectionShared::new(Side::Client, config),
         info: ConnectionInfo {
             local_addr: addr,

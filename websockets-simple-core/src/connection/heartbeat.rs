@@ -17,8 +17,9 @@ use tokio::time::Instant;
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use std::time::Duration;
-/// use websockets_simple_core::{Heartbeat, HeartbeatMode};
+/// use websockets_simple_server::{Heartbeat, HeartbeatMode};
 ///
 /// let heartbeat = Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping);
 /// assert_eq!(heartbeat.interval(), Duration::from_secs(30));
@@ -105,14 +106,16 @@ impl Backlog {
     /// grow to (`tcp_wmem`).
     const SLOWEST: u64 = 16 * 1024;
     const LARGEST: u64 = 4 * 1024 * 1024;
+    /// So little, pings among it, delays no ping.
+    const NOTHING: u64 = 4 * 1024;
 
-    /// Whether any is left. `written` counts all bytes ever written, of which `passed` is the time since the last call.
+    /// Whether any is left that delays a ping. `written` counts all bytes ever written, of which `passed` is the time since the last call.
     fn is_left(&mut self, written: u64, passed: Duration) -> bool {
-        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        let read = Self::SLOWEST.saturating_mul(millis) / 1000;
+        let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+        let read = Self::SLOWEST.saturating_mul(micros) / 1_000_000;
         let new = written - std::mem::replace(&mut self.written, written);
         self.bytes = self.bytes.saturating_add(new).saturating_sub(read).min(Self::LARGEST);
-        self.bytes > 0
+        self.bytes > Self::NOTHING
     }
 }
 
@@ -293,6 +296,13 @@ mod tests {
             liveness.tick(now + interval * *tick, written) == LivenessAction::Unresponsive
         });
         assert_eq!(last, Some(2), "an interval of less than a second counts too");
+        let mut liveness =
+            Liveness::new(Heartbeat::new(Duration::from_nanos(1), HeartbeatMode::Ping), now, 0.0);
+        let last = (1..).find(|tick| {
+            let ping = 6 * u64::from(*tick);
+            liveness.tick(now + Duration::from_nanos(1) * *tick, ping) == LivenessAction::Unresponsive
+        });
+        assert_eq!(last, Some(2), "pings are no backlog");
     }
 
     #[test]

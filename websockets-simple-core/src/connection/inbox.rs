@@ -305,6 +305,12 @@ pub fn current_owner() -> Option<u64> {
     OWNER.get()
 }
 
+/// Calls `work` as a handler of this owner: for work that is polled beside the connection and not by it.
+pub fn inside<T>(owner: u64, work: impl FnOnce() -> T) -> T {
+    let _inside = Inside::enter(owner);
+    work()
+}
+
 /// A number for a new owner, unique in the process.
 #[must_use]
 pub fn new_owner() -> u64 {

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     events::Disconnect,
     outbox::{Outbox, OutboxConfig},
@@ -27,7 +29,7 @@ pub struct ConnectionShared {
 }
 
 /// Counters of one connection, and its last round trip.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Messages received, heartbeat answers not counted.
@@ -42,8 +44,13 @@ pub struct Statistics {
     pub dropped: u64,
     /// Bytes that wait in the outbox now.
     pub queued_bytes: usize,
-    /// Time between the last answered heartbeat ping and its answer.
+    /// Time between the last answered heartbeat ping and its answer. Serialized as seconds.
+    #[serde(serialize_with = "as_seconds")]
     pub round_trip: Option<Duration>,
+}
+
+fn as_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 impl ConnectionShared {
@@ -128,5 +135,20 @@ impl ConnectionShared {
 
     pub(crate) fn set_end(&self, end: &Disconnect) {
         let _ = self.end.set(Box::new(end.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_written_with_the_round_trip_in_seconds() {
+        let statistics = Statistics { round_trip: Some(Duration::from_millis(250)), ..Statistics::default() };
+        let json = serde_json::to_string(&statistics).unwrap();
+        assert!(
+            json.starts_with(r#"{"messages_received":0,"#) && json.ends_with(r#""round_trip":0.25}"#),
+            "{json}"
+        );
     }
 }

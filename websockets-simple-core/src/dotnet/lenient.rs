@@ -4,6 +4,7 @@
 //! packet needs. Each value is kept as a slice of the text until the field that it belongs to is known.
 
 mod access;
+mod place;
 
 use serde::{
     Deserialize, Deserializer,
@@ -22,7 +23,7 @@ pub(crate) fn from_object<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T,
     if !raw.starts_with('{') {
         return Err(Error::custom("the text is not a JSON object"));
     }
-    T::deserialize(Lenient { raw, depth: DEPTH })
+    T::deserialize(Lenient { raw, depth: DEPTH }).map_err(|error| place::within(text, raw, &error))
 }
 
 /// One JSON value, not yet read.

@@ -5,8 +5,9 @@
 //! # Examples
 //!
 //! ```
+//! # extern crate websockets_simple_core as websockets_simple_server;
 //! use serde::{Deserialize, Serialize};
-//! use websockets_simple_core::dotnet::{self, NumericEnum};
+//! use websockets_simple_server::dotnet::{self, NumericEnum};
 //!
 //! #[derive(Clone, Copy, Debug, PartialEq)]
 //! enum Colour {

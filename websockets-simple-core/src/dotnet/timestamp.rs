@@ -15,9 +15,12 @@
 //! # Examples
 //!
 //! ```
-//! use chrono::{DateTime, Utc};
+//! # extern crate websockets_simple_core as websockets_simple_server;
 //! use serde::{Deserialize, Serialize};
-//! use websockets_simple_core::dotnet;
+//! use websockets_simple_server::{
+//!     chrono::{DateTime, Utc},
+//!     dotnet,
+//! };
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Note {
@@ -85,9 +88,12 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// # Examples
 ///
 /// ```
-/// use chrono::{DateTime, Utc};
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use serde::{Deserialize, Serialize};
-/// use websockets_simple_core::dotnet;
+/// use websockets_simple_server::{
+///     chrono::{DateTime, Utc},
+///     dotnet,
+/// };
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Stamp(#[serde(with = "dotnet::timestamp::required")] DateTime<Utc>);

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// Who or what ended a connection.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum EndedBy {
     /// The credentials of the user expired and were not renewed.
     Expired,
@@ -32,8 +35,28 @@ pub enum EndedBy {
     Transport,
 }
 
+impl fmt::Display for EndedBy {
+    /// A word or two, to be put after "ended by".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Expired => "expired credentials",
+            Self::HandlerPanic => "a panic in a handler",
+            Self::Heartbeat => "the heartbeat",
+            Self::Idle => "the idle limit",
+            Self::Limit => "a limit",
+            Self::Local => "this side",
+            Self::Overflow => "a full outbox",
+            Self::Peer => "the peer",
+            Self::Protocol => "a protocol error",
+            Self::Revoked => "revoked credentials",
+            Self::Stop => "the stop of the server",
+            Self::Transport => "the transport",
+        })
+    }
+}
+
 /// How a connection ended: the contents of its one Disconnected event.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Disconnect {
     /// The code of the Close that decided the end, as received or sent; `None` when there was no Close, or
@@ -49,6 +72,7 @@ pub struct Disconnect {
 
 impl Disconnect {
     /// Describes an end.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(by: EndedBy, code: Option<u16>, reason: impl Into<String>, clean: bool) -> Self {
         Self { code, reason: reason.into(), by, clean }
@@ -57,7 +81,7 @@ impl Disconnect {
 
 impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended by {:?}", self.by)?;
+        write!(f, "ended by {}", self.by)?;
         if let Some(code) = self.code {
             write!(f, " with {code}")?;
         }
@@ -65,5 +89,22 @@ impl fmt::Display for Disconnect {
             write!(f, " ({})", self.reason)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_shown_in_words_and_written_as_json() {
+        let end = Disconnect::new(EndedBy::Peer, Some(1001), "bye", true);
+        assert_eq!(end.to_string(), "ended by the peer with 1001 (bye)");
+        assert_eq!(
+            Disconnect::new(EndedBy::Transport, None, "", false).to_string(),
+            "ended by the transport"
+        );
+        let json = serde_json::to_string(&Disconnect::new(EndedBy::HandlerPanic, None, "", false)).unwrap();
+        assert_eq!(json, r#"{"code":null,"reason":"","by":"handler_panic","clean":false}"#);
     }
 }

@@ -22,6 +22,7 @@ pub struct EventId(u64);
 
 impl EventId {
     /// The next id of this process.
+    #[doc(hidden)]
     #[must_use]
     #[expect(clippy::new_without_default, reason = "every call gives another id")]
     pub fn new() -> Self {
@@ -66,6 +67,7 @@ pub struct MessageEvent<C> {
 
 impl<C> MessageEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         direction: Direction,
@@ -94,6 +96,7 @@ pub struct ConnectionEvent<C> {
 
 impl<C> ConnectionEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(kind: ConnectionEventKind<C>, timestamp: DateTime<Utc>) -> Self {
         Self { id: EventId::new(), timestamp, kind, _kept: None }
@@ -138,6 +141,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// Describes an attempt.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
         let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
@@ -159,6 +163,7 @@ impl Attempt {
     }
 
     /// Sets the address of the client, if the peer is a proxy.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_client(mut self, client: Option<IpAddr>) -> Self {
         self.client_addr = client;
@@ -190,6 +195,7 @@ pub struct ErrorEvent<C> {
 
 impl<C> ErrorEvent<C> {
     /// An event raised at `timestamp`.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         stage: ErrorStage,
@@ -239,12 +245,35 @@ pub enum ErrorStage {
     UserService,
 }
 
+impl fmt::Display for ErrorStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Accept => "accept",
+            Self::EventStream => "event stream",
+            Self::HandlerPanic => "handler",
+            Self::Handshake => "handshake",
+            Self::Heartbeat => "heartbeat",
+            Self::Limit => "limit",
+            Self::Overflow => "overflow",
+            Self::Protocol => "protocol",
+            Self::Send => "send",
+            Self::Signal => "signal",
+            Self::Task => "task",
+            Self::Tls => "TLS",
+            Self::TokenProvider => "token provider",
+            Self::Transport => "transport",
+            Self::UserService => "user service",
+        })
+    }
+}
+
 /// The cause of an [`ErrorEvent`], cheap to clone. Its wording may change.
 #[derive(Clone)]
 pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);
 
 impl EventError {
     /// Wraps an error, or a text.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))

@@ -17,6 +17,19 @@ pub enum Flow {
     Notice(usize),
 }
 
+/// An event by what it is about.
+#[derive(Debug)]
+pub enum EventPart<C> {
+    /// A connection began or ended.
+    Connection(ConnectionEvent<C>),
+    /// Something failed.
+    Error(ErrorEvent<C>),
+    /// A message was received or sent.
+    Message(MessageEvent<C>),
+    /// What only one of the ends has.
+    Other,
+}
+
 /// The event enum of one end: how it is made, and whether it waits for room.
 pub trait EventType: Clone + Send + 'static {
     /// The handle of a connection at this end.
@@ -33,6 +46,9 @@ pub trait EventType: Clone + Send + 'static {
     fn as_message(&self) -> Option<&MessageEvent<Self::Connection>>;
     /// The same, mutable.
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Self::Connection>>;
+
+    /// What the event is about.
+    fn into_part(self) -> EventPart<Self::Connection>;
 
     /// The address of the peer of a connection, as far as it is known.
     fn peer_addr(connection: &Self::Connection) -> Option<SocketAddr>;

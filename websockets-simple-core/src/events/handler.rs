@@ -9,8 +9,9 @@ use crate::events::handler_future::HandlerFuture;
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use websockets_simple_core::Handler;
+/// use websockets_simple_server::Handler;
 ///
 /// struct Count(AtomicUsize);
 ///
@@ -27,7 +28,20 @@ pub trait Handler<E>: Send + Sync + 'static {
 
 /// A handler whose type is erased.
 pub(crate) trait DynHandler<E>: Send + Sync {
-    fn handle(&self, event: E) -> HandlerFuture;
+    /// What is left to do; `None` if the handler is not for this event.
+    fn handle(&self, event: E) -> Option<HandlerFuture>;
+}
+
+/// Calls a closure that takes some of the events only.
+pub(crate) struct Selective<F>(pub(crate) F);
+
+impl<E, F> DynHandler<E> for Selective<F>
+where
+    F: Fn(E) -> Option<HandlerFuture> + Send + Sync,
+{
+    fn handle(&self, event: E) -> Option<HandlerFuture> {
+        (self.0)(event)
+    }
 }
 
 /// Calls a closure.
@@ -39,8 +53,8 @@ where
     F: Fn(E) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    fn handle(&self, event: E) -> HandlerFuture {
-        HandlerFuture::new((self.0)(event))
+    fn handle(&self, event: E) -> Option<HandlerFuture> {
+        Some(HandlerFuture::new((self.0)(event)))
     }
 }
 
@@ -48,8 +62,8 @@ where
 pub(crate) struct Stateful<H>(pub(crate) Arc<H>);
 
 impl<E: Send + 'static, H: Handler<E>> DynHandler<E> for Stateful<H> {
-    fn handle(&self, event: E) -> HandlerFuture {
+    fn handle(&self, event: E) -> Option<HandlerFuture> {
         let handler = Arc::clone(&self.0);
-        HandlerFuture::new(async move { handler.handle(event).await })
+        Some(HandlerFuture::new(async move { handler.handle(event).await }))
     }
 }

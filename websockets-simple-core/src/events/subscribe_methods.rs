@@ -1,11 +1,54 @@
 //! The methods with which both ends let users subscribe: one text for the server and the client.
 
-/// Writes `on`, `subscribe`, `events` and their variants with options for a handle whose private methods
-/// `subscriptions` and `wake_for_replay` give the subscriptions, and wake the connections that replay Connected.
+/// Writes `on`, `subscribe`, `events`, their variants with options, and the handlers for one kind of events, for a
+/// handle whose private methods `subscriptions` and `wake_for_replay` give the subscriptions, and wake the connections
+/// that replay Connected.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! subscribe_methods {
-    ($event:ty) => {
+    ($event:ty, $connection:ty) => {
+        /// Calls a closure for every received message, with its connection. Those of one connection are handled one
+        /// after the other, those of different connections concurrently. The subscription lasts until it is
+        /// unsubscribed, and so do those of the other methods that add handlers.
+        ///
+        /// A handler that shares a value with others, see [`with_state`](Self::with_state). With its time and id, a
+        /// message comes in the events of [`on`](Self::on).
+        pub fn on_message<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($connection, $crate::Message) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.subscriptions().on_message(handler)
+        }
+
+        /// Calls a closure for every connection that opens. Its messages are handled after it, and it may send.
+        pub fn on_connect<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($connection) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.subscriptions().on_connect(handler)
+        }
+
+        /// Calls a closure for every connection that ends, once, with what ended it. Connections that were open before
+        /// this call are left out.
+        pub fn on_disconnect<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($connection, $crate::Disconnect) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.subscriptions().on_disconnect(handler)
+        }
+
+        /// Calls a closure for every error.
+        pub fn on_error<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($crate::ErrorEvent<$connection>) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.subscriptions().on_error(handler)
+        }
+
         /// Calls a closure for every event. The subscription lasts until it is unsubscribed.
         pub fn on<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
         where

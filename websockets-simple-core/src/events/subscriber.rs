@@ -89,7 +89,7 @@ impl<E: EventType> Subscriber<E> {
             return None;
         }
         match &self.sink {
-            Sink::Handler(handler) => handler.load().as_ref().map(|handler| handler.handle(event)),
+            Sink::Handler(handler) => handler.load().as_ref().and_then(|handler| handler.handle(event)),
             Sink::Stream(stream) => stream.take(event, flow),
         }
     }

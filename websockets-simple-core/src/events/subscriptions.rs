@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
     delivery::Delivery,
-    handler::{Closure, Stateful},
+    handler::{Closure, Selective, Stateful},
     handler_panic::{CatchPanic, Panicked},
     stream::{StreamState, StreamUnread},
     subscriber::Subscriber,
@@ -54,6 +54,14 @@ impl<E: EventType> Subscriptions<E> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.add(Subscriber::handler(options, Box::new(Closure(handler))))
+    }
+
+    /// Adds a closure that is called with every event, and has work for some of them.
+    pub(super) fn on_some(
+        self: &Arc<Self>,
+        handler: impl Fn(E) -> Option<HandlerFuture> + Send + Sync + 'static,
+    ) -> Subscription<E> {
+        self.add(Subscriber::handler(SubscribeOptions::default(), Box::new(Selective(handler))))
     }
 
     /// Adds a stream.

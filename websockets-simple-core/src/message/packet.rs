@@ -1,6 +1,6 @@
 //! Typed contents of text messages, and the packet of the .NET library.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,7 +21,8 @@ use crate::{
 /// * names without a field are ignored (unless the struct says `deny_unknown_fields`), and of two values for
 ///   one field the last counts;
 /// * a string may be given as a number or a boolean (`5` is read as `"5"`), or as `null`, which is `""`;
-/// * a missing field is an error unless it is an `Option` or has `#[serde(default)]`.
+/// * a missing field is an error unless it is an `Option` or has `#[serde(default)]`. The .NET library reads the
+///   default there, and sends packets of its base class where yours is expected: put `#[serde(default)]` on the struct.
 ///
 /// Structs inside structs, lists and maps are read by the same rules. Where serde itself buffers the input
 /// (`flatten`, internally tagged and untagged enums), and in externally tagged enums, the rules of plain
@@ -32,15 +33,17 @@ use crate::{
 /// The extended packet of the .NET library's manual:
 ///
 /// ```
-/// use chrono::{DateTime, Utc};
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use serde::{Deserialize, Serialize};
-/// use websockets_simple_core::{
+/// use websockets_simple_server::{
 ///     Message, Packet,
+///     chrono::{DateTime, Utc},
 ///     dotnet::{self, NumericEnum},
 /// };
 ///
-/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// #[derive(Clone, Copy, Debug, Default, PartialEq)]
 /// enum PacketExtendedType {
+///     #[default]
 ///     PacketType1,
 ///     PacketType2,
 /// }
@@ -53,11 +56,11 @@ use crate::{
 ///     }
 /// }
 ///
-/// #[derive(Serialize, Deserialize)]
-/// #[serde(rename_all = "PascalCase")]
+/// #[derive(Default, Serialize, Deserialize)]
+/// #[serde(default, rename_all = "PascalCase")]
 /// struct PacketExtended {
 ///     data: String,
-///     #[serde(default, with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
+///     #[serde(with = "dotnet::timestamp", skip_serializing_if = "Option::is_none")]
 ///     timestamp: Option<DateTime<Utc>>,
 ///     #[serde(with = "dotnet::numeric_enum")]
 ///     packet_extended_type: PacketExtendedType,
@@ -92,10 +95,14 @@ use crate::{
 /// );
 /// let packet = message.packet::<PacketExtended>().unwrap();
 /// assert_eq!(packet.packet_extended_type, PacketExtendedType::PacketType2);
-/// assert_eq!(Message::json(&packet).unwrap(), message);
+/// assert_eq!(Message::from_json(&packet).unwrap(), message);
 ///
 /// let packet = Message::text("just words").packet::<PacketExtended>().unwrap();
 /// assert_eq!((packet.data(), packet.first_name.as_str()), ("just words", "FakeFirstName"));
+///
+/// // What `SendToServerAsync("hi")` sends is a packet, too, with defaults for what it lacks.
+/// let packet = Message::text(r#"{"Data":"hi","Timestamp":"2022-03-05T19:42:01Z"}"#).packet::<PacketExtended>().unwrap();
+/// assert_eq!((packet.data(), packet.first_name.as_str()), ("hi", ""));
 /// ```
 pub trait Packet: Serialize + DeserializeOwned {
     /// The data of the packet. Text whose data is empty or whitespace does not count as a packet.
@@ -118,12 +125,13 @@ pub trait Packet: Serialize + DeserializeOwned {
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::{DefaultPacket, Message};
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::{DefaultPacket, Message};
 ///
 /// let text = r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#;
 /// let packet = Message::text(text).packet::<DefaultPacket>().unwrap();
 /// assert_eq!(packet.data, "hello");
-/// assert_eq!(Message::json(&packet).unwrap(), Message::text(text));
+/// assert_eq!(Message::from_json(&packet).unwrap(), Message::text(text));
 ///
 /// let sloppy = Message::text(r#"{"data":5,"extra":[1,2]}"#);
 /// assert_eq!(sloppy.packet::<DefaultPacket>().unwrap(), DefaultPacket { data: "5".into(), timestamp: None });
@@ -161,7 +169,7 @@ impl Packet for DefaultPacket {
 }
 
 /// Why a message cannot be read as a packet or as JSON.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The message is binary, which is neither a packet nor JSON. Read it with
@@ -171,16 +179,46 @@ pub enum DecodeError {
     /// The packet's data is empty or whitespace.
     #[error("the data of the packet is blank")]
     Blank,
-    /// The text is not JSON, or JSON of another type. The source says where it differs; its type and its wording may
-    /// change.
-    #[error("the text is not JSON of the requested type")]
-    Json(#[source] Box<dyn Error + Send + Sync>),
+    /// The text is not JSON, or JSON of another type.
+    #[error("the text is not JSON of the requested type{}", at(*position))]
+    Json {
+        /// Line and column where it differs, from 1, columns in bytes. For a missing field that is where its object
+        /// begins. `None` for a packet whose text is no object.
+        position: Option<(usize, usize)>,
+        /// How it differs. Its type and its wording may change.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
 }
 
 /// Reads a packet as the .NET library does; any other text becomes the data of a packet.
 pub(crate) fn lenient<P: Packet>(message: &Message) -> Result<P, DecodeError> {
     let text = message.as_text().ok_or(DecodeError::Binary)?;
-    Ok(decode(text).unwrap_or_else(|_| P::from_text(text)))
+    Ok(decode(text).unwrap_or_else(|error| {
+        tell_swallowed::<P>(&error);
+        P::from_text(text)
+    }))
+}
+
+/// Logs why JSON became the data of a packet around it; for plain text that is as it should be. The log says nothing of
+/// the text: of the errors that may quote it only the place is shown.
+fn tell_swallowed<P>(error: &DecodeError) {
+    let (error, position) = match error {
+        DecodeError::Binary | DecodeError::Json { position: None, .. } => return,
+        DecodeError::Blank => ("its data is blank".to_owned(), None),
+        DecodeError::Json { source, position } => {
+            let source = source.to_string();
+            let names_a_field_of_ours = source.starts_with("missing field `");
+            (if names_a_field_of_ours { source } else { "it has another form".to_owned() }, *position)
+        }
+    };
+    tracing::debug!(
+        packet = std::any::type_name::<P>(),
+        error,
+        line = position.map(|(line, _)| line),
+        column = position.map(|(_, column)| column),
+        "JSON that is no such packet becomes the data of one"
+    );
 }
 
 /// Reads a packet by the same rules, and returns why a text is no packet.
@@ -197,12 +235,17 @@ fn decode<P: Packet>(text: &str) -> Result<P, DecodeError> {
 }
 
 /// Reads JSON strictly as serde does.
-pub(crate) fn json<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(message: &'a Message) -> Result<T, DecodeError> {
     serde_json::from_str(message.as_text().ok_or(DecodeError::Binary)?).map_err(no_json)
 }
 
 fn no_json(error: serde_json::Error) -> DecodeError {
-    DecodeError::Json(error.into())
+    let position = (error.line() > 0).then(|| (error.line(), error.column()));
+    DecodeError::Json { position, source: Arc::new(error) }
+}
+
+fn at(position: Option<(usize, usize)>) -> String {
+    position.map_or_else(String::new, |(line, column)| format!(": line {line}, column {column}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One message for many outboxes.
 
+use serde::Serialize;
+
 use crate::{
     message::{EncodeError, IntoMessage},
     outbox::{FlushWhen, Offer, Outbox},
@@ -7,7 +9,7 @@ use crate::{
 };
 
 /// How many receivers accepted a broadcast, dropped it, or were closed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {
     /// Outboxes that took the message. Does not mean that the peers have it.

@@ -70,6 +70,7 @@ impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, nothing has begun.
+    #[doc(hidden)]
     pub async fn begin(outbox: &'a Outbox) -> Result<Self, SendError> {
         while !outbox.begin_parts()? {
             outbox.parts_ended().await;

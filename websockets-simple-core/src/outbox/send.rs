@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::time::{Timeout, timeout};
 
 use crate::{
@@ -16,8 +17,9 @@ use crate::{
 };
 
 /// What happened to a message that was sent. None of them means that the peer has it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum SendStatus {
     /// The outbox was full and its policy dropped this message.
     Dropped,
@@ -28,7 +30,7 @@ pub enum SendStatus {
 }
 
 /// Why a message was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The connection is closed or closing. Nothing can be sent on it any more.

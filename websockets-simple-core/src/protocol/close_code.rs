@@ -60,6 +60,33 @@ impl CloseCode {
     /// 4004, ours: the credentials, or all of the user's, were revoked.
     pub const REVOKED: Self = Self(4004);
 
+    /// A code by its number: 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2). Applications choose
+    /// from 4000 to 4999, of which this library uses 4000 to 4004.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCloseCode`] for any other number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # extern crate websockets_simple_core as websockets_simple_server;
+    /// use websockets_simple_server::CloseCode;
+    ///
+    /// const KICKED: CloseCode = match CloseCode::new(4100) {
+    ///     Ok(code) => code,
+    ///     Err(_) => unreachable!(),
+    /// };
+    /// assert_eq!(KICKED.get(), 4100);
+    /// assert!(CloseCode::new(1006).is_err());
+    /// ```
+    pub const fn new(code: u16) -> Result<Self, InvalidCloseCode> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
+            _ => Err(InvalidCloseCode(code)),
+        }
+    }
+
     /// The number on the wire.
     #[must_use]
     pub fn get(self) -> u16 {
@@ -76,12 +103,9 @@ impl CloseCode {
 impl TryFrom<u16> for CloseCode {
     type Error = InvalidCloseCode;
 
-    /// Accepts 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2).
+    /// As [`new`](Self::new).
     fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
-        match code {
-            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
-            _ => Err(InvalidCloseCode(code)),
-        }
+        Self::new(code)
     }
 }
 

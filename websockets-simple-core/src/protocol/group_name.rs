@@ -23,16 +23,6 @@ impl GroupName {
     /// # Errors
     ///
     /// [`InvalidGroupName`] if it is not.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use websockets_simple_core::GroupName;
-    ///
-    /// assert_eq!(GroupName::new("red")?.as_str(), "red");
-    /// assert!(GroupName::new("").is_err());
-    /// # Ok::<(), websockets_simple_core::InvalidGroupName>(())
-    /// ```
     pub fn new(name: &str) -> Result<Self, InvalidGroupName> {
         if (1..=LONGEST).contains(&name.len()) && !name.contains(char::is_control) {
             Ok(Self(name.into()))

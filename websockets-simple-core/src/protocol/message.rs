@@ -11,13 +11,15 @@ use crate::protocol::text::Text;
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::{Message, Packet, ReadJson};
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::{DefaultPacket, Message};
 ///
-/// let message = Message::text(r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#);
-/// assert_eq!(message.packet::<websockets_simple_core::DefaultPacket>().unwrap().data(), "hello");
-///
-/// let message = Message::json(&[1, 2, 3]).unwrap();
-/// assert_eq!(message.json::<Vec<u8>>().unwrap(), [1, 2, 3]);
+/// let message = Message::from(r#"{"Data":"hello","Timestamp":"2022-03-05T19:42:01.6305503Z"}"#);
+/// assert_eq!(message.packet::<DefaultPacket>()?.data, "hello");
+/// assert_eq!(Message::from("[1, 2, 3]").json::<Vec<u8>>()?, [1, 2, 3]);
+/// assert_eq!(Message::from("hello").to_string(), "hello");
+/// assert!(Message::from(vec![1, 2, 3]).is_binary());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub enum Message {
@@ -90,6 +92,51 @@ impl Message {
     }
 }
 
+/// Text, sent as it is.
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+/// Text, sent as it is.
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+/// Text, sent as it is.
+impl From<Text> for Message {
+    fn from(text: Text) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// A binary message.
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::binary(bytes)
+    }
+}
+
+/// A binary message.
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl fmt::Display for Message {
+    /// The whole text of a text message; a binary one is shown by its size.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.pad(text),
+            Self::Binary(bytes) => write!(f, "<{} bytes>", bytes.len()),
+        }
+    }
+}
+
 impl fmt::Debug for Message {
     /// Shows the beginning: a message may be a megabyte, and events are printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,6 +156,17 @@ impl fmt::Debug for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_made_of_what_it_carries_and_shown_as_it() {
+        for message in [Message::from("hi é"), "hi é".to_owned().into(), Text::from("hi é").into()] {
+            assert_eq!((message.is_text(), message.to_string().as_str()), (true, "hi é"));
+        }
+        for message in [Message::from(vec![0, 159]), Bytes::from_static(&[0, 159]).into()] {
+            assert_eq!((message.as_bytes(), message.to_string().as_str()), (&[0, 159][..], "<2 bytes>"));
+        }
+        assert_eq!(format!("{:>4}|", Message::from("ab")), "  ab|");
+    }
 
     #[test]
     fn a_large_message_shows_its_beginning_only() {

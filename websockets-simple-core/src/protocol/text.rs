@@ -50,6 +50,12 @@ impl From<&str> for Text {
     }
 }
 
+impl From<&String> for Text {
+    fn from(text: &String) -> Self {
+        Self(text.as_str().into())
+    }
+}
+
 impl From<String> for Text {
     fn from(text: String) -> Self {
         Self(text.into())

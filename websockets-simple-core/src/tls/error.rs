@@ -1,11 +1,11 @@
 //! Why a certificate or key cannot be used.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 /// Why a certificate, a key or a list cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The certificate has expired.
@@ -27,7 +27,7 @@ pub enum TlsError {
     MalformedPem(&'static str),
     /// The PKCS#12 data is damaged, or of an unsupported kind.
     #[error("the PKCS#12 data cannot be read")]
-    MalformedPkcs12(#[source] Box<dyn Error + Send + Sync>),
+    MalformedPkcs12(#[source] Arc<dyn Error + Send + Sync>),
     /// A required certificate, key or list is missing.
     #[error("there is no {0}")]
     Missing(&'static str),
@@ -46,11 +46,11 @@ pub enum TlsError {
         path: PathBuf,
         /// The error of the system.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// rustls rejects the certificate or key for another reason.
     #[error("the certificate or key cannot be used")]
-    Unusable(#[source] Box<dyn Error + Send + Sync>),
+    Unusable(#[source] Arc<dyn Error + Send + Sync>),
     /// The password of the PKCS#12 data is wrong.
     #[error("the password of the PKCS#12 data is wrong")]
     WrongPassword,
@@ -58,8 +58,9 @@ pub enum TlsError {
 
 impl TlsError {
     /// Wraps an error of rustls.
+    #[doc(hidden)]
     #[must_use]
     pub fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unusable(error.into())
+        Self::Unusable(error.into().into())
     }
 }

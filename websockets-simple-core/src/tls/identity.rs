@@ -28,11 +28,10 @@ use crate::tls::{certificate::PeerCertificate, error::TlsError, pem};
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_core::tls::TlsIdentity;
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::tls::TlsIdentity;
 ///
 /// let identity = TlsIdentity::pem_files("/etc/chat/chain.pem", "/etc/chat/key.pem");
-/// let error = identity.load(&websockets_simple_core::tls::provider()).unwrap_err();
-/// assert_eq!(error.to_string(), "cannot read /etc/chat/chain.pem");
 /// ```
 #[derive(Clone)]
 pub struct TlsIdentity(Arc<Source>);
@@ -103,6 +102,7 @@ impl TlsIdentity {
     /// # Errors
     ///
     /// [`TlsError`] says what is wrong.
+    #[doc(hidden)]
     pub fn load(&self, provider: &CryptoProvider) -> Result<Loaded, TlsError> {
         let (chain, key) = self.read()?;
         let own = chain.first().ok_or(TlsError::Missing("certificate"))?;
@@ -143,6 +143,7 @@ impl TlsIdentity {
     /// When the files were last modified, to detect changes; `None` for a file whose metadata cannot be read. Empty if
     /// there are no files.
     #[must_use]
+    #[doc(hidden)]
     pub fn written(&self) -> Vec<Option<SystemTime>> {
         let files: &[&PathBuf] = match &*self.0 {
             Source::PemFiles { chain, key } => &[chain, key],
@@ -155,7 +156,7 @@ impl TlsIdentity {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source: source.into() })
 }
 
 impl fmt::Debug for TlsIdentity {

@@ -1,5 +1,7 @@
 //! From PKCS#12 (`.pfx`, `.p12`) to a certificate chain and its key.
 
+use std::sync::Arc;
+
 use p12_keystore::{Certificate, Pkcs12Archive, error::Error};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -14,7 +16,7 @@ pub(super) fn read(
     let archive = Pkcs12Archive::from_pkcs12(archive, password).map_err(|error| match error {
         // Without a checksum, a wrong password shows as invalid padding.
         Error::MacError(_) | Error::UnpadError => TlsError::WrongPassword,
-        error => TlsError::MalformedPkcs12(Box::new(error)),
+        error => TlsError::MalformedPkcs12(Arc::new(error)),
     })?;
     let key = archive.keys.first().ok_or(TlsError::Missing("private key in the PKCS#12 data"))?;
     let id = key.local_key_id.as_ref().map(|id| &id.0);

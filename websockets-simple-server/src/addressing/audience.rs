@@ -1,8 +1,8 @@
 //! The targets of messages.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
-use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, charge_sends, encode};
+use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, Message, Text, charge_sends, encode};
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
@@ -61,7 +61,7 @@ impl<I: Identity> Audience<I> {
         Self { shared: Arc::clone(shared), channels: Vec::new(), only: Vec::new(), except: Vec::new() }
     }
 
-    pub(crate) fn only(mut self, part: Selector<I>) -> Self {
+    fn only(mut self, part: Selector<I>) -> Self {
         self.only.push(part);
         self
     }
@@ -125,7 +125,9 @@ impl<I: Identity> Audience<I> {
         self.connections().iter().map(|connection| connection.id().clone()).collect()
     }
 
-    /// Sends a message to all selected connections, without waiting. It is encoded once, and queued in every outbox
+    /// Sends a message to all selected connections, without waiting. **A string is sent as a packet**,
+    /// `{"Data":"hi","Timestamp":".."}`; [`send_text`](Self::send_text) sends the text as it is, and
+    /// [`Json`](crate::Json)`(&value)` is any serializable value. [`IntoMessage`] lists the rest. It is encoded once, and queued in every outbox
     /// when this returns, in the order of the calls. The overflow policy applies to a connection whose outbox is full.
     ///
     /// # Errors
@@ -154,6 +156,15 @@ impl<I: Identity> Audience<I> {
             flusher.list(list);
         }
         Ok(report)
+    }
+
+    /// Sends a text to all selected connections as it is: [`send`](Self::send) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`] if a [`BroadcastLevel`] requires a more specific target. No message is sent then.
+    pub fn send_text(&self, text: impl Into<Text>) -> Result<BroadcastReport, BroadcastError> {
+        self.send(Message::text(text))
     }
 
     /// Closes all selected connections, each after its queued messages; answers how many were open. Broadcast levels do
@@ -216,14 +227,46 @@ impl<I: Identity> Audience<I> {
 
 impl<T: UserId> Audience<User<T>> {
     /// Adds the connections of the channels that belong to this user, as [`group`](Self::group) does for a group.
-    pub fn user(self, user: &T) -> Self {
-        self.only(Selector::User(user.clone()))
+    pub fn user<Q>(self, user: &Q) -> Self
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + ?Sized,
+    {
+        self.only(Selector::User(user.to_owned()))
     }
 
     /// Excludes a user's connections.
-    pub fn except_user(mut self, user: &T) -> Self {
-        self.except.push(Selector::User(user.clone()));
+    pub fn except_user<Q>(mut self, user: &Q) -> Self
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + ?Sized,
+    {
+        self.except.push(Selector::User(user.to_owned()));
         self
+    }
+}
+
+impl<I: Identity> Clone for Selector<I> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Channel(name) => Self::Channel(name.clone()),
+            Self::Client(id) => Self::Client(id.clone()),
+            Self::Connection(connection) => Self::Connection(connection.clone()),
+            Self::Group(name) => Self::Group(name.clone()),
+            Self::User(id) => Self::User(id.clone()),
+        }
+    }
+}
+
+impl<I: Identity> Clone for Audience<I> {
+    fn clone(&self) -> Self {
+        let Self { shared, channels, only, except } = self;
+        Self {
+            shared: Arc::clone(shared),
+            channels: channels.clone(),
+            only: only.clone(),
+            except: except.clone(),
+        }
     }
 }
 

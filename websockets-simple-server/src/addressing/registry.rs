@@ -1,7 +1,9 @@
 //! The open connections: by id, by user, by channel and group.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -187,7 +189,11 @@ impl<I: Identity> Registry<I> {
         groups.map(|name| name.to_string()).collect()
     }
 
-    pub(crate) fn user(&self, user: &I::Id) -> Arc<[Connection<I>]> {
+    pub(crate) fn user<Q>(&self, user: &Q) -> Arc<[Connection<I>]>
+    where
+        I::Id: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.lock().users.get_mut(user).map(|entry| entry.members.copy()).unwrap_or_default()
     }
 
@@ -200,7 +206,11 @@ impl<I: Identity> Registry<I> {
         one_each.iter().filter_map(|connection| Some(connection.0.user.as_ref()?.id().clone())).collect()
     }
 
-    pub(crate) fn has_user(&self, user: &I::Id) -> bool {
+    pub(crate) fn has_user<Q>(&self, user: &Q) -> bool
+    where
+        I::Id: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.lock().users.get(user).is_some_and(|entry| !entry.members.list().is_empty())
     }
 

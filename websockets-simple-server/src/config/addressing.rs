@@ -19,8 +19,8 @@ impl ServerParams {
     ///
     /// let params = ServerParams::local().broadcast_level_of("/payments", BroadcastLevel::ClientId);
     /// let server = WebsocketServer::new(params);
-    /// assert!(matches!(server.to_channel("/payments").send("paid"), Err(BroadcastError::Level { .. })));
-    /// assert!(server.to_channel("/news").send("hello").is_ok());
+    /// assert!(matches!(server.to_channel("/payments").send_text("paid"), Err(BroadcastError::Level { .. })));
+    /// assert!(server.to_channel("/news").send_text("hello").is_ok());
     /// ```
     #[must_use]
     pub fn broadcast_level(mut self, level: BroadcastLevel) -> Self {

@@ -33,7 +33,7 @@ impl fmt::Display for BroadcastLevel {
 }
 
 /// Why a broadcast failed. No message was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BroadcastError {
     /// The value cannot be encoded.

@@ -33,6 +33,9 @@ const MOST_HEADERS: usize = 32 * 1024;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
+    /// An address is not an IP address with a port.
+    #[error("`{0}` is not an IP address with a port, such as `127.0.0.1:8080`")]
+    Address(String),
     /// An endpoint is given twice.
     #[error("the endpoint {0} is given twice")]
     EndpointTwice(String),
@@ -45,7 +48,7 @@ pub enum ParamsError {
     /// An origin is malformed (RFC 6454 section 6.2), and would match no request.
     #[error("`{0}` is not an origin such as `https://example.org` or `http://localhost:8080`")]
     Origin(String),
-    /// A name of [`ServerTls::for_name`](crate::ServerTls::for_name) is not a host name, with or without leading `*.`.
+    /// A name of `ServerTls::for_name` is not a host name, with or without leading `*.`.
     #[error("`{0}` is not a host name")]
     ServerName(String),
     /// A secret of [`IdSigning`](crate::IdSigning) is empty.
@@ -122,9 +125,10 @@ impl ServerParams {
         if self.id_signing.as_ref().is_some_and(|signing| signing.has_empty_secret()) {
             return Err(ParamsError::SigningSecret);
         }
-        match &self.invalid_identity_prefix {
-            Some(prefix) => Err(ParamsError::IdentityHeaders(prefix.clone())),
-            None => Ok(()),
+        match (&self.invalid_address, &self.invalid_identity_prefix) {
+            (Some(addr), _) => Err(ParamsError::Address(addr.clone())),
+            (None, Some(prefix)) => Err(ParamsError::IdentityHeaders(prefix.clone())),
+            (None, None) => Ok(()),
         }
     }
 }

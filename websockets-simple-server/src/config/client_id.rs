@@ -1,7 +1,8 @@
 //! The ids of connections.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::{Builder, Uuid};
 
 /// Most bytes of an id that the application chooses.
@@ -81,6 +82,19 @@ impl fmt::Debug for ClientId {
     }
 }
 
+impl Serialize for ClientId {
+    /// The text of the id, without a signature.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&Cow::<str>::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +116,17 @@ mod tests {
             assert_ne!(id, ClientId::new(text).unwrap());
             assert_eq!(id.to_string(), other);
         }
+    }
+
+    #[test]
+    fn an_id_is_written_as_its_text_and_read_by_the_same_rules() {
+        for id in [ClientId::random(), ClientId::new("terminal-7").unwrap()] {
+            let json = serde_json::to_string(&id).unwrap();
+            assert_eq!(json, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<ClientId>(&json).unwrap(), id);
+        }
+        assert_eq!(serde_json::from_str::<ClientId>(r#""\u0061b""#).unwrap(), ClientId::new("ab").unwrap());
+        assert!(serde_json::from_str::<ClientId>(r#""a b""#).is_err());
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Endpoint {
 
     /// Uses TLS on this endpoint.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(Arc::new(tls));

@@ -56,6 +56,8 @@ pub struct ServerParams {
     pub(crate) id_signing: Option<IdSigning>,
     pub(crate) scope: Scope,
     pub(crate) identity_headers: IdentityHeaders,
+    /// An address that is not valid; `start` reports it.
+    pub(super) invalid_address: Option<String>,
     /// A prefix for `identity_headers` that is not valid; `start` reports it.
     pub(super) invalid_identity_prefix: Option<String>,
     /// Whether the server's own endpoints send them, too.
@@ -112,6 +114,28 @@ impl ServerParams {
         Self::with_endpoint(Endpoint::all(port))
     }
 
+    /// Listens on this address, an IP address and a port such as `127.0.0.1:8080` or `[::1]:8080`; `0.0.0.0:8080` is
+    /// every IPv4 interface. With port 0 the system chooses a port. [`start`](crate::Server::start) reports an address
+    /// that is invalid: a host name is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = WebsocketServer::new(ServerParams::bind("127.0.0.1:0"));
+    /// server.start().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn bind(addr: &str) -> Self {
+        match addr.parse() {
+            Ok(addr) => Self::with_endpoint(Endpoint::tcp(addr)),
+            Err(_) => Self { invalid_address: Some(addr.to_owned()), ..Self::with_endpoints(Vec::new()) },
+        }
+    }
+
     /// Listens on a port of the loopback interface that the system chooses.
     #[must_use]
     pub fn local() -> Self {
@@ -160,6 +184,7 @@ impl ServerParams {
             id_signing: None,
             scope: Scope::default(),
             identity_headers: IdentityHeaders::default(),
+            invalid_address: None,
             invalid_identity_prefix: None,
             sends_identity_headers: false,
             logs_users: false,

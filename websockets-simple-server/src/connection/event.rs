@@ -1,10 +1,11 @@
 //! The events of a server.
 
-use std::{any::Any, net::SocketAddr, sync::Arc};
+use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, Flow, MessageEvent,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
 };
 
 use crate::{
@@ -52,7 +53,7 @@ pub enum ServerEventKind {
 }
 
 /// The result of a server stop: how many connections ended in which way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StopReport {
     /// Connections that ended cleanly: both sides sent Close.
@@ -61,6 +62,13 @@ pub struct StopReport {
     pub unclean: usize,
     /// Connections with a handler that had not finished at the stop timeout, and was dropped.
     pub dropped: usize,
+}
+
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clean, unclean, dropped } = self;
+        write!(f, "{clean} ended cleanly, {unclean} without a Close, {dropped} at the stop timeout")
+    }
 }
 
 impl<I: Identity> Event<I> {
@@ -146,6 +154,15 @@ impl<I: Identity> EventType for Event<I> {
 
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Connection<I>>> {
         if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn into_part(self) -> EventPart<Connection<I>> {
+        match self {
+            Self::Connection(event) => EventPart::Connection(event),
+            Self::Error(event) => EventPart::Error(event),
+            Self::Message(event) => EventPart::Message(event),
+            Self::Server(_) => EventPart::Other,
+        }
     }
 
     fn peer_addr(connection: &Connection<I>) -> Option<SocketAddr> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
-    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, Moment,
+    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, MessageSink, Moment,
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub enum Inbound {
 pub(crate) struct SubscribedObserver<I: Identity> {
     pub(crate) dispatcher: Dispatcher<Event<I>>,
     pub(crate) registered: Option<Registered<I>>,
+    /// The future of a local connection receives its messages here.
+    pub(crate) local: Option<MessageSink>,
 }
 
 impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
@@ -60,11 +62,17 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
                 }
             },
         };
-        if !self.shared().routes.are_in_use() {
-            return self.dispatcher.received(message, at);
+        let kept = self.local.is_some().then(|| message.clone());
+        let raised = if self.shared().routes.are_in_use() {
+            let raised = self.dispatcher.received(message.clone(), at);
+            in_turn(raised, Some(HandlerFuture::new(routed(self.connection().clone(), message, at))))
+        } else {
+            self.dispatcher.received(message, at)
+        };
+        match (&self.local, kept) {
+            (Some(local), Some(kept)) => in_turn(raised, local.deliver(kept)),
+            _ => raised,
         }
-        let raised = self.dispatcher.received(message.clone(), at);
-        in_turn(raised, Some(HandlerFuture::new(routed(self.connection().clone(), message, at))))
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
@@ -94,10 +102,17 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
 
     fn released(&mut self) {
         self.registered = None;
+        if let Some(local) = &self.local
+            && !local.demand().is_there()
+        {
+            // Its future may never receive, and the end must not wait for that.
+            local.lift_bound();
+        }
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
         log::ended(self.connection(), &end);
+        self.local = None;
         let raised = self.dispatcher.disconnected(end, at);
         in_turn(
             raised,

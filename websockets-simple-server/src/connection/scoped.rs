@@ -6,34 +6,49 @@ use std::{
     task::{Context, Poll},
 };
 
-use websockets_simple_core::{CatchPanic, EndCause, ErrorEvent, ErrorStage, Moment, Panicked};
+use websockets_simple_core::{
+    CatchPanic, Demand, EndCause, ErrorEvent, ErrorStage, Messages, Moment, Panicked, inside,
+};
 
 use crate::{
     addressing::UnlistedGuard,
     connection::{
-        Connection, Event,
+        Connection, ConnectionState, Event, LocalConnection,
         session::{Boxed, Session},
     },
     users::Identity,
 };
 
 /// The application's closure that makes the future of a local connection.
-pub(crate) struct ScopedWork<I: Identity>(Box<dyn FnOnce(Connection<I>) -> Boxed<()> + Send>);
+pub(crate) struct ScopedWork<I: Identity>(Box<dyn FnOnce(LocalConnection<I>) -> Boxed<()> + Send>);
+
+/// What a local connection has besides its session and its work.
+pub(crate) struct SessionScope<I: Identity> {
+    /// Whether the work receives messages.
+    pub(crate) demand: Demand,
+    pub(crate) _unlisted: UnlistedGuard<I>,
+}
 
 impl<I: Identity> ScopedWork<I> {
     pub(crate) fn new<F, Fut>(work: F) -> Self
     where
-        F: FnOnce(Connection<I>) -> Fut + Send + 'static,
+        F: FnOnce(LocalConnection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         // Called inside the future, to catch a panic of the closure as well.
         Self(Box::new(move |connection| Box::pin(async move { work(connection).await })))
     }
 
-    /// A future that runs the connection and the work; when one ends, so does the other.
-    pub(crate) fn run(self, session: Session<I>, kept: UnlistedGuard<I>) -> ScopedSession<I> {
-        let work = Some(CatchPanic::new((self.0)(session.connection.clone())));
-        ScopedSession { session, work, raising: None, ended: false, _unlisted: kept }
+    /// A future that runs the connection and the work. When the work ends, so does the connection. When the connection
+    /// ends, work that receives messages is told so by the last of them, and other work is dropped.
+    pub(crate) fn run(
+        self,
+        session: Session<I>,
+        messages: Messages,
+        scope: SessionScope<I>,
+    ) -> ScopedSession<I> {
+        let work = (self.0)(LocalConnection::new(session.connection.clone(), messages));
+        ScopedSession { session, work: Some(CatchPanic::new(work)), raising: None, ended: None, scope }
     }
 }
 
@@ -43,8 +58,9 @@ pub(crate) struct ScopedSession<I: Identity> {
     /// `None` once it is done.
     work: Option<CatchPanic<Boxed<()>>>,
     raising: Option<Boxed<()>>,
-    ended: bool,
-    _unlisted: UnlistedGuard<I>,
+    /// Whether the connection ended cleanly, once it has ended.
+    ended: Option<bool>,
+    scope: SessionScope<I>,
 }
 
 /// Nothing in it is pinned in place, as in [`Session`].
@@ -54,17 +70,21 @@ impl<I: Identity> Future for ScopedSession<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { session, work, raising, ended, .. } = &mut *self;
-        if !*ended && Pin::new(&mut *session).poll(cx).is_ready() {
-            *ended = true;
-            // The work cannot use the connection any more.
+        let Self { session, work, raising, ended, scope } = &mut *self;
+        if ended.is_none()
+            && let Poll::Ready(clean) = session.poll_end(cx)
+        {
+            *ended = Some(clean);
+        }
+        let ConnectionState { core, shared, .. } = &*session.connection.0;
+        if ended.is_some() && (!scope.demand.is_there() || core.outbox.handlers_aborted()) {
+            // The work cannot use the connection any more, and learns of it in no other way or has no more time.
             *work = None;
         }
         if let Some(working) = work
-            && let Poll::Ready(done) = Pin::new(working).poll(cx)
+            && let Poll::Ready(done) = inside(shared.owner, || Pin::new(working).poll(cx))
         {
             *work = None;
-            let core = &session.connection.0.core;
             match done {
                 Ok(()) => core.outbox.close(EndCause::ScopeEnded),
                 Err(panicked) => {
@@ -79,7 +99,13 @@ impl<I: Identity> Future for ScopedSession<I> {
             }
             *raising = None;
         }
-        if *ended { Poll::Ready(()) } else { Poll::Pending }
+        match *ended {
+            Some(clean) if work.is_none() => {
+                session.count(clean);
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat, Message,
-    OutboxConfig, SUBPROTOCOL, Side, Transport,
+    MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -27,7 +27,7 @@ use crate::{
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
-        scoped::ScopedWork,
+        scoped::{ScopedWork, SessionScope},
     },
     handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
     net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
@@ -37,6 +37,9 @@ use crate::{
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes of messages that wait for the future of a local connection.
+const LOCAL_CAPACITY: usize = 64 * 1024;
 
 /// The error when an ordinary request got no response in time.
 const NO_ANSWER: &str = "the fallback service took too long";
@@ -224,30 +227,37 @@ pub(crate) fn serve<I: Identity>(
     if let Some(text) = shared.params.success_text.as_deref() {
         let _ = core.outbox.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
-    let (registered, unlisted) = match local {
+    let (registered, sink, scoped) = match local {
         None => {
             let registered = shared.registry.register(&connection);
             drop(reserved);
-            (Some(registered), None)
+            (Some(registered), None, None)
         }
-        Some(local) => (None, Some((shared.unlisted.keep(&connection, reserved), local))),
+        Some(work) => {
+            let (sink, messages) = MessageSink::new(LOCAL_CAPACITY);
+            let scope = SessionScope {
+                demand: sink.demand(),
+                _unlisted: shared.unlisted.keep(&connection, reserved),
+            };
+            (None, Some(sink), Some((work, messages, scope)))
+        }
     };
-    shared.revocable.set(&connection, unlisted.is_none());
+    shared.revocable.set(&connection, scoped.is_none());
     if stop.is_cancelled() {
         // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
     }
     shared.close_if_revoked(&connection, asked);
     let dispatcher = Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions));
-    let observer = SubscribedObserver { dispatcher, registered };
+    let observer = SubscribedObserver { dispatcher, registered, local: sink };
     let state = Arc::clone(&connection.0);
     let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
     let expires = connection.0.user.as_ref().and_then(|user| user.latest().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let session = Session { driver, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
-    match unlisted {
+    match scoped {
         None => Box::pin(session),
-        Some((unlisted, local)) => Box::pin(local.run(session, unlisted)),
+        Some((work, messages, scope)) => Box::pin(work.run(session, messages, scope)),
     }
 }
 
@@ -264,23 +274,34 @@ pub(crate) struct Session<I: Identity> {
 /// Nothing in it is pinned in place, for any type of user id.
 impl<I: Identity> Unpin for Session<I> {}
 
-impl<I: Identity> Future for Session<I> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl<I: Identity> Session<I> {
+    /// Runs the connection; ready with whether it ended cleanly.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Poll::Ready(end) = Pin::new(&mut self.driver).poll(cx) else {
-            let Self { connection, expiry, .. } = &mut *self;
+            let Self { connection, expiry, .. } = self;
             if let Some(expiry) = expiry {
                 expiry.poll(&*connection.0, cx);
             }
             return Poll::Pending;
         };
+        self.connection.0.shared.registry.drained(&self.connection);
+        Poll::Ready(end.clean)
+    }
+
+    /// Counts the end for the report of a stop.
+    pub(super) fn count(&self, clean: bool) {
         let ConnectionState { shared, core, .. } = &*self.connection.0;
-        shared.registry.drained(&self.connection);
         if self.stop.is_cancelled() {
-            shared.shutdown.count(core.outbox.handlers_aborted(), end.clean);
+            shared.shutdown.count(core.outbox.handlers_aborted(), clean);
         }
-        Poll::Ready(())
+    }
+}
+
+impl<I: Identity> Future for Session<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx).map(|clean| self.count(clean))
     }
 }
 

@@ -4,9 +4,9 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, FromRef, FromRequestParts, OptionalFromRequestParts},
+    extract::{ConnectInfo, FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri},
 };
-use http::{Extensions, StatusCode, request::Parts};
+use http::{Extensions, StatusCode, Uri, request::Parts};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 
@@ -51,10 +51,10 @@ impl ServerParams {
 ///
 /// ```
 /// use axum::{Router, routing::post};
-/// use websockets_simple_server::{Anonymous, Caller, Message, ServerParams, WebsocketServer};
+/// use websockets_simple_server::{Anonymous, Caller, ServerParams, WebsocketServer};
 ///
 /// async fn work(Caller(connection): Caller<Anonymous>) -> &'static str {
-///     let _ = connection.send(Message::text("the answer comes over the WebSocket")).await;
+///     let _ = connection.send_text("the answer comes over the WebSocket").await;
 ///     "begun"
 /// }
 ///
@@ -89,6 +89,11 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Infallible> {
         Ok(Server::from_ref(state).caller(parts).await.map(Self))
     }
+}
+
+/// The URI that the client requested: routers that are nested see the rest of its path only.
+pub(crate) fn original_uri(extensions: &Extensions) -> Option<&Uri> {
+    extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri)
 }
 
 /// The peer's address that `into_make_service_with_connect_info` has set.

@@ -1,16 +1,26 @@
 //! Upgrades of requests to the application's HTTP server.
 
-use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "axum")]
+use crate::http::axum::original_uri;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{Connection, ScopedWork},
+    connection::{LocalConnection, ScopedWork},
     handshake::{HandshakeContext, Refusal, UpgradeOverrides},
     http::mounted::{MountedRequest, mounted},
     net::{LocalEndpoint, Peer},
@@ -29,8 +39,9 @@ use crate::{
 /// Refuse a request before you await this: if a 101 is replaced by another response, the client was admitted, and only
 /// the HTTP server keeps it from its connection.
 ///
-/// The path of the request is its channel, unless a [`placement`](Self::placement) sets another. It is never a token,
-/// as the application's router uses it.
+/// The path that the client requested is its channel, unless a [`placement`](Self::placement) sets another: the whole
+/// path, also inside routers that are nested in axum's `Router::nest`. It is never a token, as the application's router
+/// uses it.
 ///
 /// # Cancel safety
 ///
@@ -48,7 +59,12 @@ pub struct Upgrade<I: Identity> {
 }
 
 impl<I: Identity> Upgrade<I> {
-    pub(crate) fn new(shared: Arc<Shared<I>>, parts: Parts) -> Self {
+    #[cfg_attr(not(feature = "axum"), expect(unused_mut, reason = "axum keeps the URI in the extensions"))]
+    pub(crate) fn new(shared: Arc<Shared<I>>, mut parts: Parts) -> Self {
+        #[cfg(feature = "axum")]
+        if let Some(original) = original_uri(&parts.extensions) {
+            parts.uri = original.clone();
+        }
         let peer_addr = peer_addr(&parts.extensions);
         let overrides = UpgradeOverrides { routed: true, ..UpgradeOverrides::default() };
         let scope = shared.params.scope;
@@ -57,7 +73,7 @@ impl<I: Identity> Upgrade<I> {
 
     /// Sets the [peer address](crate::Connection::peer_addr), by which connections per IP address are counted. Default:
     /// a [`SocketAddr`] among the extensions of the request, or with the feature `axum` a `ConnectInfo` of one. Without
-    /// an address, only the limit of connections in total applies.
+    /// an address, only the limit of connections in total applies; the server logs one warning about that.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self
@@ -77,11 +93,18 @@ impl<I: Identity> Upgrade<I> {
     }
 
     /// Makes the connection local: it lives as long as the future that `work` returns, and is closed with 1000 when
-    /// that has finished. If the connection ends first, the future is dropped. A panic closes it with 1011.
+    /// that has finished. A panic closes it with 1011. The future has the connection to itself and can receive its
+    /// messages in a loop ([`LocalConnection::recv`]).
+    ///
+    /// If the connection ends first, a future that receives gets the rest of the messages, then `None`, and goes on
+    /// after its loop; a stop of the server drops it at the stop timeout. A future that never receives is dropped when
+    /// the connection has ended. It should drop the messages at once (`let (connection, _) = connection.split()`), as a
+    /// client that sends more than 64 KiB is otherwise not read any further, and its end is noticed late.
     ///
     /// A local connection can only be addressed by its handle, not by a broadcast, channel, group, id or user. Its
     /// events are raised like those of other connections, and limits, heartbeat, expiry, revocations and the stop of
-    /// the server apply to it too. The future runs in the connection's task and must not block.
+    /// the server apply to it too. The future runs in the connection's task and must not block; each of its sends is a
+    /// write of its own, while those of a handler leave together.
     ///
     /// # Examples
     ///
@@ -90,20 +113,34 @@ impl<I: Identity> Upgrade<I> {
     /// use http::{Request, Response};
     /// use http_body_util::Full;
     /// use hyper::body::{Bytes, Incoming};
-    /// use websockets_simple_server::{Message, WebsocketServer};
+    /// use websockets_simple_server::WebsocketServer;
+    ///
+    /// // In axum: `State(server): State<WebsocketServer>, request: Request`, and `.into_response()`.
+    /// async fn shout(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    ///     let upgrade = server.upgrade(request).local(|mut connection| async move {
+    ///         while let Some(message) = connection.recv().await {
+    ///             if connection.send_text(message.to_string().to_uppercase()).await.is_err() {
+    ///                 break;
+    ///             }
+    ///         }
+    ///         println!("{:?}", connection.end());
+    ///     });
+    ///     upgrade.await
+    /// }
     ///
     /// async fn response_times(server: &WebsocketServer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     ///     let upgrade = server.upgrade(request).local(|connection| async move {
-    ///         let _ = connection.send(Message::text("[123, 101, 104]")).await;
+    ///         let (connection, _) = connection.split(); // it receives nothing
+    ///         let _ = connection.send_text("[123, 101, 104]").await;
     ///         tokio::time::sleep(Duration::from_secs(10)).await;
-    ///         let _ = connection.send(Message::text("[234, 202, 205]")).await;
+    ///         let _ = connection.send_text("[234, 202, 205]").await;
     ///     });
     ///     upgrade.await
     /// }
     /// ```
     pub fn local<F, Fut>(mut self, work: F) -> Self
     where
-        F: FnOnce(Connection<I>) -> Fut + Send + 'static,
+        F: FnOnce(LocalConnection<I>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         (self.scope, self.local) = (Scope::Local, Some(ScopedWork::new(work)));
@@ -128,6 +165,9 @@ impl<I: Identity> Upgrade<I> {
             Err(refusal) => return refusal.into_guest_response(),
         };
         let peer = Peer::new(peer_addr, endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp));
+        if peer.addr.is_none() && shared.params.limits.connections_per_ip != usize::MAX {
+            warn_of_unknown_address(&shared.warned_of_unknown_address);
+        }
         let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
             Ok(admittance) => admittance,
             Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(),
@@ -141,6 +181,17 @@ impl<I: Identity> Upgrade<I> {
             // The runtime is shutting down, and the server with it.
             Err(_) => Refusal::at_rest(&shared.params).into_guest_response(),
         }
+    }
+}
+
+/// Warns once that the limit of connections per address does not apply.
+fn warn_of_unknown_address(warned: &AtomicBool) {
+    if !warned.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "connections per IP address are not limited, as the HTTP server does not tell the address of the peer: \
+             serve an axum router with `into_make_service_with_connect_info::<SocketAddr>()`, call \
+             `Upgrade::peer_addr`, or turn the limit off"
+        );
     }
 }
 

@@ -1,11 +1,11 @@
 //! The errors of a server start.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::config::{Endpoint, ParamsError};
 
 /// Why a server did not start. Its state is unchanged, and it may be started again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The server is running already, or its last stop is not over.
@@ -18,10 +18,11 @@ pub enum StartError {
         endpoint: Endpoint,
         /// The error of the system.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The certificate, the key, or the CA certificates for clients cannot be used. The source says why.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[error("TLS cannot be set up for {endpoint}")]
     Tls {
         /// Which endpoint.

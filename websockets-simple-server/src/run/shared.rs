@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
     pub(crate) owner: u64,
+    /// Whether it was logged that peers of an HTTP server of the application have no address.
+    pub(crate) warned_of_unknown_address: AtomicBool,
     pub(crate) shutdown: ShutdownTracker,
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
@@ -153,6 +155,7 @@ impl<I: Identity> Shared<I> {
             placement: OnceLock::new(),
             group_rule: OnceLock::new(),
             owner: new_owner(),
+            warned_of_unknown_address: AtomicBool::new(false),
             shutdown: ShutdownTracker::default(),
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),

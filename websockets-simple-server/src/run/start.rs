@@ -68,7 +68,8 @@ fn bind<I: Identity>(shared: &Shared<I>) -> Result<Vec<(BoundListener, Endpoint)
     for (n, endpoint) in shared.params.endpoints.iter().enumerate() {
         let listener = endpoint.bind(before.get(n).copied().flatten());
         let listener = listener.and_then(|listener| Ok((listener.tcp_addr()?, listener)));
-        let failed = |source: io::Error| StartError::Bind { endpoint: endpoint.clone(), source };
+        let failed =
+            |source: io::Error| StartError::Bind { endpoint: endpoint.clone(), source: source.into() };
         let (addr, listener) = listener.map_err(failed)?;
         addrs.push(addr);
         listeners.push((listener, endpoint.clone()));

@@ -1,6 +1,6 @@
 //! Lookup of connections, and messages to several of them.
 
-use websockets_simple_core::{BroadcastReport, IntoMessage};
+use websockets_simple_core::{BroadcastReport, IntoMessage, Text};
 
 use super::Server;
 use crate::{
@@ -80,7 +80,9 @@ impl<I: Identity> Server<I> {
         self.to_all().client(id)
     }
 
-    /// Sends a message to all connections, as [`to_all`](Self::to_all) and [`send`](Audience::send) do.
+    /// Sends a message to all connections, as [`to_all`](Self::to_all) and [`send`](Audience::send) do. **A string is
+    /// sent as a packet**, `{"Data":"hi","Timestamp":".."}`; [`broadcast_text`](Self::broadcast_text) sends the text as
+    /// it is, and [`Json`](crate::Json)`(&value)` is any serializable value.
     ///
     /// # Errors
     ///
@@ -88,5 +90,14 @@ impl<I: Identity> Server<I> {
     /// more specific target.
     pub fn broadcast(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.to_all().send(message)
+    }
+
+    /// Sends a text to all connections as it is: [`broadcast`](Self::broadcast) would make a packet of it.
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`] if a [`BroadcastLevel`](crate::BroadcastLevel) requires a more specific target.
+    pub fn broadcast_text(&self, text: impl Into<Text>) -> Result<BroadcastReport, BroadcastError> {
+        self.to_all().send_text(text)
     }
 }

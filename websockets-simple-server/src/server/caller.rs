@@ -17,7 +17,7 @@ impl<I: Identity> Server<I> {
     /// Finds the open connection of the client that sends an ordinary HTTP request, by the headers of
     /// [`identity_headers`](crate::ServerParams::identity_headers): `X-PODE-SIGNAL-CLIENT-ID` is required. If
     /// `X-PODE-SIGNAL-NAME` or `X-PODE-SIGNAL-GROUP` are present, the connection must be in that channel and those
-    /// groups. With the feature `axum`, [`Caller`](crate::Caller) extracts the connection.
+    /// groups. With the feature `axum`, the extractor `Caller` gives the connection.
     ///
     /// An id with an invalid signature finds no connection, and raises an error of the stage `Signal`. Without
     /// [`id_signing`](crate::ServerParams::id_signing), a client that knows the id of another connection can

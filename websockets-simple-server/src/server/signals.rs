@@ -22,13 +22,13 @@ impl<I: Identity> Server<I> {
     /// # Examples
     ///
     /// ```
-    /// use websockets_simple_server::{Message, ServerParams, WebsocketServer};
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
     ///
     /// let server = WebsocketServer::new(ServerParams::local());
     /// server.route("/date", |signal| async move {
     ///     if signal.data.message == "[date]" {
-    ///         let date = Message::text(signal.timestamp.to_rfc3339());
-    ///         let _ = signal.connection.server().to_channel("/date").send(date);
+    ///         let date = signal.timestamp.to_rfc3339();
+    ///         let _ = signal.connection.to_channel().send_text(date);
     ///     }
     /// })?;
     /// # Ok::<(), websockets_simple_server::RouteError>(())
@@ -62,7 +62,7 @@ impl<I: Identity> Server<I> {
     /// let server = WebsocketServer::new(ServerParams::local());
     /// server.register(ChannelEventKind::Connect, "/chat", "greet", |event| async move {
     ///     event.metadata.insert("greeted", true);
-    ///     let _ = event.connection.send("welcome").await;
+    ///     let _ = event.connection.send_text("welcome").await;
     /// })?;
     /// assert!(server.unregister(ChannelEventKind::Connect, "/chat", "greet"));
     /// # Ok::<(), websockets_simple_server::DuplicateEvent>(())

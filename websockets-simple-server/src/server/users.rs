@@ -1,10 +1,12 @@
 //! Lookup of users, and revocation of their credentials.
 
+use std::{borrow::Borrow, hash::Hash};
+
 use websockets_simple_core::CloseCode;
 
 use super::WebsocketServerAuth;
 use crate::{
-    addressing::{Audience, Selector},
+    addressing::Audience,
     connection::Connection,
     users::{Revocation, User, UserId},
 };
@@ -20,9 +22,25 @@ pub struct ConnectedUser<T: UserId> {
 }
 
 impl<T: UserId> WebsocketServerAuth<T> {
-    /// Selects all connections of one user.
-    pub fn to_user(&self, user: &T) -> Audience<User<T>> {
-        Audience::all(&self.shared).only(Selector::User(user.clone()))
+    /// Selects all connections of one user. The id may be given in a borrowed form: `to_user("bob")` where ids are
+    /// `String`, as for the keys of a map.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{MemoryUsers, ServerParams, WebsocketServerAuth};
+    ///
+    /// let server = WebsocketServerAuth::<String>::new(ServerParams::local(), MemoryUsers::new());
+    /// server.to_user("bob").send_text("hello on every device")?;
+    /// assert!(!server.is_user_connected("bob"));
+    /// # Ok::<(), websockets_simple_server::BroadcastError>(())
+    /// ```
+    pub fn to_user<Q>(&self, user: &Q) -> Audience<User<T>>
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + ?Sized,
+    {
+        Audience::all(&self.shared).user(user)
     }
 
     /// The users with at least one connection, in no particular order.
@@ -33,15 +51,23 @@ impl<T: UserId> WebsocketServerAuth<T> {
 
     /// One user and their connections; `None` if there are none.
     #[must_use]
-    pub fn identity(&self, user: &T) -> Option<ConnectedUser<T>> {
+    pub fn identity<Q>(&self, user: &Q) -> Option<ConnectedUser<T>>
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let connections = self.shared.registry.user(user);
-        (!connections.is_empty())
-            .then(|| ConnectedUser { id: user.clone(), connections: connections.to_vec() })
+        let id = connections.first()?.user_id().clone();
+        Some(ConnectedUser { id, connections: connections.to_vec() })
     }
 
     /// Whether a user has a connection. False as soon as the last one has ended.
     #[must_use]
-    pub fn is_user_connected(&self, user: &T) -> bool {
+    pub fn is_user_connected<Q>(&self, user: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.shared.registry.has_user(user)
     }
 
@@ -58,7 +84,11 @@ impl<T: UserId> WebsocketServerAuth<T> {
     /// # Cancel safety
     ///
     /// Once the future was polled, the connections close even if the future is dropped.
-    pub async fn disconnect_user(&self, user: &T, code: CloseCode, reason: &str) -> usize {
+    pub async fn disconnect_user<Q>(&self, user: &Q, code: CloseCode, reason: &str) -> usize
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let connections = self.shared.registry.user(user);
         let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();
         for connection in connections.iter() {

@@ -1,6 +1,6 @@
 //! The content of a signal, read without taking its JSON apart.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -81,7 +81,7 @@ impl SignalData {
     /// [`SignalError::Binary`] or [`SignalError::Json`] if the message is not a valid signal.
     pub fn read(message: &Message) -> Result<Self, SignalError> {
         let text = message.as_text().ok_or(SignalError::Binary)?;
-        serde_json::from_str(text).map_err(SignalError::Json)
+        serde_json::from_str(text).map_err(|error| SignalError::Json(Arc::new(error)))
     }
 
     /// The message for the receivers: a JSON string as its text, any other value as its JSON.

@@ -16,7 +16,7 @@ use crate::config::SignalDefault;
 use crate::{connection::Connection, users::Identity};
 
 /// Why a route was not added.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
     /// A channel could match both this pattern and an existing one.

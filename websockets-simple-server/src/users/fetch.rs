@@ -1,6 +1,6 @@
 //! HTTP requests to a token issuer.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
 
@@ -8,12 +8,12 @@ use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why the URL of an issuer cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssuerUrlError {
     /// The HTTP client cannot be set up: the system has no root certificates.
     #[error("the HTTP client cannot be set up")]
-    Client(#[source] Box<dyn Error + Send + Sync>),
+    Client(#[source] Arc<dyn Error + Send + Sync>),
     /// It is not a URL, is neither https nor http, has no host, or has a user name or a password.
     #[error("the issuer URL is invalid")]
     Malformed,
@@ -70,7 +70,8 @@ impl Fetcher {
             ("http", Transport::Https) => return Err(IssuerUrlError::NotHttps),
             _ => return Err(IssuerUrlError::Malformed),
         };
-        let client = builder.build().map_err(|error| IssuerUrlError::Client(error.without_url().into()))?;
+        let client =
+            builder.build().map_err(|error| IssuerUrlError::Client(Arc::new(error.without_url())))?;
         Ok(Self { client, url, longest })
     }
 

@@ -47,7 +47,7 @@ use crate::users::user_service::UserId;
 /// ```
 /// # #[cfg(feature = "sqlx-sqlite")]
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use chrono::{TimeDelta, Utc};
+/// use websockets_simple_server::chrono::{TimeDelta, Utc};
 /// use websockets_simple_server::SqlUsers;
 ///
 /// let users = SqlUsers::<String>::sqlite_in_memory().await?;

@@ -112,6 +112,7 @@ impl Credentials {
 
     /// Adds a certificate, as if the client had sent it in the TLS handshake.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
         self.certificate = Some(certificate);
@@ -121,6 +122,7 @@ impl Credentials {
     /// The certificate that the client sent in the TLS handshake, verified. It can identify the user alone, or
     /// together with the token.
     #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         self.certificate.as_ref()
@@ -229,14 +231,14 @@ impl<T> Authenticated<T> {
 }
 
 /// A failure of a user service. Its source may end up in logs: keep tokens out of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the user service failed")]
-pub struct UserServiceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct UserServiceError(#[source] Arc<dyn std::error::Error + Send + Sync>);
 
 impl UserServiceError {
     /// Wraps an error, or a text.
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(error.into())
+        Self(error.into().into())
     }
 }

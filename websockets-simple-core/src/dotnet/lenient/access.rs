@@ -8,7 +8,7 @@ use serde::de::{
 };
 use serde_json::{Error, value::RawValue};
 
-use super::Lenient;
+use super::{Lenient, place};
 
 /// Hands the elements of a list or the values of a map to a visitor, each to be read leniently.
 pub(super) struct Elements<'de, T> {
@@ -59,7 +59,7 @@ fn read<'de, T: DeserializeSeed<'de>>(
     raw: &'de RawValue,
     seed: T,
 ) -> Result<T::Value, Error> {
-    seed.deserialize(of.inner(raw.get())?)
+    seed.deserialize(of.inner(raw.get())?).map_err(|error| place::within(of.raw, raw.get(), &error))
 }
 
 /// The fields of a struct, at most one value for each.

@@ -11,7 +11,7 @@ use chrono::Utc;
 use super::*;
 use crate::{
     ConnectionEvent, ConnectionEventKind, Dispatcher, Flow, MessageEvent,
-    events::{Attempt, Direction},
+    events::{Attempt, Direction, EventPart},
     protocol::Message,
 };
 
@@ -44,6 +44,14 @@ impl EventType for TestEvent {
 
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<u32>> {
         if let Self::Message(event) = self { Some(event) } else { None }
+    }
+
+    fn into_part(self) -> EventPart<u32> {
+        match self {
+            Self::Connection(event) => EventPart::Connection(event),
+            Self::Error(event) => EventPart::Error(event),
+            Self::Message(event) => EventPart::Message(event),
+        }
     }
 
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<u32>> {

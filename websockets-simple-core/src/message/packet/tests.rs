@@ -226,15 +226,77 @@ fn a_binary_message_is_never_a_packet() {
 #[test]
 fn a_decode_error_says_its_own_level_and_its_source_the_next() {
     let error = Message::text(r#"{"Data":[]}"#).try_packet::<DefaultPacket>().unwrap_err();
-    assert_eq!(error.to_string(), "the text is not JSON of the requested type");
+    assert_eq!(error.to_string(), "the text is not JSON of the requested type: line 1, column 9");
     assert!(error.source().unwrap().to_string().contains("expected a string"));
+}
+
+/// Where a text differs from an extended packet.
+fn place(text: &str) -> Option<(usize, usize)> {
+    match Message::text(text).try_packet::<PacketExtended>() {
+        Err(DecodeError::Json { position, .. }) => position,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn an_error_says_where_in_the_whole_text_it_is() {
+    let whole = r#"{"Data":"a","PacketExtendedType":0,"Username":null,"FirstName":"b","LastName":"c"}"#;
+    assert!(Message::text(whole).try_packet::<PacketExtended>().is_ok());
+    // Not JSON, at its first wrong byte.
+    assert_eq!(place(r#"{"Data":"a",}"#), Some((1, 13)));
+    assert_eq!(place("{\n\"Data\" \"a\"}"), Some((2, 8)));
+    assert_eq!(place("\n\n  {\"Data\":\"a\"} x"), Some((3, 16)));
+    // A value of another type, at its end or its begin.
+    assert_eq!(place(&whole.replace(r#""b""#, "[]")), Some((1, 64)));
+    assert_eq!(place(&whole.replace(r#""b""#, "\n [\n1]")), Some((2, 2)));
+    assert_eq!(place(&format!("\r\n {}", whole.replace(":0", ":9"))), Some((2, 35)));
+    // A missing field, at the begin of its object.
+    assert_eq!(place(&whole.replace("LastName", "Other")), Some((1, 1)));
+    assert_eq!(place(&format!("\n  {}", whole.replace("LastName", "Other"))), Some((2, 3)));
+    assert_eq!(place("words"), None);
+}
+
+#[test]
+fn the_place_of_an_error_deep_inside_is_that_in_the_whole_text() {
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Inner {
+        number: u8,
+    }
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Outer {
+        data: String,
+        list: Vec<Option<Inner>>,
+    }
+    impl Packet for Outer {
+        fn data(&self) -> &str {
+            &self.data
+        }
+        fn timestamp(&self) -> Option<DateTime<Utc>> {
+            None
+        }
+        fn from_text(text: &str) -> Self {
+            Self { data: text.to_owned(), list: Vec::new() }
+        }
+    }
+    let text =
+        "{\"data\": \"a at line 7 column 8\",\n\"list\": [{\"number\": 1},\n null, {\"number\": \"x\"}]}";
+    let error = Message::text(text).try_packet::<Outer>().unwrap_err();
+    let DecodeError::Json { position, source } = error else { panic!("{error:?}") };
+    assert_eq!(position, Some((3, 21)), "{source}");
+    assert_eq!(source.to_string(), "invalid type: string \"x\", expected u8 at line 3 column 21");
+    let missing = text.replace("number\": \"x", "other\": \"x");
+    let error = Message::text(missing).try_packet::<Outer>().unwrap_err();
+    assert!(matches!(error, DecodeError::Json { position: Some((3, 8)), .. }), "{error:?}");
 }
 
 #[test]
 fn json_is_read_strictly() {
     assert!(json::<DefaultPacket>(&Message::text(r#"{"Data":"a"}"#)).is_ok());
-    assert!(matches!(json::<DefaultPacket>(&Message::text(r#"{"data":"a"}"#)), Err(DecodeError::Json(_))));
-    assert!(matches!(json::<DefaultPacket>(&Message::text(r#"{"Data":5}"#)), Err(DecodeError::Json(_))));
+    assert!(matches!(
+        json::<DefaultPacket>(&Message::text(r#"{"data":"a"}"#)),
+        Err(DecodeError::Json { .. })
+    ));
+    assert!(matches!(json::<DefaultPacket>(&Message::text(r#"{"Data":5}"#)), Err(DecodeError::Json { .. })));
     assert_eq!(json::<Vec<u8>>(&Message::text("[1,2]")).unwrap(), [1, 2]);
 }
 
@@ -268,7 +330,7 @@ fn an_extended_packet_is_read_as_leniently_as_the_default_one() {
 #[test]
 fn a_default_packet_is_the_common_part_of_an_extended_one() {
     let sent = PacketExtended::from_text("hello");
-    let received: DefaultPacket = Message::json(&sent).unwrap().try_packet().unwrap();
+    let received: DefaultPacket = Message::from_json(&sent).unwrap().try_packet().unwrap();
     assert_eq!(received, DefaultPacket { data: "hello".to_owned(), timestamp: sent.timestamp });
 }
 
@@ -309,7 +371,7 @@ fn decodes<P: Packet + PartialEq + std::fmt::Debug>(message: &Message) {
         }
         (Some(_), Ok(packet)) => {
             assert_eq!(lenient.unwrap(), packet);
-            assert_eq!(Message::json(&packet).unwrap().try_packet::<P>().unwrap(), packet);
+            assert_eq!(Message::from_json(&packet).unwrap().try_packet::<P>().unwrap(), packet);
         }
         (Some(text), Err(_)) => assert_eq!(lenient.unwrap().data(), text),
     }
@@ -319,7 +381,7 @@ proptest! {
     #[test]
     fn any_packet_with_data_round_trips(data in not_blank(), timestamp in proptest::option::of(any_time())) {
         let sent = DefaultPacket { data, timestamp: timestamp.map(timestamp::cut) };
-        let received: DefaultPacket = Message::json(&sent).unwrap().try_packet().unwrap();
+        let received: DefaultPacket = Message::from_json(&sent).unwrap().try_packet().unwrap();
         prop_assert_eq!(received, sent);
     }
 
@@ -336,7 +398,7 @@ proptest! {
             if second { PacketExtendedType::PacketType2 } else { PacketExtendedType::PacketType1 };
         let timestamp = timestamp.map(timestamp::cut);
         let sent = PacketExtended { data, timestamp, packet_extended_type, username, first_name, last_name };
-        let received: PacketExtended = Message::json(&sent).unwrap().try_packet().unwrap();
+        let received: PacketExtended = Message::from_json(&sent).unwrap().try_packet().unwrap();
         prop_assert_eq!(received, sent);
     }
 

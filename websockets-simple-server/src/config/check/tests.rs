@@ -25,6 +25,19 @@ fn every_default_is_right() {
 }
 
 #[test]
+fn an_address_is_an_ip_address_with_a_port_or_an_error_that_shows_it() {
+    for addr in ["127.0.0.1:8080", "[::1]:0", "0.0.0.0:65535"] {
+        assert_eq!(ServerParams::bind(addr).check(), Ok(()), "{addr}");
+    }
+    for addr in ["localhost:8080", "127.0.0.1", ":8080", "127.0.0.1:99999", "::1:80", ""] {
+        let params = ServerParams::bind(addr);
+        assert_eq!(error(&params), ParamsError::Address(addr.to_owned()));
+        assert!(error(&params).to_string().starts_with(&format!("`{addr}` is not an IP address")));
+        assert!(params.endpoints.is_empty(), "and nothing else is listened on");
+    }
+}
+
+#[test]
 fn a_time_of_zero_is_an_error_that_names_it() {
     let zero = Duration::ZERO;
     for (params, what) in [

@@ -119,7 +119,7 @@ impl Pem {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
             Self::File(path) => {
-                fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source })
+                fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source: source.into() })
             }
         }
     }

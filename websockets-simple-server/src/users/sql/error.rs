@@ -1,7 +1,7 @@
 //! Errors of the user store.
 
 /// Why an operation on [`SqlUsers`](crate::SqlUsers) failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlUsersError {
     /// A user id in the store cannot be parsed: the store belongs to another program, or the type of the ids has
@@ -21,11 +21,11 @@ pub enum SqlUsersError {
     Scope(String),
     /// The database is missing, belongs to another program, or does not respond. The source says what failed.
     #[error("the user store failed")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Store(#[source] std::sync::Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl SqlUsersError {
     pub(super) fn store(error: sqlx::Error) -> Self {
-        Self::Store(Box::new(error))
+        Self::Store(std::sync::Arc::new(error))
     }
 }

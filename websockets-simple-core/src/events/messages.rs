@@ -1,0 +1,230 @@
+//! The received messages of one connection as a bounded stream, for a future that receives them itself.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::{
+    events::{HandlerFuture, byte_semaphore::ByteSemaphore},
+    protocol::Message,
+};
+
+/// Bytes that a message takes beside its payload, so that empty ones are bounded, too.
+const OVERHEAD: usize = 256;
+
+/// The received messages of one connection, in order.
+///
+/// Holds 64 KiB of them, 256 bytes counted for each beside its payload. Beyond that nothing more is read from the peer.
+/// Once this is dropped, further messages are not kept for it.
+pub struct Messages {
+    receiver: mpsc::UnboundedReceiver<(Message, usize)>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    semaphore: ByteSemaphore,
+    /// Whether a message was asked for, at least once.
+    asked: AtomicBool,
+}
+
+impl Messages {
+    /// The next message; `None` when the connection has ended, and all that came before was received.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped before it resolves, no message is lost.
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next message if there is one already.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        self.shared.asked.store(true, Ordering::Relaxed);
+        let (message, bytes) = self.receiver.try_recv().ok()?;
+        self.shared.semaphore.give(bytes);
+        Some(message)
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.shared.asked.store(true, Ordering::Relaxed);
+        self.receiver.poll_recv(cx).map(|next| {
+            let (message, bytes) = next?;
+            self.shared.semaphore.give(bytes);
+            Some(message)
+        })
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        // The connection needs to wait for room no longer.
+        self.shared.semaphore.lift(true);
+    }
+}
+
+/// Hands the messages of one connection over. When it is dropped, [`Messages`] end.
+pub struct MessageSink {
+    sender: mpsc::UnboundedSender<(Message, usize)>,
+    shared: Arc<Shared>,
+}
+
+impl MessageSink {
+    /// A sink and its stream, which holds `capacity` bytes.
+    #[must_use]
+    pub fn new(capacity: usize) -> (Self, Messages) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let shared =
+            Arc::new(Shared { semaphore: ByteSemaphore::new(capacity), asked: AtomicBool::new(false) });
+        (Self { sender, shared: Arc::clone(&shared) }, Messages { receiver, shared })
+    }
+
+    /// Hands a message over; what is left to do waits for room.
+    pub fn deliver(&self, message: Message) -> Option<HandlerFuture> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        let bytes = message.len() + OVERHEAD;
+        if self.shared.semaphore.try_take(bytes) {
+            // The receiver may have gone in between; then the message is dropped.
+            let _ = self.sender.send((message, bytes));
+            return None;
+        }
+        let (sender, shared) = (self.sender.clone(), Arc::clone(&self.shared));
+        Some(HandlerFuture::new(async move {
+            shared.semaphore.take(bytes).await;
+            let _ = sender.send((message, bytes));
+        }))
+    }
+
+    /// Whether a message was ever asked for.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        Demand(Arc::clone(&self.shared))
+    }
+
+    /// Lifts the bound: the connection has ended, so what still comes is bounded by what was read.
+    pub fn lift_bound(&self) {
+        self.shared.semaphore.lift(true);
+    }
+}
+
+/// Tells whether the messages of a connection are received.
+#[derive(Clone)]
+pub struct Demand(Arc<Shared>);
+
+impl Demand {
+    /// Whether a message was ever asked for.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("semaphore", &self.shared.semaphore).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MessageSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSink").field("semaphore", &self.shared.semaphore).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Demand").field(&self.is_there()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Waker};
+
+    use super::*;
+
+    fn is_done(future: &mut HandlerFuture) -> bool {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn text(n: usize) -> Message {
+        Message::from(n.to_string())
+    }
+
+    #[tokio::test]
+    async fn beyond_its_capacity_a_message_waits_for_room_and_keeps_its_place() {
+        let (sink, mut messages) = MessageSink::new(2 * OVERHEAD + 2);
+        assert!(sink.deliver(text(0)).is_none() && sink.deliver(text(1)).is_none());
+        let mut waiting = sink.deliver(text(2)).expect("there is no room");
+        assert!(!is_done(&mut waiting));
+        assert_eq!(messages.recv().await, Some(text(0)));
+        assert!(is_done(&mut waiting));
+        drop(sink);
+        assert_eq!((messages.recv().await, messages.recv().await), (Some(text(1)), Some(text(2))));
+        assert_eq!(messages.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn empty_messages_take_room_and_a_huge_one_takes_all_of_it() {
+        let (sink, mut messages) = MessageSink::new(10 * OVERHEAD);
+        let without_room = (0..11).filter(|_| sink.deliver(Message::from("")).is_some()).count();
+        assert_eq!(without_room, 1);
+        while messages.try_recv().is_some() {}
+        assert!(sink.deliver(Message::from(vec![0; 100 * OVERHEAD])).is_none());
+        assert!(sink.deliver(Message::from("")).is_some());
+        assert_eq!(messages.recv().await.unwrap().len(), 100 * OVERHEAD);
+    }
+
+    #[tokio::test]
+    async fn a_receive_that_is_dropped_takes_no_message() {
+        let (sink, mut messages) = MessageSink::new(1000);
+        {
+            let mut receiving = pin!(messages.recv());
+            assert!(receiving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert!(sink.deliver(text(1)).is_none());
+        }
+        assert_eq!(messages.recv().await, Some(text(1)));
+    }
+
+    #[test]
+    fn without_a_receiver_nothing_is_kept_and_nothing_waits() {
+        let (sink, messages) = MessageSink::new(OVERHEAD);
+        assert!(!sink.demand().is_there());
+        assert!(sink.deliver(text(10)).is_none());
+        let mut waiting = sink.deliver(text(11)).expect("there is no room");
+        assert!(!is_done(&mut waiting));
+        drop(messages);
+        assert!(is_done(&mut waiting) && sink.deliver(text(12)).is_none());
+        assert!(!sink.demand().is_there());
+    }
+
+    #[test]
+    fn a_lifted_bound_lets_the_rest_through_for_a_receiver_that_comes_late() {
+        let (sink, mut messages) = MessageSink::new(OVERHEAD);
+        assert!(sink.deliver(text(1)).is_none());
+        let mut waiting = sink.deliver(text(2)).expect("there is no room");
+        assert!(!is_done(&mut waiting));
+        sink.lift_bound();
+        assert!(is_done(&mut waiting));
+        assert_eq!((messages.try_recv(), messages.try_recv()), (Some(text(1)), Some(text(2))));
+        assert!(sink.demand().is_there());
+    }
+}
