@@ -227,13 +227,18 @@ async fn a_reset_is_a_transport_error() {
 }
 
 #[tokio::test]
-async fn junk_instead_of_a_request_is_a_handshake_error() {
+async fn junk_instead_of_a_request_is_refused() {
     let server = WebsocketServer::new(ServerParams::local());
     let mut events = server.events();
     let addr = started(&server).await;
     let mut peer = RawPeer::connect(addr).await;
     peer.write(b"\x00\x01\x02 this is no HTTP\r\n\r\n").await;
-    assert_eq!(next(&mut events, error).await.stage, ErrorStage::Handshake);
+    let refused = next(&mut events, |event| match event {
+        Event::Connection(event) => Some(event.kind),
+        _ => None,
+    });
+    let ConnectionEventKind::Refused(_, why) = refused.await else { panic!("nothing was attempted") };
+    assert_eq!(why, "400: the request is malformed");
     assert!(String::from_utf8_lossy(&peer.all().await).starts_with("HTTP/1.1 400 "));
 }
 
