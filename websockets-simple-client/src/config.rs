@@ -71,6 +71,8 @@ pub struct ClientParams {
     #[cfg(feature = "rustls")]
     tls: TlsParams,
     compatibility: Compatibility,
+    first_frame_pause: Option<Duration>,
+    frame_pause: Option<Duration>,
 }
 
 /// Where a client puts its token in the handshake.
@@ -113,6 +115,8 @@ impl ClientParams {
             #[cfg(feature = "rustls")]
             tls: TlsParams::default(),
             compatibility: Compatibility::default(),
+            first_frame_pause: None,
+            frame_pause: None,
         }
     }
 
@@ -275,6 +279,27 @@ impl ClientParams {
             // .NET v6 servers take a ping frame with payload for a message and never answer one.
             self.heartbeat = Heartbeat::off();
         }
+        self
+    }
+
+    /// How long the first frame waits after the handshake. Default: not at all, or 50 ms with a
+    /// [`compatibility`](Self::compatibility): a .NET server takes a frame that comes too early for a part of the
+    /// request.
+    #[must_use]
+    pub fn first_frame_pause(mut self, pause: Duration) -> Self {
+        self.first_frame_pause = Some(pause);
+        self
+    }
+
+    /// How far apart frames leave, each in a write of its own; zero joins them freely. The first three pauses after the
+    /// connection has opened are ten times as long. Default: zero, or 10 ms with [`Compatibility::DotNetV6`], whose
+    /// servers take all bytes that they find at once for one frame and lose the others.
+    ///
+    /// No pause is a promise: what such a server reads too late is lost, and [`send`](crate::WebsocketClient::send)
+    /// does not notice.
+    #[must_use]
+    pub fn frame_pause(mut self, pause: Duration) -> Self {
+        self.frame_pause = Some(pause);
         self
     }
 }

@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -21,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
     DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
-    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
+    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Pacing, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -239,8 +238,7 @@ impl Open {
         let config = OutboxConfig {
             capacity: 1024 * 1024,
             policy: OverflowPolicy::Disconnect,
-            frame_pause: None,
-            first_frame_pause: Duration::ZERO,
+            pacing: Pacing::default(),
         };
         let connection = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
         let driver = ConnectionDriver::new(

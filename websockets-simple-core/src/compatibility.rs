@@ -12,10 +12,11 @@ use std::time::Duration;
 /// | text of a heartbeat ping | `ping` | `Ping` | `ping` |
 /// | a text `ping` from the server (client) | answered and swallowed | the same | a message |
 /// | pause after the handshake before the first frame | none | 50 ms | 50 ms |
-/// | frames per write, pause between writes | many, none | one, 5 ms | one, 5 ms |
+/// | frames of a server per write | many | many | many, and ping frames until the client has answered one |
+/// | frames of a client per write, pause between writes | many, none | one, 10 ms | as the server's |
 /// | first data waits for the server's success text (client) | no | yes | no |
 /// | token placement when none was chosen (client) | `Authorization` | path | `Authorization` |
-/// | text that is not UTF-8 (client) | close 1007 | repaired with U+FFFD | close 1007 |
+/// | text that is not UTF-8 (client) | close 1007 | repaired with U+FFFD | repaired with U+FFFD |
 /// | a second Close after the server's (client) | no | yes | no |
 /// | plain text instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -31,6 +32,21 @@ pub enum Compatibility {
     DotNetV7,
 }
 
+/// How frames leave for a peer that does not read them one by one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pacing {
+    /// How long the first frame waits.
+    pub first_frame_pause: Duration,
+    /// One frame per write, this far apart, and the first of them ten times as far; `None` joins frames freely.
+    pub frame_pause: Option<Duration>,
+    /// Whether ping frames follow what was written, until the peer has answered one: it may leave frames that share a
+    /// write unread until further bytes arrive.
+    pub nudges: bool,
+}
+
+/// What a .NET peer takes for a part of the handshake if it comes too early.
+const FIRST_FRAME_PAUSE: Duration = Duration::from_millis(50);
+
 impl Compatibility {
     /// The text a heartbeat in text mode sends.
     #[must_use]
@@ -41,21 +57,28 @@ impl Compatibility {
         }
     }
 
-    /// The pause between the 101 response and the first frame.
+    /// How the frames of a client leave, unless its parameters say otherwise.
     #[must_use]
-    pub fn first_frame_pause(self) -> Duration {
+    pub fn client_pacing(self) -> Pacing {
         match self {
-            Self::None => Duration::ZERO,
-            Self::DotNetV6 | Self::DotNetV7 => Duration::from_millis(50),
+            // A v6 server takes all bytes that it finds for one frame.
+            Self::DotNetV6 => {
+                let frame_pause = Some(Duration::from_millis(10));
+                Pacing { frame_pause, ..self.server_pacing() }
+            }
+            Self::None | Self::DotNetV7 => self.server_pacing(),
         }
     }
 
-    /// The pause between two frames, each in a write of its own; `None` joins frames freely.
+    /// How the frames of a server leave, unless its parameters say otherwise.
     #[must_use]
-    pub fn frame_pause(self) -> Option<Duration> {
+    pub fn server_pacing(self) -> Pacing {
         match self {
-            Self::None => None,
-            Self::DotNetV6 | Self::DotNetV7 => Some(Duration::from_millis(5)),
+            Self::None => Pacing::default(),
+            Self::DotNetV6 => Pacing { first_frame_pause: FIRST_FRAME_PAUSE, ..Pacing::default() },
+            Self::DotNetV7 => {
+                Pacing { first_frame_pause: FIRST_FRAME_PAUSE, nudges: true, ..Pacing::default() }
+            }
         }
     }
 
@@ -66,10 +89,10 @@ impl Compatibility {
         self != Self::DotNetV7
     }
 
-    /// Whether text from the peer may be cut inside a character.
+    /// Whether text from a server may be cut inside a character.
     #[must_use]
     pub fn repairs_text(self) -> bool {
-        self == Self::DotNetV6
+        self != Self::None
     }
 
     /// Whether the peer needs a second Close before it ends the connection.

@@ -51,7 +51,7 @@ pub mod dotnet;
 pub mod tls;
 
 // For users of either end.
-pub use compatibility::Compatibility;
+pub use compatibility::{Compatibility, Pacing};
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,

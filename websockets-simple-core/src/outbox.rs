@@ -11,12 +11,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
+    compatibility::Pacing,
     events::EndCause,
     message::IntoMessage,
     outbox::waiters::Waiter,
@@ -24,7 +24,8 @@ use crate::{
     transport::Writer,
 };
 
-use queue::{OutboxState, QueuedFrame, Stage, Throttle};
+use pace::Pace;
+use queue::{OutboxState, QueuedFrame, Stage};
 
 pub(crate) use coalesce::Coalesced;
 
@@ -41,6 +42,7 @@ pub(crate) mod budget;
 mod coalesce;
 mod flusher;
 mod fragmented;
+mod pace;
 mod queue;
 mod send;
 mod sent_events;
@@ -67,10 +69,8 @@ pub struct OutboxConfig {
     pub capacity: usize,
     /// What happens to a message that does not fit.
     pub policy: OverflowPolicy,
-    /// One frame per write, this far apart; `None` joins frames freely.
-    pub frame_pause: Option<Duration>,
-    /// How long the first frame waits.
-    pub first_frame_pause: Duration,
+    /// How frames leave; by default as the socket takes them.
+    pub pacing: Pacing,
 }
 
 /// What happened to a frame that was offered.
@@ -127,13 +127,8 @@ pub(crate) struct OutboxStatistics {
 impl Outbox {
     /// An outbox whose writer comes later, with [`open`](Self::open).
     pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
-        let throttle =
-            (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Throttle {
-                gap: config.frame_pause.unwrap_or_default(),
-                next: Instant::now() + config.first_frame_pause,
-            });
-        let state = Mutex::new(OutboxState::new(throttle));
-        let OutboxConfig { capacity, policy, .. } = config;
+        let OutboxConfig { capacity, policy, pacing } = config;
+        let state = Mutex::new(OutboxState::new(Pace::new(pacing, Instant::now())));
         Self { side, capacity, policy, has_sent_events: AtomicBool::new(false), state }
     }
 

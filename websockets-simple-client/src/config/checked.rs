@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
+    Compatibility, Heartbeat, OverflowPolicy, Pacing, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
 };
 
 use super::{ClientParams, PATH, TokenPlacement};
@@ -319,6 +319,19 @@ impl CheckedParams {
 
     pub(crate) fn compatibility(&self) -> Compatibility {
         self.params.compatibility
+    }
+
+    /// How frames leave.
+    pub(crate) fn pacing(&self) -> Pacing {
+        let ClientParams { compatibility, first_frame_pause, frame_pause, .. } = &self.params;
+        let mut pacing = compatibility.client_pacing();
+        if let Some(pause) = first_frame_pause {
+            pacing.first_frame_pause = *pause;
+        }
+        if let Some(pause) = frame_pause {
+            pacing.frame_pause = Some(*pause).filter(|pause| !pause.is_zero());
+        }
+        pacing
     }
 
     #[cfg(feature = "rustls")]

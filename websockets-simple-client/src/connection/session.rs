@@ -70,8 +70,7 @@ impl Connecting {
         let config = OutboxConfig {
             capacity: params.outbox_bytes(),
             policy: params.overflow(),
-            frame_pause: compatibility.frame_pause(),
-            first_frame_pause: compatibility.first_frame_pause(),
+            pacing: params.pacing(),
         };
         let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(ConnectionState {
@@ -143,6 +142,7 @@ impl Shared {
         config.close_timeout = params.close_timeout();
         config.repairs_text = compatibility.repairs_text();
         config.closes_twice = compatibility.closes_twice();
+        config.nudges = params.pacing().nudges;
         config.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&params)?;
         Ok(Self {

@@ -29,6 +29,8 @@ pub struct ConnectionConfig {
     pub repairs_text: bool,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
+    /// Whether the outbox sends pings that make the peer read on; see [`Pacing`](crate::Pacing).
+    pub nudges: bool,
 }
 
 impl ConnectionConfig {
@@ -47,6 +49,7 @@ impl ConnectionConfig {
             read_ahead: 64 * 1024,
             repairs_text: false,
             closes_twice: false,
+            nudges: false,
         }
     }
 }

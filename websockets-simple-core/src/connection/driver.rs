@@ -324,6 +324,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
         earliest(self.fault.as_ref().map(|(_, until)| *until));
+        if self.config.nudges {
+            earliest(self.shared().outbox.nudge_due());
+        }
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {

@@ -118,6 +118,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        compatibility::Pacing,
         outbox::{BroadcastReport, OutboxConfig, budget::PollBudget, encode, send::OverflowPolicy},
         protocol::{Message, Side},
         transport::{WriteNow, Writer},
@@ -163,12 +164,8 @@ mod tests {
     }
 
     fn connections(number: usize) -> Vec<Arc<Connection>> {
-        let config = OutboxConfig {
-            capacity: 1024,
-            policy: OverflowPolicy::Disconnect,
-            frame_pause: None,
-            first_frame_pause: Duration::ZERO,
-        };
+        let config =
+            OutboxConfig { capacity: 1024, policy: OverflowPolicy::Disconnect, pacing: Pacing::default() };
         let connection = |_| {
             let writes = Arc::default();
             let outbox = Outbox::new(Side::Server, config);

@@ -280,10 +280,5 @@ impl<I: Identity> Future for Session<I> {
 }
 
 fn outbox(params: &ServerParams) -> OutboxConfig {
-    OutboxConfig {
-        capacity: params.outbox,
-        policy: params.overflow,
-        frame_pause: params.compatibility.frame_pause(),
-        first_frame_pause: params.compatibility.first_frame_pause(),
-    }
+    OutboxConfig { capacity: params.outbox, policy: params.overflow, pacing: params.pacing() }
 }

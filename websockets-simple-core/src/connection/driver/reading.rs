@@ -116,7 +116,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             Decoded::Ping => self.count_message(at),
             Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
-                self.count_message(at);
+                // What this end asked for is not held against the peer.
+                if !(self.config.nudges && self.shared().outbox.ponged()) {
+                    self.count_message(at);
+                }
             }
             Decoded::Close(code, reason) => self.peer_closed(code, reason),
             Decoded::Fault(fault) => {

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    compatibility::Pacing,
     events::HandlerFuture,
     outbox::{OutboxConfig, OverflowPolicy, SendError},
     protocol::{CloseCode, Control, Side},
@@ -147,8 +148,7 @@ impl Plan {
             outbox: OutboxConfig {
                 capacity: 1 << 20,
                 policy: OverflowPolicy::Disconnect,
-                frame_pause: None,
-                first_frame_pause: Duration::ZERO,
+                pacing: Pacing::default(),
             },
             pipe: 1 << 20,
             over: None,

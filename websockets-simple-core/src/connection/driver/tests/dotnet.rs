@@ -58,15 +58,15 @@ async fn a_peer_that_needs_it_gets_a_second_close_and_hangs_up_itself() {
 #[tokio::test(start_paused = true)]
 async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
     let mut plan = Plan::server();
-    plan.outbox.frame_pause = Some(Duration::from_millis(5));
-    plan.outbox.first_frame_pause = Duration::from_millis(50);
+    plan.outbox.pacing.frame_pause = Some(Duration::from_millis(5));
+    plan.outbox.pacing.first_frame_pause = Duration::from_millis(50);
     let mut rig = plan.run_after(|shared| {
         for text in ["1", "2", "3"] {
             shared.outbox.try_send(Message::text(text), false).unwrap();
         }
     });
     let mut buffer = [0; 64];
-    for (text, at) in [(b'1', 50), (b'2', 55), (b'3', 60)] {
+    for (text, at) in [(b'1', 50), (b'2', 100), (b'3', 150)] {
         let len = rig.peer.stream.read(&mut buffer).await.unwrap();
         assert_eq!(buffer[..len], [TEXT, 1, text], "one frame, one read");
         let elapsed = rig.elapsed().as_millis();
@@ -77,7 +77,7 @@ async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_paced_peer_that_reads_nothing_costs_no_time_of_ours() {
     let mut plan = Plan::server();
-    plan.outbox.frame_pause = Some(Duration::from_millis(5));
+    plan.outbox.pacing.frame_pause = Some(Duration::from_millis(5));
     plan.pipe = 3;
     let mut rig = plan.run_after(|shared| {
         for text in ["1", "2"] {
@@ -95,4 +95,39 @@ async fn a_paced_peer_that_reads_nothing_costs_no_time_of_ours() {
     rounds.await;
     assert_eq!(rig.peer.hear_text().await, "1");
     assert_eq!(rig.peer.hear_text().await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_needs_it_is_pinged_until_it_has_read_what_was_sent() {
+    let mut plan = Plan::server().config(|config| {
+        config.nudges = true;
+        // The answers are not held against the peer.
+        config.messages_per_second = Some(1);
+    });
+    plan.outbox.pacing.nudges = true;
+    let mut rig = plan.run_after(|shared| {
+        for text in ["1", "2", "3"] {
+            shared.outbox.try_send(Message::text(text), false).unwrap();
+        }
+    });
+    let mut buffer = [0; 64];
+    let len = rig.peer.stream.read(&mut buffer).await.unwrap();
+    assert_eq!(buffer[..len], *b"\x81\x011\x81\x012\x81\x013", "joined");
+    for at in [5, 15, 35] {
+        let len = rig.peer.stream.read(&mut buffer).await.unwrap();
+        assert_eq!(buffer[..len], *b"\x89\x00");
+        let elapsed = rig.elapsed().as_millis();
+        assert!((at..at + 4).contains(&elapsed), "{elapsed}");
+    }
+    for _ in 0..3 {
+        rig.peer.say(PONG, b"").await;
+    }
+    let quiet = tokio::time::timeout(Duration::from_secs(60), rig.peer.stream.read(&mut buffer)).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    // The same from another task, while the driver sleeps.
+    rig.shared.outbox.try_send(Message::text("4"), false).unwrap();
+    let len = rig.peer.stream.read(&mut buffer).await.unwrap();
+    assert_eq!(buffer[..len], *b"\x81\x014");
+    let len = rig.peer.stream.read(&mut buffer).await.unwrap();
+    assert_eq!(buffer[..len], *b"\x89\x00");
 }
