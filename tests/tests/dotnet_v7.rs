@@ -11,8 +11,9 @@ use websockets_simple_server::{
     ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
+    dotnet_v6_server::text_frame,
     dotnet_v7_peer::DotNetV7Peer,
-    ended, next, opened, params,
+    ended, message, next, opened, params,
     raw::{RawFrame, RawPeer},
     received, started, text,
     traces::{V7_CLIENT, V7_SERVER, bytes},
@@ -305,6 +306,20 @@ async fn all_of_a_burst_is_read_by_a_server_that_reads_only_when_bytes_arrive() 
         expected.push(RawFrame { first: 0x82, payload: vec![0, 1] });
         assert_eq!(taken, expected);
     }
+}
+
+#[tokio::test]
+async fn a_text_that_a_v7_server_cut_inside_a_character_is_repaired_and_bytes_are_left_alone() {
+    // It counts characters as the v6 server does.
+    let said = [&text_frame("日本")[..], b"\x82\x02\xe6\x97", &text_frame("héllo")].concat();
+    let server = Scripted::serve(said).await;
+    let client = server.client();
+    let mut heard = client.events();
+    client.connect().await.unwrap();
+    assert_eq!(text(&mut heard).await, "\u{FFFD}");
+    assert_eq!(message(&mut heard).await, Message::binary(vec![0xe6, 0x97]));
+    assert_eq!(text(&mut heard).await, "héll");
+    assert!(within(client.disconnect()).await.unwrap().clean);
 }
 
 #[tokio::test]

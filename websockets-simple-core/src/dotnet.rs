@@ -14,4 +14,4 @@ pub use numeric_enum::NumericEnum;
 
 pub(crate) use lossy_text::LossyText;
 
-pub(crate) mod lossy_text;
+mod lossy_text;

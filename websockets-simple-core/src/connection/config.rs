@@ -25,7 +25,7 @@ pub struct ConnectionConfig {
     pub close_timeout: Duration,
     /// Bytes of messages that wait for the handler; beyond it nothing more is read.
     pub read_ahead: usize,
-    /// Whether text that is cut inside a character, as a .NET v6 server sends it, is repaired.
+    /// Whether text that is cut inside a character, as .NET servers send it, is repaired.
     pub repairs_text: bool,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,

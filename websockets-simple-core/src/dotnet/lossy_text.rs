@@ -1,9 +1,11 @@
 //! Text from peers that cut it inside a character.
 //!
-//! The .NET v6 server counts characters where it should count bytes, so its non-ASCII texts end too early, often
+//! .NET servers count characters where they should count bytes, so their non-ASCII texts end too early, often
 //! in the middle of a character. RFC 6455 makes that a fatal error. This walks over the frame headers of the
-//! input and turns text frames into binary ones before the decoder sees them; the driver then reads their
-//! bytes as text, with U+FFFD for what is broken. Such a peer sends no binary messages of its own.
+//! input and turns text frames into binary ones before the decoder sees them, and then the messages back into
+//! text, with U+FFFD for what is broken.
+
+use std::collections::VecDeque;
 
 use crate::protocol::{Message, Text};
 
@@ -11,7 +13,10 @@ const OPCODE: u8 = 0x0F;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 
-/// Where in a frame the next input begins.
+/// Room for the kinds of this many messages is kept.
+const KEPT: usize = 64;
+
+/// Where in a frame the next input begins, and which messages were text.
 #[derive(Debug, Default)]
 pub(crate) struct LossyText {
     /// Header bytes seen so far.
@@ -19,6 +24,9 @@ pub(crate) struct LossyText {
     seen: usize,
     /// Payload bytes still to come.
     payload: u64,
+    /// Of each message whose first frame has begun, whether it is text: at most one for two bytes of an input, as
+    /// the decoder takes all of that before the next.
+    texts: VecDeque<bool>,
 }
 
 impl LossyText {
@@ -31,8 +39,15 @@ impl LossyText {
                 input = &mut input[skip..];
                 continue;
             }
-            if self.seen == 0 && input[0] & OPCODE == TEXT {
-                input[0] = input[0] & !OPCODE | BINARY;
+            if self.seen == 0 {
+                match input[0] & OPCODE {
+                    TEXT => {
+                        input[0] = input[0] & !OPCODE | BINARY;
+                        self.texts.push_back(true);
+                    }
+                    BINARY => self.texts.push_back(false),
+                    _ => {}
+                }
             }
             self.header[self.seen] = input[0];
             self.seen += 1;
@@ -41,6 +56,20 @@ impl LossyText {
                 self.payload = payload;
                 self.seen = 0;
             }
+        }
+    }
+
+    /// The next message as it was sent.
+    pub(crate) fn repaired(&mut self, message: Message) -> Message {
+        let text = self.texts.pop_front().unwrap_or_default();
+        if self.texts.is_empty() && self.texts.capacity() > KEPT {
+            self.texts = VecDeque::new();
+        }
+        match message {
+            Message::Binary(bytes) if text => {
+                Message::Text(Text::from(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            message => message,
         }
     }
 
@@ -61,14 +90,6 @@ impl LossyText {
             0 => u64::from(second & 0x7F),
             _ => len.iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
         })
-    }
-}
-
-/// The text of a message whose opcode was rewritten.
-pub(crate) fn repaired(message: Message) -> Message {
-    match message {
-        Message::Binary(bytes) => Message::Text(Text::from(String::from_utf8_lossy(&bytes).into_owned())),
-        text @ Message::Text(_) => text,
     }
 }
 
@@ -121,8 +142,26 @@ mod tests {
     }
 
     #[test]
-    fn a_text_cut_inside_a_character_is_repaired() {
+    fn a_text_cut_inside_a_character_is_repaired_and_binary_messages_stay_as_they_are() {
         let cut = Message::binary(&b"\xe6\x97"[..]);
-        assert_eq!(repaired(cut).as_text(), Some("\u{FFFD}"));
+        let mut lossy_text = LossyText::default();
+        // The parts of a message are one message, and a ping between them is none.
+        let mut input: Vec<u8> =
+            [&frame(1, 2)[..], &frame(2, 2), b"\x01\x00", &frame(9, 0), &frame(0, 2)].concat();
+        lossy_text.walk(&mut input);
+        assert_eq!(lossy_text.repaired(cut.clone()).as_text(), Some("\u{FFFD}"));
+        assert_eq!(lossy_text.repaired(cut.clone()), cut);
+        assert_eq!(lossy_text.repaired(cut).as_text(), Some("\u{FFFD}"));
+    }
+
+    #[test]
+    fn what_a_burst_of_messages_needed_is_given_back() {
+        let mut lossy_text = LossyText::default();
+        lossy_text.walk(&mut frame(1, 0).repeat(10_000));
+        assert_eq!(lossy_text.texts.len(), 10_000);
+        for _ in 0..10_000 {
+            lossy_text.repaired(Message::binary(Vec::new()));
+        }
+        assert_eq!(lossy_text.texts.capacity(), 0);
     }
 }

@@ -12,7 +12,6 @@ use crate::{
         driver::ConnectionDriver, heartbeat::PeerActivity, inbox::ConnectionObserver,
         kept_buffers::KeptBuffers,
     },
-    dotnet::lossy_text,
     events::{EndCause, ErrorStage, EventError, Moment},
     protocol::{Control, Controls, Decoded, Message, buffer_pool},
     transport::ReadNow,
@@ -131,10 +130,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     fn message(&mut self, message: Message, at: Moment) {
+        let message = match &mut self.lossy_text {
+            Some(lossy_text) => lossy_text.repaired(message),
+            None => message,
+        };
         if self.closing.is_some() {
             return;
         }
-        let message = if self.lossy_text.is_some() { lossy_text::repaired(message) } else { message };
         self.count_message(at);
         if self.closing.is_some() {
             return;

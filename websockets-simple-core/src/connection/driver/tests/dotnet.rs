@@ -34,11 +34,20 @@ async fn the_text_of_a_ping_is_spelled_as_configured() {
 async fn text_cut_inside_a_character_is_repaired_where_that_was_asked_for() {
     let mut rig = Plan::client().config(|config| config.repairs_text = true).run();
     rig.peer.say(TEXT, b"caf\xC3").await;
+    rig.peer.say(BINARY, b"caf\xC3").await;
     rig.peer.text("whole é").await;
-    rig.until_received(2).await;
-    assert_eq!(rig.received(), ["caf\u{FFFD}", "whole é"]);
-    let calls = rig.seen.borrow().clone();
-    assert!(calls[1..].iter().all(|call| matches!(call, Call::Received(Message::Text(_)))), "{calls:?}");
+    rig.until_received(3).await;
+    let received = rig
+        .seen
+        .borrow()
+        .iter()
+        .filter_map(|call| match call {
+            Call::Received(message) => Some(message.clone()),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    let expected = [Message::text("caf\u{FFFD}"), Message::binary(&b"caf\xC3"[..]), Message::text("whole é")];
+    assert_eq!(received, expected);
 }
 
 #[tokio::test(start_paused = true)]
