@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
     DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
-    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Pacing, Packet, SendStatus, Side, Transport,
+    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -235,11 +235,7 @@ impl AsRef<ConnectionShared> for Connection {
 
 impl Open {
     fn new() -> Self {
-        let config = OutboxConfig {
-            capacity: 1024 * 1024,
-            policy: OverflowPolicy::Disconnect,
-            pacing: Pacing::default(),
-        };
+        let config = OutboxConfig::new(1024 * 1024, OverflowPolicy::Disconnect);
         let connection = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
         let driver = ConnectionDriver::new(
             Transport::shared(TakesAll),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     compatibility::Pacing,
+    dotnet::{V6Loss, V6Server},
     events::EndCause,
     message::IntoMessage,
     outbox::waiters::Waiter,
@@ -59,6 +60,7 @@ pub struct Outbox {
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
+    v6_server: Option<V6Server>,
     state: Mutex<OutboxState>,
 }
 
@@ -71,6 +73,16 @@ pub struct OutboxConfig {
     pub policy: OverflowPolicy,
     /// How frames leave; by default as the socket takes them.
     pub pacing: Pacing,
+    /// The .NET v6 server that reads them, if it is one: what it certainly loses is not sent.
+    pub v6_server: Option<V6Server>,
+}
+
+impl OutboxConfig {
+    /// An outbox for a peer that reads as RFC 6455 has it.
+    #[must_use]
+    pub fn new(capacity: usize, policy: OverflowPolicy) -> Self {
+        Self { capacity, policy, pacing: Pacing::default(), v6_server: None }
+    }
 }
 
 /// What happened to a frame that was offered.
@@ -127,9 +139,9 @@ pub(crate) struct OutboxStatistics {
 impl Outbox {
     /// An outbox whose writer comes later, with [`open`](Self::open).
     pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
-        let OutboxConfig { capacity, policy, pacing } = config;
+        let OutboxConfig { capacity, policy, pacing, v6_server } = config;
         let state = Mutex::new(OutboxState::new(Pace::new(pacing, Instant::now())));
-        Self { side, capacity, policy, has_sent_events: AtomicBool::new(false), state }
+        Self { side, capacity, policy, v6_server, has_sent_events: AtomicBool::new(false), state }
     }
 
     /// Hands over the stream to write to.
@@ -152,9 +164,18 @@ impl Outbox {
     ///
     /// [`SendError`]; nothing was sent then.
     pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        self.check(&message)?;
         let notice = notice.then(|| message.clone());
         let frame = Frame::message(message, self.side);
         self.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
+    }
+
+    /// Whether the peer can read this message.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), SendError> {
+        match self.v6_server {
+            Some(server) => server.check(message).map_err(SendError::Unreadable),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn policy(&self) -> OverflowPolicy {
@@ -245,6 +266,9 @@ impl Outbox {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return Err(SendError::Closed);
+        }
+        if self.v6_server.is_some() {
+            return Err(SendError::Unreadable(V6Loss::Parts));
         }
         let parts = &mut state.cold().parts;
         if parts.is_some() {

@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, OverflowPolicy, Pacing, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
+    Compatibility, Heartbeat, OverflowPolicy, Pacing, SUBPROTOCOL, Token, dotnet::V6Server,
+    handshake_words::BEARER_PREFIX,
 };
 
 use super::{ClientParams, PATH, TokenPlacement};
@@ -332,6 +333,12 @@ impl CheckedParams {
             pacing.frame_pause = Some(*pause).filter(|pause| !pause.is_zero());
         }
         pacing
+    }
+
+    /// What the server is able to read, if it is a .NET v6 server.
+    pub(crate) fn v6_server(&self) -> Option<V6Server> {
+        let server = if self.secured() { V6Server::TLS } else { V6Server::PLAIN };
+        (self.compatibility() == Compatibility::DotNetV6).then_some(server)
     }
 
     #[cfg(feature = "rustls")]

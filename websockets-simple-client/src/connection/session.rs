@@ -68,9 +68,9 @@ impl Connecting {
         let compatibility = params.compatibility();
         let Dialed { stream, leftover, info } = dialed;
         let config = OutboxConfig {
-            capacity: params.outbox_bytes(),
-            policy: params.overflow(),
             pacing: params.pacing(),
+            v6_server: params.v6_server(),
+            ..OutboxConfig::new(params.outbox_bytes(), params.overflow())
         };
         let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(ConnectionState {

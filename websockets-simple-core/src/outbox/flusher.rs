@@ -118,7 +118,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        compatibility::Pacing,
         outbox::{BroadcastReport, OutboxConfig, budget::PollBudget, encode, send::OverflowPolicy},
         protocol::{Message, Side},
         transport::{WriteNow, Writer},
@@ -164,8 +163,7 @@ mod tests {
     }
 
     fn connections(number: usize) -> Vec<Arc<Connection>> {
-        let config =
-            OutboxConfig { capacity: 1024, policy: OverflowPolicy::Disconnect, pacing: Pacing::default() };
+        let config = OutboxConfig::new(1024, OverflowPolicy::Disconnect);
         let connection = |_| {
             let writes = Arc::default();
             let outbox = Outbox::new(Side::Server, config);

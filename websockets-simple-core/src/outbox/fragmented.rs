@@ -56,7 +56,7 @@ impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`], or [`SendError::Unreadable`] if the peer cannot put a message together.
     ///
     /// # Cancel safety
     ///

@@ -122,7 +122,7 @@ impl std::task::Wake for Woken {
 }
 
 fn config(capacity: usize, policy: OverflowPolicy) -> OutboxConfig {
-    OutboxConfig { capacity, policy, pacing: Pacing::default() }
+    OutboxConfig::new(capacity, policy)
 }
 
 /// An outbox in the hands of a driver that has nothing to do, over a stream that takes nothing yet.

@@ -280,5 +280,5 @@ impl<I: Identity> Future for Session<I> {
 }
 
 fn outbox(params: &ServerParams) -> OutboxConfig {
-    OutboxConfig { capacity: params.outbox, policy: params.overflow, pacing: params.pacing() }
+    OutboxConfig { pacing: params.pacing(), ..OutboxConfig::new(params.outbox, params.overflow) }
 }

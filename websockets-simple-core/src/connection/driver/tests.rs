@@ -16,7 +16,6 @@ use tokio::{
 
 use super::*;
 use crate::{
-    compatibility::Pacing,
     events::HandlerFuture,
     outbox::{OutboxConfig, OverflowPolicy, SendError},
     protocol::{CloseCode, Control, Side},
@@ -145,11 +144,7 @@ impl Plan {
         Self {
             config: ConnectionConfig::new(side),
             heartbeat: Heartbeat::off(),
-            outbox: OutboxConfig {
-                capacity: 1 << 20,
-                policy: OverflowPolicy::Disconnect,
-                pacing: Pacing::default(),
-            },
+            outbox: OutboxConfig::new(1 << 20, OverflowPolicy::Disconnect),
             pipe: 1 << 20,
             over: None,
             leftover: Vec::new(),
