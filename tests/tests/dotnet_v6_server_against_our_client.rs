@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use websockets_simple_client::{
-    ClientConnection, ClientEvent, ClientParams, Compatibility, ConnectError, ConnectionEventKind,
+    ClientConnection, ClientEvent, ClientParams, CloseCode, Compatibility, ConnectError, ConnectionEventKind,
     DefaultPacket, EndedBy, Events, Message, SendError, WebsocketClient, dotnet::V6Loss,
 };
 use websockets_simple_tests::{
@@ -123,6 +123,19 @@ async fn what_it_certainly_loses_is_an_error_before_it_leaves() {
     let taken = taken(server).await;
     assert_eq!(taken.len(), 3, "{taken:?}");
     assert!(taken[0].starts_with(r#"{"Data":"\u0003""#), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_close_with_a_code_of_ours_lets_it_go_too() {
+    for code in [1001, 3000, 4001] {
+        let (server, client, _heard) = conversation(Manner::default()).await;
+        let code = CloseCode::try_from(code).unwrap();
+        let end = within(client.disconnect_with(code, "why")).await.unwrap();
+        assert_eq!((end.code, end.clean), (Some(code.get()), true));
+        let DotNetV6Server { mut heard, outcome, .. } = server;
+        assert!(within(outcome).await.unwrap().let_go, "{code:?}");
+        assert_eq!(heard.recv().await, None, "no part of it is a message");
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ use std::time::Duration;
 /// | token placement when none was chosen (client) | `Authorization` | path | `Authorization` |
 /// | text that is not UTF-8 (client) | close 1007 | repaired with U+FFFD | repaired with U+FFFD |
 /// | a second Close after the server's (client) | no | yes | no |
+/// | a Close of 1024 and more (client) | as it is | goes out as 1000 | as it is |
+/// | messages that the server certainly loses (client) | sent | `SendError::Unreadable` | sent |
 /// | plain text instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -93,6 +95,12 @@ impl Compatibility {
     #[must_use]
     pub fn repairs_text(self) -> bool {
         self != Self::None
+    }
+
+    /// Whether the peer knows a Close only by a code below 1024: it looks for the first byte of 1000.
+    #[must_use]
+    pub fn low_close_codes(self) -> bool {
+        self == Self::DotNetV6
     }
 
     /// Whether the peer needs a second Close before it ends the connection.

@@ -142,6 +142,7 @@ impl Shared {
         config.close_timeout = params.close_timeout();
         config.repairs_text = compatibility.repairs_text();
         config.closes_twice = compatibility.closes_twice();
+        config.low_close_codes = compatibility.low_close_codes();
         config.nudges = params.pacing().nudges;
         config.answers_text_ping = compatibility.answers_text_ping();
         let dialer = Dialer::new(&params)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::Side;
+use crate::protocol::{CloseCode, Side};
 
 /// Limits, timeouts and compatibility switches of a driver. Shared by all drivers of one end.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct ConnectionConfig {
     pub repairs_text: bool,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
+    /// Whether the peer knows a Close only by a code below 1024; any other goes out as 1000.
+    pub low_close_codes: bool,
     /// Whether the outbox sends pings that make the peer read on; see [`Pacing`](crate::Pacing).
     pub nudges: bool,
 }
@@ -49,7 +51,13 @@ impl ConnectionConfig {
             read_ahead: 64 * 1024,
             repairs_text: false,
             closes_twice: false,
+            low_close_codes: false,
             nudges: false,
         }
+    }
+
+    /// The code that the peer gets for this one.
+    pub(crate) fn close_code(&self, code: CloseCode) -> CloseCode {
+        if self.low_close_codes && code.get() >= 1024 { CloseCode::NORMAL } else { code }
     }
 }

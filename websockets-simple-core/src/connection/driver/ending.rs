@@ -37,7 +37,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             outbox.discard();
         }
         if let Some(code) = cause.close_code()
-            && let Some(frame) = self.decoder.close(code, cause.reason())
+            && let Some(frame) = self.decoder.close(self.config.close_code(code), cause.reason())
         {
             outbox.push_internal(frame, InternalFrame::Close);
         }

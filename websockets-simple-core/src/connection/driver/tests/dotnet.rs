@@ -65,6 +65,32 @@ async fn a_peer_that_needs_it_gets_a_second_close_and_hangs_up_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_knows_low_codes_only_gets_1000_for_any_other_and_the_event_has_the_real_one() {
+    for (code, sent) in [(1000, 1000), (1001, 1001), (1008, 1008), (1014, 1014), (3000, 1000), (4001, 1000)] {
+        let mut rig = Plan::client().config(|config| config.low_close_codes = true).run();
+        rig.close(CloseCode::try_from(code).unwrap(), "why");
+        let (on_the_wire, reason) = rig.peer.hear_close().await;
+        assert_eq!((on_the_wire, reason.as_str()), (sent, "why"));
+        rig.peer.close(1000).await;
+        let end = rig.end().await;
+        assert_eq!((end.code, end.reason.as_str(), end.by), (Some(code), "why", EndedBy::Local));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_for_a_silent_peer_is_one_that_it_knows_too() {
+    let mut rig = Plan::client()
+        .config(|config| config.low_close_codes = true)
+        .heartbeat(10, HeartbeatMode::Ping)
+        .run();
+    assert_eq!(rig.peer.hear().await.0, PING);
+    assert_eq!(rig.peer.hear_close().await.0, 1000);
+    rig.peer.close(1000).await;
+    let end = rig.end().await;
+    assert_eq!((end.code, end.by), (Some(4000), EndedBy::Heartbeat));
+}
+
+#[tokio::test(start_paused = true)]
 async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
     let mut plan = Plan::server();
     plan.outbox.pacing.frame_pause = Some(Duration::from_millis(5));
