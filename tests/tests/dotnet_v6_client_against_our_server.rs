@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use websockets_simple_server::{
     Compatibility, ConnectionEventKind, DefaultPacket, EndedBy, Event, Events, MemoryUsers, Message,
-    ServerEventKind, ServerParams, User, WebsocketServerAuth,
+    ServerEventKind, ServerParams, User, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     ended, next, opened,
@@ -67,6 +67,27 @@ async fn rest_of_story(server: &WebsocketServerAuth<i64>, events: &mut Told) -> 
     })
     .await;
     story
+}
+
+#[tokio::test]
+async fn the_case_of_a_subprotocol_counts_only_where_no_dotnet_peer_is_expected() {
+    for (mode, agree) in
+        [(Compatibility::DotNetV6, true), (Compatibility::DotNetV7, true), (Compatibility::None, false)]
+    {
+        let params = ServerParams::local().compatibility(mode).subprotocols(["Chat", "v2"]);
+        let server = WebsocketServer::new(params);
+        let mut events = server.events();
+        let addr = started(&server).await;
+        let mut peer = RawPeer::connect(addr).await;
+        let head = peer.request("/", "Sec-WebSocket-Protocol: V2, CHAT\r\n").await;
+        if !agree {
+            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+            continue;
+        }
+        assert!(head.to_lowercase().contains("\r\nsec-websocket-protocol: chat\r\n"), "{head}");
+        assert!(head.contains(": CHAT\r\n"), "browsers want it as they spell it: {head}");
+        assert_eq!(opened(&mut events).await.subprotocol(), Some("Chat"), "as the server spells it");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use std::time::Duration;
 /// | a second Close after the server's (client) | no | yes | no |
 /// | a Close of 1024 and more (client) | as it is | goes out as 1000 | as it is |
 /// | messages that the server certainly loses (client) | sent | `SendError::Unreadable` | sent |
+/// | names of subprotocols are compared | with case | without | without |
 /// | plain text instead of HTTP (client) | `BadResponse` | `Unauthorized` | `Unauthorized` |
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -89,6 +90,12 @@ impl Compatibility {
     #[must_use]
     pub fn answers_text_ping(self) -> bool {
         self != Self::DotNetV7
+    }
+
+    /// Whether two names are of the same subprotocol. The .NET library ignores their case.
+    #[must_use]
+    pub fn is_same_subprotocol(self, one: &str, other: &str) -> bool {
+        one == other || (self != Self::None && one.eq_ignore_ascii_case(other))
     }
 
     /// Whether text from a server may be cut inside a character.
