@@ -215,7 +215,9 @@ impl ClientParams {
     }
 
     /// How the client detects a dead connection. Default: a ping frame every 30 s; the connection is closed if the
-    /// server has not answered by the next one.
+    /// server has not answered by the next one. With [`Compatibility::DotNetV6`] the default is none, as such servers
+    /// answer no ping frames; set another one after [`compatibility`](Self::compatibility), which turns off one that
+    /// pings by frames.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
@@ -272,6 +274,11 @@ impl ClientParams {
     }
 
     /// Adapts to deployed .NET servers. Default: [`Compatibility::None`].
+    ///
+    /// With [`Compatibility::DotNetV6`] a [`heartbeat`](Self::heartbeat) that was set before and pings by frames is
+    /// turned off. The client watches the server's text pings instead: once one has come, the connection is closed
+    /// after two intervals without another. The interval is the longest time between two pings in a row, and 120 s
+    /// until three have come.
     #[must_use]
     pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
         self.compatibility = compatibility;

@@ -11,6 +11,7 @@ use std::time::Duration;
 /// |---|---|---|---|
 /// | text of a heartbeat ping | `ping` | `Ping` | `ping` |
 /// | a text `ping` from the server (client) | answered and swallowed | the same | a message |
+/// | a server whose text pings have stopped (client) | kept | given up after two intervals | kept |
 /// | pause after the handshake before the first frame | none | 50 ms | 50 ms |
 /// | frames of a server per write | many | many | many, and ping frames until the client has answered one |
 /// | frames of a client per write, pause between writes | many, none | one, 10 ms | as the server's |
@@ -90,6 +91,13 @@ impl Compatibility {
     #[must_use]
     pub fn answers_text_ping(self) -> bool {
         self != Self::DotNetV7
+    }
+
+    /// Whether a server that has pinged by text, and no longer does, is given up: nothing else shows that a v6 server
+    /// no longer reads.
+    #[must_use]
+    pub fn watches_text_pings(self) -> bool {
+        self == Self::DotNetV6
     }
 
     /// Whether two names are of the same subprotocol. The .NET library ignores their case.

@@ -145,6 +145,7 @@ impl Shared {
         config.low_close_codes = compatibility.low_close_codes();
         config.nudges = params.pacing().nudges;
         config.answers_text_ping = compatibility.answers_text_ping();
+        config.watches_text_pings = compatibility.watches_text_pings();
         let dialer = Dialer::new(&params)?;
         Ok(Self {
             params: Arc::new(params),

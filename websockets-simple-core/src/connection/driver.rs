@@ -20,6 +20,7 @@ use crate::{
         heartbeat::{Heartbeat, Liveness, LivenessAction},
         inbox::{ConnectionObserver, Inbox},
         kept_buffers::KeptBuffers,
+        ping_watch::PingWatch,
         rate::Rate,
         shared::ConnectionShared,
     },
@@ -58,6 +59,7 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     liveness: Liveness,
     rates: Option<Box<Rates>>,
     lossy_text: Option<Box<LossyText>>,
+    ping_watch: Option<Box<PingWatch>>,
     last_data: Instant,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
@@ -167,6 +169,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             inbox: Inbox::new(observer, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
             lossy_text: config.repairs_text.then(Box::default),
+            ping_watch: config.watches_text_pings.then(Box::default),
             shared,
             expects_hello: false,
             config,
@@ -306,6 +309,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 }
             }
         }
+        let watch = self.ping_watch.as_ref().and_then(|watch| watch.deadline());
+        if watch.is_some_and(|deadline| deadline <= at.instant) {
+            self.fail(&EndCause::PingsStopped, None, at);
+            return true;
+        }
         if self.kept_buffers.as_ref().is_some_and(|kept_buffers| kept_buffers.until() <= at.instant) {
             self.kept_buffers = None;
         }
@@ -331,6 +339,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
                 earliest(self.liveness.next());
+                earliest(self.ping_watch.as_ref().and_then(|watch| watch.deadline()));
                 earliest(self.kept_buffers.as_ref().map(KeptBuffers::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }

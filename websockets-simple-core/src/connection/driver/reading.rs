@@ -39,6 +39,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if let Some(since) = self.paused.take() {
             let paused = since.elapsed();
             self.liveness.extend(paused);
+            if let Some(watch) = &mut self.ping_watch {
+                watch.extend(paused);
+            }
             self.last_data += paused;
         }
         if !self.leftover.is_empty() {
@@ -146,6 +149,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return;
         }
         if self.config.answers_text_ping && is_word(&message, "ping") {
+            if let Some(watch) = &mut self.ping_watch {
+                watch.pinged(at.instant);
+            }
             self.send_internal_text("pong");
             return;
         }

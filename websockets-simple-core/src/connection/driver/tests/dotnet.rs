@@ -166,3 +166,63 @@ async fn a_peer_that_needs_it_is_pinged_until_it_has_read_what_was_sent() {
     let len = rig.peer.stream.read(&mut buffer).await.unwrap();
     assert_eq!(buffer[..len], *b"\x89\x00");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_text_pings_have_stopped_is_given_up_after_two_intervals() {
+    let mut rig = Plan::client().config(|config| config.watches_text_pings = true).run();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        rig.peer.text("Ping").await;
+        assert_eq!(rig.peer.hear_text().await, "pong");
+    }
+    // Other messages do not show that it reads.
+    let talks = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            rig.peer.text("hello").await;
+        }
+        rig.peer.hear_close().await
+    };
+    assert_eq!(talks.await, (4000, "the pings of the peer have stopped".to_owned()));
+    let elapsed = rig.elapsed().as_secs();
+    assert_eq!(elapsed, 90 + 60);
+    drop(rig.peer.stream);
+    let end = rig.task.await.unwrap();
+    assert_eq!(end.by, EndedBy::Heartbeat);
+    let failed = rig.seen.borrow().iter().any(|call| matches!(call, Call::Failed(ErrorStage::Heartbeat, _)));
+    assert!(failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_pings_on_or_never_did_is_kept_and_so_is_one_in_another_mode() {
+    let mut pings_on = Plan::client().config(|config| config.watches_text_pings = true).run();
+    let never_did = Plan::client().config(|config| config.watches_text_pings = true).run();
+    let mut not_watched = Plan::client().run();
+    not_watched.peer.text("Ping").await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pings_on.peer.text("Ping").await;
+        assert_eq!(pings_on.peer.hear_text().await, "pong");
+    }
+    for rig in [&pings_on, &never_did, &not_watched] {
+        assert!(rig.shared.outbox.is_open());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_that_wait_behind_a_busy_handler_do_not_count_as_stopped() {
+    let mut plan = Plan::client().config(|config| {
+        config.watches_text_pings = true;
+        config.read_ahead = 10;
+    });
+    plan = plan.busy(1000);
+    let mut rig = plan.run();
+    rig.peer.text("Ping").await;
+    assert_eq!(rig.peer.hear_text().await, "pong");
+    rig.peer.text("keeps the handler busy").await;
+    rig.peer.text("and fills what is read ahead").await;
+    rig.until_received(2).await;
+    assert!(rig.shared.outbox.is_open());
+    rig.peer.text("Ping").await;
+    assert_eq!(rig.peer.hear_text().await, "pong");
+}
