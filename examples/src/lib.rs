@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod chat;
+pub mod compat;
 pub mod members;
 pub mod page;
 pub mod terminal;

@@ -73,6 +73,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
         Self { stream, read: Vec::new() }
     }
 
+    /// The connection, and what was read of it but not taken.
+    #[must_use]
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.read)
+    }
+
     /// Sends a request and reads the head of the answer. `headers` are whole lines.
     pub async fn request(&mut self, target: &str, headers: &str) -> String {
         self.write(request(target, headers).as_bytes()).await;
@@ -128,17 +134,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
                 return None;
             }
         }
-    }
-
-    /// Reads, then takes one frame, as a v7 peer does: a second one in the same segment waits for the next read.
-    pub async fn next_of_new_read(&mut self) -> Option<RawFrame> {
-        while self.more().await {
-            if let Some((frame, size)) = parse(&self.read) {
-                self.read.drain(..size);
-                return Some(frame);
-            }
-        }
-        None
     }
 
     /// Reads frames until the end.

@@ -76,21 +76,6 @@ async fn the_first_frame_does_not_share_a_segment_with_the_101() {
 }
 
 #[tokio::test]
-async fn frames_to_a_v6_client_leave_one_by_one() {
-    let (_server, mut events, addr) = server(ServerParams::local()).await;
-    let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;
-    let connection = opened(&mut events).await;
-    let begun = tokio::time::Instant::now();
-    for n in 0..20 {
-        connection.send(Message::text(format!("{n}"))).await.unwrap();
-    }
-    for n in 0..20 {
-        assert_eq!(peer.next().await.unwrap().as_text(), format!("{n}"));
-    }
-    assert!(begun.elapsed() >= Duration::from_millis(19 * 5), "with a pause between them");
-}
-
-#[tokio::test]
 async fn recorded_frames_and_close_of_the_v6_client_are_understood() {
     let (server, mut events, addr) = server(ServerParams::local()).await;
     let mut peer = client(addr, &bytes(V6_CLIENT, "request:")[0]).await;

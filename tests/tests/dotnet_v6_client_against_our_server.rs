@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use websockets_simple_server::{
     Compatibility, ConnectionEventKind, DefaultPacket, EndedBy, Event, Events, MemoryUsers, Message,
-    ServerEventKind, ServerParams, User, WebsocketServerAuth,
+    ServerEventKind, ServerParams, User, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     ended, next, opened,
@@ -23,9 +23,13 @@ fn request() -> Vec<u8> {
 }
 
 async fn server() -> (WebsocketServerAuth<i64>, Told, SocketAddr) {
+    server_with(ServerParams::local()).await
+}
+
+async fn server_with(params: ServerParams) -> (WebsocketServerAuth<i64>, Told, SocketAddr) {
     let users = MemoryUsers::new();
     users.add("tok", 7_i64);
-    let params = ServerParams::local()
+    let params = params
         .compatibility(Compatibility::DotNetV6)
         .success_text("Connected Successfully")
         .unauthorized_text("Not authorized")
@@ -38,7 +42,11 @@ async fn server() -> (WebsocketServerAuth<i64>, Told, SocketAddr) {
 
 /// A server and a v6 client that has heard the success text.
 async fn connected() -> (WebsocketServerAuth<i64>, Told, RawPeer) {
-    let (server, mut events, addr) = server().await;
+    connected_to(ServerParams::local()).await
+}
+
+async fn connected_to(params: ServerParams) -> (WebsocketServerAuth<i64>, Told, RawPeer) {
+    let (server, mut events, addr) = server_with(params).await;
     let mut peer = RawPeer::connect(addr).await;
     peer.write(&request()).await;
     assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
@@ -59,6 +67,27 @@ async fn rest_of_story(server: &WebsocketServerAuth<i64>, events: &mut Told) -> 
     })
     .await;
     story
+}
+
+#[tokio::test]
+async fn the_case_of_a_subprotocol_counts_only_where_no_dotnet_peer_is_expected() {
+    for (mode, agree) in
+        [(Compatibility::DotNetV6, true), (Compatibility::DotNetV7, true), (Compatibility::None, false)]
+    {
+        let params = ServerParams::local().compatibility(mode).subprotocols(["Chat", "v2"]);
+        let server = WebsocketServer::new(params);
+        let mut events = server.events();
+        let addr = started(&server).await;
+        let mut peer = RawPeer::connect(addr).await;
+        let head = peer.request("/", "Sec-WebSocket-Protocol: V2, CHAT\r\n").await;
+        if !agree {
+            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+            continue;
+        }
+        assert!(head.to_lowercase().contains("\r\nsec-websocket-protocol: chat\r\n"), "{head}");
+        assert!(head.contains(": CHAT\r\n"), "browsers want it as they spell it: {head}");
+        assert_eq!(opened(&mut events).await.subprotocol(), Some("Chat"), "as the server spells it");
+    }
 }
 
 #[tokio::test]
@@ -104,31 +133,22 @@ async fn a_packet_leaves_byte_for_byte_as_the_original_wrote_it() {
 }
 
 #[tokio::test]
-async fn what_is_sent_at_once_by_different_ways_leaves_frame_by_frame() {
-    let (server, mut events, mut peer) = connected().await;
-    // Reads may come too late on a busy machine; frames that share a write are together each time.
-    let mut apart = false;
-    for _ in 0..5 {
-        for _ in 0..3 {
-            server.broadcast(Message::text("all")).unwrap();
-            server.to_user(&7).send(Message::text("one")).unwrap();
-            server.connections()[0].send(Message::text("you")).await.unwrap();
+async fn a_burst_of_2000_messages_leaves_without_pauses_and_in_order() {
+    // Frames that waited for a pause would fill the outbox, and the client would be disconnected.
+    let (server, _events, mut peer) = connected_to(ServerParams::local().outbox(4 * 1024)).await;
+    let texts: Vec<_> = (0..2000).map(|n| format!("{n:0100}")).collect();
+    for some in texts.chunks(100) {
+        for text in some {
+            server.broadcast(Message::text(text.as_str())).unwrap();
         }
-        let (mut reads, mut read) = (0, Vec::new());
-        while read.len() < 9 * 5 {
-            read.extend(peer.one_read().await);
-            reads += 1;
-        }
-        let frames = [&b"\x81\x03all"[..], b"\x81\x03one", b"\x81\x03you"].concat().repeat(3);
-        assert_eq!(read, frames, "in the order of the calls");
-        if reads == 9 {
-            apart = true;
-            break;
+        for text in some {
+            assert_eq!(peer.next().await.unwrap().as_text(), *text);
         }
     }
-    assert!(apart, "frames shared a write");
-    peer.text("still here").await;
-    assert_eq!(received(&mut events).await.as_text(), Some("still here"));
+    server.to_user(&7).send(Message::text("one")).unwrap();
+    server.connections()[0].send(Message::text("you")).await.unwrap();
+    let two = [peer.next().await.unwrap().as_text(), peer.next().await.unwrap().as_text()];
+    assert_eq!(two, ["one", "you"], "in the order of the calls");
 }
 
 #[tokio::test]

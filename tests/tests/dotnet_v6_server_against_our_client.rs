@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use websockets_simple_client::{
-    ClientConnection, ClientEvent, ClientParams, Compatibility, ConnectError, ConnectionEventKind,
-    DefaultPacket, EndedBy, Events, Message, WebsocketClient,
+    ClientConnection, ClientEvent, ClientParams, CloseCode, Compatibility, ConnectError, ConnectionEventKind,
+    DefaultPacket, EndedBy, Events, Message, SendError, WebsocketClient, dotnet::V6Loss,
 };
 use websockets_simple_tests::{
     connected,
@@ -93,6 +93,49 @@ async fn a_packet_reaches_it_as_the_json_it_reads() {
     client.send(&packet).await.unwrap();
     within(client.disconnect()).await;
     assert_eq!(taken(server).await, [json]);
+}
+
+#[tokio::test]
+async fn what_it_certainly_loses_is_an_error_before_it_leaves() {
+    let (server, client, _heard) = conversation(Manner::default()).await;
+    let connection = client.connection().unwrap();
+    let loss = |sent: Result<_, SendError>| match sent {
+        Err(SendError::Unreadable(loss)) => loss,
+        other => panic!("{other:?}"),
+    };
+    for (message, expected) in [
+        (Message::text("x".repeat(65_536)), V6Loss::TooLong { most: 65_535 }),
+        (Message::text("a\u{3}b"), V6Loss::ByteThree),
+        (Message::binary(vec![1, 2, 3]), V6Loss::ByteThree),
+        (Message::text(" \n"), V6Loss::Blank),
+        (Message::text("Pong"), V6Loss::Pong),
+    ] {
+        assert_eq!(loss(client.send(message.clone()).await), expected);
+        assert_eq!(loss(connection.send(message).await), expected);
+    }
+    let parts = connection.send_parts::<str>().await;
+    assert!(matches!(parts, Err(SendError::Unreadable(V6Loss::Parts))), "{parts:?}");
+    // A packet is one line of JSON, whatever its data.
+    client.send("\u{3}").await.unwrap();
+    client.send("").await.unwrap();
+    client.send(Message::text("last")).await.unwrap();
+    within(client.disconnect()).await;
+    let taken = taken(server).await;
+    assert_eq!(taken.len(), 3, "{taken:?}");
+    assert!(taken[0].starts_with(r#"{"Data":"\u0003""#), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_close_with_a_code_of_ours_lets_it_go_too() {
+    for code in [1001, 3000, 4001] {
+        let (server, client, _heard) = conversation(Manner::default()).await;
+        let code = CloseCode::try_from(code).unwrap();
+        let end = within(client.disconnect_with(code, "why")).await.unwrap();
+        assert_eq!((end.code, end.clean), (Some(code.get()), true));
+        let DotNetV6Server { mut heard, outcome, .. } = server;
+        assert!(within(outcome).await.unwrap().let_go, "{code:?}");
+        assert_eq!(heard.recv().await, None, "no part of it is a message");
+    }
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_client::{ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    Compatibility, ConnectionEventKind, Event, Heartbeat, HeartbeatMode, MemoryUsers, Message, ServerParams,
-    WebsocketServer, WebsocketServerAuth,
+    CloseCode, Compatibility, ConnectionEventKind, Event, Heartbeat, HeartbeatMode, MemoryUsers, Message,
+    ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    ended, next, opened, params,
+    dotnet_v6_server::text_frame,
+    dotnet_v7_peer::DotNetV7Peer,
+    ended, message, next, opened, params,
     raw::{RawFrame, RawPeer},
     received, started, text,
     traces::{V7_CLIENT, V7_SERVER, bytes},
@@ -156,38 +158,59 @@ async fn a_v7_client_is_pinged_by_frames_and_heard_by_its_pong_frames() {
     assert_eq!(received(&mut events).await.as_text(), Some("still here"));
 }
 
+/// What a v7 client has read once `last` is there.
+async fn read_to(peer: &mut DotNetV7Peer, last: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != last) {
+        texts.push(within(peer.next()).await.expect("the server does not hang up").as_text());
+    }
+    texts
+}
+
 #[tokio::test]
-async fn no_frame_waits_for_the_next_one_in_a_client_that_takes_one_message_per_read() {
+async fn all_of_a_burst_is_read_by_a_client_that_reads_only_when_bytes_arrive() {
     let server = WebsocketServer::new(ServerParams::local().compatibility(Compatibility::DotNetV7));
     let mut events = server.events();
     let addr = started(&server).await;
-    // On a busy machine a read may come too late; frames that share a write are together each time.
-    let mut stalled = 0;
-    for _ in 0..5 {
-        let mut peer = RawPeer::open(addr, "/", "").await;
+    for burst in [1, 2, 5, 13, 30, 2000] {
+        let peer = RawPeer::open(addr, "/", "").await;
+        let (stream, held) = peer.into_parts();
+        let mut peer = DotNetV7Peer::new(stream, held, true);
         let connection = opened(&mut events).await;
-        for n in 0..5 {
-            connection.send(Message::text(format!("{n}"))).await.unwrap();
+        let texts: Vec<_> = (0..burst).map(|n| n.to_string()).collect();
+        for text in &texts {
+            connection.send(Message::text(text.as_str())).await.unwrap();
         }
-        let read = one_message_per_read(&mut peer, b"4").await;
-        stalled = 5 - read;
-        if stalled == 0 {
-            break;
+        assert_eq!(read_to(&mut peer, texts.last().unwrap()).await, texts);
+        // The same from outside of the connection's task, and a Close right behind it.
+        for text in &texts {
+            server.broadcast(Message::text(text.as_str())).unwrap();
         }
+        let closed = tokio::spawn(async move { connection.disconnect(CloseCode::NORMAL, "bye").await });
+        assert_eq!(read_to(&mut peer, texts.last().unwrap()).await, texts);
+        let close = within(peer.next()).await.unwrap();
+        assert_eq!(close.close_code(), Some(1000), "{close:?}");
+        peer.frame_out(0x88, &close.payload).await;
+        within(closed).await.unwrap();
+        assert!(ended(&mut events).await.clean);
     }
-    assert_eq!(stalled, 0, "frames shared a write");
 }
 
-/// Messages that a v7 peer has taken once the frame that ends in `last` has arrived.
-async fn one_message_per_read(peer: &mut RawPeer, last: &[u8]) -> usize {
-    let mut taken = 0;
-    loop {
-        let read = peer.one_read().await;
-        taken += 1;
-        if read.is_empty() || read.ends_with(last) {
-            return taken;
-        }
-    }
+#[tokio::test]
+async fn a_client_that_answered_is_not_pinged_again_before_there_is_more_to_read() {
+    let server = WebsocketServer::new(ServerParams::local().compatibility(Compatibility::DotNetV7));
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut peer = RawPeer::open(addr, "/", "").await;
+    let connection = opened(&mut events).await;
+    connection.send(Message::text("one")).await.unwrap();
+    assert_eq!(peer.next().await.unwrap().as_text(), "one");
+    assert_eq!(peer.next().await.unwrap().first, 0x89);
+    peer.frame(0x8A, b"").await;
+    peer.text("read").await;
+    assert_eq!(received(&mut events).await.as_text(), Some("read"), "the answer was read ahead of it");
+    let quiet = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
 }
 
 /// One connection of a server that behaves as v7 does.
@@ -213,12 +236,14 @@ impl Scripted {
             );
             peer.write(head.as_bytes()).await;
             peer.write(&say).await;
+            let (stream, held) = peer.into_parts();
+            let mut peer = DotNetV7Peer::new(stream, held, false);
             let mut frames = Vec::new();
-            while let Some(frame) = peer.next_of_new_read().await {
+            while let Some(frame) = peer.next().await {
                 let close = frame.first == 0x88;
                 frames.push(frame);
                 if close {
-                    peer.write(b"\x88\x0c\x03\xe8Disconnect").await;
+                    peer.frame_out(0x88, b"\x03\xe8Disconnect").await;
                     break;
                 }
             }
@@ -265,27 +290,36 @@ async fn our_client_shows_its_token_in_the_header_and_its_path_as_the_channel() 
 }
 
 #[tokio::test]
-async fn no_frame_waits_for_the_next_one_in_a_server_that_takes_one_message_per_read() {
-    let mut expected: Vec<_> = (0..5).map(|n| RawFrame::text(&n.to_string())).collect();
-    expected.push(RawFrame { first: 0x82, payload: vec![0, 1] });
-    // On a busy machine it may read too late; what shares a write stalls each time, the Close at the latest.
-    let mut taken = Vec::new();
-    for _ in 0..5 {
+async fn all_of_a_burst_is_read_by_a_server_that_reads_only_when_bytes_arrive() {
+    for burst in [1, 2, 5, 13, 2000] {
         let server = Scripted::serve(Vec::new()).await;
         let client = server.client();
         client.connect().await.unwrap();
-        for n in 0..5 {
+        for n in 0..burst {
             client.send(Message::text(n.to_string())).await.unwrap();
         }
         client.send(Message::binary(vec![0, 1])).await.unwrap();
-        let end = within(client.disconnect()).await.unwrap();
-        taken = within(server.outcome).await.unwrap().1;
-        if end.clean {
-            break;
-        }
+        assert!(within(client.disconnect()).await.unwrap().clean);
+        let mut taken = within(server.outcome).await.unwrap().1;
+        assert_eq!(taken.pop().and_then(|frame| frame.close_code()), Some(1000));
+        let mut expected: Vec<_> = (0..burst).map(|n| RawFrame::text(&n.to_string())).collect();
+        expected.push(RawFrame { first: 0x82, payload: vec![0, 1] });
+        assert_eq!(taken, expected);
     }
-    assert_eq!(taken.pop().and_then(|frame| frame.close_code()), Some(1000));
-    assert_eq!(taken, expected);
+}
+
+#[tokio::test]
+async fn a_text_that_a_v7_server_cut_inside_a_character_is_repaired_and_bytes_are_left_alone() {
+    // It counts characters as the v6 server does.
+    let said = [&text_frame("日本")[..], b"\x82\x02\xe6\x97", &text_frame("héllo")].concat();
+    let server = Scripted::serve(said).await;
+    let client = server.client();
+    let mut heard = client.events();
+    client.connect().await.unwrap();
+    assert_eq!(text(&mut heard).await, "\u{FFFD}");
+    assert_eq!(message(&mut heard).await, Message::binary(vec![0xe6, 0x97]));
+    assert_eq!(text(&mut heard).await, "héll");
+    assert!(within(client.disconnect()).await.unwrap().clean);
 }
 
 #[tokio::test]

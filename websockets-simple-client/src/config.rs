@@ -75,6 +75,8 @@ pub struct ClientParams {
     #[cfg(feature = "rustls")]
     tls: TlsParams,
     compatibility: Compatibility,
+    first_frame_pause: Option<Duration>,
+    frame_pause: Option<Duration>,
 }
 
 /// Where a client puts its token in the handshake.
@@ -119,6 +121,8 @@ impl ClientParams {
             #[cfg(feature = "rustls")]
             tls: TlsParams::default(),
             compatibility: Compatibility::default(),
+            first_frame_pause: None,
+            frame_pause: None,
         }
     }
 
@@ -226,7 +230,9 @@ impl ClientParams {
     }
 
     /// How the client detects a dead connection. Default: a ping frame every 30 s; the connection is closed if the
-    /// server has not answered by the next one.
+    /// server has not answered by the next one. With [`Compatibility::DotNetV6`] the default is none, as such servers
+    /// answer no ping frames; set another one after [`compatibility`](Self::compatibility), which turns off one that
+    /// pings by frames.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = heartbeat;
@@ -292,6 +298,11 @@ impl ClientParams {
     }
 
     /// Adapts to deployed .NET servers. Default: [`Compatibility::None`].
+    ///
+    /// With [`Compatibility::DotNetV6`] a [`heartbeat`](Self::heartbeat) that was set before and pings by frames is
+    /// turned off. The client watches the server's text pings instead: once one has come, the connection is closed
+    /// after two intervals without another. The interval is the longest time between two pings in a row, and 120 s
+    /// until three have come.
     #[must_use]
     pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
         self.compatibility = compatibility;
@@ -299,6 +310,27 @@ impl ClientParams {
             // .NET v6 servers take a ping frame with payload for a message and never answer one.
             self.heartbeat = Heartbeat::off();
         }
+        self
+    }
+
+    /// How long the first frame waits after the handshake. Default: not at all, or 50 ms with a
+    /// [`compatibility`](Self::compatibility): a .NET server takes a frame that comes too early for a part of the
+    /// request.
+    #[must_use]
+    pub fn first_frame_pause(mut self, pause: Duration) -> Self {
+        self.first_frame_pause = Some(pause);
+        self
+    }
+
+    /// How far apart frames leave, each in a write of its own; zero joins them freely. The first three pauses after the
+    /// connection has opened are ten times as long. Default: zero, or 10 ms with [`Compatibility::DotNetV6`], whose
+    /// servers take all bytes that they find at once for one frame and lose the others.
+    ///
+    /// No pause is a promise: what such a server reads too late is lost, and [`send`](crate::WebsocketClient::send)
+    /// does not notice.
+    #[must_use]
+    pub fn frame_pause(mut self, pause: Duration) -> Self {
+        self.frame_pause = Some(pause);
         self
     }
 }

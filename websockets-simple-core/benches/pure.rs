@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -236,12 +235,7 @@ impl AsRef<ConnectionShared> for Connection {
 
 impl Open {
     fn new() -> Self {
-        let config = OutboxConfig {
-            capacity: 1024 * 1024,
-            policy: OverflowPolicy::Disconnect,
-            frame_pause: None,
-            first_frame_pause: Duration::ZERO,
-        };
+        let config = OutboxConfig::new(1024 * 1024, OverflowPolicy::Disconnect);
         let connection = Arc::new(Connection(ConnectionShared::new(Side::Server, config)));
         let driver = ConnectionDriver::new(
             Transport::shared(TakesAll),

@@ -12,5 +12,6 @@ mod driver;
 mod heartbeat;
 mod inbox;
 mod kept_buffers;
+mod ping_watch;
 mod rate;
 mod shared;

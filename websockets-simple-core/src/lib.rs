@@ -46,7 +46,7 @@ pub mod tls;
 
 // For users of either end.
 pub use chrono;
-pub use compatibility::Compatibility;
+pub use compatibility::{Compatibility, Pacing};
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,

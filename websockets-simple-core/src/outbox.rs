@@ -7,12 +7,13 @@
 use std::{
     io,
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
+    compatibility::Pacing,
+    dotnet::V6Server,
     events::EndCause,
     message::IntoMessage,
     outbox::waiters::Waiter,
@@ -21,7 +22,8 @@ use crate::{
 };
 
 use after_lock::Locked;
-use queue::{OutboxState, Stage, Throttle, later};
+use pace::Pace;
+use queue::{OutboxState, Stage};
 use sync::{AtomicBool, Mutex, Ordering};
 use waiters::Place;
 
@@ -42,6 +44,7 @@ mod coalesce;
 mod flusher;
 mod fragmented;
 mod gather;
+mod pace;
 mod queue;
 mod send;
 mod sent_events;
@@ -61,6 +64,7 @@ pub struct Outbox {
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
+    v6_server: Option<V6Server>,
     state: Mutex<OutboxState>,
 }
 
@@ -72,10 +76,18 @@ pub struct OutboxConfig {
     pub capacity: usize,
     /// What happens to a message that does not fit.
     pub policy: OverflowPolicy,
-    /// One frame per write, this far apart; `None` joins frames freely.
-    pub frame_pause: Option<Duration>,
-    /// How long the first frame waits.
-    pub first_frame_pause: Duration,
+    /// How frames leave; by default as the socket takes them.
+    pub pacing: Pacing,
+    /// The .NET v6 server that reads them, if it is one: what it certainly loses is not sent.
+    pub v6_server: Option<V6Server>,
+}
+
+impl OutboxConfig {
+    /// An outbox for a peer that reads as RFC 6455 has it.
+    #[must_use]
+    pub fn new(capacity: usize, policy: OverflowPolicy) -> Self {
+        Self { capacity, policy, pacing: Pacing::default(), v6_server: None }
+    }
 }
 
 /// What happened to a frame that was offered.
@@ -134,20 +146,15 @@ pub(crate) struct OutboxStatistics {
 impl Outbox {
     /// An outbox whose writer comes later, with [`open`](Self::open).
     pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
-        let throttle =
-            (config.frame_pause.is_some() || !config.first_frame_pause.is_zero()).then(|| Throttle {
-                gap: config.frame_pause.unwrap_or_default(),
-                next: later(Instant::now(), config.first_frame_pause),
-            });
-        let state = Mutex::new(OutboxState::new(throttle));
-        let OutboxConfig { capacity, policy, .. } = config;
+        let OutboxConfig { capacity, policy, pacing, v6_server } = config;
         Self {
             side,
             capacity,
             policy,
+            v6_server,
             has_sent_events: AtomicBool::new(false),
             drops_received: AtomicBool::new(false),
-            state,
+            state: Mutex::new(OutboxState::new(Pace::new(pacing, Instant::now()))),
         }
     }
 
@@ -171,9 +178,18 @@ impl Outbox {
     ///
     /// [`SendError`]; nothing was sent then.
     pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+        self.check(&message)?;
         let notice = notice.then(|| message.clone());
         let frame = Frame::message(message, self.side);
         self.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
+    }
+
+    /// Whether the peer can read this message.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), SendError> {
+        match self.v6_server {
+            Some(server) => server.check(message).map_err(SendError::Unreadable),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn policy(&self) -> OverflowPolicy {

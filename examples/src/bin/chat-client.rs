@@ -13,6 +13,7 @@ use websockets_simple_client::{
 };
 use websockets_simple_examples::{
     chat::{ChatPacket, SUBPROTOCOL, wire::one_line},
+    compat::Compat,
     in_one_line, terminal,
 };
 
@@ -37,12 +38,17 @@ struct Args {
     /// For wss: also trust the root certificates in this PEM file.
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// Speak to a deployed server of the .NET library: every line is sent as it is, in a packet (v6) or as text (v7).
+    #[arg(long, value_enum)]
+    compat: Option<Compat>,
 }
 
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
-    let left = match params(Args::parse()) {
-        Ok(params) => chat(params).await,
+    let args = Args::parse();
+    let compat = args.compat;
+    let left = match params(args) {
+        Ok(params) => chat(params, compat).await,
         Err(error) => Err(error),
     };
     match left {
@@ -62,8 +68,12 @@ async fn main() -> ExitCode {
 }
 
 fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
-    let mut params = ClientParams::url(&args.url)?
-        .subprotocol(SUBPROTOCOL)
+    let params = ClientParams::url(&args.url)?;
+    let mut params = match args.compat {
+        Some(compat) => params.compatibility(compat.into()),
+        None => params.subprotocol(SUBPROTOCOL),
+    };
+    params = params
         // Piped input can be faster than the network.
         .overflow(OverflowPolicy::Wait(Duration::from_secs(30)));
     if let Some(path) = args.root {
@@ -80,7 +90,7 @@ fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
 }
 
 /// Chats until either side ends the connection. True if it ended in order.
-async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
+async fn chat(params: ClientParams, compat: Option<Compat>) -> Result<bool, Box<dyn Error>> {
     let client = WebsocketClient::new(params)?;
     let mut events = client.events();
     client.connect().await?;
@@ -91,6 +101,16 @@ async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
     let end = loop {
         tokio::select! {
             line = lines.next(), if parting.is_none() => {
+                if let Some(compat) = compat {
+                    let Some(line) = line else {
+                        parting = Some(Instant::now());
+                        break client.disconnect().await;
+                    };
+                    if let Err(error) = client.send(compat.said(&line)?).await {
+                        screen.show(&format!("Not sent: {}", in_one_line(&error)))?;
+                    }
+                    continue;
+                }
                 let packet = match line.as_deref().map(command) {
                     Some(Ok(packet)) => packet,
                     Some(Err(usage)) => {
@@ -110,6 +130,10 @@ async fn chat(params: ClientParams) -> Result<bool, Box<dyn Error>> {
             }
             event = events.recv() => match event {
                 Some(ClientEvent::Message(event)) => {
+                    if let Some(heard) = compat.and_then(|compat| compat.heard(&event.message)) {
+                        screen.show(&one_line(&heard))?;
+                        continue;
+                    }
                     let packet = event.message.json::<ChatPacket>().ok();
                     if matches!(packet, Some(ChatPacket::Online { .. })) {
                         questions = questions.saturating_sub(1);

@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use websockets_simple_examples::{
     chat::{self, DEMO_USERS, Room},
+    compat::Compat,
     in_one_line,
     members::Members,
     page::Page,
@@ -48,6 +49,9 @@ struct Args {
     /// The SQLite file that holds the tokens, created if missing; `:memory:` keeps them until the server stops.
     #[arg(long, global = true, value_name = "FILE", default_value = "chat.sqlite")]
     store: String,
+    /// Also serve deployed clients of the .NET library, which send the token in the path (v6) or in a header (v7).
+    #[arg(long, value_enum)]
+    compat: Option<Compat>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -98,6 +102,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)))
         // Of browsers, only our own page may connect.
         .same_origin();
+    let params = match args.compat {
+        Some(compat) => params.compatibility(compat.into()),
+        None => params,
+    };
     if args.anonymous {
         let server = WebsocketServer::new(Page::for_guests().behind(params));
         Room::open_to_guests(&server);

@@ -7,7 +7,7 @@
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_examples::{compat::Compat, in_one_line, stop_request};
 use websockets_simple_server::{
     CloseCode, Endpoint, Event, Heartbeat, HeartbeatMode, Limits, MessageEvent, OverflowPolicy, SendError,
     ServerParams, WebsocketServer,
@@ -31,6 +31,10 @@ struct Args {
     /// Worker threads; by default as many as there are cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Serve deployed clients of the .NET library: they are welcomed by `Connected Successfully`, as their own servers
+    /// do it.
+    #[arg(long, value_enum)]
+    compat: Option<Compat>,
 }
 
 fn main() -> ExitCode {
@@ -87,7 +91,13 @@ fn params(args: &Args) -> ServerParams {
         .bytes_per_second(None::<u64>)
         .connections_per_ip(usize::MAX)
         .idle(None::<Duration>);
-    ServerParams::local()
+    let params = match args.compat {
+        Some(compat) => {
+            ServerParams::local().compatibility(compat.into()).success_text("Connected Successfully")
+        }
+        None => ServerParams::local(),
+    };
+    params
         .endpoint(Endpoint::tcp(args.listen))
         .limits(limits)
         .heartbeat(Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping))

@@ -5,6 +5,7 @@ mod autobahn;
 mod axum_chat;
 mod browser_module;
 mod chat;
+mod compat;
 mod echo;
 mod extended;
 mod history;

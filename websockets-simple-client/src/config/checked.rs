@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, SUBPROTOCOL, Token,
+    Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Pacing, SUBPROTOCOL, Token, dotnet::V6Server,
     handshake_words::BEARER_PREFIX,
 };
 
@@ -304,6 +304,25 @@ impl CheckedParams {
 
     pub(crate) fn compatibility(&self) -> Compatibility {
         self.params.compatibility
+    }
+
+    /// How frames leave.
+    pub(crate) fn pacing(&self) -> Pacing {
+        let ClientParams { compatibility, first_frame_pause, frame_pause, .. } = &self.params;
+        let mut pacing = compatibility.client_pacing();
+        if let Some(pause) = first_frame_pause {
+            pacing.first_frame_pause = *pause;
+        }
+        if let Some(pause) = frame_pause {
+            pacing.frame_pause = Some(*pause).filter(|pause| !pause.is_zero());
+        }
+        pacing
+    }
+
+    /// What the server is able to read, if it is a .NET v6 server.
+    pub(crate) fn v6_server(&self) -> Option<V6Server> {
+        let server = if self.secured() { V6Server::TLS } else { V6Server::PLAIN };
+        (self.compatibility() == Compatibility::DotNetV6).then_some(server)
     }
 
     #[cfg(feature = "rustls")]

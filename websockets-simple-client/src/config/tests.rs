@@ -140,6 +140,23 @@ fn a_path_token_is_encoded_as_the_dotnet_client_does_but_keeps_what_follows_a_ha
 }
 
 #[test]
+fn the_pauses_of_a_mode_hold_until_others_are_chosen_whatever_the_order() {
+    let pacing = |params: ClientParams| params.check().unwrap().pacing();
+    let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
+    assert_eq!(pacing(params()), Compatibility::None.client_pacing());
+    let v6 = params().compatibility(Compatibility::DotNetV6);
+    assert_eq!(pacing(v6.clone()), Compatibility::DotNetV6.client_pacing());
+    for params in [
+        v6.first_frame_pause(second).frame_pause(zero),
+        params().first_frame_pause(second).frame_pause(zero).compatibility(Compatibility::DotNetV6),
+    ] {
+        let pacing = pacing(params);
+        assert_eq!((pacing.first_frame_pause, pacing.frame_pause), (second, None));
+    }
+    assert_eq!(pacing(params().frame_pause(second)).frame_pause, Some(second));
+}
+
+#[test]
 fn each_placement_puts_the_token_where_it_says() {
     let checked = params().token("se cret").token_placement(TokenPlacement::Query).check().unwrap();
     assert_eq!(checked.target.expose(), "/?token=se+cret");

@@ -96,10 +96,9 @@ impl Connecting {
         let compatibility = params.compatibility();
         let Dialed { stream, leftover, info } = dialed;
         let config = OutboxConfig {
-            capacity: params.outbox_bytes(),
-            policy: params.overflow(),
-            frame_pause: compatibility.frame_pause(),
-            first_frame_pause: compatibility.first_frame_pause(),
+            pacing: params.pacing(),
+            v6_server: params.v6_server(),
+            ..OutboxConfig::new(params.outbox_bytes(), params.overflow())
         };
         let core = ConnectionShared::new(Side::Client, config);
         let connection = ClientConnection(Arc::new(ConnectionState {
@@ -155,7 +154,10 @@ impl Shared {
             config.text = websockets_simple_core::TextPolicy::Lossy;
         }
         config.closes_twice = compatibility.closes_twice();
+        config.low_close_codes = compatibility.low_close_codes();
+        config.nudges = params.pacing().nudges;
         config.answers_text_ping = compatibility.answers_text_ping();
+        config.watches_text_pings = compatibility.watches_text_pings();
         let dialer = Dialer::new(&params)?;
         Ok(Self {
             params: Arc::new(params),

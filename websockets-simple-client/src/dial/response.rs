@@ -138,12 +138,10 @@ fn accepted(
         [chosen] => {
             let chosen = std::str::from_utf8(chosen).unwrap_or_default();
             // The subprotocol that carries the token must not be chosen.
-            let offered =
+            let mut offered =
                 params.offers.expose().split(", ").filter(|offer| !offer.starts_with(BEARER_PREFIX));
-            if !offered.into_iter().any(|offer| offer == chosen) {
-                return Err(ConnectError::SubprotocolRejected);
-            }
-            Some(chosen.to_owned())
+            let same = offered.find(|offer| params.compatibility().is_same_subprotocol(offer, chosen));
+            Some(same.ok_or(ConnectError::SubprotocolRejected)?.to_owned())
         }
         _ => return bad("it chooses more than one subprotocol"),
     };

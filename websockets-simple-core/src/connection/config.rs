@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Side, TextPolicy};
+use crate::protocol::{CloseCode, Side, TextPolicy};
 
 /// Limits, timeouts and compatibility switches of a driver. Shared by all drivers of one end.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct ConnectionConfig {
     pub ping_text: &'static str,
     /// Whether a text `ping` is answered and swallowed.
     pub answers_text_ping: bool,
+    /// Whether a peer that has pinged by text, and no longer does, is given up.
+    pub watches_text_pings: bool,
     /// Messages per second before the peer is closed with 1008.
     pub messages_per_second: Option<u32>,
     /// Bytes per second before the peer is closed with 1008.
@@ -30,6 +32,10 @@ pub struct ConnectionConfig {
     pub text: TextPolicy,
     /// Whether the peer needs a second Close.
     pub closes_twice: bool,
+    /// Whether the peer knows a Close only by a code below 1024; any other goes out as 1000.
+    pub low_close_codes: bool,
+    /// Whether the outbox sends pings that make the peer read on; see [`Pacing`](crate::Pacing).
+    pub nudges: bool,
 }
 
 impl ConnectionConfig {
@@ -44,6 +50,7 @@ impl ConnectionConfig {
             message_size: 1024 * 1024,
             ping_text: "ping",
             answers_text_ping: side == Side::Client,
+            watches_text_pings: false,
             messages_per_second: None,
             bytes_per_second: None,
             idle: None,
@@ -51,6 +58,13 @@ impl ConnectionConfig {
             read_ahead: Self::READ_AHEAD,
             text: TextPolicy::Strict,
             closes_twice: false,
+            low_close_codes: false,
+            nudges: false,
         }
+    }
+
+    /// The code that the peer gets for this one.
+    pub(crate) fn close_code(&self, code: CloseCode) -> CloseCode {
+        if self.low_close_codes && code.get() >= 1024 { CloseCode::NORMAL } else { code }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         heartbeat::{Heartbeat, Liveness, LivenessAction},
         inbox::{ConnectionObserver, Inbox},
         kept_buffers::KeptBuffers,
+        ping_watch::PingWatch,
         rate::Rate,
         shared::ConnectionShared,
     },
@@ -57,6 +58,7 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     leftover: Option<Box<Leftover>>,
     liveness: Liveness,
     rates: Option<Box<Rates>>,
+    ping_watch: Option<Box<PingWatch>>,
     last_data: Instant,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
@@ -177,6 +179,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             decoder: Decoder::new(config.side, config.message_size, config.text),
             inbox: Inbox::new(observer, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
+            ping_watch: config.watches_text_pings.then(Box::default),
             shared,
             expects_hello: false,
             config,
@@ -320,6 +323,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 }
             }
         }
+        let watch = self.ping_watch.as_ref().and_then(|watch| watch.deadline());
+        if watch.is_some_and(|deadline| deadline <= at.instant) {
+            self.fail(&EndCause::PingsStopped, None, at);
+            return true;
+        }
         if self.kept_buffers.as_ref().is_some_and(|kept_buffers| kept_buffers.until() <= at.instant) {
             self.kept_buffers = None;
         }
@@ -338,10 +346,14 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
         earliest(self.ending.as_ref().map(|ending| ending.until));
+        if self.config.nudges {
+            earliest(self.shared().outbox.nudge_due());
+        }
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.paused.is_none() => {
                 earliest(self.liveness.next());
+                earliest(self.ping_watch.as_ref().and_then(|watch| watch.deadline()));
                 earliest(self.kept_buffers.as_ref().map(KeptBuffers::until));
                 earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
             }

@@ -20,6 +20,7 @@ use crate::{
 /// | [`StopDeadline`](Self::StopDeadline) | `Stop` | 1001 | | |
 /// | [`HandlerPanicked`](Self::HandlerPanicked) | `HandlerPanic` | 1011 | `internal error` | `HandlerPanic` |
 /// | [`PingUnanswered`](Self::PingUnanswered) | `Heartbeat` | 4000 | `No ping response - disconnected.` | `Heartbeat` |
+/// | [`PingsStopped`](Self::PingsStopped) | `Heartbeat` | 4000 | `the pings of the peer have stopped` | `Heartbeat` |
 /// | [`Idle`](Self::Idle) | `Idle` | 4002 | `nothing was received for too long` | |
 /// | [`MessageRate`](Self::MessageRate) | `Limit` | 1008 | `too many messages per second` | `Limit` |
 /// | [`ByteRate`](Self::ByteRate) | `Limit` | 1008 | `too many bytes per second` | `Limit` |
@@ -90,6 +91,8 @@ pub enum EndCause {
     PeerHungUp,
     /// A heartbeat ping was not answered.
     PingUnanswered,
+    /// A peer that pinged by text has stopped, although it was expected to go on.
+    PingsStopped,
     /// The task of a scoped connection is done.
     ScopeEnded,
     /// The server stopped.
@@ -207,6 +210,7 @@ impl EndCause {
             Self::HandlerPanicked               => row(By::HandlerPanic, Code::INTERNAL, "internal error", Some(Stage::HandlerPanic)),
             // The text that the .NET library sends to a peer that does not respond.
             Self::PingUnanswered                => row(By::Heartbeat, Code::UNRESPONSIVE, "No ping response - disconnected.", Some(Stage::Heartbeat)),
+            Self::PingsStopped                  => row(By::Heartbeat, Code::UNRESPONSIVE, "the pings of the peer have stopped", Some(Stage::Heartbeat)),
             Self::Idle                          => row(By::Idle, Code::IDLE, "nothing was received for too long", None),
             Self::MessageRate                   => row(By::Limit, Code::POLICY, "too many messages per second", Some(Stage::Limit)),
             Self::ByteRate                      => row(By::Limit, Code::POLICY, "too many bytes per second", Some(Stage::Limit)),
@@ -267,6 +271,7 @@ mod tests {
                 "StopDeadline" => EndCause::StopDeadline,
                 "HandlerPanicked" => EndCause::HandlerPanicked,
                 "PingUnanswered" => EndCause::PingUnanswered,
+                "PingsStopped" => EndCause::PingsStopped,
                 "Idle" => EndCause::Idle,
                 "MessageRate" => EndCause::MessageRate,
                 "ByteRate" => EndCause::ByteRate,
@@ -292,6 +297,6 @@ mod tests {
             assert_eq!(stage, cells[4], "{cause:?}");
             checked += 1;
         }
-        assert_eq!(checked, 19);
+        assert_eq!(checked, 20);
     }
 }

@@ -20,9 +20,13 @@ use crate::{
 /// * a name belongs to the field of exactly that name, else to the one that differs in case only;
 /// * names without a field are ignored (unless the struct says `deny_unknown_fields`), and of two values for
 ///   one field the last counts;
-/// * a string may be given as a number or a boolean (`5` is read as `"5"`), or as `null`, which is `""`;
+/// * a string may be given as a number or a boolean (`5` is read as `"5"`), or as `null`, which is `""`; a number or a
+///   boolean may be given as a string;
 /// * a missing field is an error unless it is an `Option` or has `#[serde(default)]`. The .NET library reads the
-///   default there, and sends packets of its base class where yours is expected: put `#[serde(default)]` on the struct.
+///   default there, and sends packets of its base class where yours is expected: put `#[serde(default)]` on the struct;
+/// * beyond JSON there may be single quotes, names without quotes, comments, a comma behind the last element, control
+///   characters in strings, `NaN`, `Infinity`, `undefined`, `new Date(..)`, and numbers such as `0x1F`, `017` and `.5`;
+///   half of a surrogate pair (`\ud83d`) becomes U+FFFD.
 ///
 /// Structs inside structs, lists and maps are read by the same rules. Where serde itself buffers the input
 /// (`flatten`, internally tagged and untagged enums), and in externally tagged enums, the rules of plain

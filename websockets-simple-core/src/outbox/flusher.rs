@@ -169,12 +169,7 @@ mod tests {
     }
 
     fn connections(number: usize) -> Vec<Arc<Connection>> {
-        let config = OutboxConfig {
-            capacity: 1024,
-            policy: OverflowPolicy::Disconnect,
-            frame_pause: None,
-            first_frame_pause: Duration::ZERO,
-        };
+        let config = OutboxConfig::new(1024, OverflowPolicy::Disconnect);
         let connection = |_| {
             let writes = Arc::default();
             let outbox = Outbox::new(Side::Server, config);

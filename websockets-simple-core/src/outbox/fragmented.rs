@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    dotnet::V6Loss,
     events::EndCause,
     outbox::{
         FlushWhen, Outbox, after_lock,
@@ -65,7 +66,7 @@ impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`], or [`SendError::Unreadable`] if the peer cannot put a message together.
     ///
     /// # Cancel safety
     ///
@@ -147,6 +148,9 @@ impl Outbox {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return Err(SendError::Closed);
+        }
+        if self.v6_server.is_some() {
+            return Err(SendError::Unreadable(V6Loss::Parts));
         }
         let parts = &mut state.cold().parts;
         if parts.is_some() {

@@ -5,7 +5,6 @@ use std::{
     io::{self, IoSlice},
     mem,
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 use crate::{
     events::EndCause,
     outbox::{
-        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather,
+        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather, pace::Pace,
         sent_events::SentEvents, waiters::Waiters,
     },
     protocol::{Frame, InternalFrame, Message},
@@ -68,7 +67,7 @@ pub(super) struct OutboxState {
 pub(super) struct ColdState {
     pub(super) close: Option<EndCause>,
     pub(super) failed: Option<io::Error>,
-    pub(super) throttle: Option<Throttle>,
+    pub(super) pace: Option<Pace>,
     pub(super) parts: Option<Box<FragmentedMessage>>,
     /// Unsent bytes and number of the frames in the queue that are parts of a message.
     pub(super) part_bytes: usize,
@@ -88,12 +87,6 @@ pub(super) struct QueuedFrame {
     pub(super) part: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Throttle {
-    pub(super) gap: Duration,
-    pub(super) next: Instant,
-}
-
 /// A message that is being sent in parts. Other messages wait behind it, control frames do not.
 #[derive(Debug, Default)]
 pub(super) struct FragmentedMessage {
@@ -105,7 +98,7 @@ pub(super) struct FragmentedMessage {
 
 impl OutboxState {
     /// An empty queue without a stream to write to.
-    pub(super) fn new(throttle: Option<Throttle>) -> Self {
+    pub(super) fn new(pace: Option<Pace>) -> Self {
         Self {
             stage: Stage::Open,
             corked: false,
@@ -120,8 +113,7 @@ impl OutboxState {
             dropped: 0,
             driver: None,
             writer: None,
-            cold: throttle
-                .map(|throttle| Box::new(ColdState { throttle: Some(throttle), ..ColdState::default() })),
+            cold: pace.map(|pace| Box::new(ColdState { pace: Some(pace), ..ColdState::default() })),
         }
     }
 
@@ -198,10 +190,19 @@ impl OutboxState {
 
     /// Writes until nothing is left, the next frame's time has not come, the stream takes no more, or it has taken
     /// [`BYTES_PER_FLUSH`]. `coalesced` is given for one outbox of many that are likely to hold the same frames.
-    pub(super) fn flush(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
+    pub(super) fn flush(&mut self, by_driver: bool, coalesced: Option<&mut Coalesced>) -> FlushOutcome {
         if self.driver.is_none() {
             return if self.queue.is_empty() { FlushOutcome::Nothing } else { FlushOutcome::Refused };
         }
+        let had_timer = by_driver || self.nudge_due().is_some();
+        let outcome = self.write_out(by_driver, coalesced);
+        if !had_timer && self.nudge_due().is_some() {
+            self.wake_driver();
+        }
+        outcome
+    }
+
+    fn write_out(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
         let most = self.sent_bytes + BYTES_PER_FLUSH;
         while !self.queue.is_empty() || self.unflushed {
             if self.sent_bytes >= most {
@@ -246,12 +247,11 @@ impl OutboxState {
 
     /// Writes once, as many frames as one write may take.
     fn write(&mut self, coalesced: Option<&mut Coalesced>) -> Poll<io::Result<()>> {
-        let is_throttled = self.is_throttled();
+        let frames = self.frames_per_write();
         let Self { queue, writer: Some(writer), driver: Some(driver), written, .. } = self else {
             return Poll::Pending;
         };
-        let coalesced = coalesced.filter(|_| *written == 0 && !is_throttled);
-        let frames = if is_throttled { 1 } else { FRAMES_PER_WRITE };
+        let coalesced = coalesced.filter(|_| *written == 0 && frames == FRAMES_PER_WRITE);
         let taken = match coalesced.and_then(|coalesced| coalesced.of(queue)) {
             Some(coalesced) => writer.write_now(driver, &[IoSlice::new(coalesced)]),
             None => gather(queue, *written, frames, |pieces| writer.write_now(driver, pieces)),
@@ -266,19 +266,10 @@ impl OutboxState {
         })
     }
 
-    fn is_throttled(&self) -> bool {
-        self.cold.as_ref().is_some_and(|cold| cold.throttle.is_some())
-    }
-
-    /// When the next frame may leave, if that is not yet.
-    pub(super) fn pause(&self) -> Option<Instant> {
-        let next = self.cold.as_ref()?.throttle.as_ref()?.next;
-        (self.written == 0 && !self.queue.is_empty() && Instant::now() < next).then_some(next)
-    }
-
     /// Removes the first `taken` bytes, which the stream took.
     pub(super) fn advance(&mut self, mut taken: usize) {
         self.sent_bytes += taken as u64;
+        let (mut data, mut whole) = (false, false);
         while taken > 0
             && let Some(front) = self.queue.front()
         {
@@ -288,6 +279,7 @@ impl OutboxState {
             if front.internal.is_none() {
                 self.bytes -= now;
             }
+            data |= matches!(front.internal, None | Some(InternalFrame::Control | InternalFrame::Text));
             let is_done = now == left;
             if front.part {
                 let cold = self.cold.get_or_insert_default();
@@ -302,9 +294,10 @@ impl OutboxState {
             if let Some(sent) = self.queue.pop_front() {
                 after_lock::discard(sent);
             }
-            if let Some(throttle) = self.cold.as_mut().and_then(|cold| cold.throttle.as_mut()) {
-                throttle.next = later(Instant::now(), throttle.gap);
-            }
+            whole = true;
+        }
+        if let Some(pace) = self.pace() {
+            pace.wrote(data, whole, Instant::now());
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
             self.queue = VecDeque::new();
@@ -411,12 +404,6 @@ impl OutboxState {
             after_lock::wake(driver.clone());
         }
     }
-}
-
-/// The moment after a pause; one without end is an hour.
-pub(super) fn later(now: Instant, pause: Duration) -> Instant {
-    const HOUR: Duration = Duration::from_secs(3600);
-    now.checked_add(pause.min(HOUR)).unwrap_or(now)
 }
 
 impl std::fmt::Debug for OutboxState {

@@ -5,6 +5,8 @@ use std::{
     task::{Poll, Waker},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     events::{EndCause, Moment},
     outbox::{
@@ -40,7 +42,18 @@ impl Outbox {
     pub(crate) fn end_round(&self) -> FlushOutcome {
         let mut state = self.lock();
         state.corked = false;
+        state.nudge(self.side());
         state.flush(true, None)
+    }
+
+    /// When this end has to be called again, for a ping that makes the peer read on.
+    pub(crate) fn nudge_due(&self) -> Option<Instant> {
+        self.lock().nudge_due()
+    }
+
+    /// Takes note of a pong frame. True if it answers a ping of ours, as far as pings are counted.
+    pub(crate) fn ponged(&self) -> bool {
+        self.lock().pace().is_some_and(|pace| pace.ponged(Instant::now()))
     }
 
     /// Queues an internal frame: Close behind everything, the others ahead of the next data frame.
@@ -51,7 +64,18 @@ impl Outbox {
             return;
         }
         let queued = QueuedFrame { frame, internal: Some(internal), part: false };
+        if internal == InternalFrame::Ping
+            && let Some(pace) = state.pace()
+        {
+            pace.pinged();
+        }
         if internal == InternalFrame::Close {
+            if state.stage == Stage::Open
+                && let Some(pace) = state.pace()
+            {
+                // The answer to the peer's Close: behind that a peer reads to the end.
+                pace.stop_nudging();
+            }
             state.stage = Stage::Closing;
             state.abandon_parts();
             state.queue.push_back(queued);
@@ -99,6 +123,9 @@ impl Outbox {
     /// Drops what is queued, except the rest of a frame that is partly written.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
+        if let Some(pace) = state.pace() {
+            pace.stop_nudging();
+        }
         let keep = usize::from(state.written > 0).min(state.queue.len());
         let given_up = state.queue.split_off(keep);
         state.dropped += given_up.iter().filter(|queued| queued.internal.is_none()).count() as u64;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::time::{Timeout, timeout};
 
 use crate::{
+    dotnet::V6Loss,
     message::EncodeError,
     outbox::{FlushWhen, Offer, Outbox, waiters::BlockedSend},
     protocol::{Frame, Message},
@@ -48,6 +49,10 @@ pub enum SendError {
     /// The outbox had no room within the time that its policy waits.
     #[error("timed out waiting for room in the outbox")]
     Timeout,
+    /// The .NET v6 server would lose the message; only of a client with
+    /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6).
+    #[error("the .NET v6 server would lose the message")]
+    Unreadable(#[source] V6Loss),
 }
 
 /// What to do when more is to be sent to a peer than its outbox holds.
@@ -107,6 +112,7 @@ impl Future for Sending<'_> {
             && let SendState::Begin(message) = mem::replace(state, SendState::Done)
         {
             let message = message?;
+            outbox.check(&message)?;
             let notice = notice.then(|| message.clone());
             let frame = Frame::message(message, outbox.side());
             match outbox.offer(frame, FlushWhen::Now, notice.as_ref()) {

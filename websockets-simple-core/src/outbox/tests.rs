@@ -1,6 +1,7 @@
 //! An outbox over a stream whose every write is scripted.
 
 mod control;
+mod nudge;
 mod order;
 mod overflow;
 mod parts;
@@ -15,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use super::*;
@@ -121,7 +123,7 @@ impl std::task::Wake for Woken {
 }
 
 fn config(capacity: usize, policy: OverflowPolicy) -> OutboxConfig {
-    OutboxConfig { capacity, policy, frame_pause: None, first_frame_pause: Duration::ZERO }
+    OutboxConfig::new(capacity, policy)
 }
 
 /// An outbox in the hands of a driver that has nothing to do, over a stream that takes nothing yet.

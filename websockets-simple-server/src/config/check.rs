@@ -112,6 +112,7 @@ impl ServerParams {
             ("retry-after time", self.retry_after),
             ("expiry notice", self.expiry_notice),
             ("expiry grace", self.expiry_grace),
+            ("pause before the first frame", self.pacing().first_frame_pause),
         ] {
             finite(what, duration)?;
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy};
+use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Pacing};
 
 use crate::{
     config::{
@@ -40,6 +40,7 @@ pub struct ServerParams {
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
+    pub(crate) first_frame_pause: Option<Duration>,
     pub(super) origins: Option<Vec<String>>,
     same_origin: bool,
     pub(crate) fallback: Option<Fallback>,
@@ -169,6 +170,7 @@ impl ServerParams {
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::default(),
             compatibility: Compatibility::default(),
+            first_frame_pause: None,
             origins: None,
             same_origin: false,
             trusted_proxies: TrustedProxies::default(),
@@ -265,6 +267,15 @@ impl ServerParams {
         self
     }
 
+    /// Sets how long the first frame of a connection waits after the handshake. Default: not at all, or 50 ms with a
+    /// [`compatibility`](Self::compatibility): a .NET client takes a frame that it finds beside the response for a part
+    /// of that, and on a busy machine it may look late.
+    #[must_use]
+    pub fn first_frame_pause(mut self, pause: Duration) -> Self {
+        self.first_frame_pause = Some(pause);
+        self
+    }
+
     /// Accepts only requests with one of these `Origin` headers, compared as a whole, ASCII case-insensitively. A
     /// request without the header is accepted, as it does not come from a browser. Default: any origin.
     #[must_use]
@@ -347,6 +358,13 @@ impl ServerParams {
         self
     }
 
+    /// How the frames of a connection leave.
+    pub(crate) fn pacing(&self) -> Pacing {
+        let pacing = self.compatibility.server_pacing();
+        let first_frame_pause = self.first_frame_pause.unwrap_or(pacing.first_frame_pause);
+        Pacing { first_frame_pause, ..pacing }
+    }
+
     pub(crate) fn allows_origin(&self, origin: &str, host: &str) -> bool {
         let Some(allowed) = &self.origins else {
             return !self.same_origin || is_of(origin, host);
@@ -366,6 +384,20 @@ fn is_of(origin: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_pause_before_the_first_frame_depends_on_the_mode_and_it_can_be_chosen() {
+        let v6 = ServerParams::local().compatibility(Compatibility::DotNetV6);
+        assert_eq!(v6.pacing(), Pacing { first_frame_pause: Duration::from_millis(50), ..Pacing::default() });
+        let second = Duration::from_secs(1);
+        for params in [
+            v6.first_frame_pause(second),
+            ServerParams::local().first_frame_pause(second).compatibility(Compatibility::DotNetV6),
+        ] {
+            assert_eq!(params.pacing().first_frame_pause, second);
+        }
+        assert_eq!(ServerParams::local().pacing(), Pacing::default());
+    }
 
     #[test]
     fn an_origin_is_allowed_if_it_is_listed_or_that_of_the_host_where_either_is_asked_for() {

@@ -313,10 +313,5 @@ impl<I: Identity> Drop for Session<I> {
 }
 
 fn outbox(params: &ServerParams) -> OutboxConfig {
-    OutboxConfig {
-        capacity: params.outbox,
-        policy: params.overflow,
-        frame_pause: params.compatibility.frame_pause(),
-        first_frame_pause: params.compatibility.first_frame_pause(),
-    }
+    OutboxConfig { pacing: params.pacing(), ..OutboxConfig::new(params.outbox, params.overflow) }
 }

@@ -195,11 +195,13 @@ async fn judge<I: Identity>(
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);
     }
-    if let Some(chosen) = &subprotocol
-        && let Ok(chosen) = HeaderValue::from_str(chosen)
-    {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
-    }
+    let subprotocol = subprotocol.map(|Chosen { name, offered }| {
+        // Browsers accept only what they have offered, to the letter.
+        if let Ok(offered) = HeaderValue::from_str(offered) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
+        }
+        name
+    });
     if farewell.is_some() {
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
     }
@@ -277,13 +279,27 @@ fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusa
     if headers.get(ORIGIN).is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
 }
 
+/// A subprotocol that both ends have.
+struct Chosen<'a> {
+    /// As the server spells it.
+    name: Arc<str>,
+    /// As the client does.
+    offered: &'a str,
+}
+
 /// The first subprotocol of the server that the client offers; `None` if it offers none. The library's own subprotocol
 /// is always supported, as a browser that sends its token in the offer fails a handshake that selects none.
-fn choose_subprotocol(offered: &[String], params: &ServerParams) -> Result<Option<Arc<str>>, Refusal> {
+fn choose_subprotocol<'a>(
+    offered: &'a [String],
+    params: &ServerParams,
+) -> Result<Option<Chosen<'a>>, Refusal> {
     if offered.is_empty() {
         return Ok(None);
     }
     let supported = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
-    let mut common = supported.filter(|name| offered.iter().any(|offer| offer == name));
-    common.next().map(|chosen| Some(Arc::from(chosen))).ok_or_else(Refusal::no_subprotocol)
+    let mut common = supported.filter_map(|name| {
+        let offered = offered.iter().find(|offer| params.compatibility.is_same_subprotocol(offer, name))?;
+        Some(Chosen { name: name.into(), offered })
+    });
+    common.next().map(Some).ok_or_else(Refusal::no_subprotocol)
 }

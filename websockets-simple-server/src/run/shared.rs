@@ -132,6 +132,7 @@ impl<I: Identity> Shared<I> {
         config.bytes_per_second = limits.bytes_per_second;
         config.idle = limits.idle;
         config.close_timeout = params.close_timeout;
+        config.nudges = params.pacing().nudges;
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Self {
             // By then, an answer of the user service has become a connection, or the handshake has failed.

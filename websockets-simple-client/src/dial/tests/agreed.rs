@@ -172,6 +172,11 @@ async fn a_dotnet_server_may_keep_quiet_about_the_subprotocol() {
     for mode in [Compatibility::DotNetV6, Compatibility::DotNetV7] {
         assert_eq!(agreed(&["chat"], "", mode).await.unwrap(), None);
         assert_eq!(agreed(&["chat"], "chat", mode).await.unwrap().unwrap(), "chat");
+        assert_eq!(
+            agreed(&["v2", "chat"], "CHAT", mode).await.unwrap().unwrap(),
+            "chat",
+            "as it was offered"
+        );
         assert!(matches!(agreed(&["chat"], "other", mode).await, Err(ConnectError::SubprotocolRejected)));
     }
 }

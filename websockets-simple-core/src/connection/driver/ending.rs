@@ -47,7 +47,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             outbox.discard();
         }
         if let Some(code) = cause.close_code()
-            && let Some(frame) = self.decoder.close(code, cause.reason())
+            && let Some(frame) = self.decoder.close(self.config.close_code(code), cause.reason())
         {
             outbox.push_internal(frame, InternalFrame::Close);
         }
@@ -121,10 +121,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return;
         }
         let outbox = &(*self.shared).as_ref().outbox;
-        outbox.stop_accepting();
         if let Some(answer) = self.decoder.close_reply(*code, reason) {
             outbox.push_internal(answer, InternalFrame::Close);
         }
+        outbox.stop_accepting();
         self.drained = false;
         let deadline = deadline(Instant::now(), self.config.close_timeout);
         self.closing = Some(Box::new(Closing::theirs(cause.disconnect(true), deadline)));

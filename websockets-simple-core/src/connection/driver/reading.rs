@@ -41,6 +41,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if let Some(since) = self.paused.take() {
             let paused = since.elapsed();
             self.liveness.extend(paused);
+            if let Some(watch) = &mut self.ping_watch {
+                watch.extend(paused);
+            }
             self.last_data += paused;
         }
         if let Some(mut leftover) = self.leftover.take() {
@@ -135,7 +138,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             Decoded::Fragment | Decoded::Ping => self.count_frame(at),
             Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
-                self.count_frame(at);
+                // What this end asked for is not held against the peer.
+                if !(self.config.nudges && self.shared().outbox.ponged()) {
+                    self.count_frame(at);
+                }
             }
             Decoded::Close(code, reason) => self.peer_closed(code, reason, at),
             Decoded::Fault(fault) => {
@@ -159,6 +165,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return;
         }
         if self.config.answers_text_ping && is_word(&message, "ping") {
+            if let Some(watch) = &mut self.ping_watch {
+                watch.pinged(at.instant);
+            }
             self.send_internal_text("pong");
             return;
         }

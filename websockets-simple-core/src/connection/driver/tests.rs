@@ -144,12 +144,7 @@ impl Plan {
         Self {
             config: ConnectionConfig::new(side),
             heartbeat: Heartbeat::off(),
-            outbox: OutboxConfig {
-                capacity: 1 << 20,
-                policy: OverflowPolicy::Disconnect,
-                frame_pause: None,
-                first_frame_pause: Duration::ZERO,
-            },
+            outbox: OutboxConfig::new(1 << 20, OverflowPolicy::Disconnect),
             pipe: 1 << 20,
             over: None,
             leftover: Vec::new(),

@@ -6,6 +6,8 @@ use serde_json::value::RawValue;
 
 use super::from_object;
 
+mod beyond_json;
+
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default, rename_all = "PascalCase")]
 struct Person {
@@ -16,6 +18,13 @@ struct Person {
     by_city: HashMap<String, Self>,
     boss: Option<Box<Self>>,
     pair: (String, bool),
+}
+
+#[derive(Debug, Deserialize)]
+struct Numbers {
+    whole: i64,
+    real: f64,
+    flags: Vec<bool>,
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> T {
@@ -112,8 +121,14 @@ fn objects_and_arrays_do_not_become_strings() {
 }
 
 #[test]
-fn strings_do_not_become_numbers() {
-    assert!(fails::<Person>(r#"{"Age":"5"}"#).starts_with("invalid type: string"));
+fn quoted_numbers_and_booleans_become_what_they_hold() {
+    assert_eq!(read::<Person>(r#"{"Age":" 5 "}"#).age, Some(5));
+    let all: Numbers = read(r#"{"whole":"-1","real":"1.5e1","flags":["TRUE"," false ",1,0.0]}"#);
+    assert_eq!((all.whole, all.real), (-1, 15.0));
+    assert_eq!(all.flags, [true, false, true, false]);
+    for value in [r#""five""#, r#""""#, r#""1.5""#, "1.5", "true", r#""0x1F""#, r#""NaN""#] {
+        assert!(fails::<Person>(&format!(r#"{{"Age":{value}}}"#)).contains("expected u32"), "{value}");
+    }
 }
 
 #[test]
@@ -271,11 +286,21 @@ fn a_type_that_announces_no_field_sees_them_all() {
 }
 
 #[test]
-fn whitespace_around_the_object_is_allowed_and_nothing_else_is() {
-    assert_eq!(read::<Person>(" \r\n\t{ \"Name\" : \"a\" } \n"), named("a"));
-    for text in
-        [r#"{"Name":"a"}x"#, r#"{"Name":"a"}{}"#, r#"{"Name":"a"},"#, "\u{feff}{}", "{}\u{a0}", "{}\0"]
+fn blanks_and_comments_around_the_object_are_allowed_and_nothing_else_is() {
+    for (before, after) in
+        [(" \r\n\t", " \n"), ("\0", "\0"), ("\u{a0}", "\u{3000}"), ("/*x*/", "//x"), ("//\n", "/**/")]
     {
+        assert_eq!(read::<Person>(&format!("{before}{{ \"Name\" : \"a\" }}{after}")), named("a"));
+    }
+    for text in [
+        r#"{"Name":"a"}x"#,
+        r#"{"Name":"a"}{}"#,
+        r#"{"Name":"a"},"#,
+        "\u{feff}{}",
+        r#"{"Name":"a"}//"#,
+        r#"{"Name":"a"}/*"#,
+        r#"{"Name":"a"}/"#,
+    ] {
         fails::<Person>(text);
     }
 }
@@ -293,21 +318,29 @@ fn broken_json_is_refused_wherever_it_breaks() {
         "{",
         "}",
         "{]",
+        "{,}",
         r#"{"Name"}"#,
         r#"{"Name":}"#,
         r#"{"Name":"a}"#,
-        r#"{"Name":"a",}"#,
-        r#"{"Name":01}"#,
+        r#"{"Name":"a',}"#,
+        r#"{"Name":"a",,}"#,
         r#"{"Name":tru}"#,
+        r#"{"Name":truex}"#,
         r#"{"Name":nulll}"#,
-        r#"{"Name":"\ud800"}"#,
         r#"{"x":[1,}"#,
+        r#"{"x":(1)}"#,
+        r#"{"x":new Date}"#,
+        r#"{"x":new Date(1]}"#,
         r#"{"x":"\q"}"#,
-        "{\"x\":\"\n\"}",
-        "{'Name':'a'}",
-        r#"{Name:"a"}"#,
-        r#"{"Name":'a'}"#,
-        r#"{/**/"Name":"a"}"#,
+        r#"{"x":"\u12"}"#,
+        r#"{"x":"\u12g4"}"#,
+        r#"{"x":"\u+123"}"#,
+        r#"{Na-me:"a"}"#,
+        r#"{Name/**/:"a"}"#,
+        r#"{:"a"}"#,
+        r#"{"Name" "a"}"#,
+        r#"{"Name":a}"#,
+        r#"{"x":#}"#,
     ] {
         fails::<Person>(text);
     }
@@ -363,12 +396,5 @@ proptest! {
         let friends: Vec<_> = nicks.iter().map(|nick| serde_json::json!({ "Nick": nick, "Name": name })).collect();
         let text = serde_json::json!({ "Name": name, "Age": age, "Friends": friends }).to_string();
         prop_assert_eq!(read::<Person>(&text), serde_json::from_str::<Person>(&text).unwrap());
-    }
-
-    #[test]
-    fn any_text_of_json_characters_is_read_or_refused(text in r#"\{[{}\[\]",:a0-9.eE+\\ ntfu-]{0,60}"#) {
-        if from_object::<Person>(&text).is_ok() {
-            prop_assert!(serde_json::from_str::<&RawValue>(&text).is_ok());
-        }
     }
 }

@@ -184,9 +184,22 @@ fn text_behind_a_packet_makes_the_whole_of_it_raw() {
 }
 
 #[test]
-fn single_quoted_and_unquoted_json_is_raw_text() {
-    is_raw("{'Data':'a'}");
-    is_raw(r#"{Data:"a"}"#);
+fn what_newtonsoft_reads_beyond_json_is_a_packet() {
+    for (text, data) in [
+        ("{'Data':'a'}", "a"),
+        (r#"{Data:"a",}"#, "a"),
+        ("{\"Data\":\"a\tb\nc\"}", "a\tb\nc"),
+        (r#"{"Data":"hi \ud83d"}"#, "hi \u{fffd}"),
+        (r#"/* c */{"Data":NaN}"#, "NaN"),
+        (r#"{"Data":0x1F,"more":undefined}"#, "0x1F"),
+    ] {
+        assert_eq!(read(text).data, data, "{text}");
+    }
+    assert_eq!(read("{Data:'a',Timestamp:'2022-03-05T19:42:01Z'}").timestamp, Some(time(0)));
+    for text in ["{Data:undefined}", "{Data:new Date(1)}", "{Data:'a',Timestamp:NaN}", "{Data:a}", "{Data:}"]
+    {
+        is_raw(text);
+    }
 }
 
 #[test]

@@ -4,11 +4,12 @@ use super::*;
 
 const FIRST: Duration = Duration::from_millis(50);
 const GAP: Duration = Duration::from_millis(5);
+/// The first pauses are longer.
+const FIRST_GAPS: Duration = Duration::from_millis(50);
 
 fn paced() -> (Outbox, Wire) {
     let mut config = config(1024, OverflowPolicy::Disconnect);
-    config.frame_pause = Some(GAP);
-    config.first_frame_pause = FIRST;
+    config.pacing = Pacing { first_frame_pause: FIRST, frame_pause: Some(GAP), nudges: false };
     opened(config)
 }
 
@@ -28,7 +29,7 @@ async fn each_frame_is_a_write_of_its_own_and_not_before_its_time() {
         assert_eq!(round(&outbox), FlushOutcome::Throttled(expected), "a millisecond early");
         tokio::time::advance(Duration::from_millis(1)).await;
         round(&outbox);
-        expected = Instant::now() + GAP;
+        expected = Instant::now() + FIRST_GAPS;
     }
     assert_eq!(round(&outbox), FlushOutcome::Nothing);
     assert_eq!(wire.writes(), ["1", "2", "3"].map(|text| wire_of(&[text])));
@@ -40,7 +41,7 @@ async fn a_frame_that_comes_long_after_the_last_one_does_not_wait() {
     wire.allow(usize::MAX / 2);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(matches!(now(&outbox, "1"), Offer::Sent));
-    tokio::time::advance(GAP).await;
+    tokio::time::advance(FIRST_GAPS).await;
     assert!(matches!(now(&outbox, "2"), Offer::Sent));
 }
 
