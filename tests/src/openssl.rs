@@ -2,10 +2,13 @@
 
 use std::{
     ffi::OsStr,
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
+
+use tempfile::TempDir;
 
 use crate::authority::Issued;
 
@@ -68,6 +71,50 @@ pub async fn s_client(addr: SocketAddr, authority: &str, flags: &[&str]) -> Stri
     command.args(flags);
     let output = tokio::task::spawn_blocking(move || command.output().expect(INSTALL)).await;
     said(&output.expect("it does not panic"))
+}
+
+/// `openssl s_server` on a free port of this machine, until it is dropped.
+#[derive(Debug)]
+pub struct SServer {
+    process: Child,
+    /// Its port.
+    pub port: u16,
+    _folder: TempDir,
+}
+
+impl SServer {
+    /// Starts one with this certificate, which asks clients for certificates of this authority if a flag says so.
+    ///
+    /// # Panics
+    ///
+    /// When `openssl` is missing or does not start.
+    #[must_use]
+    pub fn start(issued: &Issued, authority: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, contents: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, contents).expect("it can be written");
+            path
+        };
+        let mut command = openssl(["s_server", "-accept", "127.0.0.1:0", "-cert"]);
+        command.arg(file("chain.pem", &issued.chain)).arg("-key").arg(file("key.pem", &issued.key));
+        command.arg("-CAfile").arg(file("authority.pem", authority)).args(flags);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect(INSTALL);
+        let said = BufReader::new(process.stdout.as_mut().expect("it was asked for"));
+        let port = said
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.trim().parse().ok());
+        Self { process, port: port.expect("it says where it listens"), _folder: folder }
+    }
+}
+
+impl Drop for SServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 fn client(addr: SocketAddr, authority: &Path) -> Command {

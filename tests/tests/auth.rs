@@ -66,7 +66,7 @@ async fn who_is_not_known_gets_401_with_the_text_and_the_challenge() {
     }
     let client = WebsocketClient::new(params(addr).token("wrong")).unwrap();
     match client.connect().await {
-        Err(ConnectError::Unauthorized { message }) => assert_eq!(message, "Not authorized"),
+        Err(ConnectError::Unauthorized { message, .. }) => assert_eq!(message, "Not authorized"),
         other => panic!("{other:?}"),
     }
 }
@@ -95,7 +95,7 @@ async fn a_browser_is_upgraded_told_so_and_closed_with_1008() {
     assert!(peer.next().await.is_none());
     let client = WebsocketClient::new(params(addr).token("wrong")).unwrap();
     match client.connect().await {
-        Err(ConnectError::Unauthorized { message }) => assert_eq!(message, "Not authorized"),
+        Err(ConnectError::Unauthorized { message, .. }) => assert_eq!(message, "Not authorized"),
         other => panic!("{other:?}"),
     }
     let mut refused = 0;

@@ -145,7 +145,7 @@ async fn a_token_it_does_not_know_is_told_of_once() {
     let client = WebsocketClient::new(params(&server).token("bad")).unwrap();
     let mut heard = client.events();
     match client.connect().await {
-        Err(ConnectError::Unauthorized { message }) => assert_eq!(message, "Disconnect"),
+        Err(ConnectError::Unauthorized { message, .. }) => assert_eq!(message, "Disconnect"),
         other => panic!("{other:?}"),
     }
     // The server waits until the client hangs up.

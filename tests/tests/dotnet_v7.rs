@@ -292,7 +292,7 @@ async fn no_frame_waits_for_the_next_one_in_a_server_that_takes_one_message_per_
 async fn the_bare_refusals_of_a_v7_server_are_typed_errors() {
     let server = Scripted::refuse(b"Not authorized").await;
     match server.client().connect().await {
-        Err(ConnectError::Unauthorized { message }) => assert_eq!(message, "Not authorized"),
+        Err(ConnectError::Unauthorized { message, .. }) => assert_eq!(message, "Not authorized"),
         other => panic!("{other:?}"),
     }
     // The socket is let go of, although the server did not.

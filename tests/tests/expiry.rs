@@ -191,6 +191,36 @@ async fn a_service_that_is_down_does_not_end_a_connection_before_its_time() {
 }
 
 #[tokio::test]
+async fn a_provider_that_panics_at_a_renewal_is_one_that_fails_and_the_connection_goes_on() {
+    let users = Arc::new(Timed::default());
+    let server = server(&users, 60_000, 300);
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let given = AtomicUsize::new(0);
+    let provider = move || {
+        assert_eq!(given.fetch_add(1, Ordering::Relaxed), 0, "the secret was lost");
+        std::future::ready(Ok(Token::new("ronald:500")))
+    };
+    let client = WebsocketClient::new(params(addr).token_provider(provider)).unwrap();
+    let mut heard = client.events();
+    client.connect().await.unwrap();
+    let failed = within(async {
+        loop {
+            if let ClientEvent::Error(event) = heard.recv().await.unwrap() {
+                return event;
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        (failed.stage, failed.error.to_string().as_str()),
+        (ErrorStage::TokenProvider, "the token provider panicked")
+    );
+    assert!(client.is_running());
+    assert_eq!(ended(&mut events).await.by, EndedBy::Expired);
+}
+
+#[tokio::test]
 async fn a_provider_without_a_token_is_an_error_of_connect_that_keeps_its_secret() {
     let provider = || std::future::ready(Err("the vault is sealed".into()));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();

@@ -8,12 +8,15 @@ use websockets_simple_client::{
     ClientParams, ConnectError, Message, TlsFailure, TlsVersions, WebsocketClient,
 };
 use websockets_simple_server::{
-    AlternativeName, Anonymous, Authenticated, ClientCertificates, Credentials, ErrorStage, HandshakeRequest,
-    Limits, Server, StartError, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth,
+    AlternativeName, Anonymous, Authenticated, ClientCertificates, Credentials, ErrorStage, Event, Events,
+    HandshakeRequest, Limits, Server, StartError, TlsHandshakeError, UserService, UserServiceError,
+    WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     authority::{Authority, Issued, secured},
-    connected, failed, opened, openssl, started, text, within,
+    connected, next, opened,
+    openssl::{self, SServer},
+    started, text, within,
 };
 
 fn server(root: &Authority, clients: ClientCertificates) -> Server<Anonymous> {
@@ -29,6 +32,18 @@ async fn refusal(params: ClientParams) -> Option<TlsFailure> {
     }
 }
 
+/// Why the next TLS handshake fails, as the server tells it.
+async fn tls_error(events: &mut Events<Event<Anonymous>>) -> TlsHandshakeError {
+    next(events, |event| match event {
+        Event::Error(event) => {
+            assert_eq!(event.stage, ErrorStage::Tls);
+            Some(event.error.downcast_ref::<TlsHandshakeError>().unwrap().clone())
+        }
+        _ => None,
+    })
+    .await
+}
+
 const BOTH: [TlsVersions; 2] = [TlsVersions::Tls12, TlsVersions::Tls13];
 
 #[tokio::test]
@@ -40,7 +55,7 @@ async fn without_the_certificate_that_is_required_nobody_gets_in_and_the_client_
     for versions in BOTH {
         let params = root.trusted(addr.port()).tls_versions(versions);
         assert_eq!(refusal(params).await, Some(TlsFailure::ClientCertificateRequired), "{versions:?}");
-        assert_eq!(failed(&mut events).await, ErrorStage::Tls);
+        assert_eq!(tls_error(&mut events).await, TlsHandshakeError::ClientCertificateMissing);
     }
     assert_eq!(server.connection_count(), 0);
 }
@@ -50,6 +65,7 @@ async fn each_bad_certificate_of_a_client_is_refused_with_its_own_reason() {
     let (root, other) = (Authority::new(), Authority::new());
     let clients = ClientCertificates::required().issued_by(root.pem()).revoked(root.revocation_list(&[66]));
     let server = server(&root, clients);
+    let mut events = server.events();
     let addr = started(&server).await;
     let refused = |why: &str| Some(TlsFailure::ClientCertificateRefused(why.to_owned()));
     for versions in BOTH {
@@ -58,8 +74,11 @@ async fn each_bad_certificate_of_a_client_is_refused_with_its_own_reason() {
         assert_eq!(refusal(params(&root.client("ronald", 7))).await, None, "{versions:?}");
         let unknown = refusal(params(&other.client("ronald", 7))).await;
         assert_eq!(unknown, refused("its issuer is not trusted by the server"), "{versions:?}");
+        let told = TlsHandshakeError::ClientCertificate("its issuer is not trusted");
+        assert_eq!(tls_error(&mut events).await, told);
         let revoked = refusal(params(&root.client("ronald", 66))).await;
         assert_eq!(revoked, refused("it was revoked"), "{versions:?}");
+        assert_eq!(tls_error(&mut events).await, TlsHandshakeError::ClientCertificate("it was revoked"));
     }
 }
 
@@ -93,6 +112,35 @@ async fn shown_by_openssl(addr: SocketAddr, root: &Authority, shown: &Issued, fl
     std::fs::write(&key, &shown.key).unwrap();
     let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
     openssl::s_client(addr, &root.pem(), &[flag, "-cert", chain, "-key", key, "-ign_eof"]).await
+}
+
+#[tokio::test]
+async fn a_server_of_another_library_that_wants_a_certificate_says_so_in_either_version() {
+    let (root, other) = (Authority::new(), Authority::new());
+    let issued = root.issue(&["localhost"], |_| ());
+    for flag in ["-tls1_2", "-tls1_3"] {
+        let server = SServer::start(&issued, &root.pem(), &[flag, "-Verify", "1", "-verify_return_error"]);
+        let params = || root.trusted(server.port);
+        assert_eq!(refusal(params()).await, Some(TlsFailure::ClientCertificateRequired), "{flag}");
+        let unknown = refusal(params().identity(other.client("ronald", 7).identity())).await;
+        let expected = "its issuer is not trusted by the server".to_owned();
+        assert_eq!(unknown, Some(TlsFailure::ClientCertificateRefused(expected)), "{flag}");
+    }
+}
+
+#[tokio::test]
+async fn what_else_keeps_a_client_and_another_library_apart_is_named() {
+    let root = Authority::new();
+    let issued = root.issue(&["localhost"], |_| ());
+    for (flags, expected) in [
+        (&["-alpn", "h2"][..], TlsFailure::NoHttp),
+        (&["-tls1_2", "-alpn", "h2"], TlsFailure::NoHttp),
+        (&["-tls1_2", "-cipher", "AES128-SHA"], TlsFailure::Parameters),
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], TlsFailure::Version),
+    ] {
+        let server = SServer::start(&issued, &root.pem(), flags);
+        assert_eq!(refusal(root.trusted(server.port)).await, Some(expected), "{flags:?}");
+    }
 }
 
 #[tokio::test]

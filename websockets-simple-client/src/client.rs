@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEventKind, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind,
-    SendError, SendStatus, Statistics, Subscriptions, current_owner,
+    CloseCode, Disconnect, EndCause, IntoMessage, MessageWriter, PartKind, SendError, SendStatus, Statistics,
+    Subscriptions, current_owner,
 };
 
 use crate::{
     config::ClientParams,
-    connection::{AbandonGuard, ClientConnection, Connecting, Shared},
+    connection::{ClientConnection, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
@@ -67,14 +67,25 @@ impl WebsocketClient {
     }
 
     fn wake_for_replay(&self) {
-        if let Some(session) = self.shared.session() {
-            session.connection.0.core.outbox.wake_driver();
+        if let Some(connection) = self.connection() {
+            connection.0.core.outbox.wake_driver();
         }
     }
 
-    /// Connects: resolves the host name, opens TCP, TLS and the WebSocket. With
+    /// Connects: resolves the host name, opens TCP, TLS and the WebSocket, all within the connect timeout. With
     /// [`Compatibility::DotNetV6`](crate::Compatibility::DotNetV6) it also waits for the server's success text,
     /// as such a server reads nothing before it has sent that.
+    ///
+    /// If the previous connection is still closing, this waits for its end first, at most for the close timeout; the
+    /// connect timeout begins then.
+    ///
+    /// Raises Connecting and one end of it, Connected or Refused. The handlers of Connecting and Refused are part of the
+    /// time: at the connect timeout a handler of Connecting is dropped, and one of Refused goes on for at most a second
+    /// in the background.
+    ///
+    /// The connection runs in a task of the current tokio runtime. If that runtime is dropped, the connection ends with
+    /// 1001, its Disconnected is raised, and the client can connect again in another runtime. Handlers are then polled
+    /// once more; what they wait for no longer comes.
     ///
     /// # Errors
     ///
@@ -83,41 +94,16 @@ impl WebsocketClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the attempt is aborted and the socket is closed.
+    /// Dropped before it resolves, the attempt is aborted, the socket is closed, and Refused is raised.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
-        let attempt = Connecting::begin(&self.shared)?;
-        let path = Attempt::new(None, self.shared.params.path_without_token());
-        self.shared.raise(ConnectionEventKind::Connecting(path.clone())).await;
-        let (params, dialed) = match self.shared.dial().await {
-            Ok(dialed) => dialed,
-            Err(error) => {
-                drop(attempt);
-                tracing::debug!(%error, "cannot connect");
-                self.shared.raise_failure(&error).await;
-                self.shared.raise(ConnectionEventKind::Refused(path, error.to_string())).await;
-                return Err(error);
-            }
-        };
-        let mut session = attempt.open(dialed);
-        tracing::debug!(peer = %session.connection.peer_addr(), "connected");
-        let unused = AbandonGuard(Some(session.connection.clone()));
-        let patience = self.shared.params.connect_timeout();
-        let ready = async {
-            // If the connection ends before the success text, the sender is dropped.
-            session.ready.wait_for(|ready| *ready).await.is_ok()
-        };
-        match tokio::time::timeout(patience, ready).await {
-            Ok(true) => {
-                unused.keep();
-                Ok(session.connection)
-            }
-            Ok(false) => Err(ConnectError::from_end(session.connection.end(), &params)),
-            Err(_) => Err(ConnectError::Timeout),
-        }
+        attempt::connect(&self.shared).await
     }
 
-    /// Closes the connection with 1000 and waits for the server's Close, at most for the close timeout. Returns how the
-    /// connection ended; `None` if there was no connection. May be called from a handler.
+    /// Closes the connection with 1000 and waits for its end: the server's Close, and the handlers of this client,
+    /// Disconnected included, together for at most the close timeout. Handlers that take longer are dropped, one of
+    /// Disconnected a second later. Returns how the connection ended; `None` if there was no connection.
+    ///
+    /// In a handler of this client it waits for the transport alone and drops no handler.
     ///
     /// # Cancel safety
     ///
@@ -132,17 +118,21 @@ impl WebsocketClient {
     ///
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
-        let mut session = self.shared.session()?;
-        let core = &session.connection.0.core;
-        core.outbox.close(EndCause::closed(code, reason));
+        let connection = self.connection()?;
+        let state = &*connection.0;
+        let cause = EndCause::closed(code, reason);
+        let progress = if current_owner() == Some(self.shared.owner) {
+            state.core.outbox.close(cause);
+            EndProgress::Released
+        } else {
+            state.end_soon(cause);
+            // After this `connect` can be called at once.
+            EndProgress::Over
+        };
         // A caller that also reads the event stream reads no events while it waits here.
         self.shared.subscriptions.lift_bounds(true);
-        core.outbox.closed().await;
-        if current_owner() != Some(self.shared.owner) {
-            // After this `connect` can be called at once. A handler of this client would wait for itself here.
-            let _ = session.over.wait_for(|over| *over).await;
-        }
-        session.connection.end().cloned()
+        state.ending.reached(progress, self.shared.params.close_timeout()).await;
+        connection.end().cloned()
     }
 
     /// Sends a message: a reference to a packet as its JSON, a string wrapped into the default packet, a
@@ -241,16 +231,17 @@ impl WebsocketClient {
         self.connection().ok_or(GroupError::NotConnected)?.leave(group).await
     }
 
-    /// Whether messages can be sent.
+    /// Whether messages can be sent: false as soon as the connection begins to close, from whichever side. Then
+    /// [`send`](Self::send) fails and [`connect`](Self::connect) opens another connection.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.session().is_some_and(|session| session.connection.is_open())
+        self.connection().is_some_and(|connection| connection.is_open())
     }
 
-    /// The current connection, if there is one.
+    /// The current connection, if there is one; also while it closes.
     #[must_use]
     pub fn connection(&self) -> Option<ClientConnection> {
-        self.shared.session().map(|session| session.connection)
+        self.shared.connection()
     }
 
     /// Statistics of the current connection, if there is one.
@@ -268,8 +259,9 @@ impl Clone for WebsocketClient {
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        if let Some(session) = self.0.session() {
-            session.connection.0.core.outbox.close(EndCause::HandleDropped);
+        self.0.abandoned.send_replace(true);
+        if let Some(connection) = self.0.connection() {
+            connection.0.end_soon(EndCause::HandleDropped);
         }
     }
 }
@@ -279,3 +271,6 @@ impl fmt::Debug for WebsocketClient {
         f.debug_struct("WebsocketClient").field("connection", &self.connection()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

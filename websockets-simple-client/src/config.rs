@@ -1,6 +1,6 @@
 //! The parameters of a client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
@@ -11,6 +11,7 @@ use websockets_simple_core::{
 use crate::{config::token_provider::Provider, error::ParamsError};
 
 mod checked;
+mod host;
 #[cfg(feature = "rustls")]
 mod tls;
 mod token_provider;
@@ -91,7 +92,8 @@ pub enum TokenPlacement {
 }
 
 impl ClientParams {
-    /// Parameters for a host and port, without TLS unless [`secured`](Self::secured).
+    /// Parameters for a host and port, without TLS unless [`secured`](Self::secured). An IPv6 address may have a zone,
+    /// the name or number of a network interface: `fe80::1%eth0`.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
@@ -120,14 +122,19 @@ impl ClientParams {
         }
     }
 
-    /// Parameters from a URL: host, port, path, query, and TLS for `wss` and `https`, none for `ws` and `http`.
+    /// Parameters from a URL: host, port, path, query, and TLS for `wss` and `https`, none for `ws` and `http`. The zone of
+    /// an IPv6 address begins with `%25` (RFC 6874): `ws://[fe80::1%25eth0]:8080/`.
     ///
     /// # Errors
     ///
     /// [`ParamsError::Url`] when the URL is malformed or has another scheme, or contains a user name, a password or a
     /// fragment, which a handshake cannot send. [`ParamsError::BlankHost`] when it has no host.
     pub fn url(url: &str) -> Result<Self, ParamsError> {
-        let url = Url::parse(url).map_err(|_| ParamsError::Url("it is malformed"))?;
+        let (url, zone) = match host::without_zone(url) {
+            Some((url, zone)) => (Cow::Owned(url), Some(zone)),
+            None => (Cow::Borrowed(url), None),
+        };
+        let url = Url::parse(&url).map_err(|_| ParamsError::Url("it is malformed"))?;
         let secured = match url.scheme() {
             "ws" | "http" => false,
             "wss" | "https" => true,
@@ -141,6 +148,10 @@ impl ClientParams {
         }
         let host = url.host_str().ok_or(ParamsError::BlankHost)?;
         let port = url.port().unwrap_or(if secured { 443 } else { 80 });
+        let host = match zone {
+            Some(zone) => format!("{}%{zone}", host.trim_matches(['[', ']'])),
+            None => host.to_owned(),
+        };
         let mut params = Self::new(host, port).secured(secured).path(url.path());
         params.query = url.query().unwrap_or_default().to_owned();
         Ok(params)

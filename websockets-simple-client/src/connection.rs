@@ -9,17 +9,21 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    connection::group_requests::GroupRequests,
+    connection::{ending::Ending, group_requests::GroupRequests},
     dial::{ConnectionInfo, TlsInfo},
     error::GroupError,
     event::ClientEvent,
 };
 
-pub(crate) use session::{AbandonGuard, Connecting, Shared};
+pub(crate) use ending::EndProgress;
+pub(crate) use session::Shared;
 
+pub(crate) mod attempt;
+mod ending;
 mod group_requests;
 mod observer;
 mod session;
+mod task;
 
 /// One connection of a client: its addresses, what was negotiated, and sending. Clones are handles of the same
 /// connection, and may be kept after it has ended.
@@ -32,6 +36,7 @@ pub(crate) struct ConnectionState {
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) since: DateTime<Utc>,
+    pub(crate) ending: Ending,
 }
 
 impl ClientConnection {
@@ -172,6 +177,16 @@ impl ClientConnection {
     }
 }
 
+impl ConnectionState {
+    /// Closes the connection, whose handlers get the close timeout to end.
+    pub(crate) fn end_soon(&self, cause: EndCause) {
+        self.ending.hurry();
+        self.core.outbox.close(cause);
+        // It may have been closing already.
+        self.core.outbox.wake_driver();
+    }
+}
+
 impl AsRef<ConnectionShared> for ConnectionState {
     fn as_ref(&self) -> &ConnectionShared {
         &self.core
@@ -187,3 +202,6 @@ impl fmt::Debug for ClientConnection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use websockets_simple_core::Transport;
 
 use crate::{config::CheckedParams, error::ConnectError};
 
+mod head;
+mod refusal;
 mod request;
 mod response;
 mod verdict;
@@ -67,7 +69,7 @@ pub(crate) enum DialedStream {
 #[derive(Clone)]
 pub(crate) struct Dialer {
     #[cfg(feature = "rustls")]
-    connector: Option<tokio_rustls::TlsConnector>,
+    connector: Option<tls::Connector>,
 }
 
 impl Dialer {
@@ -79,21 +81,25 @@ impl Dialer {
         }
         Ok(Self {
             #[cfg(feature = "rustls")]
-            connector: params.secured().then(|| tls::connector(params.tls())).transpose()?,
+            connector: params.secured().then(|| tls::Connector::new(params.tls())).transpose()?,
         })
     }
 
-    /// Opens a WebSocket within the connect timeout.
+    /// Opens a WebSocket.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it resolves, the socket is closed.
     pub(crate) async fn dial(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
-        let dialing = Box::pin(self.dial_in_time(params));
-        tokio::time::timeout(params.connect_timeout(), dialing).await.unwrap_or(Err(ConnectError::Timeout))
+        let dialed = self.open(params).await;
+        #[cfg(feature = "rustls")]
+        if let Some(connector) = &self.connector {
+            return dialed.map_err(|error| connector.explain(error));
+        }
+        dialed
     }
 
-    async fn dial_in_time(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
+    async fn open(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
         let stream = connect(params).await?;
         let local_addr = stream.local_addr().map_err(ConnectError::Connect)?;
         let peer_addr = stream.peer_addr().map_err(ConnectError::Connect)?;
@@ -103,9 +109,9 @@ impl Dialer {
         stream.write_all(head.expose().as_bytes()).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
         let answer = response::read(&mut stream, params, &derive_accept_key(key.as_bytes())).await?;
-        if let Some(refusal) = verdict::refusal(&mut stream, params, &answer.headers, &answer.leftover).await
+        if let Some(message) = verdict::refusal(&mut stream, params, &answer.headers, &answer.leftover).await
         {
-            return Err(refusal);
+            return Err(refusal::after_upgrade(answer.headers, message));
         }
         let info = ConnectionInfo {
             local_addr,
@@ -126,7 +132,7 @@ impl Dialer {
         match &self.connector {
             None => Ok((DialedStream::Plain(stream), None)),
             Some(connector) => {
-                let (stream, info) = tls::secure(connector, params, stream).await?;
+                let (stream, info) = connector.secure(params, stream).await?;
                 Ok((DialedStream::Tls(Box::new(stream)), Some(info)))
             }
         }
@@ -225,7 +231,13 @@ impl AsyncRead for DialedStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "rustls")]
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buf) {
+                // The server hung up without `close_notify`: an end of the stream, as it is over TCP.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Ok(()))
+                }
+                polled => polled,
+            },
         }
     }
 }

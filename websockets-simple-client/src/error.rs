@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use http::HeaderMap;
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
 use crate::config::CheckedParams;
@@ -13,6 +14,9 @@ pub enum ParamsError {
     /// The host is empty, or all blanks.
     #[error("the host is blank")]
     BlankHost,
+    /// A time is longer than ten years.
+    #[error("the {0} is longer than ten years")]
+    Endless(&'static str),
     /// The name of a header is malformed.
     #[error("`{0}` is not a valid header name")]
     HeaderName(String),
@@ -67,6 +71,9 @@ pub enum ConnectError {
     /// The TCP connection failed: check the server, its address and the network.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    /// A handler of the event Connecting panicked. What it said is in an error event.
+    #[error("a handler panicked")]
+    HandlerPanic,
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake")]
     Lost(#[source] io::Error),
@@ -75,15 +82,23 @@ pub enum ConnectError {
     Redirected {
         /// The target. `***` stands for the token, if the server put it there.
         location: String,
+        /// The headers of the response, as far as they could be read.
+        headers: Box<HeaderMap>,
+        /// How long to wait before the next attempt, if the server asks for that: at most a day.
+        retry_after: Option<Duration>,
     },
     /// The server refused the handshake.
     #[error("the server refused the handshake with HTTP status {status}")]
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// The beginning of the body, at most 4 KiB.
+        /// The headers of the response, as far as they could be read: at most 16 KiB. Values may be secrets; their
+        /// `Debug` shows none.
+        headers: Box<HeaderMap>,
+        /// The beginning of the body, at most 4 KiB. `***` stands for the token, if the server quotes it.
         body: String,
-        /// How long to wait before the next attempt (`Retry-After`), if the server says so in seconds.
+        /// How long to wait before the next attempt, if the server asks for that (`Retry-After`, as a number of seconds
+        /// or a date): at most a day.
         retry_after: Option<Duration>,
     },
     /// The host name could not be resolved.
@@ -106,6 +121,10 @@ pub enum ConnectError {
     Unauthorized {
         /// The message of the server.
         message: String,
+        /// The headers of the response, as far as they could be read. Empty if the refusal was no HTTP response.
+        headers: Box<HeaderMap>,
+        /// How long to wait before the next attempt, if the server asks for that: at most a day.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -155,6 +174,12 @@ pub enum TlsFailure {
     /// The host is not a name that a certificate can be issued for.
     #[error("the host is not a name that a certificate can be issued for")]
     HostName,
+    /// The server hung up during the handshake.
+    #[error("the server hung up during the TLS handshake")]
+    HungUp,
+    /// The server speaks TLS, but other protocols than HTTP/1.1, such as HTTP/2 alone.
+    #[error("the server does not speak HTTP/1.1 on this port")]
+    NoHttp,
     /// The server's certificate is not a pinned one.
     #[error("the server's certificate is not a pinned one")]
     NotPinned,
@@ -167,6 +192,12 @@ pub enum TlsFailure {
     /// Any other failure.
     #[error("{0}")]
     Other(String),
+    /// Client and server have no cipher suite, or no other parameter of TLS, in common.
+    #[error("client and server have no TLS cipher suite or other parameters in common")]
+    Parameters,
+    /// The client does not use TLS, and the server does.
+    #[error("the server speaks TLS on this port: connect with wss")]
+    Required,
     /// The server's certificate was revoked.
     #[error("the server's certificate was revoked")]
     Revoked,
@@ -182,20 +213,49 @@ pub enum TlsFailure {
 }
 
 impl ConnectError {
+    /// The headers of the response that refused the handshake, if there was one. Values may be secrets, such as cookies:
+    /// their `Debug` shows none.
+    #[must_use]
+    pub fn response_headers(&self) -> Option<&HeaderMap> {
+        match self {
+            Self::Redirected { headers, .. }
+            | Self::Rejected { headers, .. }
+            | Self::Unauthorized { headers, .. } => Some(headers),
+            _ => None,
+        }
+    }
+
+    /// How long to wait before the next attempt, if the server asked for that (`Retry-After`): at most a day.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Redirected { retry_after, .. }
+            | Self::Rejected { retry_after, .. }
+            | Self::Unauthorized { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// A refusal that is no HTTP response.
+    pub(crate) fn unauthorized(message: String) -> Self {
+        Self::Unauthorized { message, headers: Box::default(), retry_after: None }
+    }
+
     /// Turns the end of a connection that was never ready into an error.
     pub(crate) fn from_end(end: Option<&Disconnect>, params: &CheckedParams) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
-                Self::Unauthorized { message: params.without_token(&end.reason, false) }
+                Self::unauthorized(params.without_token(&end.reason, false))
             }
             _ => Self::Closed,
         }
     }
 
-    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection.
+    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection, and
+    /// for a panic, which is one already.
     pub(crate) fn stage(&self) -> Option<ErrorStage> {
         match self {
-            Self::AlreadyConnected => None,
+            Self::AlreadyConnected | Self::HandlerPanic => None,
             Self::Tls(_) => Some(ErrorStage::Tls),
             Self::TokenProvider(_) => Some(ErrorStage::TokenProvider),
             Self::Connect(_) | Self::Lost(_) | Self::Resolve(_) => Some(ErrorStage::Transport),

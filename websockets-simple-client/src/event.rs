@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
-use websockets_simple_core::{ConnectionEvent, ErrorEvent, EventId, EventType, MessageEvent};
+use websockets_simple_core::{
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventType, Flow, MessageEvent,
+};
 
 use crate::connection::ClientConnection;
 
-/// An event of a client; events come in order. Received messages, connection events and errors are never lost.
+/// An event of a client; events come in order. Handlers get all of them. An [event stream](websockets_simple_core::Events)
+/// whose consumer falls behind keeps Connected, Disconnected and received messages, and counts the others instead: the
+/// next error event says how many were [missed](ErrorEvent::missed).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
@@ -66,5 +70,34 @@ impl EventType for ClientEvent {
 
     fn peer_addr(connection: &ClientConnection) -> Option<SocketAddr> {
         Some(connection.peer_addr())
+    }
+
+    fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<ClientConnection>> {
+        if let Self::Error(event) = self { Some(event) } else { None }
+    }
+
+    fn origin(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Connection(event) => match &event.kind {
+                ConnectionEventKind::Connected(connection)
+                | ConnectionEventKind::Disconnected(connection, _) => Some(connection.peer_addr()),
+                _ => None,
+            },
+            Self::Error(event) => event.peer_addr,
+            Self::Message(event) => Some(event.connection.peer_addr()),
+        }
+    }
+
+    /// Attempts do not wait for a stream that is not read, or the client could not connect because of it.
+    fn flow_without_message(&self) -> Flow {
+        match self {
+            Self::Connection(event) => match &event.kind {
+                ConnectionEventKind::Connecting(attempt) => Flow::Coalesced(attempt.path.len()),
+                ConnectionEventKind::Refused(attempt, why) => Flow::Coalesced(attempt.path.len() + why.len()),
+                _ => Flow::Free,
+            },
+            Self::Error(event) => Flow::Coalesced(event.error.to_string().len()),
+            Self::Message(_) => Flow::Free,
+        }
     }
 }

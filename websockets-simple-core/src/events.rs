@@ -17,6 +17,7 @@ pub use subscribe_options::SubscribeOptions;
 pub use subscriptions::{Subscription, SubscriptionGuard, Subscriptions};
 
 mod byte_semaphore;
+mod delivery;
 mod disconnect;
 mod dispatcher;
 mod end_cause;

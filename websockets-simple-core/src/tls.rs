@@ -19,6 +19,7 @@ mod identity;
 mod pem;
 #[cfg(feature = "pkcs12")]
 mod pkcs12;
+pub mod wording;
 
 /// The ALPN protocol (RFC 7301): WebSockets begin as HTTP/1.1 (RFC 6455 section 4.1).
 pub const ALPN: &[u8] = b"http/1.1";

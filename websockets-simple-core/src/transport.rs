@@ -264,9 +264,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
     }
 }
 
+/// A TLS peer that hangs up without `close_notify` has hung up, as one over TCP: that no Close came before says whether
+/// the connection was cut.
+fn end_of_stream(polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match polled {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+        other => other,
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll(cx.waker(), |stream, cx| read(stream, cx, buf))
+        end_of_stream(self.poll(cx.waker(), |stream, cx| read(stream, cx, buf)))
     }
 
     fn poll_read_behind(
@@ -275,6 +284,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
         buf: &mut Vec<u8>,
         most: usize,
     ) -> Poll<io::Result<usize>> {
-        self.poll(cx.waker(), |stream, cx| read_behind(stream, cx, buf, most))
+        end_of_stream(self.poll(cx.waker(), |stream, cx| read_behind(stream, cx, buf, most)))
     }
 }

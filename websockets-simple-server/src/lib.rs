@@ -106,7 +106,7 @@ pub use http::Upgrade;
 #[cfg(unix)]
 pub use net::UnixSocket;
 #[cfg(feature = "rustls")]
-pub use net::{ClientCertificates, ServerTls};
+pub use net::{ClientCertificates, ServerTls, TlsHandshakeError};
 pub use net::{
     ForwardedHeader, HandshakeRequest, InvalidNetwork, ProxyProtocol, RequestHead, TrustedProxies,
 };

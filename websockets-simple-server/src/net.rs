@@ -7,7 +7,7 @@ pub(crate) use peer::{LocalEndpoint, Peer};
 pub use proxy_protocol::ProxyProtocol;
 pub use request_head::RequestHead;
 #[cfg(feature = "rustls")]
-pub use tls::{ClientCertificates, ServerTls};
+pub use tls::{ClientCertificates, ServerTls, TlsHandshakeError};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;

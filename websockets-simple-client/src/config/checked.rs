@@ -7,10 +7,11 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, OverflowPolicy, SUBPROTOCOL, Token, handshake_words::BEARER_PREFIX,
+    Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, SUBPROTOCOL, Token,
+    handshake_words::BEARER_PREFIX,
 };
 
-use super::{ClientParams, PATH, TokenPlacement};
+use super::{ClientParams, PATH, TokenPlacement, host::Host};
 #[cfg(feature = "rustls")]
 use crate::config::tls::TlsParams;
 use crate::{
@@ -26,6 +27,9 @@ const HIDDEN: &str = "***";
 
 /// Shortest token, in bytes, that is replaced: a shorter one may be ordinary text.
 const RECOGNIZABLE: usize = 4;
+
+/// Longest time: the system clock cannot represent later deadlines.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Checked parameters. Everything that may contain the token is a [`Token`] itself, so that no log shows it.
 pub(crate) struct CheckedParams {
@@ -49,15 +53,6 @@ pub(crate) struct Header {
     pub(crate) spelled: String,
     /// May be a secret, such as a cookie.
     pub(crate) value: Token,
-}
-
-/// A host in the two forms that a dial needs.
-#[derive(Clone, Debug)]
-pub(crate) struct Host {
-    /// For the resolver and TLS: IPv6 without brackets.
-    pub(crate) name: String,
-    /// For the `Host` header: IPv6 in brackets.
-    pub(crate) shown: String,
 }
 
 impl ClientParams {
@@ -138,13 +133,18 @@ impl ClientParams {
         if self.port == 0 {
             return Err(ParamsError::ZeroPort);
         }
+        let heartbeat = (self.heartbeat.mode() != HeartbeatMode::Off).then(|| self.heartbeat.interval());
+        let room = if let OverflowPolicy::Wait(timeout) = self.overflow { Some(timeout) } else { None };
         for (name, duration) in [
-            ("heartbeat interval", self.heartbeat.interval()),
-            ("connect timeout", self.connect_timeout),
-            ("close timeout", self.close_timeout),
+            ("heartbeat interval", heartbeat),
+            ("connect timeout", Some(self.connect_timeout)),
+            ("close timeout", Some(self.close_timeout)),
+            ("timeout for room in the outbox", room),
         ] {
-            if duration.is_zero() {
-                return Err(ParamsError::Zero(name));
+            match duration {
+                Some(Duration::ZERO) => return Err(ParamsError::Zero(name)),
+                Some(duration) if duration > LONGEST => return Err(ParamsError::Endless(name)),
+                _ => {}
             }
         }
         for (name, size) in [
@@ -158,23 +158,6 @@ impl ClientParams {
             }
         }
         Ok(())
-    }
-}
-
-impl Host {
-    fn parse(host: &str) -> Result<Self, ParamsError> {
-        if host.is_empty() {
-            return Err(ParamsError::BlankHost);
-        }
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let parsed = if bare.contains(':') {
-            bare.parse().map(url::Host::Ipv6).map_err(|_| ParamsError::Host)
-        } else {
-            url::Host::parse(bare).map_err(|_| ParamsError::Host)
-        };
-        let shown = parsed?.to_string();
-        let name = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { name, shown })
     }
 }
 
@@ -249,10 +232,8 @@ impl CheckedParams {
         said
     }
 
-    /// These parameters with a new token from the provider, if there is a provider.
-    pub(crate) async fn with_fresh_token(self: &Arc<Self>) -> Result<Arc<Self>, ConnectError> {
-        let Some(provider) = &self.params.token_provider else { return Ok(Arc::clone(self)) };
-        let token = provider.0.token().await.map_err(ConnectError::TokenProvider)?;
+    /// These parameters with another token.
+    pub(crate) fn with_token(&self, token: Token) -> Result<Arc<Self>, ConnectError> {
         let params = self.params.clone().token(token).check();
         // Only the token can be invalid: everything else was checked before.
         Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Box::new(error)))?))

@@ -26,6 +26,32 @@ fn a_blank_host_a_zero_port_and_zero_durations_are_refused() {
 }
 
 #[test]
+fn a_time_without_end_is_an_error_that_names_it_and_a_long_one_is_not() {
+    let long = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    for endless in [long + Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
+        for (set, name) in times() {
+            assert_eq!(set(params(), endless).check().err(), Some(ParamsError::Endless(name)), "{endless:?}");
+            assert_eq!(set(params(), long).check().err(), None, "{name}");
+            assert_eq!(set(params(), Duration::ZERO).check().err(), Some(ParamsError::Zero(name)));
+        }
+    }
+    assert!(params().heartbeat(Heartbeat::off()).check().is_ok());
+    assert!(params().overflow(OverflowPolicy::Disconnect).check().is_ok());
+}
+
+type SetTime = fn(ClientParams, Duration) -> ClientParams;
+
+/// All times of a client.
+fn times() -> [(SetTime, &'static str); 4] {
+    [
+        (ClientParams::close_timeout, "close timeout"),
+        (ClientParams::connect_timeout, "connect timeout"),
+        (|params, time| params.heartbeat(Heartbeat::new(time, HeartbeatMode::Ping)), "heartbeat interval"),
+        (|params, time| params.overflow(OverflowPolicy::Wait(time)), "timeout for room in the outbox"),
+    ]
+}
+
+#[test]
 fn malformed_and_reserved_headers_are_refused() {
     let error = |name: &str, value: &str| params().header(name, value).token("t").check().err().unwrap();
     assert_eq!(error("X A", "b"), ParamsError::HeaderName("X A".into()));
@@ -69,6 +95,11 @@ fn a_url_gives_host_port_path_and_query() {
         (checked.host.name.as_str(), checked.host.shown.as_str(), checked.port()),
         ("::1", "[::1]", 9000)
     );
+    let checked = ClientParams::url("ws://[fe80::1%25eth0]:9000/x%2525").unwrap().check().unwrap();
+    assert_eq!(
+        (checked.host.name.as_str(), checked.host.shown.as_str(), checked.target.expose()),
+        ("fe80::1%eth0", "[fe80::1]", "/x%2525")
+    );
     for (url, port, secured) in
         [("ws://h", 80, false), ("wss://h", 443, true), ("http://h:81", 81, false), ("https://h/", 443, true)]
     {
@@ -88,6 +119,8 @@ fn a_url_gives_host_port_path_and_query() {
         ("ws://h/#f", "fragment"),
         ("not a url", "malformed"),
         ("ws://", "malformed"),
+        ("ws://[fe80::1%25a b]", "malformed"),
+        ("ws://[x%25eth0]", "malformed"),
     ] {
         let error = ClientParams::url(wrong).unwrap_err().to_string();
         assert!(error.contains(why) && !error.contains("secret-7"), "{wrong}: {error}");

@@ -62,19 +62,23 @@ impl GroupRequests {
         ask: Control,
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<(), GroupError>>, GroupError> {
-        let mut waiting = self.lock();
-        if self.places.is_closed() {
-            return Err(GroupError::Ended);
-        }
         let (answer, answered) = oneshot::channel();
-        waiting.push_back(Request { ask, asked: false, answer, _place: place });
-        say(&mut waiting, core);
+        let given_up = {
+            let mut waiting = self.lock();
+            if self.places.is_closed() {
+                return Err(GroupError::Ended);
+            }
+            waiting.push_back(Request { ask, asked: false, answer, _place: place });
+            say(&mut waiting, core)
+        };
+        drop(given_up);
         Ok(answered)
     }
 
     /// Sends the requests that had to wait for the server's hello.
     pub(crate) fn hello(&self, core: &ConnectionShared) {
-        say(&mut self.lock(), core);
+        let given_up = say(&mut self.lock(), core);
+        drop(given_up);
     }
 
     /// Passes an answer of the server to the request that waits for it.
@@ -91,19 +95,22 @@ impl GroupRequests {
             | (Control::Leave(asked), Control::Left(_) | Control::GroupRefused { .. }) => asked == group,
             _ => false,
         };
-        let mut waiting = self.lock();
-        if let Some(place) = waiting.iter().position(|request| request.asked && is_of(request))
-            && let Some(request) = waiting.remove(place)
-        {
-            let _ = request.answer.send(result);
+        let request = {
+            let mut waiting = self.lock();
+            let place = waiting.iter().position(|request| request.asked && is_of(request));
+            place.and_then(|place| waiting.remove(place))
+        };
+        if let Some(Request { answer, .. }) = request {
+            let _ = answer.send(result);
         }
     }
 
     /// Fails all pending and later requests, as the connection has ended.
     pub(crate) fn end(&self) {
-        let mut waiting = self.lock();
+        // Before the queue is taken, so that no request comes later.
         self.places.close();
-        waiting.clear();
+        let waiting = std::mem::take(&mut *self.lock());
+        drop(waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Request>> {
@@ -112,14 +119,18 @@ impl GroupRequests {
 }
 
 /// Sends the requests that were not sent yet, in order, if the server takes control messages. Requests whose caller has
-/// given up are dropped.
-fn say(waiting: &mut VecDeque<Request>, core: &ConnectionShared) {
-    if core.has_controls() {
-        waiting.retain(|request| request.asked || !request.answer.is_closed());
-        for request in waiting.iter_mut().filter(|request| !request.asked) {
-            request.asked = core.send_control(&request.ask);
-        }
+/// given up are returned, to be dropped outside of the lock: their places wake those who wait for one.
+fn say(waiting: &mut VecDeque<Request>, core: &ConnectionShared) -> VecDeque<Request> {
+    if !core.has_controls() {
+        return VecDeque::new();
     }
+    let (kept, given_up) =
+        waiting.drain(..).partition(|request| request.asked || !request.answer.is_closed());
+    *waiting = kept;
+    for request in waiting.iter_mut().filter(|request| !request.asked) {
+        request.asked = core.send_control(&request.ask);
+    }
+    given_up
 }
 
 impl fmt::Debug for GroupRequests {

@@ -1,16 +1,24 @@
 //! Raises the events of a connection and handles the control messages of the server.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    ConnectionObserver, Control, Disconnect, Dispatcher, ErrorStage, EventError, HandlerFuture, Message,
-    Moment,
+    CloseCode, ConnectionObserver, Control, Disconnect, Dispatcher, EndedBy, ErrorStage, EventError,
+    HandlerFuture, Message, Moment, catch_panic,
 };
 
 use crate::{
     config::TokenProvider,
-    connection::{ClientConnection, ConnectionState, session::Shared},
+    connection::{
+        ClientConnection, ConnectionState,
+        ending::EndProgress,
+        session::{Shared, ask},
+    },
     event::ClientEvent,
 };
 
@@ -20,6 +28,8 @@ pub(crate) struct SubscribedObserver {
     pub(crate) shared: Arc<Shared>,
     /// Set to true at the first message; dropped when the connection has ended.
     pub(crate) ready: Option<watch::Sender<bool>>,
+    /// Whether Connected was told.
+    pub(crate) connected: bool,
 }
 
 impl ConnectionObserver for SubscribedObserver {
@@ -30,6 +40,7 @@ impl ConnectionObserver for SubscribedObserver {
     }
 
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
+        self.connected = true;
         self.dispatcher.connected(at)
     }
 
@@ -79,19 +90,53 @@ impl ConnectionObserver for SubscribedObserver {
 
     fn released(&mut self) {
         self.ready = None;
+        let connection = self.dispatcher.connection();
         // From here on the client may connect again, even in the handler of the Disconnected event.
-        self.shared.set_idle();
-        self.dispatcher.connection().0.group_requests.end();
+        self.shared.set_idle(connection);
+        connection.0.group_requests.end();
+        connection.0.ending.release();
     }
 
     fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture> {
-        self.dispatcher.disconnected(end, at)
+        let state = Arc::clone(&self.dispatcher.connection().0);
+        if !state.ending.tell() {
+            return None;
+        }
+        match self.dispatcher.disconnected(end, at) {
+            None => {
+                state.ending.reach(EndProgress::Over);
+                None
+            }
+            Some(telling) => Some(HandlerFuture::new(async move {
+                telling.await;
+                state.ending.reach(EndProgress::Over);
+            })),
+        }
+    }
+}
+
+impl Drop for SubscribedObserver {
+    /// Tells the end if the driver has not, because it panicked: each handler is polled once.
+    fn drop(&mut self) {
+        self.released();
+        let state = Arc::clone(&self.dispatcher.connection().0);
+        if !self.connected || state.ending.is_told() {
+            return;
+        }
+        let end = state.core.end().cloned().unwrap_or_else(|| {
+            Disconnect::new(EndedBy::Local, Some(CloseCode::INTERNAL.get()), "internal error", false)
+        });
+        let telling = catch_panic(|| self.disconnected(end, Moment::now()));
+        if let Ok(Some(mut telling)) = telling {
+            let _ = catch_panic(|| Pin::new(&mut telling).poll(&mut Context::from_waker(Waker::noop())));
+            let _ = catch_panic(|| drop(telling));
+        }
     }
 }
 
 /// Sends the server a new token, or raises an error event if the provider fails.
 async fn renew(shared: Arc<Shared>, connection: ClientConnection, provider: Arc<dyn TokenProvider>) {
-    match provider.token().await {
+    match ask(provider).await {
         Ok(token) => {
             connection.0.core.send_control(&Control::Token(token));
         }

@@ -1,18 +1,24 @@
 //! The state of a client, and its current connection from `connect` to the last event.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    CloseCode, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionEvent, ConnectionEventKind,
-    ConnectionShared, Dispatcher, EventError, Moment, OutboxConfig, SUBPROTOCOL, Side, Subscriptions,
-    new_owner,
+    CatchPanic, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionShared, Dispatcher,
+    OutboxConfig, SUBPROTOCOL, Side, Subscriptions, Token, new_owner,
 };
 
 use crate::{
-    config::CheckedParams,
+    config::{CheckedParams, TokenProvider},
     connection::{
-        ClientConnection, ConnectionState, group_requests::GroupRequests, observer::SubscribedObserver,
+        ClientConnection, ConnectionState,
+        ending::{EndProgress, Ending},
+        group_requests::GroupRequests,
+        observer::SubscribedObserver,
+        task::ConnectionTask,
     },
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
@@ -24,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
     pub(crate) owner: u64,
+    /// Whether the last handle of the user was dropped.
+    pub(crate) abandoned: watch::Sender<bool>,
     connection_config: Arc<ConnectionConfig>,
     state: Mutex<ClientState>,
 }
@@ -31,16 +39,7 @@ pub(crate) struct Shared {
 pub(crate) enum ClientState {
     Idle,
     Connecting,
-    Connected(Session),
-}
-
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) connection: ClientConnection,
-    /// True once the connection can be used: at once, or after the success text of a .NET v6 server.
-    pub(crate) ready: watch::Receiver<bool>,
-    /// True once the Disconnected event was raised.
-    pub(crate) over: watch::Receiver<bool>,
+    Connected(ClientConnection),
 }
 
 /// The right to connect, of which there is one per client. Dropped unused, it is given back.
@@ -49,19 +48,48 @@ pub(crate) struct Connecting {
     used: bool,
 }
 
+/// Whether the right to connect could be taken.
+enum Taken {
+    Yes(Connecting),
+    /// The client is connected or connecting.
+    No,
+    /// Not before this connection has ended.
+    Closing(ClientConnection),
+}
+
 impl Connecting {
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
-        let mut state = shared.state();
-        if !matches!(*state, ClientState::Idle) {
-            return Err(ConnectError::AlreadyConnected);
+    /// Takes the right to connect. Waits for a connection that is closing.
+    pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<Self, ConnectError> {
+        match Self::take(shared) {
+            Taken::Yes(connecting) => Ok(connecting),
+            Taken::No => Err(ConnectError::AlreadyConnected),
+            Taken::Closing(old) => {
+                old.0.ending.reached(EndProgress::Released, shared.params.close_timeout()).await;
+                match Self::take(shared) {
+                    Taken::Yes(connecting) => Ok(connecting),
+                    Taken::No | Taken::Closing(_) => Err(ConnectError::AlreadyConnected),
+                }
+            }
         }
-        *state = ClientState::Connecting;
-        shared.subscriptions.lift_bounds(false);
-        Ok(Self { shared: Arc::clone(shared), used: false })
     }
 
-    /// Spawns the task of the connection.
-    pub(crate) fn open(mut self, dialed: Dialed) -> Session {
+    fn take(shared: &Arc<Shared>) -> Taken {
+        let mut state = shared.state();
+        match &*state {
+            ClientState::Connecting => return Taken::No,
+            ClientState::Connected(connection) if connection.is_open() => return Taken::No,
+            ClientState::Connected(connection) => return Taken::Closing(connection.clone()),
+            ClientState::Idle => {}
+        }
+        *state = ClientState::Connecting;
+        drop(state);
+        shared.subscriptions.lift_bounds(false);
+        Taken::Yes(Self { shared: Arc::clone(shared), used: false })
+    }
+
+    /// Spawns the task of the connection. The flag becomes true once the connection can be used: at once, or after the
+    /// success text of a .NET v6 server.
+    pub(crate) fn open(mut self, dialed: Dialed) -> (ClientConnection, watch::Receiver<bool>) {
         self.used = true;
         let shared = &self.shared;
         let params = &shared.params;
@@ -80,16 +108,16 @@ impl Connecting {
             group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
             since: chrono::Utc::now(),
+            ending: Ending::new(),
         }));
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
-        let (over_sender, over) = watch::channel(false);
-        let session = Session { connection: connection.clone(), ready, over };
-        *shared.state() = ClientState::Connected(session.clone());
+        *shared.state() = ClientState::Connected(connection.clone());
         let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
+            connected: false,
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
@@ -97,15 +125,12 @@ impl Connecting {
         let core = Arc::clone(&connection.0);
         let driver = ConnectionDriver::new(transport, &leftover, core, config, heartbeat, observer);
         let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
-        // Boxed, as the task would otherwise hold it twice.
-        let driver = Box::new(if agreed { driver.with_hello() } else { driver });
+        let driver = if agreed { driver.with_hello() } else { driver };
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.
-        tokio::spawn(async move {
-            driver.await;
-            let _ = over_sender.send(true);
-        });
-        session
+        let abandoned = shared.abandoned.subscribe();
+        tokio::spawn(ConnectionTask::new(driver, connection.clone(), params.close_timeout(), abandoned));
+        (connection, ready)
     }
 }
 
@@ -113,23 +138,6 @@ impl Drop for Connecting {
     fn drop(&mut self) {
         if !self.used {
             *self.shared.state() = ClientState::Idle;
-        }
-    }
-}
-
-/// Closes the connection if `connect` does not return it.
-pub(crate) struct AbandonGuard(pub(crate) Option<ClientConnection>);
-
-impl AbandonGuard {
-    pub(crate) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbandonGuard {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            connection.close(CloseCode::GOING_AWAY, "");
         }
     }
 }
@@ -153,14 +161,18 @@ impl Shared {
             dialer,
             subscriptions: Arc::new(Subscriptions::new()),
             owner: new_owner(),
+            abandoned: watch::Sender::new(false),
             connection_config: Arc::new(config),
             state: Mutex::new(ClientState::Idle),
         })
     }
 
     /// Marks the connection as ended, so that another one may be opened.
-    pub(crate) fn set_idle(&self) {
-        *self.state() = ClientState::Idle;
+    pub(crate) fn set_idle(&self, ended: &ClientConnection) {
+        let mut state = self.state();
+        if matches!(&*state, ClientState::Connected(current) if Arc::ptr_eq(&current.0, &ended.0)) {
+            *state = ClientState::Idle;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, ClientState> {
@@ -169,30 +181,32 @@ impl Shared {
 
     /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
     pub(crate) async fn dial(&self) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
-        let patience = self.params.connect_timeout();
-        let fresh = tokio::time::timeout(patience, self.params.with_fresh_token()).await;
-        let params = fresh.unwrap_or(Err(ConnectError::Timeout))?;
+        let params = self.with_fresh_token().await?;
         let dialed = self.dialer.dial(&params).await?;
         Ok((params, dialed))
     }
 
-    pub(crate) fn session(&self) -> Option<Session> {
+    /// The parameters, with a new token from the provider if there is one.
+    async fn with_fresh_token(&self) -> Result<Arc<CheckedParams>, ConnectError> {
+        match self.params.token_provider() {
+            None => Ok(Arc::clone(&self.params)),
+            Some(provider) => {
+                self.params.with_token(ask(provider).await.map_err(ConnectError::TokenProvider)?)
+            }
+        }
+    }
+
+    /// The current connection, until its transport is gone.
+    pub(crate) fn connection(&self) -> Option<ClientConnection> {
         match &*self.state() {
-            ClientState::Connected(session) => Some(session.clone()),
+            ClientState::Connected(connection) => Some(connection.clone()),
             ClientState::Idle | ClientState::Connecting => None,
         }
     }
+}
 
-    pub(crate) async fn raise(&self, kind: ConnectionEventKind<ClientConnection>) {
-        let event = ConnectionEvent::new(kind, Moment::now().utc);
-        self.subscriptions.raise(ClientEvent::Connection(event)).await;
-    }
-
-    pub(crate) async fn raise_failure(&self, error: &ConnectError) {
-        let Some(stage) = error.stage() else { return };
-        let error = EventError::new(error.to_string());
-        if let Some(raised) = self.subscriptions.dispatch_error(stage, error, None) {
-            raised.await;
-        }
-    }
+/// Asks a provider for a token. One that panics is one that fails.
+pub(super) async fn ask(provider: Arc<dyn TokenProvider>) -> Result<Token, Box<dyn Error + Send + Sync>> {
+    let asked = CatchPanic::new(Box::pin(async move { provider.token().await })).await;
+    asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()))
 }

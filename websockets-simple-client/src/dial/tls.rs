@@ -1,6 +1,12 @@
 //! The client's side of TLS.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
@@ -8,14 +14,15 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, AlertDescription, CertificateError, ClientConfig, PeerIncompatible, RootCertStore,
-        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        self, AlertDescription, CertificateError, ClientConfig, PeerIncompatible, PeerMisbehaved,
+        RootCertStore, SignatureScheme,
+        client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier},
         crypto::CryptoProvider,
         pki_types::ServerName,
-        sign::SingleCertAndKey,
+        sign::CertifiedKey,
     },
 };
-use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider};
+use websockets_simple_core::tls::{ALPN, TlsError, certificates, provider, wording};
 
 use crate::{
     config::{CheckedParams, TlsParams, Trust},
@@ -27,27 +34,68 @@ use verifier::Direct;
 
 mod verifier;
 
-/// Builds a connector for these parameters. Reads the system's trust store, so it is done once per client.
-pub(crate) fn connector(params: &TlsParams) -> Result<TlsConnector, ParamsError> {
-    Ok(TlsConnector::from(Arc::new(config(params).map_err(|error| ParamsError::Tls(in_full(&error)))?)))
+/// Does TLS handshakes with these parameters, one at a time.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    connector: TlsConnector,
+    /// The same for all connections, as sessions are resumed only then.
+    certificate: Arc<ClientCertificate>,
 }
 
-fn config(params: &TlsParams) -> Result<ClientConfig, TlsError> {
-    let provider = provider();
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(params.versions.supported())
-        .map_err(TlsError::unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier(params, &provider)?);
-    let mut config = match &params.identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let key = identity.load(&provider)?.key;
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+impl Connector {
+    /// Reads the system's trust store, so it is made once per client.
+    pub(crate) fn new(params: &TlsParams) -> Result<Self, ParamsError> {
+        Self::build(params).map_err(|error| ParamsError::Tls(in_full(&error)))
+    }
+
+    fn build(params: &TlsParams) -> Result<Self, TlsError> {
+        let provider = provider();
+        let key = params.identity.as_ref().map(|identity| identity.load(&provider)).transpose()?;
+        let key = key.map(|loaded| loaded.key);
+        let certificate = Arc::new(ClientCertificate { key, asked: AtomicBool::new(false) });
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(params.versions.supported())
+            .map_err(TlsError::unusable)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(params, &provider)?)
+            .with_client_cert_resolver(Arc::<ClientCertificate>::clone(&certificate));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), certificate })
+    }
+
+    /// Does the TLS handshake on a TCP connection.
+    pub(crate) async fn secure(
+        &self,
+        params: &CheckedParams,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, TlsInfo), ConnectError> {
+        let name = ServerName::try_from(params.host.certified.clone())
+            .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
+        self.certificate.asked.store(false, Ordering::Relaxed);
+        let stream = self.connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
+        let (_, session) = stream.get_ref();
+        let info = TlsInfo {
+            version: session.protocol_version().map_or_else(String::new, |version| format!("{version:?}")),
+            cipher: session
+                .negotiated_cipher_suite()
+                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        };
+        Ok((stream, info))
+    }
+
+    /// What an error is about if the server asked for a certificate that the client does not have. Only TLS 1.3 has an
+    /// alert for that; before, and in many servers still, it is one of those for bad certificates or parameters.
+    pub(crate) fn explain(&self, error: ConnectError) -> ConnectError {
+        let was_asked = self.certificate.key.is_none() && self.certificate.asked.load(Ordering::Relaxed);
+        match error {
+            ConnectError::Tls(TlsFailure::ClientCertificateRefused(_) | TlsFailure::Parameters)
+                if was_asked =>
+            {
+                ConnectError::Tls(TlsFailure::ClientCertificateRequired)
+            }
+            other => other,
         }
-    };
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    }
 }
 
 fn verifier(
@@ -92,38 +140,27 @@ fn in_full(error: &TlsError) -> String {
     text
 }
 
-/// Does the TLS handshake on a TCP connection.
-pub(crate) async fn secure(
-    connector: &TlsConnector,
-    params: &CheckedParams,
-    stream: TcpStream,
-) -> Result<(TlsStream<TcpStream>, TlsInfo), ConnectError> {
-    let name = ServerName::try_from(params.host.name.clone())
-        .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
-    let stream = connector.connect(name, stream).await.map_err(|error| in_words(&error))?;
-    let (_, session) = stream.get_ref();
-    let info = TlsInfo {
-        version: session.protocol_version().map_or_else(String::new, |version| format!("{version:?}")),
-        cipher: session
-            .negotiated_cipher_suite()
-            .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
-    };
-    Ok((stream, info))
-}
-
 /// Maps an error of rustls to a [`TlsFailure`].
 pub(crate) fn in_words(error: &io::Error) -> ConnectError {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     ConnectError::Tls(match inner {
         Some(rustls::Error::InvalidCertificate(why)) => of_certificate(why),
         Some(rustls::Error::AlertReceived(alert)) => of_alert(*alert),
-        Some(rustls::Error::InvalidMessage(_)) => TlsFailure::NotTls,
+        Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerSentOversizedRecord) => TlsFailure::NotTls,
         Some(rustls::Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )) => TlsFailure::Version,
-        Some(other) => TlsFailure::Other(other.to_string()),
-        None => TlsFailure::Other(error.to_string()),
+        Some(rustls::Error::PeerIncompatible(_)) => TlsFailure::Parameters,
+        Some(rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol)) => {
+            TlsFailure::NoHttp
+        }
+        Some(other) => TlsFailure::Other(wording::fault(other, "the server")),
+        None => match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => TlsFailure::HungUp,
+            _ => TlsFailure::Other(error.to_string()),
+        },
     })
 }
 
@@ -139,7 +176,10 @@ fn of_certificate(why: &CertificateError) -> TlsFailure {
         }
         CertificateError::Revoked => TlsFailure::Revoked,
         CertificateError::ApplicationVerificationFailure => TlsFailure::NotPinned,
-        other => TlsFailure::Other(format!("the server's certificate is invalid: {other}")),
+        other => TlsFailure::Other(format!(
+            "the server's certificate is invalid: {}",
+            wording::certificate_fault(other)
+        )),
     }
 }
 
@@ -157,8 +197,28 @@ fn of_alert(alert: AlertDescription) -> TlsFailure {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate => refused("it is invalid or unsupported"),
         AlertDescription::DecryptError => refused("a signature is invalid"),
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => TlsFailure::Parameters,
+        AlertDescription::NoApplicationProtocol => TlsFailure::NoHttp,
         AlertDescription::ProtocolVersion => TlsFailure::Version,
         AlertDescription::UnrecognisedName => TlsFailure::WrongName,
-        other => TlsFailure::Other(format!("the server sent the alert {other:?}")),
+        other => TlsFailure::Other(format!("the server sent the {}", wording::alert(other))),
+    }
+}
+
+/// The client's certificate, if it has one, and whether the server asked for it.
+#[derive(Debug)]
+struct ClientCertificate {
+    key: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+}
+
+impl ResolvesClientCert for ClientCertificate {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.key.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.key.is_some()
     }
 }

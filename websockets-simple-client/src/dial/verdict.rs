@@ -9,18 +9,18 @@ use websockets_simple_core::{
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
 };
 
-use crate::{config::CheckedParams, error::ConnectError};
+use crate::config::CheckedParams;
 
 /// Time for the refusal to arrive.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The error if a 101 and the bytes after it are a refusal.
+/// The message if a 101 and the bytes after it are a refusal.
 pub(crate) async fn refusal<S>(
     stream: &mut S,
     params: &CheckedParams,
     headers: &HeaderMap,
     leftover: &[u8],
-) -> Option<ConnectError>
+) -> Option<String>
 where
     S: AsyncRead + Unpin,
 {
@@ -38,7 +38,7 @@ where
         // Other servers may refuse a token with a Close right after the 101.
         return None;
     }
-    Some(ConnectError::Unauthorized { message: params.without_token(farewell.text(), false) })
+    Some(params.without_token(farewell.text(), false))
 }
 
 async fn hear_out(stream: &mut (impl AsyncRead + Unpin), farewell: &mut Farewell) {

@@ -184,7 +184,7 @@ pub struct ErrorEvent<C> {
     pub connection: Option<C>,
     /// Error events, and Refused events without a Connecting, that were dropped since the last error event: because the
     /// consumer of a [stream](crate::Events) fell behind, or because too many handlers of errors without a connection
-    /// were running.
+    /// were running. On a client also Connecting and other Refused events.
     pub missed: u64,
 }
 

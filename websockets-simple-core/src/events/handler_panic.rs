@@ -5,7 +5,7 @@ use std::{
     any::Any,
     fmt,
     mem::ManuallyDrop,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -70,6 +70,14 @@ impl Panicked {
             let _leaked = ManuallyDrop::new(second);
         }
         Self(said)
+    }
+
+    /// Goes on with the panic, for those who catch it further up.
+    pub(super) fn resume(self) -> ! {
+        match self.0 {
+            Some(said) => resume_unwind(Box::new(said)),
+            None => resume_unwind(Box::new(())),
+        }
     }
 
     /// The panic of a handler, for an error event: with what it said.

@@ -23,7 +23,8 @@ const UNREAD: Duration = Duration::from_secs(30);
 ///
 /// * the connections of received messages wait, with no further reading, and their peers in turn. **One stream that is
 ///   not read stops the reading of all connections**: spawn a task that reads it, and move slow work out of that task.
-/// * new connections wait with their Connecting, up to the handshake timeout.
+/// * new connections of a server wait with their Connecting, up to the handshake timeout. Those of a client do not: its
+///   Connecting and Refused are dropped and counted.
 /// * Sent events and error events are dropped and counted: the next one says how many were
 ///   [missed](crate::ErrorEvent::missed). So are Refused events without a Connecting.
 ///

@@ -6,20 +6,19 @@
 use std::{
     fmt,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use tokio::sync::mpsc;
 
 use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
+    delivery::Delivery,
     handler::{Closure, Stateful},
-    handler_panic::{CatchPanic, Panicked, catch_panic},
+    handler_panic::{CatchPanic, Panicked},
     stream::{StreamState, StreamUnread},
     subscriber::Subscriber,
 };
@@ -132,7 +131,8 @@ impl<E: EventType> Subscriptions<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, some subscribers may not get the event.
+    /// Dropped before it resolves, a running handler is dropped. The subscribers behind it get the event all the same,
+    /// unless it is a message; their handlers are polled once.
     pub async fn raise(&self, event: E) -> bool {
         let peer_addr = event.origin();
         let Some(panicked) = self.hand_to_each(event).await else { return true };
@@ -148,7 +148,7 @@ impl<E: EventType> Subscriptions<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, some subscribers may not get the event.
+    /// As that of [`raise`](Self::raise).
     pub async fn raise_error(
         &self,
         stage: ErrorStage,
@@ -160,17 +160,7 @@ impl<E: EventType> Subscriptions<E> {
 
     /// Hands an event to one subscriber after the other. Answers the first panic.
     async fn hand_to_each(&self, event: E) -> Option<Panicked> {
-        let subscribers = self.snapshot();
-        let mut first = None;
-        for subscriber in subscribers.iter() {
-            let handed = match catch_panic(|| subscriber.take(event.clone())) {
-                Ok(None) => Ok(()),
-                Ok(Some(left)) => CatchPanic::new(left).await,
-                Err(panicked) => Err(panicked),
-            };
-            first = first.or_else(|| handed.err());
-        }
-        first
+        CatchPanic::new(Delivery::new(event, self.snapshot())).await.err()
     }
 
     /// Logs and raises that an event stream is not read.
@@ -211,21 +201,7 @@ pub(super) fn deliver<E: EventType>(
     match &**subscribers {
         [] => None,
         [only] => only.take(event),
-        _ => {
-            let subscribers = Arc::clone(subscribers);
-            let mut next = 0;
-            let mut running: Option<HandlerFuture> = None;
-            let mut poll = move |cx: &mut Context<'_>| loop {
-                if let Some(taking) = &mut running {
-                    std::task::ready!(Pin::new(taking).poll(cx));
-                    running = None;
-                }
-                let Some(subscriber) = subscribers.get(next) else { return Poll::Ready(()) };
-                next += 1;
-                running = subscriber.take(event.clone());
-            };
-            Some(HandlerFuture::new(std::future::poll_fn(move |cx| poll(cx))))
-        }
+        _ => Some(HandlerFuture::new(Delivery::new(event, Arc::clone(subscribers)))),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The life of one connection, in the order of the code.
 
-#[cfg(feature = "rustls")]
-use std::io;
 use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex},
@@ -20,7 +18,7 @@ use websockets_simple_core::{
 };
 
 #[cfg(feature = "rustls")]
-use crate::net::ServerTls;
+use crate::net::{ServerTls, TlsHandshakeError};
 use crate::{
     addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{Endpoint, Scope, ServerParams},
@@ -151,20 +149,20 @@ async fn secure<I: Identity, S: Socket>(
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.
 #[cfg(feature = "rustls")]
-type TlsAccepted<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (io::Error, S)>;
+type TlsAccepted<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (TlsHandshakeError, S)>;
 
 #[cfg(feature = "rustls")]
 async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
+    let other = |why: &str| TlsHandshakeError::Other(why.to_owned());
     let Some(acceptor) = tls.acceptor() else {
-        return Err((io::Error::other("no certificate is loaded"), stream));
+        return Err((other("no certificate is loaded"), stream));
     };
-    let stream = acceptor.accept(stream).into_fallible().await?;
+    let accepted = acceptor.accept(stream).into_fallible().await;
+    let stream = accepted.map_err(|(error, stream)| (TlsHandshakeError::new(&error), stream))?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     match shown.map(|der| PeerCertificate::new(der)) {
         // A verified but unreadable certificate must not be treated as no certificate.
-        Some(None) => {
-            Err((io::Error::other("the client's certificate cannot be read"), stream.into_inner().0))
-        }
+        Some(None) => Err((other("the client's certificate cannot be read"), stream.into_inner().0)),
         certificate => Ok((stream, certificate.flatten())),
     }
 }

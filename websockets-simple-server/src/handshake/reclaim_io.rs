@@ -158,7 +158,11 @@ impl<S> Drop for ReclaimableIo<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReclaimableIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream()?.poll_read(cx, buf)
+        match self.get_mut().stream()?.poll_read(cx, buf) {
+            // A TLS peer that hangs up without `close_notify` has hung up, as one over TCP.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            polled => polled,
+        }
     }
 }
 
@@ -202,6 +206,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReclaimableIo<S> {
         if !self.owner.lock().held_back.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        self.get_mut().stream()?.poll_shutdown(cx)
+        // A peer that is gone cannot be told the end, which TLS would do.
+        self.get_mut().stream()?.poll_shutdown(cx).map(|_| Ok(()))
     }
 }

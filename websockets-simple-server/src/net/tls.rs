@@ -18,6 +18,7 @@ use tokio_rustls::{
 use websockets_simple_core::tls::{ALPN, TlsError, TlsIdentity, TlsVersions, provider};
 
 pub use client_auth::ClientCertificates;
+pub use handshake_error::TlsHandshakeError;
 
 /// The TLS configuration of an endpoint: its certificates, the TLS versions, and which client certificates it accepts.
 ///
@@ -276,3 +277,4 @@ mod tests {
 }
 
 mod client_auth;
+mod handshake_error;

@@ -110,6 +110,30 @@ async fn an_extension_that_was_not_offered_is_not_accepted() {
 }
 
 #[tokio::test]
+async fn folded_lines_and_empty_elements_of_lists_are_no_fault() {
+    for (from, to) in [
+        ("Connection: Upgrade", "Connection: keep-alive,\r\n Upgrade"),
+        ("Upgrade: websocket", "Upgrade:\r\n\twebsocket"),
+        ("Connection: Upgrade", "Connection: ,, Upgrade ,"),
+        ("\r\n\r\n", "\r\nX-Long: a\r\n b\r\n  c\r\n\r\n"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: \r\n\r\n"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions:\r\nSec-WebSocket-Extensions: , ,\t\r\n\r\n"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: \r\n\r\n"),
+    ] {
+        let dialed =
+            opened(|params| params, |key| switching(&key, "").replacen(from, to, 1).into_bytes()).await;
+        if let Some(long) = dialed.info.response_headers.get("x-long") {
+            assert_eq!(long, "a b c");
+        }
+    }
+    let extensions = |head: String| {
+        head.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: ,\r\n permessage-deflate\r\n\r\n")
+    };
+    assert_eq!(why(extensions).await, "it chooses an extension that was not offered");
+    assert_eq!(agreed(&["chat", "v2"], ", v2 ,", Compatibility::None).await.unwrap().unwrap(), "v2");
+}
+
+#[tokio::test]
 async fn http_1_0_is_not_spoken() {
     assert_eq!(why(|head| head.replace("HTTP/1.1", "HTTP/1.0")).await, "the version is not HTTP/1.1");
 }

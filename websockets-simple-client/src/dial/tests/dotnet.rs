@@ -12,7 +12,7 @@ async fn refusal(mode: Compatibility, said: &[u8]) -> ConnectError {
 
 fn message(error: ConnectError) -> String {
     match error {
-        ConnectError::Unauthorized { message } => message,
+        ConnectError::Unauthorized { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }

@@ -16,7 +16,7 @@ async fn outcome(token: Option<&str>, more: &str, frames: &[&[u8]]) -> Result<Di
 
 fn message(outcome: Result<Dialed, ConnectError>) -> String {
     match outcome.err().unwrap() {
-        ConnectError::Unauthorized { message } => message,
+        ConnectError::Unauthorized { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }

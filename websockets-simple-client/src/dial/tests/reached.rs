@@ -102,3 +102,34 @@ async fn a_name_with_several_addresses_is_tried_until_one_answers() {
     assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{}", address.port()));
     assert_eq!(dialed.ok().unwrap().info.peer_addr, address);
 }
+
+#[tokio::test]
+async fn an_ipv6_address_with_a_zone_is_connected_to() {
+    let listener = TcpListener::bind("[::1]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for params in
+        [ClientParams::new("::1%1", port), ClientParams::url(&format!("ws://[::1%251]:{port}")).unwrap()]
+    {
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = read_head(&mut stream).await;
+            stream.write_all(switching(&accept_key(&head), "").as_bytes()).await.unwrap();
+            head
+        };
+        let (head, dialed) = within(async { tokio::join!(server, dial(params)) }).await;
+        assert!(dialed.is_ok(), "{:?}", dialed.err());
+        assert_eq!(value(&head, "Host").unwrap(), format!("[::1]:{port}"));
+    }
+}
+
+/// Where names of interfaces are those of this system.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_zone_may_be_the_name_of_an_interface() {
+    let params = ClientParams::new("fe80::1%lo", 80).check().unwrap();
+    let mut addresses = tokio::net::lookup_host((params.host.name.as_str(), 80)).await.unwrap();
+    let Some(SocketAddr::V6(address)) = addresses.next() else { panic!("it is an IPv6 address") };
+    assert_ne!(address.scope_id(), 0);
+    let nowhere = dial(ClientParams::new("fe80::1%no-such-interface", 80)).await.err().unwrap();
+    assert!(matches!(nowhere, ConnectError::Resolve(_)), "{nowhere:?}");
+}

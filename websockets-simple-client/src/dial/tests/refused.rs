@@ -1,6 +1,7 @@
 //! Responses that refuse, and bytes that are no response.
 
 use super::*;
+use crate::{TlsFailure, WebsocketClient};
 
 fn response(status: &str, more: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len())
@@ -10,7 +11,7 @@ fn response(status: &str, more: &str, body: &str) -> String {
 async fn a_401_is_unauthorized_and_says_why() {
     for body in ["nobody knows you", "", "für Ümläute"] {
         let refused = error(response("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", body)).await;
-        assert!(matches!(refused, ConnectError::Unauthorized { message } if message == body));
+        assert!(matches!(refused, ConnectError::Unauthorized { message, .. } if message == body));
     }
 }
 
@@ -33,13 +34,17 @@ async fn another_refusal_keeps_status_body_and_when_to_try_again() {
     for (header, expected) in [
         ("Retry-After: 17\r\n", Some(Duration::from_secs(17))),
         ("retry-after:  0 \r\n", Some(Duration::ZERO)),
-        ("Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n", None),
+        (
+            "Date: Wed, 21 Oct 2015 07:27:00 GMT\r\nRetry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+            Some(Duration::from_secs(60)),
+        ),
         ("Retry-After: -1\r\n", None),
-        ("Retry-After: 99999999999999999999999\r\n", None),
+        ("Retry-After: 99999999999999999999999\r\n", Some(Duration::from_secs(86_400))),
         ("", None),
     ] {
         let refused = error(response("503 Service Unavailable", header, "too many")).await;
-        let ConnectError::Rejected { status, body, retry_after } = refused else { panic!("{refused:?}") };
+        assert_eq!(refused.retry_after(), expected, "{header}");
+        let ConnectError::Rejected { status, body, retry_after, .. } = refused else { panic!("{refused:?}") };
         assert_eq!((status, body.as_str(), retry_after), (503, "too many", expected), "{header}");
     }
     assert!(matches!(
@@ -108,36 +113,105 @@ async fn a_body_of_known_size_is_not_waited_behind_and_one_that_does_not_end_not
         (judged.await.unwrap_err(), begun.elapsed())
     };
     let (known, waited) = stays("HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nabc").await;
-    assert!(matches!(known, ConnectError::Unauthorized { message } if message == "abc"));
+    assert!(matches!(known, ConnectError::Unauthorized { message, .. } if message == "abc"));
     assert_eq!(waited, Duration::ZERO);
     let (chunked, waited) =
         stays("HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
-    assert!(matches!(chunked, ConnectError::Unauthorized { message } if message == "abc"));
+    assert!(matches!(chunked, ConnectError::Unauthorized { message, .. } if message == "abc"));
     assert_eq!(waited, Duration::ZERO);
     let (endless, waited) = stays("HTTP/1.1 401 No\r\n\r\nabc").await;
-    assert!(matches!(endless, ConnectError::Unauthorized { message } if message == "abc"));
+    assert!(matches!(endless, ConnectError::Unauthorized { message, .. } if message == "abc"));
     assert_eq!(waited, Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn a_head_of_16_kib_is_read_and_a_larger_one_is_not() {
-    let head = |size: usize| {
-        let bare = "HTTP/1.1 404 No\r\nX: \r\n\r\n".len();
-        format!("HTTP/1.1 404 No\r\nX: {}\r\n\r\n", "x".repeat(size - bare))
-    };
-    assert!(matches!(error(head(16 * 1024)).await, ConnectError::Rejected { status: 404, .. }));
-    assert_eq!(bad(error(head(16 * 1024 + 1)).await), "the head is larger than 16 KiB");
-    assert_eq!(bad(error(head(1024 * 1024)).await), "the head is larger than 16 KiB");
+async fn a_refusal_says_when_to_try_again_whatever_its_status() {
+    for status in ["302 Found", "307 Temporary Redirect", "401 Unauthorized", "403 Forbidden", "429 Too Many"]
+    {
+        let refused = error(response(status, "Location: wss://elsewhere/\r\nRetry-After: 7\r\n", "")).await;
+        assert_eq!(refused.retry_after(), Some(Duration::from_secs(7)), "{refused:?}");
+        assert_eq!(refused.response_headers().unwrap().get("location").unwrap(), "wss://elsewhere/");
+    }
 }
 
 #[tokio::test]
-async fn a_hundred_headers_are_read_and_more_are_not() {
+async fn headers_of_a_refusal_can_be_read_and_are_in_no_debug_form() {
+    for status in ["302 Found", "401 Unauthorized", "403 Forbidden"] {
+        let cookies = "Location: /\r\nSet-Cookie: a=cookie-1\r\nset-cookie: b=cookie-2\r\n";
+        let refused = error(response(status, cookies, "")).await;
+        let seen = format!("{refused} {refused:?}");
+        assert!(!seen.contains("cookie-") && seen.contains("set-cookie"), "{seen}");
+        let headers = refused.response_headers().unwrap();
+        let cookies: Vec<_> = headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=cookie-1", "b=cookie-2"]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_http_1_0_is_one_too_also_if_its_head_has_no_end() {
+    for head in [
+        "HTTP/1.0 503 X\r\nRetry-After: 7\r\nX-A: b\r\n\r\n",
+        "HTTP/1.0 503 X\nRetry-After: 7\nX-A: b\n\n",
+        "HTTP/1.1 503 X\r\nX-A: b\r\nRetry-After: 7",
+        "HTTP/1.0 503\r\nX-A: b\r\nRetry-After: 7\r",
+        "HTTP/2 503 X\r\nX-A: b\r\nRetry-After: 7\r\n",
+    ] {
+        let refused = error(head).await;
+        assert_eq!(refused.retry_after(), Some(Duration::from_secs(7)), "{head}");
+        let ConnectError::Rejected { status, headers, body, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!((status, headers.get("x-a").unwrap().as_bytes(), body.as_str()), (503, &b"b"[..], ""));
+    }
+    let with_body = error("HTTP/1.0 403 X\r\n\r\nnot you").await;
+    assert!(matches!(with_body, ConnectError::Rejected { body, .. } if body == "not you"));
+    let moved = error("HTTP/1.0 302 X\r\nLocation: wss://elsewhere/\r\n\r\n").await;
+    assert!(matches!(moved, ConnectError::Redirected { location, .. } if location == "wss://elsewhere/"));
+    let alone = error("HTTP/1.0 503").await;
+    assert!(matches!(alone, ConnectError::Rejected { status: 503, .. }), "{alone:?}");
+}
+
+#[tokio::test]
+async fn folded_and_malformed_headers_of_a_refusal_cost_nothing_but_themselves() {
+    let head =
+        "HTTP/1.1 403 X\r\nX-A: b\r\n\tc\r\nno colon\r\nX-Nul: \0\r\nRetry-After:\r\n 7\r\n\r\nnot you";
+    let refused = error(head).await;
+    assert_eq!(refused.retry_after(), Some(Duration::from_secs(7)));
+    let ConnectError::Rejected { headers, body, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!((headers.get("x-a").unwrap().as_bytes(), body.as_str()), (&b"b c"[..], "not you"));
+    assert_eq!(headers.len(), 2);
+}
+
+#[tokio::test]
+async fn of_a_refusal_with_a_larger_head_the_first_16_kib_are_read() {
+    let head = |size: usize, status: &str| {
+        let bare = format!("HTTP/1.1 {status}\r\nRetry-After: 7\r\nX: \r\nY: z\r\n\r\n").len();
+        format!("HTTP/1.1 {status}\r\nRetry-After: 7\r\nX: {}\r\nY: z\r\n\r\nbody", "x".repeat(size - bare))
+    };
+    let whole = error(head(16 * 1024, "403 No")).await;
+    assert_eq!(whole.response_headers().unwrap().len(), 3);
+    assert!(matches!(whole, ConnectError::Rejected { body, .. } if body == "body"));
+    for size in [16 * 1024 + 1, 1024 * 1024] {
+        let cut = error(head(size, "403 No")).await;
+        assert_eq!(cut.retry_after(), Some(Duration::from_secs(7)));
+        assert!(matches!(cut, ConnectError::Rejected { status: 403, body, .. } if body.is_empty()));
+        let too_large = bad(error(head(size, "101 Yes")).await);
+        assert_eq!(too_large, "the head is larger than 16 KiB");
+    }
+    let endless = bad(error(format!("HTTP/1.1 403 {}", "x".repeat(1024 * 1024))).await);
+    assert_eq!(endless, "the head is larger than 16 KiB");
+}
+
+#[tokio::test]
+async fn a_refusal_may_have_any_number_of_headers_and_a_101_a_hundred() {
     let headers = |count: usize| {
         let headers: String = (0..count).map(|n| format!("X-{n}: y\r\n")).collect();
         format!("HTTP/1.1 404 No\r\n{headers}\r\n")
     };
-    assert!(matches!(error(headers(100)).await, ConnectError::Rejected { status: 404, .. }));
-    assert_eq!(bad(error(headers(101)).await), "too many headers");
+    for count in [100, 101, 1000] {
+        let refused = error(headers(count)).await;
+        assert!(matches!(refused, ConnectError::Rejected { status: 404, .. }), "{refused:?}");
+        assert_eq!(refused.response_headers().unwrap().len(), count);
+    }
+    assert_eq!(bad(error(headers(101).replacen("404", "101", 1)).await), "too many headers");
 }
 
 #[tokio::test]
@@ -151,19 +225,30 @@ async fn an_end_before_or_within_the_head_is_told_apart() {
 #[tokio::test]
 async fn another_protocol_is_quoted_shortly_and_without_control_characters() {
     assert_eq!(bad(error("SSH-2.0-OpenSSH_9.6\r\n").await), "it is not HTTP: `SSH-2.0-OpenSSH_9.6`");
-    assert_eq!(bad(error("\x15\x03\x03\0\x02\x02\x50").await), "it is not HTTP: `P`");
+    assert_eq!(bad(error("\x15\x03\x03\0\x03\x02\x50").await), "it is not HTTP: `P`");
     let long = bad(error("é".repeat(100_000)).await);
     assert_eq!(long, format!("it is not HTTP: `{}`", "é".repeat(32)));
     assert!(bad(error("HTTP/1.1 what\r\n\r\n").await).contains("status"));
-    assert!(bad(error("HTTP/1.1 200 OK\r\nno colon\r\n\r\n").await).contains("header"));
+    assert!(bad(error("HTTP/1.1 101 OK\r\nno colon\r\n\r\n").await).contains("header"));
 }
 
-/// The error of a dial that lasts until this connect timeout.
+#[tokio::test]
+async fn a_server_that_speaks_tls_or_http_2_alone_is_named() {
+    for alert in [b"\x15\x03\x03\0\x02\x02\x46", b"\x15\x03\x01\0\x02\x02\x28", b"\x15\x03\x03\0\x02\x01\0"] {
+        let refused = error(alert).await;
+        assert!(matches!(refused, ConnectError::Tls(TlsFailure::Required)), "{refused:?}");
+    }
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    assert_eq!(bad(error(settings).await), "it is HTTP/2; the server does not speak HTTP/1.1 on this port");
+}
+
+/// The error of a connect that lasts until this connect timeout.
 async fn in_time(timeout: Duration, server: impl Future<Output = ()>, params: ClientParams) -> ConnectError {
     let begun = Instant::now();
-    let ((), dialed) = tokio::join!(server, dial(params.connect_timeout(timeout)));
+    let client = WebsocketClient::new(params.connect_timeout(timeout)).unwrap();
+    let ((), connected) = tokio::join!(server, client.connect());
     assert!(begun.elapsed() >= timeout);
-    dialed.err().unwrap()
+    connected.unwrap_err()
 }
 
 #[tokio::test]
@@ -250,5 +335,5 @@ async fn a_token_is_recognized_as_it_was_encoded_and_where_a_body_is_cut_within_
 async fn a_token_too_short_to_be_told_from_text_leaves_texts_alone() {
     let answer = response("401 No", "", "not authorized").into_bytes();
     let error = exchange(|params| params.token("not"), |_| answer).await.1.err().unwrap();
-    assert!(matches!(error, ConnectError::Unauthorized { message } if message == "not authorized"));
+    assert!(matches!(error, ConnectError::Unauthorized { message, .. } if message == "not authorized"));
 }

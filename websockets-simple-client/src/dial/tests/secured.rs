@@ -12,7 +12,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::{TlsVersions, error::ParamsError};
+use crate::{TlsFailure, TlsVersions, WebsocketClient, error::ParamsError};
 
 /// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -164,11 +164,11 @@ async fn a_server_that_hangs_up_on_the_greeting_is_a_failure_of_tls() {
     };
     let params = params.secured(true).root_pem(root.0.pem()).only_given_roots();
     let ((), dialed) = tokio::join!(server, dial(params));
-    assert!(matches!(dialed, Err(ConnectError::Tls(_))));
+    assert!(matches!(dialed, Err(ConnectError::Tls(TlsFailure::HungUp))));
 }
 
 #[tokio::test]
-async fn a_tls_server_behind_ws_is_no_http() {
+async fn a_tls_server_behind_ws_wants_wss() {
     let root = Authority::new();
     let acceptor = root.acceptor("127.0.0.1", as_it_is);
     let (listener, params) = listener().await;
@@ -177,7 +177,32 @@ async fn a_tls_server_behind_ws_is_no_http() {
         assert!(acceptor.accept(stream).await.is_err(), "that was no ClientHello");
     };
     let ((), dialed) = tokio::join!(server, dial(params));
-    assert!(bad(dialed.err().unwrap()).starts_with("it is not HTTP: `"));
+    let error = dialed.err().unwrap();
+    assert_eq!(error.to_string(), "TLS failed: the server speaks TLS on this port: connect with wss");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http_2_alone_does_not_speak_http_1_1() {
+    let root = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let issued =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &root.0).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(websockets_simple_core::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (listener, params) = listener().await;
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(TlsAcceptor::from(Arc::new(config)).accept(stream).await.is_err());
+    };
+    let params = params.secured(true).root_pem(root.0.pem()).only_given_roots();
+    let ((), dialed) = tokio::join!(server, dial(params));
+    assert!(matches!(dialed, Err(ConnectError::Tls(TlsFailure::NoHttp))));
 }
 
 #[tokio::test]
@@ -185,8 +210,8 @@ async fn a_silent_tls_server_hits_the_connect_timeout() {
     let root = Authority::new();
     let (listener, params) = listener().await;
     let params = params.secured(true).root_pem(root.0.pem()).only_given_roots();
-    let dialed = dial(params.connect_timeout(Duration::from_millis(100))).await;
-    assert!(matches!(dialed, Err(ConnectError::Timeout)));
+    let client = WebsocketClient::new(params.connect_timeout(Duration::from_millis(100))).unwrap();
+    assert!(matches!(client.connect().await, Err(ConnectError::Timeout)));
     drop(listener);
 }
 

@@ -1,0 +1,545 @@
+//! How a client ends, and connects again: a runtime that goes, a server that keeps the socket, handlers that do not end.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{io::AsyncReadExt, net::TcpListener, runtime::Runtime};
+use websockets_simple_client::{
+    ClientEvent, ConnectError, ConnectionEventKind, Disconnect, EndedBy, Events, Heartbeat, HeartbeatMode,
+    Message, OverflowPolicy, SendError, WebsocketClient,
+};
+use websockets_simple_server::{Event, ServerParams, WebsocketServer};
+use websockets_simple_tests::{
+    ended, next, params,
+    raw::{KEY, RawPeer},
+    started, text, within,
+};
+
+fn runtime(workers: Option<usize>) -> Runtime {
+    match workers {
+        None => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Some(workers) => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+        }
+    }
+    .unwrap()
+}
+
+/// The connection events that a stream holds, by name.
+fn story(events: &mut Events<ClientEvent>) -> Vec<String> {
+    let mut story = Vec::new();
+    while let Some(event) = events.try_recv() {
+        match event {
+            ClientEvent::Connection(event) => story.push(match event.kind {
+                ConnectionEventKind::Connecting(_) => "connecting".to_owned(),
+                ConnectionEventKind::Connected(_) => "connected".to_owned(),
+                ConnectionEventKind::Refused(_, why) => format!("refused: {why}"),
+                ConnectionEventKind::Disconnected(..) => "disconnected".to_owned(),
+                other => format!("{other:?}"),
+            }),
+            ClientEvent::Error(event) => story.push(format!("{:?}: {}", event.stage, event.error)),
+            _ => {}
+        }
+    }
+    story
+}
+
+/// How the next connection of a client ends.
+async fn client_ended(events: &mut Events<ClientEvent>) -> Disconnect {
+    within(async {
+        loop {
+            if let ClientEvent::Connection(event) = events.recv().await.expect("the client lives")
+                && let ConnectionEventKind::Disconnected(_, end) = event.kind
+            {
+                return end;
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_client_whose_runtime_is_gone_has_ended_and_connects_in_another() {
+    let serving = runtime(Some(1));
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let mut seen = server.events();
+    let addr = serving.block_on(started(&server));
+    for workers in [None, Some(1), Some(2)] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        let mut events = client.events();
+        let told = Arc::new(AtomicUsize::new(0));
+        client.on({
+            let told = Arc::clone(&told);
+            move |event| {
+                let told = Arc::clone(&told);
+                async move {
+                    if let ClientEvent::Connection(event) = event
+                        && let ConnectionEventKind::Disconnected(_, end) = event.kind
+                    {
+                        assert_eq!((end.by, end.code), (EndedBy::Local, Some(1001)));
+                        told.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }
+        });
+        let first = runtime(workers);
+        let connection = first.block_on(client.connect()).unwrap();
+        assert!(client.is_running());
+        drop(first);
+        assert!(!client.is_running() && !connection.is_open() && client.connection().is_none());
+        assert_eq!(connection.end().map(|end| end.by), Some(EndedBy::Local));
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
+        // The socket is gone, although a handle of the connection is still there.
+        serving.block_on(ended(&mut seen));
+        let second = runtime(workers);
+        second.block_on(async {
+            assert!(matches!(client.send("x").await, Err(SendError::Closed)));
+            assert!(matches!(connection.send("x").await, Err(SendError::Closed)));
+            assert_eq!(within(client.disconnect()).await, None);
+            within(client.connect()).await.unwrap();
+            assert_eq!(text(&mut events).await, "hello");
+            client.send("x").await.unwrap();
+            next(&mut seen, |event| matches!(event, Event::Message(_)).then_some(())).await;
+            assert!(within(client.disconnect()).await.unwrap().clean);
+        });
+        drop(connection);
+        serving.block_on(ended(&mut seen));
+    }
+    serving.block_on(server.stop());
+}
+
+#[test]
+fn a_runtime_that_goes_in_the_middle_of_a_handler_drops_it_and_tells_one_disconnected() {
+    let serving = runtime(Some(1));
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = serving.block_on(started(&server));
+    let client = WebsocketClient::new(params(addr)).unwrap();
+    let began = Arc::new(tokio::sync::Notify::new());
+    let (told, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    client.on({
+        let (began, told, dropped) = (Arc::clone(&began), Arc::clone(&told), Arc::clone(&dropped));
+        move |event| {
+            let (began, told, dropped) = (Arc::clone(&began), Arc::clone(&told), Arc::clone(&dropped));
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    let _dropped = OnDrop(dropped);
+                    began.notify_one();
+                    std::future::pending::<()>().await;
+                } else if let ClientEvent::Connection(event) = event
+                    && let ConnectionEventKind::Disconnected(..) = event.kind
+                {
+                    told.fetch_add(1, Ordering::SeqCst);
+                    // What a handler awaits in a runtime that is gone never comes.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    });
+    let mut events = client.events();
+    let first = runtime(Some(1));
+    first.block_on(async {
+        client.connect().await.unwrap();
+        within(began.notified()).await;
+    });
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(first);
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
+    assert!(!client.is_running());
+    runtime(None).block_on(async {
+        within(client.connect()).await.unwrap();
+    });
+    serving.block_on(server.stop());
+}
+
+/// Says that it was dropped.
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_runtime_that_goes_during_a_connect_leaves_the_client_idle_and_the_attempt_refused() {
+    let serving = runtime(Some(1));
+    let (listener, addr) = serving.block_on(listener());
+    for workers in [None, Some(1)] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        let mut events = client.events();
+        let first = runtime(workers);
+        let connecting = client.clone();
+        first.spawn(async move { connecting.connect().await });
+        // The request has come, so that the client waits for the answer.
+        let reading = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream
+        };
+        let driving = std::thread::scope(|scope| {
+            let driving = scope.spawn(|| serving.block_on(within(reading)));
+            while !driving.is_finished() {
+                first.block_on(tokio::task::yield_now());
+            }
+            driving.join().unwrap()
+        });
+        drop(first);
+        drop(driving);
+        assert_eq!(story(&mut events), ["connecting", "refused: the connect was cancelled"]);
+        let again = runtime(None)
+            .block_on(async { tokio::time::timeout(Duration::from_millis(50), client.connect()).await });
+        assert!(again.is_err(), "it is tried again: {again:?}");
+    }
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Accepts one client.
+async fn accepted(listener: &TcpListener) -> RawPeer {
+    let (stream, _) = within(listener.accept()).await.unwrap();
+    let mut peer = RawPeer::new(stream);
+    let head = peer.head().await;
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or(KEY);
+    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    peer.write(answer.as_bytes()).await;
+    peer
+}
+
+/// Waits until the client has noticed that its connection closes.
+async fn closing(client: &WebsocketClient) {
+    within(async {
+        while client.is_running() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connect_while_the_old_connection_closes_waits_for_its_end() {
+    let (listener, addr) = listener().await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(300))).unwrap();
+    let mut events = client.events();
+    let (mut peer, first) = tokio::join!(accepted(&listener), client.connect());
+    let first = first.unwrap();
+    // The server says Close and keeps TCP open.
+    peer.write(&[&[0x88, 10], &1012_u16.to_be_bytes()[..], b"restarts"].concat()).await;
+    closing(&client).await;
+    assert!(matches!(client.send("x").await, Err(SendError::Closed)));
+    let (_second_peer, second) = tokio::join!(accepted(&listener), within(client.connect()));
+    let second = second.unwrap();
+    assert!(client.is_running() && second.is_open() && !first.is_open());
+    assert_eq!(first.end().unwrap().code, Some(1012));
+    assert!(matches!(client.connect().await, Err(ConnectError::AlreadyConnected)));
+    assert_eq!(
+        story(&mut events)[..4],
+        ["connecting", "connected", "disconnected", "connecting"],
+        "the old end comes first"
+    );
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_server_that_was_given_up_for_dead_does_not_keep_the_client_from_connecting() {
+    let (listener, addr) = listener().await;
+    let heartbeat = Heartbeat::new(Duration::from_millis(50), HeartbeatMode::Ping);
+    let params = params(addr).heartbeat(heartbeat).close_timeout(Duration::from_millis(200));
+    let client = WebsocketClient::new(params).unwrap();
+    let (_silent, first) = tokio::join!(accepted(&listener), client.connect());
+    let first = first.unwrap();
+    closing(&client).await;
+    assert!(matches!(client.send("x").await, Err(SendError::Closed)));
+    let (_second, second) = tokio::join!(accepted(&listener), within(client.connect()));
+    assert!(second.is_ok());
+    assert_eq!(first.end().map(|end| end.by), Some(EndedBy::Heartbeat));
+}
+
+#[tokio::test]
+async fn of_two_connects_that_wait_for_the_old_end_one_connects_and_one_is_told_so() {
+    let (listener, addr) = listener().await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    // This side closes, and the server never answers.
+    connected.unwrap().close(websockets_simple_client::CloseCode::NORMAL, "");
+    assert!(!client.is_running());
+    let (_second, one, other) =
+        tokio::join!(accepted(&listener), within(client.connect()), within(client.connect()));
+    assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
+    assert!(matches!(one.and(other), Err(ConnectError::AlreadyConnected)));
+}
+
+#[tokio::test]
+async fn a_handler_may_connect_again_while_its_own_connection_closes() {
+    let (listener, addr) = listener().await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
+    let (sender, mut again) = tokio::sync::mpsc::unbounded_channel();
+    client.on({
+        let client = client.clone();
+        move |event| {
+            let (client, sender) = (client.clone(), sender.clone());
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    closing(&client).await;
+                    let _ = sender.send(client.connect().await);
+                }
+            }
+        }
+    });
+    let (mut peer, _) = tokio::join!(accepted(&listener), client.connect());
+    peer.write(b"\x81\x02hi\x88\x02\x03\xe8").await;
+    let (_second, again) = tokio::join!(accepted(&listener), within(again.recv()));
+    assert!(again.unwrap().is_ok());
+}
+
+/// A client with a handler that never ends a message, and a server that sends one.
+async fn stuck(close_timeout: Duration) -> (WebsocketServer, WebsocketClient, Arc<AtomicBool>) {
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).close_timeout(close_timeout)).unwrap();
+    let began = Arc::new(tokio::sync::Notify::new());
+    let dropped = Arc::new(AtomicBool::new(false));
+    client.on({
+        let (began, dropped) = (Arc::clone(&began), Arc::clone(&dropped));
+        move |event| {
+            let (began, dropped) = (Arc::clone(&began), Arc::clone(&dropped));
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    let _dropped = OnDrop(dropped);
+                    began.notify_one();
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    });
+    client.connect().await.unwrap();
+    within(began.notified()).await;
+    (server, client, dropped)
+}
+
+#[tokio::test]
+async fn disconnect_waits_for_a_handler_at_most_for_the_close_timeout_and_then_drops_it() {
+    let (_server, client, dropped) = stuck(Duration::from_millis(200)).await;
+    let mut events = client.events_with(websockets_simple_client::SubscribeOptions::default().replay());
+    let begun = Instant::now();
+    let end = within(client.disconnect()).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!(story(&mut events), ["connected", "disconnected"]);
+    within(client.connect()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_handle_drops_a_handler_that_does_not_end_too() {
+    let (_server, client, dropped) = stuck(Duration::from_millis(100)).await;
+    drop(client);
+    within(async {
+        while !dropped.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_handle_drops_a_handler_of_a_connection_that_has_ended_already() {
+    let (server, client, dropped) = stuck(Duration::from_millis(100)).await;
+    within(server.stop()).await;
+    within(async {
+        while client.connection().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(client);
+    within(async {
+        while !dropped.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn disconnect_ends_although_a_handler_awaits_a_task_that_calls_it() {
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
+    let mut events = client.events();
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    client.on({
+        let client = client.clone();
+        move |event| {
+            let (client, sender) = (client.clone(), sender.clone());
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    let task = tokio::spawn(async move {
+                        let _ = sender.send(client.disconnect().await);
+                    });
+                    let _ = task.await;
+                }
+            }
+        }
+    });
+    client.connect().await.unwrap();
+    let end = within(done.recv()).await.unwrap().unwrap();
+    assert_eq!(end.by, EndedBy::Local);
+    assert_eq!(client_ended(&mut events).await, end);
+    assert!(!client.is_running() && client.connection().is_none());
+}
+
+#[tokio::test]
+async fn a_handler_that_disconnects_by_itself_is_not_dropped_for_it() {
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(100))).unwrap();
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    let mut events = client.events();
+    client.on({
+        let client = client.clone();
+        move |event| {
+            let (client, sender) = (client.clone(), sender.clone());
+            async move {
+                if let ClientEvent::Message(_) = event {
+                    let end = client.disconnect().await;
+                    // Longer than the close timeout.
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    let _ = sender.send(end);
+                }
+            }
+        }
+    });
+    client.connect().await.unwrap();
+    let end = within(done.recv()).await.unwrap().unwrap();
+    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
+    assert_eq!(client_ended(&mut events).await, end);
+}
+
+/// A handler that panics at one kind of event keeps it from nobody else, and ends at most the connection.
+#[tokio::test]
+async fn a_handler_that_panics_keeps_no_event_from_the_other_subscribers() {
+    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
+    let addr = started(&server).await;
+    for (at, expected) in [
+        (
+            "Connected",
+            &["connecting", "connected", "HandlerPanic: a handler panicked: at Connected", "disconnected"][..],
+        ),
+        (
+            "Message",
+            &["connecting", "connected", "HandlerPanic: a handler panicked: at Message", "disconnected"],
+        ),
+        (
+            "Disconnected",
+            &["connecting", "connected", "disconnected", "HandlerPanic: a handler panicked: at Disconnected"],
+        ),
+    ] {
+        let client = WebsocketClient::new(params(addr)).unwrap();
+        client.on(move |event| async move {
+            let kind = match &event {
+                ClientEvent::Message(_) => "Message",
+                ClientEvent::Connection(event) => match event.kind {
+                    ConnectionEventKind::Connected(_) => "Connected",
+                    ConnectionEventKind::Disconnected(..) => "Disconnected",
+                    _ => "",
+                },
+                _ => "",
+            };
+            assert_ne!(kind, at, "at {at}");
+        });
+        let mut events = client.events();
+        let connection = client.connect().await.unwrap();
+        if at == "Disconnected" {
+            within(client.disconnect()).await;
+        }
+        closing(&client).await;
+        within(client.disconnect()).await;
+        assert!(connection.end().is_some());
+        let mut told = Vec::new();
+        within(async {
+            while told.len() < expected.len() {
+                told.extend(story(&mut events));
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // What a panic said begins with what the assertion says of it.
+        let told: Vec<_> =
+            told.iter().map(|event| event.replace("assertion `left != right` failed: ", "")).collect();
+        let told: Vec<_> = told.iter().map(|event| event.lines().next().unwrap()).collect();
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_disconnected_that_does_not_end_keeps_it_from_no_other_subscriber() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(100))).unwrap();
+    client.on(|event| async move {
+        if let ClientEvent::Connection(event) = event
+            && let ConnectionEventKind::Disconnected(..) = event.kind
+        {
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut events = client.events();
+    client.connect().await.unwrap();
+    assert!(within(client.disconnect()).await.unwrap().clean);
+    assert_eq!(story(&mut events), ["connecting", "connected", "disconnected"]);
+}
+
+#[tokio::test]
+async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
+    let nanosecond = Duration::from_nanos(1);
+    let (_never_answers, silent) = listener().await;
+    let hurried = WebsocketClient::new(params(silent).connect_timeout(nanosecond)).unwrap();
+    assert!(matches!(within(hurried.connect()).await, Err(ConnectError::Timeout)));
+
+    let (listener, silent) = listener().await;
+    let client = WebsocketClient::new(params(silent).close_timeout(nanosecond)).unwrap();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    let end = within(client.disconnect()).await.unwrap();
+    assert_eq!((end.by, end.clean), (EndedBy::Local, false));
+
+    let heartbeat = Heartbeat::new(nanosecond, HeartbeatMode::Ping);
+    let client = WebsocketClient::new(params(silent).heartbeat(heartbeat).close_timeout(nanosecond)).unwrap();
+    let mut events = client.events();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    assert_eq!(client_ended(&mut events).await.by, EndedBy::Heartbeat);
+
+    let policy = OverflowPolicy::Wait(nanosecond);
+    let client = WebsocketClient::new(params(silent).overflow(policy).close_timeout(nanosecond)).unwrap();
+    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    connected.unwrap();
+    let full = within(async {
+        loop {
+            if let Err(full) = client.send(Message::binary(vec![0; 1 << 20])).await {
+                return full;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(full, SendError::Timeout), "{full:?}");
+}
