@@ -317,6 +317,7 @@ impl Relaxed<'_> {
 }
 
 /// What a word becomes.
+#[derive(Clone, Copy)]
 enum Word {
     AsItIs,
     Null,

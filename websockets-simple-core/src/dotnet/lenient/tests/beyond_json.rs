@@ -94,7 +94,7 @@ proptest! {
             let json = serde_json::to_string(text).unwrap();
             if single { format!("'{}'", json[1..json.len() - 1].replace('\'', "\\'")) } else { json }
         };
-        let nick_text = nick.as_deref().map_or("undefined".to_owned(), quoted);
+        let nick_text = nick.as_deref().map_or_else(|| "undefined".to_owned(), quoted);
         let text = format!("{comment}{{Name{}:{comment}{},{comment}age:0x{age:X}{comment},NICK:{nick_text},}}", " ", quoted(&name));
         let expected = Person { name, age: Some(age), nick, ..Person::default() };
         prop_assert_eq!(read::<Person>(&text), expected);
