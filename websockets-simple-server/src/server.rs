@@ -44,14 +44,12 @@ pub struct Server<I: Identity> {
 /// # Examples
 ///
 /// ```
-/// use websockets_simple_server::{Event, Message, ServerParams, WebsocketServer};
+/// use websockets_simple_server::{ServerParams, WebsocketServer};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = WebsocketServer::new(ServerParams::local());
-/// server.on(|event| async move {
-///     if let Event::Message(event) = event {
-///         let _ = event.connection.send(event.message).await;
-///     }
+/// server.on_message(|connection, message| async move {
+///     let _ = connection.send(message).await;
 /// });
 /// server.start().await?;
 /// println!("listening on {}", server.local_addr().expect("it runs"));

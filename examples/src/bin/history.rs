@@ -15,7 +15,7 @@ use std::{
 use clap::Parser;
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{
-    Anonymous, Connection, Disconnect, Endpoint, Limits, Message, ServerParams, WebsocketServer,
+    Anonymous, Connection, Endpoint, Limits, Message, ServerParams, WebsocketServer,
 };
 
 /// Messages that a room keeps.
@@ -43,7 +43,7 @@ impl Rooms {
     /// Copies the history, and joins those who get what is said from now on. Both are done under the lock under which a
     /// message is kept and sent: each message is either in the copy or comes later by itself. The channel alone would
     /// not do, as a connection is in it before its first event.
-    async fn enter(self: Arc<Self>, connection: Connection<Anonymous>) {
+    fn enter(&self, connection: &Connection<Anonymous>) {
         let mut rooms = self.lock();
         for message in rooms.entry(connection.channel().to_owned()).or_default().iter() {
             // Never waits. It fails if the connection has ended, and then for the rest, too.
@@ -54,7 +54,7 @@ impl Rooms {
         connection.join(UP_TO_DATE);
     }
 
-    async fn say(self: Arc<Self>, connection: Connection<Anonymous>, message: Message) {
+    fn say(&self, connection: &Connection<Anonymous>, message: Message) {
         let mut rooms = self.lock();
         let said = rooms.entry(connection.channel().to_owned()).or_default();
         if said.len() == KEPT {
@@ -66,7 +66,7 @@ impl Rooms {
     }
 
     /// Forgets a room with its last connection: clients choose the names, and could fill the memory with them.
-    async fn leave(self: Arc<Self>, connection: Connection<Anonymous>, _: Disconnect) {
+    fn leave(&self, connection: &Connection<Anonymous>) {
         let mut rooms = self.lock();
         if !connection.server().has_channel(connection.channel()) {
             rooms.remove(connection.channel());
@@ -95,9 +95,9 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let params = ServerParams::local().endpoint(Endpoint::tcp(args.listen)).limits(limits);
     let server = WebsocketServer::new(params);
     let rooms = server.with_state(Arc::new(Rooms::default()));
-    rooms.on_connect(Rooms::enter);
-    rooms.on_message(Rooms::say);
-    rooms.on_disconnect(Rooms::leave);
+    rooms.on_connect(|rooms, connection| async move { rooms.enter(&connection) });
+    rooms.on_message(|rooms, connection, message| async move { rooms.say(&connection, message) });
+    rooms.on_disconnect(|rooms, connection, _| async move { rooms.leave(&connection) });
     let stop = stop_request()?;
     server.start().await?;
     println!("listening on {}", server.local_addr().ok_or("the server has stopped already")?);

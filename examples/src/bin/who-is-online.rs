@@ -16,7 +16,7 @@ use clap::Parser;
 use serde::Serialize;
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{
-    Connection, Disconnect, Endpoint, Json, MemoryUsers, ServerParams, User, WebsocketServerAuth,
+    Connection, Endpoint, Json, MemoryUsers, ServerParams, User, WebsocketServerAuth,
 };
 
 /// The group of those who were told who is online.
@@ -52,7 +52,7 @@ struct Roster(Mutex<BTreeMap<String, usize>>);
 impl Roster {
     /// The list and the change of it are sent under one lock, so that all clients agree on who is online after each
     /// message that they got.
-    async fn come(self: Arc<Self>, connection: Connection<User<String>>) {
+    fn come(&self, connection: &Connection<User<String>>) {
         let mut devices = self.lock();
         let user = connection.user_id();
         let count = devices.entry(user.clone()).or_default();
@@ -66,7 +66,7 @@ impl Roster {
         connection.join(TOLD);
     }
 
-    async fn go(self: Arc<Self>, connection: Connection<User<String>>, _: Disconnect) {
+    fn go(&self, connection: &Connection<User<String>>) {
         let mut devices = self.lock();
         let user = connection.user_id();
         let Some(count) = devices.get_mut(user) else { return };
@@ -100,8 +100,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let params = ServerParams::local().endpoint(Endpoint::tcp(args.listen));
     let server = WebsocketServerAuth::<String>::new(params, users);
     let roster = server.with_state(Arc::new(Roster::default()));
-    roster.on_connect(Roster::come);
-    roster.on_disconnect(Roster::go);
+    roster.on_connect(|roster, connection| async move { roster.come(&connection) });
+    roster.on_disconnect(|roster, connection, _| async move { roster.go(&connection) });
     let stop = stop_request()?;
     server.start().await?;
     let addr = server.local_addr().ok_or("the server has stopped already")?;

@@ -24,7 +24,6 @@ impl EventId {
     /// The next id of this process.
     #[doc(hidden)]
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "every call gives another id")]
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

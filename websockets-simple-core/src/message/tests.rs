@@ -26,11 +26,13 @@ fn any_serializable_value_is_sent_in_one_word_and_read_in_one() {
 
 #[test]
 fn a_string_is_a_packet_and_a_message_of_the_same_text_is_not() {
-    for packet in [text("hi"), text("hi".to_owned()), text(&"hi".to_owned())] {
+    let owned = "hi".to_owned();
+    for packet in [text("hi"), text(&owned), text(owned.clone())] {
         assert!(packet.starts_with(r#"{"Data":"hi","Timestamp":""#), "{packet}");
     }
     assert_eq!(text(Message::from("hi")), "hi");
-    assert_eq!(text(&Message::from("hi".to_owned())), "hi");
+    let raw = Message::from(owned);
+    assert_eq!((text(&raw), text(raw)), ("hi".to_owned(), "hi".to_owned()));
 }
 
 #[test]
@@ -62,6 +64,8 @@ fn a_type_of_another_crate_can_be_a_message_by_value_and_by_reference() {
 
 #[test]
 fn a_value_without_a_json_form_is_an_error_that_can_be_kept() {
-    let error = Json(BTreeMap::from([((1, 2), 3)])).into_message().unwrap_err().clone();
-    assert!(error.source().unwrap().to_string().contains("key must be a string"), "{error:?}");
+    let error = Json(BTreeMap::from([((1, 2), 3)])).into_message().unwrap_err();
+    let kept = error.clone();
+    assert_eq!(kept.to_string(), error.to_string());
+    assert!(kept.source().unwrap().to_string().contains("key must be a string"), "{error:?}");
 }
