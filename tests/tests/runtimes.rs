@@ -121,18 +121,26 @@ fn a_server_that_lost_its_runtime_in_the_middle_of_a_stop_starts_again() {
     });
 }
 
-#[tokio::test]
-async fn a_start_that_is_cancelled_is_none() {
-    let authority = Authority::new();
-    let server = WebsocketServer::new(secured(authority.server()));
-    let mut starting = Box::pin(server.start());
-    let polled = std::future::poll_fn(|cx| Poll::Ready(starting.as_mut().poll(cx))).await;
-    assert!(polled.is_pending(), "certificates are read on another thread");
-    assert!(matches!(server.start().await, Err(StartError::AlreadyRunning)));
-    drop(starting);
-    let addr = started(&server).await;
-    connected(authority.trusted(addr.port())).await;
-    within(server.stop()).await;
+#[test]
+fn a_start_that_is_cancelled_is_none() {
+    // The one thread for files is taken, so the certificates are waited for.
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let blocking = tokio::task::spawn_blocking(move || wait.recv());
+        let authority = Authority::new();
+        let server = WebsocketServer::new(secured(authority.server()));
+        let mut starting = Box::pin(server.start());
+        let polled = std::future::poll_fn(|cx| Poll::Ready(starting.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        assert!(matches!(server.start().await, Err(StartError::AlreadyRunning)));
+        drop(starting);
+        drop(go_on);
+        assert!(blocking.await.unwrap().is_err());
+        let addr = started(&server).await;
+        connected(authority.trusted(addr.port())).await;
+        within(server.stop()).await;
+    });
 }
 
 #[tokio::test]
