@@ -34,7 +34,8 @@ async fn the_echo_server_serves_clients_of_either_generation() {
         // To a v6 server this waits for the words.
         client.connect().await.unwrap();
         assert_eq!(text(&mut events).await, "Connected Successfully");
-        let packet = Message::json(&DefaultPacket::new("hello")).unwrap();
+        let packet =
+            websockets_simple_server::IntoMessage::into_message(&DefaultPacket::new("hello")).unwrap();
         client.send(&packet).await.unwrap();
         assert_eq!(Message::text(text(&mut events).await), packet);
         assert!(client.disconnect().await.unwrap().clean);

@@ -14,12 +14,7 @@ use crate::{config::ClientParams, event::ClientEvent};
 fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
     let shared = Arc::new(Shared::new(ClientParams::new("localhost", 80).check().unwrap()).unwrap());
     let events = shared.subscriptions.stream(websockets_simple_core::SubscribeOptions::default());
-    let config = OutboxConfig {
-        capacity: 1,
-        policy: OverflowPolicy::Disconnect,
-        frame_pause: None,
-        first_frame_pause: std::time::Duration::ZERO,
-    };
+    let config = OutboxConfig::new(1 << 20, OverflowPolicy::Disconnect);
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let connection = ClientConnection(Arc::new(ConnectionState {
         id: ConnectionState::next_id(),
