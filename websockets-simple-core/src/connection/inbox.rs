@@ -4,7 +4,6 @@ use std::{
     cell::Cell,
     collections::VecDeque,
     fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -15,7 +14,7 @@ use std::{
 
 use crate::{
     connection::shared::ConnectionShared,
-    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment},
+    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic},
     outbox::budget,
     protocol::{Control, Message},
 };
@@ -132,7 +131,7 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     pub(crate) fn release(&mut self) {
         let observer = &mut self.observer;
-        let _ = catch_unwind(AssertUnwindSafe(|| observer.released()));
+        let _ = catch_panic(|| observer.released());
     }
 
     /// Drops the running handler and the messages that wait for it; errors and the end are still raised.
@@ -140,9 +139,9 @@ impl<O: ConnectionObserver> Inbox<O> {
         self.drop_running();
         self.drop_messages();
         if let Some(controls) = self.controls.take()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(controls)))
+            && let Err(panic) = catch_panic(|| drop(controls))
         {
-            self.panicked(&*panic);
+            self.panicked(panic);
         }
     }
 
@@ -161,12 +160,12 @@ impl<O: ConnectionObserver> Inbox<O> {
             return;
         }
         let observer = &mut self.observer;
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _ = catch_panic(|| {
             let _inside = Inside::enter(observer.owner());
             if let Some(mut handler) = observer.disconnected(end, Moment::now()) {
                 let _: Poll<()> = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop()));
             }
-        }));
+        });
     }
 
     /// Whether a handler panicked. Messages it had not taken yet are dropped, and the panic is an error event.
@@ -178,19 +177,19 @@ impl<O: ConnectionObserver> Inbox<O> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.observer.owner());
         if self.controls.is_some()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.poll_controls(cx)))
+            && let Err(panic) = catch_panic(|| self.poll_controls(cx))
         {
-            self.panicked(&*panic);
+            self.panicked(panic);
         }
         for _ in 0..MESSAGES_PER_POLL {
             if self.running.is_none() && budget::is_exhausted() {
                 break;
             }
-            match catch_unwind(AssertUnwindSafe(|| self.step(cx))) {
+            match catch_panic(|| self.step(cx)) {
                 Ok(Some(Poll::Ready(()))) => {}
                 Ok(Some(Poll::Pending)) => return Poll::Pending,
                 Ok(None) => return Poll::Ready(()),
-                Err(panic) => self.panicked(&*panic),
+                Err(panic) => self.panicked(panic),
             }
         }
         budget::yield_to_others(cx);
@@ -260,25 +259,19 @@ impl<O: ConnectionObserver> Inbox<O> {
         })
     }
 
-    fn panicked(&mut self, panic: &(dyn std::any::Any + Send)) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
+    fn panicked(&mut self, panic: Panicked) {
         self.give_up();
         if !mem::replace(&mut self.panicked, true) {
-            let error = EventError::new(format!("a handler panicked: {text}"));
-            self.error(ErrorStage::HandlerPanic, error, Moment::now());
+            self.error(ErrorStage::HandlerPanic, panic.of_handler(), Moment::now());
         }
     }
 
     /// Dropping a future runs user code too, which may panic.
     fn drop_running(&mut self) {
         if let Some(running) = self.running.take()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(running)))
+            && let Err(panic) = catch_panic(|| drop(running))
         {
-            self.panicked(&*panic);
+            self.panicked(panic);
         }
     }
 }

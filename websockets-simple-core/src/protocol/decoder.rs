@@ -355,7 +355,7 @@ fn message(header: &Header, payload: Bytes, policy: TextPolicy) -> Decoded {
     }
     let text = match policy {
         TextPolicy::Strict => Text::from_utf8(payload),
-        TextPolicy::Lossy => Some(Text::from_utf8_lossy(payload)),
+        TextPolicy::Lossy => Some(Text::from_utf8_lossy(&payload)),
     };
     match text {
         Some(text) => Decoded::Message(Message::Text(text)),

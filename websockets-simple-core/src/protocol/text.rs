@@ -21,8 +21,8 @@ impl Text {
     }
 
     /// U+FFFD takes the place of what is not UTF-8.
-    pub(crate) fn from_utf8_lossy(bytes: Bytes) -> Self {
-        Self::from_utf8(bytes.clone()).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned().into())
+    pub(crate) fn from_utf8_lossy(bytes: &Bytes) -> Self {
+        Self::from_utf8(bytes.clone()).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into())
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
