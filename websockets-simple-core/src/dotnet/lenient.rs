@@ -29,7 +29,8 @@ pub(crate) fn from_object<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
         Err(error) => error,
     };
     match relaxed::to_json(text) {
-        Some(json) if json != text => read(&json, true),
+        // An error names its place in the text as it came.
+        Some(json) if json != text => read(&json, true).map_err(|_| error),
         _ => Err(error),
     }
 }

@@ -10,17 +10,6 @@ use crate::protocol::{
 const LONGEST: usize = 4 * 1024;
 
 /// Reads the text and the Close of a server that refuses a client after the upgrade. Pings are not answered.
-///
-/// # Examples
-///
-/// ```
-/// use websockets_simple_core::Farewell;
-///
-/// let mut farewell = Farewell::new();
-/// assert!(!farewell.read(b"\x81\x03who"));
-/// assert!(farewell.read(b"\x88\x02\x03\xf0"));
-/// assert_eq!((farewell.text(), farewell.code()), ("who", Some(1008)));
-/// ```
 #[derive(Debug)]
 pub struct Farewell {
     decoder: Decoder,

@@ -85,7 +85,6 @@ async fn the_close_for_a_silent_peer_is_one_that_it_knows_too() {
         .run();
     assert_eq!(rig.peer.hear().await.0, PING);
     assert_eq!(rig.peer.hear_close().await.0, 1000);
-    rig.peer.close(1000).await;
     let end = rig.end().await;
     assert_eq!((end.code, end.by), (Some(4000), EndedBy::Heartbeat));
 }
