@@ -1,4 +1,5 @@
 //! Nothing that a peer sends is traced, at any level: tokens of renewals and payloads alike.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::time::Duration;
 

@@ -113,7 +113,8 @@ impl<C> fmt::Debug for Flusher<C> {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
+#[cfg(not(shuttle))]
 mod tests {
     use std::{
         io::{self, IoSlice},
