@@ -13,8 +13,8 @@ use tokio::{
 };
 use websockets_simple_client::WebsocketClient;
 use websockets_simple_server::{
-    Anonymous, EndedBy, ErrorStage, Limits, LocalConnection, Message, OverflowPolicy, SendError,
-    ServerParams, WebsocketServer,
+    Anonymous, CloseCode, EndedBy, ErrorStage, Inbound, Limits, LocalConnection, Message, OverflowPolicy,
+    SendError, ServerParams, WebsocketServer,
 };
 use websockets_simple_tests::{ended, failed, message, opened, params, raw::RawPeer, received, within};
 
@@ -231,7 +231,7 @@ async fn a_connection_ends_although_its_future_has_never_received_what_waits() {
     for _ in 0..53 {
         received(&mut events).await;
     }
-    connection.close(websockets_simple_server::CloseCode::NORMAL, "");
+    connection.close(CloseCode::NORMAL, "");
     assert_eq!(ended(&mut events).await.by, EndedBy::Local);
 }
 
@@ -299,4 +299,30 @@ async fn a_panic_after_the_end_is_told_and_the_next_connection_is_served() {
         assert_eq!(ended(&mut events).await.by, EndedBy::Transport);
         assert_eq!(failed(&mut events).await, ErrorStage::HandlerPanic);
     }
+}
+
+#[tokio::test]
+async fn after_a_refused_message_nothing_that_waits_is_received() {
+    let (server, addr, mut reports) =
+        serve(ServerParams::mounted(), |mut connection, report: Report| async move {
+            report.send(connection.recv().await.unwrap().to_string()).unwrap();
+            while connection.is_open() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(connection.try_recv(), None);
+            report.send(format!("{:?}", connection.recv().await)).unwrap();
+        })
+        .await;
+    let _same = server.clone().with_inbound(|_, message| match message.as_text() {
+        Some("refused") => Inbound::Refuse(CloseCode::POLICY, "no".to_owned()),
+        _ => Inbound::Deliver(message),
+    });
+    let mut peer = RawPeer::open(addr, "/ws", "").await;
+    for text in ["one", "two", "refused", "three"] {
+        peer.text(text).await;
+    }
+    assert_eq!(next(&mut reports).await, "one");
+    assert_eq!(peer.rest().await.last().unwrap().close_code(), Some(1008));
+    drop(peer);
+    assert_eq!(next(&mut reports).await, "None");
 }

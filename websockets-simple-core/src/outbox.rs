@@ -287,8 +287,10 @@ impl Outbox {
         is_first
     }
 
-    /// Whether messages that were received and not yet handled are to be dropped.
-    pub(crate) fn drops_received(&self) -> bool {
+    /// Whether messages that were received and not yet handled are to be dropped: the connection was closed for a cause
+    /// after which none is handled.
+    #[must_use]
+    pub fn drops_received(&self) -> bool {
         self.drops_received.load(Ordering::Acquire)
     }
 

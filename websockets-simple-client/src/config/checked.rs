@@ -140,6 +140,9 @@ impl ClientParams {
             ("connect timeout", Some(self.connect_timeout)),
             ("close timeout", Some(self.close_timeout)),
             ("timeout for room in the outbox", room),
+            // None at all is fine for these two.
+            ("pause before the first frame", self.first_frame_pause.filter(|pause| !pause.is_zero())),
+            ("pause between frames", self.frame_pause.filter(|pause| !pause.is_zero())),
         ] {
             match duration {
                 Some(Duration::ZERO) => return Err(ParamsError::Zero(name)),

@@ -47,6 +47,10 @@ fn is_zone(zone: &str) -> bool {
 /// or `%` alone, as people write it.
 pub(super) fn without_zone(url: &str) -> Option<(String, String)> {
     let (before, rest) = url.split_once("://[")?;
+    // A scheme (RFC 3986 section 3.1), and not the beginning of a query.
+    if !before.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+        return None;
+    }
     let (address, behind) = rest.split_once(']')?;
     let (address, zone) = address.split_once('%')?;
     let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
@@ -83,6 +87,7 @@ mod tests {
         assert_eq!(zone("ws://[fe80::1%25eth0]:80/%25x?y"), taken("ws://[fe80::1]:80/%25x?y", "eth0"));
         assert_eq!(zone("ws://[fe80::1%eth0]"), taken("ws://[fe80::1]", "eth0"));
         assert_eq!(zone("ws://[fe80::1%25]"), taken("ws://[fe80::1]", "25"));
+        assert_eq!(zone("ws://h/?next=ws://[fe80::1%25eth0]/"), None);
         for without in ["ws://[fe80::1]/%25x", "ws://h/[a%25b]", "ws://[fe80::1%25a/b]", "ws://[fe80::1%]"] {
             assert_eq!(zone(without), None, "{without}");
         }

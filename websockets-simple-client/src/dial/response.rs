@@ -87,9 +87,14 @@ fn bad(why: &str) -> ConnectError {
     ConnectError::BadResponse(why.to_owned())
 }
 
+/// Leaves out the last line if it has no end: half a value is none, and half a token would not be recognized.
+fn whole_lines(bytes: &mut Vec<u8>) {
+    bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+}
+
 /// The error for a head that has no end within the limit: a refusal as far as its last whole line.
 async fn too_large(mut bytes: Vec<u8>, params: &CheckedParams) -> ConnectError {
-    bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+    whole_lines(&mut bytes);
     refused_so_far(&bytes, params).await.unwrap_or_else(|| bad("the head is larger than 16 KiB"))
 }
 
@@ -98,7 +103,12 @@ async fn cut_short(mut bytes: Vec<u8>, params: &CheckedParams) -> ConnectError {
     if bytes.is_empty() {
         return bad("the server closed the connection");
     }
-    bytes.push(b'\n');
+    if bytes.contains(&b'\n') {
+        whole_lines(&mut bytes);
+    } else {
+        // The status is enough.
+        bytes.push(b'\n');
+    }
     refused_so_far(&bytes, params).await.unwrap_or_else(|| bad("the response is incomplete"))
 }
 

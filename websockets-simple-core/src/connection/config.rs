@@ -63,6 +63,11 @@ impl ConnectionConfig {
         }
     }
 
+    /// The code of our answer to the peer's Close.
+    pub(crate) fn close_reply(&self, code: Option<u16>) -> Option<u16> {
+        code.map(|code| CloseCode::try_from(code).map_or(code, |code| self.close_code(code).get()))
+    }
+
     /// The code that the peer gets for this one.
     pub(crate) fn close_code(&self, code: CloseCode) -> CloseCode {
         if self.low_close_codes && code.get() >= 1024 { CloseCode::NORMAL } else { code }

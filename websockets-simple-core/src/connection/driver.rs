@@ -39,10 +39,14 @@ use reading::Read;
 mod ending;
 mod reading;
 
+/// Reads after a failed write: more than what had arrived by then, which kernels bound by some megabytes.
+const LAST_READS: u32 = 256;
+
 /// Reads of one connection before other tasks run.
 const READS_PER_POLL: usize = 4;
 
-/// How long the Disconnected event may take once the driver was told to drop its handlers.
+/// How long the last error events may take, and then the Disconnected event, once the driver was told to drop its
+/// handlers.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Drives one open WebSocket: reads, runs the handlers, checks deadlines, writes, and ends the connection.
@@ -76,6 +80,8 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     drained: bool,
     /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
     broken: Option<io::Error>,
+    /// Reads since then.
+    last_reads: u32,
 }
 
 /// Input of which the first part is decoded.
@@ -123,10 +129,22 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                     driver.phase = Phase::Released(Box::new(end));
                 }
                 Phase::Released(end) => {
-                    if (*driver.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers {
+                    let outbox = &(*driver.shared).as_ref().outbox;
+                    let aborted = outbox.begin_round(cx.waker()).abort_handlers;
+                    if aborted {
                         driver.inbox.give_up();
+                        outbox.discard_sent_events();
                     }
-                    ready!(driver.inbox.poll(cx));
+                    if driver.inbox.poll(cx).is_pending() {
+                        if !aborted {
+                            return Poll::Pending;
+                        }
+                        // Error events have the time of the last one, too.
+                        let alarm =
+                            driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
+                        ready!(alarm.as_mut().poll(cx));
+                        driver.inbox.drop_all();
+                    }
                     driver.inbox.end((**end).clone());
                     driver.alarm = None;
                     let end = Box::new((**end).clone());
@@ -195,6 +213,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             deferred: None,
             drained: true,
             broken: None,
+            last_reads: 0,
         }
     }
 
@@ -212,6 +231,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         self.kept_buffers = None;
         self.decoder = Decoder::new(self.config.side, 0, self.config.text);
         self.leftover = None;
+        self.alarm = None;
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
         self.inbox.release();
@@ -267,7 +287,15 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     budget::yield_to_others(cx);
                     break;
                 }
-                Read::Something => reads += 1,
+                Read::Something => {
+                    reads += 1;
+                    self.last_reads += u32::from(self.broken.is_some());
+                    if self.last_reads > LAST_READS
+                        && let Some(error) = self.broken.take()
+                    {
+                        self.transport_failed(error, ErrorStage::Send);
+                    }
+                }
             }
         }
         let rest = self.shared().outbox.end_round();
@@ -289,10 +317,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         self.shared().outbox.push_internal(frame, InternalFrame::Text);
     }
 
-    /// Checks the heartbeat and the idle limit. Both are paused while nothing is read, and while the connection closes.
+    /// Checks the heartbeat and the idle limit. Both are paused while nothing is read, and once the peer or this end has
+    /// begun to end the connection.
     /// True if a deadline has passed and the connection closes for it.
     fn look_at_the_clock(&mut self) -> bool {
-        if self.paused.is_some() || self.closing.is_some() {
+        if self.paused.is_some() || self.ending.is_some() || self.closing.is_some() {
             return false;
         }
         // Nothing is due before the alarm.
@@ -351,7 +380,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         match &self.closing {
             Some(closing) => earliest(Some(closing.deadline)),
-            None if self.paused.is_none() => {
+            None if self.paused.is_none() && self.ending.is_none() => {
                 earliest(self.liveness.next());
                 earliest(self.ping_watch.as_ref().and_then(|watch| watch.deadline()));
                 earliest(self.kept_buffers.as_ref().map(KeptBuffers::until));

@@ -145,6 +145,13 @@ impl<O: ConnectionObserver> Inbox<O> {
         }
     }
 
+    /// Drops whatever is left to do.
+    pub(crate) fn drop_all(&mut self) {
+        self.give_up();
+        self.queue = VecDeque::new();
+        self.drop_running();
+    }
+
     /// Drops the messages that wait for the handler, but not the one that it handles.
     pub(crate) fn drop_messages(&mut self) {
         self.bytes = 0;

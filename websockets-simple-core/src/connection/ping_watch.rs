@@ -15,6 +15,8 @@ const USUAL: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub(crate) struct PingWatch {
     last: Option<Instant>,
+    /// How long nothing was read since then.
+    paused: Duration,
     longest: Duration,
     /// Times between two pings that were measured, up to the number that is needed.
     measured: u8,
@@ -26,6 +28,7 @@ const ENOUGH: u8 = 2;
 impl PingWatch {
     /// A text ping has come.
     pub(crate) fn pinged(&mut self, now: Instant) {
+        self.paused = Duration::ZERO;
         if let Some(last) = self.last.replace(now) {
             self.longest = self.longest.max(now.saturating_duration_since(last));
             self.measured = ENOUGH.min(self.measured + 1);
@@ -35,12 +38,12 @@ impl PingWatch {
     /// When the server is given up: two intervals after its last ping, if it ever pinged.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let interval = if self.measured == ENOUGH { self.longest } else { USUAL };
-        self.last?.checked_add(interval.saturating_mul(2))
+        self.last?.checked_add(interval.saturating_mul(2).saturating_add(self.paused))
     }
 
     /// Nothing was read for this long because of our own handlers: that is not held against the server.
     pub(crate) fn extend(&mut self, pause: Duration) {
-        self.last = self.last.and_then(|last| last.checked_add(pause));
+        self.paused = self.paused.saturating_add(pause);
     }
 }
 
@@ -52,6 +55,18 @@ mod tests {
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn pings_that_are_read_together_after_a_pause_of_ours_make_the_interval_no_shorter() {
+        let mut watch = PingWatch::default();
+        let start = Instant::now();
+        watch.pinged(start);
+        watch.extend(seconds(25));
+        assert_eq!(watch.deadline(), Some(start + seconds(265)));
+        watch.pinged(start + seconds(26));
+        watch.pinged(start + seconds(26));
+        assert_eq!(watch.deadline(), Some(start + seconds(26 + 52)));
     }
 
     #[test]

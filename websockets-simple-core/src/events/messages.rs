@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
@@ -28,6 +28,8 @@ const OVERHEAD: usize = 256;
 pub struct Messages {
     receiver: mpsc::UnboundedReceiver<(Message, usize)>,
     shared: Arc<Shared>,
+    /// Whether what was not received yet is dropped, as after a revocation.
+    are_dropped: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct Shared {
@@ -49,18 +51,24 @@ impl Messages {
     /// The next message if there is one already.
     pub fn try_recv(&mut self) -> Option<Message> {
         self.shared.asked.store(true, Ordering::Relaxed);
-        let (message, bytes) = self.receiver.try_recv().ok()?;
-        self.shared.semaphore.give(bytes);
-        Some(message)
+        while let Ok((message, bytes)) = self.receiver.try_recv() {
+            self.shared.semaphore.give(bytes);
+            if !(self.are_dropped)() {
+                return Some(message);
+            }
+        }
+        None
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.shared.asked.store(true, Ordering::Relaxed);
-        self.receiver.poll_recv(cx).map(|next| {
-            let (message, bytes) = next?;
+        while let Some((message, bytes)) = ready!(self.receiver.poll_recv(cx)) {
             self.shared.semaphore.give(bytes);
-            Some(message)
-        })
+            if !(self.are_dropped)() {
+                return Poll::Ready(Some(message));
+            }
+        }
+        Poll::Ready(None)
     }
 }
 
@@ -86,13 +94,14 @@ pub struct MessageSink {
 }
 
 impl MessageSink {
-    /// A sink and its stream, which holds `capacity` bytes.
+    /// A sink and its stream, which holds `capacity` bytes. The stream drops what it holds once `are_dropped`.
     #[must_use]
-    pub fn new(capacity: usize) -> (Self, Messages) {
+    pub fn new(capacity: usize, are_dropped: impl Fn() -> bool + Send + Sync + 'static) -> (Self, Messages) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let shared =
             Arc::new(Shared { semaphore: ByteSemaphore::new(capacity), asked: AtomicBool::new(false) });
-        (Self { sender, shared: Arc::clone(&shared) }, Messages { receiver, shared })
+        let sink = Self { sender, shared: Arc::clone(&shared) };
+        (sink, Messages { receiver, shared, are_dropped: Box::new(are_dropped) })
     }
 
     /// Hands a message over; what is left to do waits for room.
@@ -171,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_its_capacity_a_message_waits_for_room_and_keeps_its_place() {
-        let (sink, mut messages) = MessageSink::new(2 * OVERHEAD + 2);
+        let (sink, mut messages) = MessageSink::new(2 * OVERHEAD + 2, || false);
         assert!(sink.deliver(text(0)).is_none() && sink.deliver(text(1)).is_none());
         let mut waiting = sink.deliver(text(2)).expect("there is no room");
         assert!(!is_done(&mut waiting));
@@ -184,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn empty_messages_take_room_and_a_huge_one_takes_all_of_it() {
-        let (sink, mut messages) = MessageSink::new(10 * OVERHEAD);
+        let (sink, mut messages) = MessageSink::new(10 * OVERHEAD, || false);
         let without_room = (0..11).filter(|_| sink.deliver(Message::from("")).is_some()).count();
         assert_eq!(without_room, 1);
         while messages.try_recv().is_some() {}
@@ -195,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_receive_that_is_dropped_takes_no_message() {
-        let (sink, mut messages) = MessageSink::new(1000);
+        let (sink, mut messages) = MessageSink::new(1000, || false);
         {
             let mut receiving = pin!(messages.recv());
             assert!(receiving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -206,7 +215,7 @@ mod tests {
 
     #[test]
     fn without_a_receiver_nothing_is_kept_and_nothing_waits() {
-        let (sink, messages) = MessageSink::new(OVERHEAD);
+        let (sink, messages) = MessageSink::new(OVERHEAD, || false);
         assert!(!sink.demand().is_there());
         assert!(sink.deliver(text(10)).is_none());
         let mut waiting = sink.deliver(text(11)).expect("there is no room");
@@ -218,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_lifted_bound_lets_the_rest_through_for_a_receiver_that_comes_late() {
-        let (sink, mut messages) = MessageSink::new(OVERHEAD);
+        let (sink, mut messages) = MessageSink::new(OVERHEAD, || false);
         assert!(sink.deliver(text(1)).is_none());
         let mut waiting = sink.deliver(text(2)).expect("there is no room");
         assert!(!is_done(&mut waiting));
@@ -226,5 +235,22 @@ mod tests {
         assert!(is_done(&mut waiting));
         assert_eq!((messages.try_recv(), messages.try_recv()), (Some(text(1)), Some(text(2))));
         assert!(sink.demand().is_there());
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_received_in_no_way_and_the_end_is_told() {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let are_dropped = Arc::clone(&dropped);
+        let (sink, mut messages) =
+            MessageSink::new(3 * OVERHEAD, move || are_dropped.load(Ordering::Relaxed));
+        for n in 0..2 {
+            assert!(sink.deliver(text(n)).is_none());
+        }
+        assert_eq!(messages.recv().await, Some(text(0)));
+        dropped.store(true, Ordering::Relaxed);
+        assert_eq!(messages.try_recv(), None);
+        assert!(sink.deliver(text(2)).is_none());
+        drop(sink);
+        assert_eq!(messages.recv().await, None);
     }
 }

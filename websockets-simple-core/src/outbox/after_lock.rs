@@ -11,7 +11,7 @@ use crate::{
         queue::{OutboxState, QueuedFrame},
         sync::{Mutex, MutexGuard, PoisonError, thread_local},
     },
-    protocol::Message,
+    protocol::{Frame, Message},
 };
 
 /// The state under its lock. What wakes tasks and drops payloads happens after the lock is released.
@@ -54,6 +54,7 @@ struct Due {
 /// Something whose drop may run code of others: a payload may belong to the application.
 #[expect(dead_code, reason = "held until the lock is released, and then dropped")]
 pub(super) enum Dropped {
+    Encoded(Frame),
     Frame(QueuedFrame),
     Message(Message),
     Waker(Waker),
@@ -110,6 +111,12 @@ fn with(f: impl FnOnce(&mut Due)) {
 impl From<QueuedFrame> for Dropped {
     fn from(frame: QueuedFrame) -> Self {
         Self::Frame(frame)
+    }
+}
+
+impl From<Frame> for Dropped {
+    fn from(frame: Frame) -> Self {
+        Self::Encoded(frame)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::{outbox::queue::QueuedFrame, protocol::Frame};
+use crate::{
+    outbox::{after_lock, queue::QueuedFrame},
+    protocol::Frame,
+};
 
 /// Most bytes of frames that are joined.
 pub(super) const COALESCED: usize = 64 * 1024;
@@ -31,6 +34,8 @@ impl Coalesced {
         if in_vain || queue.iter().map(|queued| queued.frame.len()).sum::<usize>() > COALESCED {
             return None;
         }
+        // Under the lock of another outbox than those that had these frames.
+        self.frames.drain(..).for_each(after_lock::discard);
         self.forget();
         for queued in queue {
             self.frames.push(queued.frame.clone());

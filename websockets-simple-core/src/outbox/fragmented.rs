@@ -220,6 +220,7 @@ impl Outbox {
         state.messages += u64::from(sent);
         state.bytes += parts.bytes;
         state.queue.extend(parts.behind);
+        parts.writer.into_iter().for_each(after_lock::discard);
         state.cold().before_parts.wake_all();
         state.write_when(FlushWhen::Now);
         state.wake_waiting();

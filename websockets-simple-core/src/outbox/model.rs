@@ -111,8 +111,7 @@ impl AsRef<Outbox> for Connection {
 }
 
 fn opened(capacity: usize, policy: OverflowPolicy) -> (Arc<Connection>, Wire) {
-    let config = OutboxConfig { capacity, policy, frame_pause: None, first_frame_pause: Duration::ZERO };
-    let outbox = Outbox::new(Side::Server, config);
+    let outbox = Outbox::new(Side::Server, OutboxConfig::new(capacity, policy));
     let wire = Wire::default();
     outbox.open(Writer::Other(Box::new(wire.clone())));
     (Arc::new(Connection(outbox)), wire)

@@ -166,6 +166,7 @@ impl OutboxState {
         if self.nudge_due().is_some() && self.pace().is_some_and(|pace| pace.nudge(Instant::now())) {
             let internal = Some(InternalFrame::Ping);
             let ping = QueuedFrame { frame: Frame::ping(side), internal, part: false };
+            self.internals.add(InternalFrame::Ping);
             self.queue.insert(usize::from(self.written > 0), ping);
         }
     }

@@ -49,6 +49,8 @@ pub(super) struct OutboxState {
     /// The stream holds bytes back (ciphertext).
     pub(super) unflushed: bool,
     pub(super) abort_handlers: bool,
+    /// How many frames of each internal kind are queued, also behind a message in parts.
+    pub(super) internals: InternalCounts,
     pub(super) queue: VecDeque<QueuedFrame>,
     /// Bytes of the front frame that the stream took already.
     pub(super) written: usize,
@@ -96,6 +98,26 @@ pub(super) struct FragmentedMessage {
     pub(super) writer: Option<Waker>,
 }
 
+/// How many internal frames of each kind there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct InternalCounts([u16; InternalFrame::KINDS]);
+
+impl InternalCounts {
+    pub(super) fn add(&mut self, internal: InternalFrame) {
+        self.0[internal as usize] += 1;
+    }
+
+    pub(super) fn remove(&mut self, queued: &QueuedFrame) {
+        if let Some(internal) = queued.internal {
+            self.0[internal as usize] -= 1;
+        }
+    }
+
+    pub(super) fn remove_all(&mut self, queued: &VecDeque<QueuedFrame>) {
+        queued.iter().for_each(|queued| self.remove(queued));
+    }
+}
+
 impl OutboxState {
     /// An empty queue without a stream to write to.
     pub(super) fn new(pace: Option<Pace>) -> Self {
@@ -105,6 +127,7 @@ impl OutboxState {
             listed: false,
             unflushed: false,
             abort_handlers: false,
+            internals: InternalCounts::default(),
             queue: VecDeque::new(),
             written: 0,
             bytes: 0,
@@ -136,9 +159,7 @@ impl OutboxState {
 
     /// The number of queued internal frames of this kind, also behind a message in parts.
     pub(super) fn waiting(&self, internal: InternalFrame) -> usize {
-        let parts = self.cold.as_ref().and_then(|cold| cold.parts.as_ref());
-        let behind = parts.into_iter().flat_map(|parts| &parts.behind);
-        self.queue.iter().chain(behind).filter(|queued| queued.internal == Some(internal)).count()
+        self.internals.0[internal as usize].into()
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
@@ -269,7 +290,7 @@ impl OutboxState {
     /// Removes the first `taken` bytes, which the stream took.
     pub(super) fn advance(&mut self, mut taken: usize) {
         self.sent_bytes += taken as u64;
-        let (mut data, mut whole) = (false, false);
+        let (mut data, mut whole, mut closed) = (false, false, false);
         while taken > 0
             && let Some(front) = self.queue.front()
         {
@@ -292,12 +313,17 @@ impl OutboxState {
             }
             self.written = 0;
             if let Some(sent) = self.queue.pop_front() {
+                closed |= sent.internal == Some(InternalFrame::Close);
+                self.internals.remove(&sent);
                 after_lock::discard(sent);
             }
             whole = true;
         }
         if let Some(pace) = self.pace() {
             pace.wrote(data, whole, Instant::now());
+            if closed {
+                pace.stop_nudging();
+            }
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
             self.queue = VecDeque::new();
@@ -358,6 +384,7 @@ impl OutboxState {
     pub(super) fn abandon_parts(&mut self) {
         if let Some(parts) = self.cold.as_mut().and_then(|cold| cold.parts.take()) {
             self.dropped += parts.behind.iter().filter(|queued| queued.internal.is_none()).count() as u64;
+            self.internals.remove_all(&parts.behind);
             parts.writer.into_iter().for_each(after_lock::wake);
             after_lock::discard_all(parts.behind);
             self.cold().before_parts.wake_all();
@@ -382,6 +409,10 @@ impl OutboxState {
         }
         self.unflushed = false;
         self.abandon_parts();
+        self.internals = InternalCounts::default();
+        if let Some(pace) = self.pace() {
+            pace.stop_nudging();
+        }
         self.wake_waiting();
     }
 

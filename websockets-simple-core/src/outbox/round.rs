@@ -64,11 +64,6 @@ impl Outbox {
             return;
         }
         let queued = QueuedFrame { frame, internal: Some(internal), part: false };
-        if internal == InternalFrame::Ping
-            && let Some(pace) = state.pace()
-        {
-            pace.pinged();
-        }
         if internal == InternalFrame::Close {
             if state.stage == Stage::Open
                 && let Some(pace) = state.pace()
@@ -78,6 +73,7 @@ impl Outbox {
             }
             state.stage = Stage::Closing;
             state.abandon_parts();
+            state.internals.add(internal);
             state.queue.push_back(queued);
             state.wake_waiting();
             return;
@@ -95,7 +91,10 @@ impl Outbox {
             let known = parts.behind.iter_mut().find(|known| known.internal == Some(InternalFrame::Text));
             match known.filter(|_| internal == InternalFrame::Text) {
                 Some(known) => after_lock::discard(std::mem::replace(known, queued)),
-                None => parts.behind.push_back(queued),
+                None => {
+                    parts.behind.push_back(queued);
+                    state.internals.add(internal);
+                }
             }
             return;
         }
@@ -104,7 +103,9 @@ impl Outbox {
         }
         let first = usize::from(state.written > 0);
         let is_same = |queued: &QueuedFrame| queued.internal == Some(internal);
-        if internal != InternalFrame::Control
+        let has_same = state.waiting(internal) > 0;
+        if has_same
+            && internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
             after_lock::discard(std::mem::replace(&mut state.queue[first + same], queued));
@@ -116,7 +117,14 @@ impl Outbox {
         };
         let ahead = first + state.queue.iter().skip(first).take_while(|queued| passes(queued)).count();
         // One that waited for a message in parts is further back, and was queued earlier.
-        let behind = state.queue.iter().rposition(is_same).map_or(0, |last| last + 1);
+        let behind = if has_same { state.queue.iter().rposition(is_same) } else { None };
+        let behind = behind.map_or(0, |last| last + 1);
+        if internal == InternalFrame::Ping
+            && let Some(pace) = state.pace()
+        {
+            pace.pinged();
+        }
+        state.internals.add(internal);
         state.queue.insert(ahead.max(behind), queued);
     }
 
@@ -129,6 +137,7 @@ impl Outbox {
         let keep = usize::from(state.written > 0).min(state.queue.len());
         let given_up = state.queue.split_off(keep);
         state.dropped += given_up.iter().filter(|queued| queued.internal.is_none()).count() as u64;
+        state.internals.remove_all(&given_up);
         after_lock::discard_all(given_up);
         state.bytes = match state.queue.front() {
             Some(begun) if begun.internal.is_none() => begun.frame.len() - state.written,
@@ -172,6 +181,13 @@ impl Outbox {
         }
         drop(state);
         drop(writer);
+    }
+
+    /// Drops the Sent events that wait.
+    pub(crate) fn discard_sent_events(&self) {
+        while let Some((message, ..)) = self.take_sent_event() {
+            drop(message);
+        }
     }
 
     /// The next Sent event, with the number of those missed before it.

@@ -33,6 +33,7 @@ impl Waiters {
     }
 
     #[cfg(test)]
+    #[cfg(not(shuttle))]
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

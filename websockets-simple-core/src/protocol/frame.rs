@@ -32,6 +32,11 @@ pub(crate) enum InternalFrame {
     Text,
 }
 
+impl InternalFrame {
+    /// The number of kinds.
+    pub(crate) const KINDS: usize = 5;
+}
+
 /// One frame as it goes on the wire. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Frame(Arc<Encoded>);

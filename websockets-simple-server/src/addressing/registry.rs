@@ -219,10 +219,11 @@ impl<I: Identity> Registry<I> {
         self.lock().draining.remove(connection);
     }
 
-    /// Forgets the connections whose handlers have not finished and never will, as their runtime is gone.
-    pub(crate) fn abandon_draining(&self) {
-        let abandoned = std::mem::replace(&mut self.lock().draining, Members::new(ListKind::Server));
-        drop(abandoned);
+    /// Forgets the connections whose handlers have not finished and never will, as their runtime is gone. They are
+    /// returned, as dropping them runs code of the application.
+    #[must_use]
+    pub(crate) fn abandon_draining(&self) -> Members<I> {
+        std::mem::replace(&mut self.lock().draining, Members::new(ListKind::Server))
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps<I>> {

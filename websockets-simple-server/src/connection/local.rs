@@ -27,8 +27,8 @@ impl<I: Identity> LocalConnection<I> {
         Self { connection, messages }
     }
 
-    /// The next message; `None` when the connection has ended and all that came before was received.
-    /// [`end`](Connection::end) then says why it did.
+    /// The next message; `None` when the connection has ended and all that came before was received, or dropped as after
+    /// a revocation. [`end`](Connection::end) then says why it did.
     ///
     /// # Cancel safety
     ///

@@ -234,7 +234,9 @@ pub(crate) fn serve<I: Identity>(
             (Some(registered), None, None)
         }
         Some(work) => {
-            let (sink, messages) = MessageSink::new(LOCAL_CAPACITY);
+            let state = Arc::clone(&connection.0);
+            let (sink, messages) =
+                MessageSink::new(LOCAL_CAPACITY, move || state.core.outbox.drops_received());
             let scope = SessionScope {
                 demand: sink.demand(),
                 _unlisted: shared.unlisted.keep(&connection, reserved),
@@ -254,7 +256,15 @@ pub(crate) fn serve<I: Identity>(
     let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
     let expires = connection.0.user.as_ref().and_then(|user| user.latest().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
-    let session = Session { driver, connection, expiry, stop, _user_permit: user_permit, _permit: permit };
+    let session = Session {
+        driver,
+        _end: SessionEnd(connection.clone()),
+        connection,
+        expiry,
+        stop,
+        _user_permit: user_permit,
+        _permit: permit,
+    };
     match scoped {
         None => Box::pin(session),
         Some((work, messages, scope)) => Box::pin(work.run(session, messages, scope)),
@@ -264,6 +274,8 @@ pub(crate) fn serve<I: Identity>(
 /// An admitted connection and its permits.
 pub(crate) struct Session<I: Identity> {
     driver: ConnectionDriver<SubscribedObserver<I>>,
+    /// Behind the driver, as it is dropped after it.
+    _end: SessionEnd<I>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
     stop: CancellationToken,
@@ -284,7 +296,6 @@ impl<I: Identity> Session<I> {
             }
             return Poll::Pending;
         };
-        self.connection.0.shared.registry.drained(&self.connection);
         Poll::Ready(end.clean)
     }
 
@@ -305,10 +316,15 @@ impl<I: Identity> Future for Session<I> {
     }
 }
 
-impl<I: Identity> Drop for Session<I> {
+/// What is done when a session is over, in whatever way: after the drop of its driver, which may raise Disconnected.
+struct SessionEnd<I: Identity>(Connection<I>);
+
+impl<I: Identity> Drop for SessionEnd<I> {
     fn drop(&mut self) {
-        self.connection.0.shared.revocable.remove(&self.connection);
-        self.connection.0.state.end();
+        let ConnectionState { shared, state, .. } = &*self.0.0;
+        shared.revocable.remove(&self.0);
+        shared.registry.drained(&self.0);
+        state.end();
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use websockets_simple_core::{CatchPanic, ErrorStage, catch_panic};
@@ -30,7 +30,13 @@ pub(super) fn answer<I: Identity>(
     answered: AnswerGuard,
 ) -> Answer {
     let guard = context.timeout.answering();
-    let timed = |response: Response<FallbackBody>| {
+    let is_connect = request.method() == Method::CONNECT;
+    let timed = move |response: Response<FallbackBody>| {
+        let mut answered = answered;
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
+            answered.is_last();
+        }
         response.map(|body| TimedBody { body, guard, _answered: answered })
     };
     let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();

@@ -52,7 +52,7 @@ const ANSWERED: u8 = 2;
 
 /// An answer; dropped when the HTTP library has taken the whole of it.
 #[derive(Debug)]
-pub(crate) struct AnswerGuard(Exchange);
+pub(crate) struct AnswerGuard(Option<Exchange>);
 
 /// Wraps a stream that is to be lent.
 pub(crate) fn reclaimable<S>(stream: S) -> (ReclaimableIo<S>, Reclaim<S>, Exchange) {
@@ -74,7 +74,7 @@ impl Exchange {
 
     /// Another request may follow the answer that has this guard.
     pub(crate) fn answer(&self) -> AnswerGuard {
-        AnswerGuard(self.clone())
+        AnswerGuard(Some(self.clone()))
     }
 
     fn is(&self, state: u8) -> bool {
@@ -82,9 +82,18 @@ impl Exchange {
     }
 }
 
+impl AnswerGuard {
+    /// No other request follows: the answer hands the stream to the application.
+    pub(crate) fn is_last(&mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for AnswerGuard {
     fn drop(&mut self) {
-        self.0.0.store(ANSWERED, Ordering::Release);
+        if let Some(exchange) = &self.0 {
+            exchange.0.store(ANSWERED, Ordering::Release);
+        }
     }
 }
 

@@ -187,6 +187,8 @@ impl<I: Identity> Shared<I> {
 
     /// Claims the right to start a run. `None` if there is a run, or if another caller is starting one.
     pub(crate) fn begin_start(&self) -> Option<Starting<'_, I>> {
+        // Dropped after the lock.
+        let mut abandoned = None;
         let mut state = self.state();
         match &*state {
             RunState::Stopped => {}
@@ -195,10 +197,12 @@ impl<I: Identity> Shared<I> {
             RunState::Running(_) => {
                 // Its runtime was shut down, and all its tasks with it.
                 self.shutdown.take_report();
-                self.registry.abandon_draining();
+                abandoned = Some(self.registry.abandon_draining());
             }
         }
         *state = RunState::Starting;
+        drop(state);
+        drop(abandoned);
         Some(Starting(self))
     }
 

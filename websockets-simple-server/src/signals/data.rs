@@ -53,6 +53,23 @@ impl RawJson {
         self.0.get()
     }
 
+    /// Whether it is nested more deeply than serde_json reads values.
+    fn is_too_deep(&self) -> bool {
+        const DEPTH: usize = 128;
+        let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+        self.get().bytes().any(|byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = in_text,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth > DEPTH
+        })
+    }
+
     /// The text of a JSON string; `None` for any other value.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
@@ -132,7 +149,14 @@ impl<'de> Visitor<'de> for Members {
                 members.next_value::<IgnoredAny>()?;
             }
         }
-        data.message = RawJson(message.ok_or_else(|| A::Error::missing_field("message"))?);
+        let message = RawJson(message.ok_or_else(|| A::Error::missing_field("message"))?);
+        if message.is_too_deep() {
+            return Err(A::Error::custom("the message is nested too deeply"));
+        }
+        if message.get().starts_with('"') && message.as_text().is_none() {
+            return Err(A::Error::custom("the message has half of a surrogate pair"));
+        }
+        data.message = message;
         Ok(data)
     }
 }
@@ -275,6 +299,17 @@ mod tests {
         assert_eq!(text.message.as_text().as_deref(), Some("the last counts"));
         assert!(text.message == "the last counts" && text.message == *"the last counts");
         assert_eq!(SignalData::default().message.get(), "null");
+    }
+
+    #[test]
+    fn what_no_reader_could_take_is_no_signal() {
+        let nested = |depth: usize| format!(r#"{{"message":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(128)).is_ok());
+        for wrong in [nested(129), nested(100_000), r#"{"message":"\ud800"}"#.to_owned()] {
+            assert_eq!(read(&wrong), Err("the message is not a valid signal".to_owned()));
+        }
+        let brackets = format!(r#"{{"message":"\"{}"}}"#, "[".repeat(1000));
+        assert!(read(&brackets).is_ok(), "in a text they nest nothing");
     }
 
     #[test]

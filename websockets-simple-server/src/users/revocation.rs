@@ -64,10 +64,12 @@ impl<T: Clone + Eq + Hash> RecentRevocations<T> {
     }
 
     pub(crate) fn add(&self, revocation: &Revocation<T>) {
-        let (now, revocation) = (Instant::now(), Arc::new(revocation.clone()));
-        self.forget(now);
+        let revocation = Arc::new(revocation.clone());
+        self.forget(Instant::now());
         {
             let mut latest = self.lock();
+            // Under the lock, so that the latest time is the last one.
+            let now = Instant::now();
             latest.at.insert(Arc::clone(&revocation), now);
             latest.order.push_back((now, revocation));
         }

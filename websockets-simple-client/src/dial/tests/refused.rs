@@ -152,8 +152,8 @@ async fn a_refusal_of_http_1_0_is_one_too_also_if_its_head_has_no_end() {
     for head in [
         "HTTP/1.0 503 X\r\nRetry-After: 7\r\nX-A: b\r\n\r\n",
         "HTTP/1.0 503 X\nRetry-After: 7\nX-A: b\n\n",
-        "HTTP/1.1 503 X\r\nX-A: b\r\nRetry-After: 7",
-        "HTTP/1.0 503\r\nX-A: b\r\nRetry-After: 7\r",
+        "HTTP/1.1 503 X\r\nX-A: b\r\nRetry-After: 7\r\nX-Half: of a",
+        "HTTP/1.0 503\r\nX-A: b\r\nRetry-After: 7\n",
         "HTTP/2 503 X\r\nX-A: b\r\nRetry-After: 7\r\n",
     ] {
         let refused = error(head).await;
@@ -165,6 +165,10 @@ async fn a_refusal_of_http_1_0_is_one_too_also_if_its_head_has_no_end() {
     assert!(matches!(with_body, ConnectError::Rejected { body, .. } if body == "not you"));
     let moved = error("HTTP/1.0 302 X\r\nLocation: wss://elsewhere/\r\n\r\n").await;
     assert!(matches!(moved, ConnectError::Redirected { location, .. } if location == "wss://elsewhere/"));
+    // Half a value is none: it may be half a token, which would not be recognized.
+    let half = error("HTTP/1.0 302 X\r\nRetry-After: 7\r\nLocation: wss://elsewhere/?token=ha").await;
+    assert_eq!(half.retry_after(), Some(Duration::from_secs(7)));
+    assert!(matches!(half, ConnectError::Rejected { status: 302, .. }), "{half:?}");
     let alone = error("HTTP/1.0 503").await;
     assert!(matches!(alone, ConnectError::Rejected { status: 503, .. }), "{alone:?}");
 }

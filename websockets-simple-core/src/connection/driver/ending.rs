@@ -121,7 +121,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return;
         }
         let outbox = &(*self.shared).as_ref().outbox;
-        if let Some(answer) = self.decoder.close_reply(*code, reason) {
+        if let Some(answer) = self.decoder.close_reply(self.config.close_reply(*code), reason) {
             outbox.push_internal(answer, InternalFrame::Close);
         }
         outbox.stop_accepting();
@@ -147,11 +147,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             closing.peer_has_hung_up(drained && stage == ErrorStage::Transport);
             return;
         }
-        if let Some(ending) =
-            self.ending.take_if(|ending| matches!(ending.cause, EndCause::PeerClosed { .. }))
-        {
-            // It has closed and hung up, and does not wait for our Close.
-            self.closing = Some(Box::new(Closing::gone(ending.cause.disconnect(true))));
+        if let Some(ending) = self.ending.take() {
+            // It has closed, or broken the protocol, and does not wait for our Close.
+            let clean = matches!(ending.cause, EndCause::PeerClosed { .. });
+            self.closing = Some(Box::new(Closing::gone(ending.cause.disconnect(clean))));
             return;
         }
         let cause = EndCause::TransportFailed { stage, reason: error.to_string() };

@@ -78,6 +78,27 @@ fn wakers_and_payloads_may_use_the_outbox_when_they_are_woken_and_dropped() {
     });
 }
 
+#[test]
+fn payloads_that_were_joined_for_others_may_use_the_outbox_that_is_written_next() {
+    within_a_minute(|| {
+        let outboxes: Vec<_> = (0..3).map(|_| opened(config(1000, OverflowPolicy::Disconnect))).collect();
+        let outboxes: Vec<_> = outboxes.into_iter().map(|(outbox, wire)| (Arc::new(outbox), wire)).collect();
+        let third = &outboxes[2].0;
+        let frames: Vec<_> = (0..2).map(|_| Frame::message(payload(third, 10), Side::Server)).collect();
+        for (outbox, wire) in &outboxes {
+            wire.allow(1000);
+            for shared in &frames {
+                let frame = if Arc::ptr_eq(outbox, third) { frame("x") } else { shared.clone() };
+                assert!(!matches!(outbox.offer(frame, FlushWhen::Round, None), Offer::Closed));
+            }
+        }
+        drop(frames);
+        let mut coalesced = Coalesced::default();
+        outboxes.iter().for_each(|(outbox, _)| outbox.flush_round(&mut coalesced));
+        assert!(outboxes.iter().all(|(outbox, _)| outbox.statistics().queued == 0));
+    });
+}
+
 #[tokio::test]
 async fn those_who_wait_may_use_the_outbox_when_they_are_woken_and_dropped() {
     let handle = tokio::runtime::Handle::current();

@@ -21,6 +21,8 @@ pub(super) enum Assembly {
 pub(super) struct TextAssembly {
     policy: TextPolicy,
     text: String,
+    /// Bytes of payload, of which a broken one may have become three of U+FFFD.
+    come: usize,
     /// The beginning of a character whose end has not come.
     carry: [u8; 4],
     carried: usize,
@@ -29,7 +31,7 @@ pub(super) struct TextAssembly {
 impl Assembly {
     pub(super) fn new(is_text: bool, policy: TextPolicy) -> Self {
         if is_text {
-            Self::Text(TextAssembly { policy, text: String::new(), carry: [0; 4], carried: 0 })
+            Self::Text(TextAssembly { policy, text: String::new(), come: 0, carry: [0; 4], carried: 0 })
         } else {
             Self::Binary(Vec::new())
         }
@@ -39,7 +41,7 @@ impl Assembly {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Binary(bytes) => bytes.len(),
-            Self::Text(text) => text.text.len() + text.carried,
+            Self::Text(text) => text.come,
         }
     }
 
@@ -62,6 +64,7 @@ impl Assembly {
 
 impl TextAssembly {
     fn push(&mut self, mut piece: &[u8]) -> Result<(), FaultKind> {
+        self.come += piece.len();
         while self.carried > 0
             && let Some((&byte, rest)) = piece.split_first()
         {

@@ -90,6 +90,17 @@ async fn the_close_for_a_silent_peer_is_one_that_it_knows_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_answer_to_a_close_has_a_code_that_the_peer_knows_and_the_event_the_peers_own() {
+    for (low_close_codes, answer) in [(true, 1000), (false, 4001)] {
+        let mut rig = Plan::client().config(|config| config.low_close_codes = low_close_codes).run();
+        rig.peer.close(4001).await;
+        assert_eq!(rig.peer.hear_close().await.0, answer);
+        let end = rig.end().await;
+        assert_eq!((end.code, end.by), (Some(4001), EndedBy::Peer));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn frames_keep_their_distance_and_the_first_keeps_its_own() {
     let mut plan = Plan::server();
     plan.outbox.pacing.frame_pause = Some(Duration::from_millis(5));

@@ -79,9 +79,12 @@ async fn in_ping_mode_a_pong_frame_is_the_answer_and_the_text_is_a_message() {
     assert_eq!(rig.shared.statistics().round_trip, None);
     rig.peer.say(PONG, b"").await;
     assert_eq!(rig.peer.hear().await, (PING, vec![]));
+    assert_eq!(rig.shared.statistics().round_trip, None, "it answers one of two");
+    rig.peer.say(PONG, b"").await;
+    assert_eq!(rig.peer.hear().await, (PING, vec![]));
     assert!(rig.shared.statistics().round_trip.is_some());
     assert_eq!(rig.peer.hear_close().await.0, 4000);
-    assert!(near(rig.elapsed(), 4), "{:?}", rig.elapsed());
+    assert!(near(rig.elapsed(), 5), "{:?}", rig.elapsed());
     assert_eq!(rig.received(), ["pong"]);
 }
 
@@ -149,6 +152,21 @@ impl tokio::io::AsyncWrite for Endless {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_closed_is_neither_idle_nor_silent_while_its_messages_are_handled() {
+    let mut rig = Plan::server()
+        .heartbeat(1, HeartbeatMode::Ping)
+        .config(|config| config.idle = Some(Duration::from_secs(2)))
+        .busy(4)
+        .run();
+    rig.peer.text("work").await;
+    rig.peer.close(1000).await;
+    assert_eq!(rig.peer.hear_close().await.0, 1000);
+    let end = rig.end().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, Some(1000)));
+    assert!(rig.errors().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
