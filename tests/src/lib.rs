@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod captured;
+pub mod client_story;
 pub mod dotnet_v6_server;
 pub mod dotnet_v7_peer;
 pub mod issuer;

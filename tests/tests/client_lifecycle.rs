@@ -1,4 +1,4 @@
-//! How a client ends, and connects again: a runtime that goes, a server that keeps the socket, handlers that do not end.
+//! How a client ends, and connects again: a runtime that goes, a server that keeps the socket, handlers that panic.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 use std::{
@@ -7,16 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{io::AsyncReadExt, net::TcpListener, runtime::Runtime};
 use websockets_simple_client::{
-    ClientEvent, ConnectError, ConnectionEventKind, Disconnect, EndedBy, Events, Heartbeat, HeartbeatMode,
-    Message, OverflowPolicy, SendError, WebsocketClient,
+    ClientEvent, ConnectError, ConnectionEventKind, EndedBy, Heartbeat, HeartbeatMode, Message,
+    OverflowPolicy, SendError, WebsocketClient,
 };
 use websockets_simple_server::{Event, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
+    client_story::{OnDrop, client_ended, story},
     ended, next, params,
     raw::{KEY, RawPeer},
     started, text, within,
@@ -30,39 +31,6 @@ fn runtime(workers: Option<usize>) -> Runtime {
         }
     }
     .unwrap()
-}
-
-/// The connection events that a stream holds, by name.
-fn story(events: &mut Events<ClientEvent>) -> Vec<String> {
-    let mut story = Vec::new();
-    while let Some(event) = events.try_recv() {
-        match event {
-            ClientEvent::Connection(event) => story.push(match event.kind {
-                ConnectionEventKind::Connecting(_) => "connecting".to_owned(),
-                ConnectionEventKind::Connected(_) => "connected".to_owned(),
-                ConnectionEventKind::Refused(_, why) => format!("refused: {why}"),
-                ConnectionEventKind::Disconnected(..) => "disconnected".to_owned(),
-                other => format!("{other:?}"),
-            }),
-            ClientEvent::Error(event) => story.push(format!("{:?}: {}", event.stage, event.error)),
-            _ => {}
-        }
-    }
-    story
-}
-
-/// How the next connection of a client ends.
-async fn client_ended(events: &mut Events<ClientEvent>) -> Disconnect {
-    within(async {
-        loop {
-            if let ClientEvent::Connection(event) = events.recv().await.expect("the client lives")
-                && let ConnectionEventKind::Disconnected(_, end) = event.kind
-            {
-                return end;
-            }
-        }
-    })
-    .await
 }
 
 #[test]
@@ -159,15 +127,6 @@ fn a_runtime_that_goes_in_the_middle_of_a_handler_drops_it_and_tells_one_disconn
         within(client.connect()).await.unwrap();
     });
     serving.block_on(server.stop());
-}
-
-/// Says that it was dropped.
-struct OnDrop(Arc<AtomicBool>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]
@@ -307,131 +266,6 @@ async fn a_handler_may_connect_again_while_its_own_connection_closes() {
     peer.write(b"\x81\x02hi\x88\x02\x03\xe8").await;
     let (_second, again) = tokio::join!(accepted(&listener), within(again.recv()));
     assert!(again.unwrap().is_ok());
-}
-
-/// A client with a handler that never ends a message, and a server that sends one.
-async fn stuck(close_timeout: Duration) -> (WebsocketServer, WebsocketClient, Arc<AtomicBool>) {
-    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
-    let addr = started(&server).await;
-    let client = WebsocketClient::new(params(addr).close_timeout(close_timeout)).unwrap();
-    let began = Arc::new(tokio::sync::Notify::new());
-    let dropped = Arc::new(AtomicBool::new(false));
-    client.on({
-        let (began, dropped) = (Arc::clone(&began), Arc::clone(&dropped));
-        move |event| {
-            let (began, dropped) = (Arc::clone(&began), Arc::clone(&dropped));
-            async move {
-                if let ClientEvent::Message(_) = event {
-                    let _dropped = OnDrop(dropped);
-                    began.notify_one();
-                    std::future::pending::<()>().await;
-                }
-            }
-        }
-    });
-    client.connect().await.unwrap();
-    within(began.notified()).await;
-    (server, client, dropped)
-}
-
-#[tokio::test]
-async fn disconnect_waits_for_a_handler_at_most_for_the_close_timeout_and_then_drops_it() {
-    let (_server, client, dropped) = stuck(Duration::from_millis(200)).await;
-    let mut events = client.events_with(websockets_simple_client::SubscribeOptions::default().replay());
-    let begun = Instant::now();
-    let end = within(client.disconnect()).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_millis(200));
-    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
-    assert!(dropped.load(Ordering::SeqCst));
-    assert_eq!(story(&mut events), ["connected", "disconnected"]);
-    within(client.connect()).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_last_handle_drops_a_handler_that_does_not_end_too() {
-    let (_server, client, dropped) = stuck(Duration::from_millis(100)).await;
-    drop(client);
-    within(async {
-        while !dropped.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_last_handle_drops_a_handler_of_a_connection_that_has_ended_already() {
-    let (server, client, dropped) = stuck(Duration::from_millis(100)).await;
-    within(server.stop()).await;
-    within(async {
-        while client.connection().is_some() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    assert!(!dropped.load(Ordering::SeqCst));
-    drop(client);
-    within(async {
-        while !dropped.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn disconnect_ends_although_a_handler_awaits_a_task_that_calls_it() {
-    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
-    let addr = started(&server).await;
-    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
-    let mut events = client.events();
-    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
-    client.on({
-        let client = client.clone();
-        move |event| {
-            let (client, sender) = (client.clone(), sender.clone());
-            async move {
-                if let ClientEvent::Message(_) = event {
-                    let task = tokio::spawn(async move {
-                        let _ = sender.send(client.disconnect().await);
-                    });
-                    let _ = task.await;
-                }
-            }
-        }
-    });
-    client.connect().await.unwrap();
-    let end = within(done.recv()).await.unwrap().unwrap();
-    assert_eq!(end.by, EndedBy::Local);
-    assert_eq!(client_ended(&mut events).await, end);
-    assert!(!client.is_running() && client.connection().is_none());
-}
-
-#[tokio::test]
-async fn a_handler_that_disconnects_by_itself_is_not_dropped_for_it() {
-    let server = WebsocketServer::new(ServerParams::local().success_text("hello"));
-    let addr = started(&server).await;
-    let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(100))).unwrap();
-    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
-    let mut events = client.events();
-    client.on({
-        let client = client.clone();
-        move |event| {
-            let (client, sender) = (client.clone(), sender.clone());
-            async move {
-                if let ClientEvent::Message(_) = event {
-                    let end = client.disconnect().await;
-                    // Longer than the close timeout.
-                    tokio::time::sleep(Duration::from_millis(400)).await;
-                    let _ = sender.send(end);
-                }
-            }
-        }
-    });
-    client.connect().await.unwrap();
-    let end = within(done.recv()).await.unwrap().unwrap();
-    assert_eq!((end.by, end.clean), (EndedBy::Local, true));
-    assert_eq!(client_ended(&mut events).await, end);
 }
 
 /// A handler that panics at one kind of event keeps it from nobody else, and ends at most the connection.
