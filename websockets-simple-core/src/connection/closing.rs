@@ -37,7 +37,7 @@ impl Closing {
         }
     }
 
-    /// The peer sent Close; the decoder answers it.
+    /// The peer sent Close, and the answer is queued.
     pub(crate) fn theirs(end: Disconnect, deadline: Instant) -> Self {
         Self { peer_closed: true, ..Self::ours(end, deadline) }
     }

@@ -13,7 +13,7 @@ pub enum EndedBy {
     Expired,
     /// A handler panicked; only its own connection ends.
     HandlerPanic,
-    /// The peer did not answer a heartbeat ping.
+    /// The peer gave no sign of life: nothing came since a heartbeat ping, or its own pings have stopped.
     Heartbeat,
     /// Nothing was received for as long as the idle limit.
     Idle,

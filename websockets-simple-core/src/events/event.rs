@@ -219,7 +219,7 @@ pub enum ErrorStage {
     HandlerPanic,
     /// The opening handshake.
     Handshake,
-    /// The peer did not answer a ping.
+    /// The peer gave no sign of life: nothing came since a ping, or its own pings have stopped.
     Heartbeat,
     /// The peer exceeded a limit.
     Limit,

@@ -14,12 +14,9 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 
 use crate::{
-    events::{HandlerFuture, byte_semaphore::ByteSemaphore},
+    events::{HandlerFuture, byte_semaphore::ByteSemaphore, subscriber::OVERHEAD},
     protocol::Message,
 };
-
-/// Bytes that a message takes beside its payload, so that empty ones are bounded, too.
-const OVERHEAD: usize = 256;
 
 /// The received messages of one connection, in order.
 ///

@@ -18,7 +18,7 @@ use crate::events::{
 };
 
 /// Bytes that an event takes in a stream beside its message, path or reason.
-const OVERHEAD: usize = 256;
+pub(super) const OVERHEAD: usize = 256;
 
 /// One subscription, as the code that raises events sees it.
 pub(crate) struct Subscriber<E> {

@@ -112,16 +112,6 @@ impl<E: EventType> Subscriptions<E> {
         deliver(&self.snapshot(), event)
     }
 
-    /// As [`dispatch`](Self::dispatch), for a failure that belongs to no connection.
-    pub fn dispatch_error(
-        &self,
-        stage: ErrorStage,
-        error: EventError,
-        peer_addr: Option<SocketAddr>,
-    ) -> Option<HandlerFuture> {
-        self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc)))
-    }
-
     /// As [`dispatch`](Self::dispatch), for a failure of a connection.
     pub fn dispatch_error_of(
         &self,

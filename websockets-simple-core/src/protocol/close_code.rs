@@ -20,7 +20,7 @@ use std::fmt;
 /// | 1012 | [`RESTART`](Self::RESTART) | the service restarts | yes |
 /// | 1013 | [`TRY_AGAIN`](Self::TRY_AGAIN) | overloaded | yes, later |
 /// | 1014 | | a gateway got an invalid response (IANA registry) | yes, later |
-/// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no answer to a heartbeat ping | yes |
+/// | 4000 | [`UNRESPONSIVE`](Self::UNRESPONSIVE) | no sign of life since a heartbeat ping | yes |
 /// | 4001 | [`OVERFLOW`](Self::OVERFLOW) | the peer reads too slowly | yes, later |
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
 /// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
@@ -49,7 +49,7 @@ impl CloseCode {
     pub const RESTART: Self = Self(1012);
     /// 1013: overloaded, try again later (IANA registry).
     pub const TRY_AGAIN: Self = Self(1013);
-    /// 4000, ours: a heartbeat ping stayed unanswered.
+    /// 4000, ours: the peer gave no sign of life.
     pub const UNRESPONSIVE: Self = Self(4000);
     /// 4001, ours: more was queued for the peer than its outbox holds.
     pub const OVERFLOW: Self = Self(4001);

@@ -20,7 +20,7 @@ pub enum Side {
 }
 
 /// Kinds of frames that the connection sends by itself. They are exempt from the capacity of the outbox: at most one of
-/// each kind waits there, and a bounded number of control messages.
+/// each kind waits there, a bounded number of control messages, and ten pings that make a .NET v7 peer read on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum InternalFrame {
     Close,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{addressing::registry::ReservedId, connection::Connection, users::Identity};
 
-/// The local connections of a server, kept for the stop, revocations and the replay of Connected.
+/// The local connections of a server, kept for the stop and the replay of Connected.
 pub(crate) struct UnlistedConnections<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
 
 /// Keeps a local connection registered until it is dropped.
