@@ -7,10 +7,12 @@ use std::sync::{
 };
 
 use websockets_simple_server::{
-    Anonymous, ConnectionEventKind, ErrorEvent, ErrorStage, Event, Events, ServerEventKind, ServerParams,
-    UnauthorizedDelivery, WebsocketServer, WebsocketServerAuth,
+    Anonymous, ConnectionEventKind, EndedBy, ErrorEvent, ErrorStage, Event, Events, Inbound, ServerEventKind,
+    ServerParams, UnauthorizedDelivery, WebsocketServer, WebsocketServerAuth,
 };
-use websockets_simple_tests::{connected, next, params, raw::RawPeer, started, within};
+use websockets_simple_tests::{
+    connected, ended, failed, next, opened, params, raw::RawPeer, received, started, within,
+};
 
 type Errors = Vec<ErrorEvent<websockets_simple_server::Connection<Anonymous>>>;
 
@@ -192,7 +194,7 @@ async fn a_handler_that_panics_at_the_refusal_of_an_upgraded_peer_is_an_error_ev
     let addr = started(&server).await;
     let mut peer = RawPeer::open(addr, "/", "").await;
     while peer.next().await.unwrap().close_code() != Some(1008) {}
-    assert_eq!(websockets_simple_tests::failed(&mut events).await, ErrorStage::HandlerPanic);
+    assert_eq!(failed(&mut events).await, ErrorStage::HandlerPanic);
 }
 
 #[tokio::test]
@@ -279,4 +281,33 @@ async fn a_panic_that_nothing_else_catches_ends_its_connection_and_is_an_error_e
         assert!(!format!("{error:?} {}", error.error).contains("secret"), "{error:?}");
     }
     within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_hook_or_route_for_messages_that_panics_ends_its_own_connection_alone() {
+    let hook = WebsocketServer::new(ServerParams::local()).with_inbound(|_, message| {
+        assert_ne!(message.as_text(), Some("panic"));
+        Inbound::Deliver(message)
+    });
+    let route = WebsocketServer::new(ServerParams::local());
+    route
+        .route("/", |signal| async move {
+            assert!(signal.data.message != "panic");
+        })
+        .unwrap();
+    for (server, panic) in [(hook, "panic"), (route, r#"{"message":"panic"}"#)] {
+        let mut events = server.events();
+        let addr = started(&server).await;
+        let mut other = RawPeer::open(addr, "/", "").await;
+        opened(&mut events).await;
+        let mut peer = RawPeer::open(addr, "/", "").await;
+        opened(&mut events).await;
+        peer.text(panic).await;
+        assert_eq!(peer.rest().await.last().unwrap().close_code(), Some(1011));
+        assert_eq!(failed(&mut events).await, ErrorStage::HandlerPanic);
+        drop(peer);
+        assert_eq!(ended(&mut events).await.by, EndedBy::HandlerPanic);
+        other.text(r#"{"message":"fine"}"#).await;
+        assert_eq!(received(&mut events).await.as_text(), Some(r#"{"message":"fine"}"#));
+    }
 }

@@ -46,3 +46,16 @@ impl Outbox {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::SendStatus;
+
+    #[test]
+    fn what_became_of_messages_can_be_written_as_json() {
+        let report = BroadcastReport { accepted: 1, dropped: 2, closed: 3 };
+        assert_eq!(serde_json::to_string(&report).unwrap(), r#"{"accepted":1,"dropped":2,"closed":3}"#);
+        assert_eq!(serde_json::to_string(&SendStatus::Queued).unwrap(), r#""queued""#);
+    }
+}
