@@ -4,17 +4,23 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
 use websockets_simple_server::{
-    Anonymous, Authenticated, ConnectionEventKind, Credentials, Event, HandshakeRequest, Server,
-    ServerParams, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
+    Anonymous, Authenticated, ConnectionEventKind, Credentials, Endpoint, Event, HandshakeRequest,
+    ProxyProtocol, Server, ServerParams, StopReport, UnauthorizedDelivery, UserService, UserServiceError,
+    WebsocketServer, WebsocketServerAuth, async_trait,
 };
-use websockets_simple_tests::{connected, params, raw::RawPeer, started, within};
+use websockets_simple_tests::{
+    authority::{Authority, secured},
+    connected, params,
+    raw::{RawPeer, request},
+    started, within,
+};
 
 /// Longer than any test may take, so that a stop which waits for itself is noticed.
 const FOR_EVER: Duration = Duration::from_secs(300);
@@ -174,4 +180,99 @@ async fn a_handler_that_stops_another_server_is_waited_for_by_its_own() {
     })
     .await;
     assert!(finished.load(Ordering::SeqCst));
+}
+
+/// Notes that it was dropped.
+struct Dropped(Arc<AtomicUsize>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Refuses everybody.
+struct Nobody;
+
+#[async_trait]
+impl UserService for Nobody {
+    type Id = i64;
+
+    async fn authenticate(
+        &self,
+        _credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_stop_drops_handlers_of_refusals_and_of_failed_handshakes_that_do_not_end() {
+    let proxied = Endpoint::tcp(([127, 0, 0, 1], 0).into()).proxy_protocol(ProxyProtocol::Required);
+    let upgraded = ServerParams::local().unauthorized_delivery(UnauthorizedDelivery::UpgradeAndClose);
+    let kinds = [
+        (ServerParams::local(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+        (ServerParams::local(), "no request at all\r\n\r\n".to_owned()),
+        (ServerParams::local(), request("/", "Authorization: Bearer wrong\r\n")),
+        (upgraded, request("/wrong", "")),
+        (ServerParams::mounted().endpoint(proxied), "neither proxy nor request\r\n\r\n".to_owned()),
+    ];
+    for (params, request) in kinds {
+        let server = WebsocketServerAuth::new(params.stop_timeout(Duration::from_millis(50)), Nobody);
+        let (busy, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        server.on({
+            let (busy, dropped) = (Arc::clone(&busy), Arc::clone(&dropped));
+            move |event| {
+                let (busy, dropped) = (Arc::clone(&busy), Arc::clone(&dropped));
+                async move {
+                    let hangs = match &event {
+                        Event::Connection(event) => matches!(event.kind, ConnectionEventKind::Refused(..)),
+                        Event::Error(_) => true,
+                        _ => false,
+                    };
+                    if hangs {
+                        let _dropped = Dropped(dropped);
+                        busy.notify_one();
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        });
+        let addr = started(&server).await;
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(request.as_bytes()).await;
+        within(busy.notified()).await;
+        within(server.stop()).await;
+        assert_eq!(dropped.load(Ordering::SeqCst), 1, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_during_a_start_is_not_lost() {
+    let server = WebsocketServer::new(secured(Authority::new().server()));
+    let (started, report) = within(async { tokio::join!(biased; server.start(), server.stop()) }).await;
+    started.unwrap();
+    assert_eq!(report, StopReport::default());
+    assert!(!server.is_running() && server.local_addr().is_none());
+    // A start that fails, and one that is given up, leave nothing to wait for.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::tcp(taken.local_addr().unwrap()).tls(Authority::new().server());
+    let server = WebsocketServer::new(ServerParams::mounted().endpoint(endpoint));
+    let (started, _) = within(async { tokio::join!(biased; server.start(), server.stop()) }).await;
+    started.unwrap_err();
+    let starting = tokio::spawn({
+        let server = server.clone();
+        async move { server.start().await }
+    });
+    tokio::task::yield_now().await;
+    let stopping = tokio::spawn({
+        let server = server.clone();
+        async move { server.stop().await }
+    });
+    starting.abort();
+    within(stopping).await.unwrap();
+    drop(taken);
+    within(server.start()).await.unwrap();
+    within(server.stop()).await;
 }

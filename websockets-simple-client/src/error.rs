@@ -245,7 +245,7 @@ impl ConnectError {
     pub(crate) fn from_end(end: Option<&Disconnect>, params: &CheckedParams) -> Self {
         match end {
             Some(end) if end.by == EndedBy::Peer && end.code == Some(CloseCode::POLICY.get()) => {
-                Self::unauthorized(params.without_token(&end.reason, false))
+                Self::unauthorized(params.without_reason_token(&end.reason))
             }
             _ => Self::Closed,
         }

@@ -68,7 +68,7 @@ pub use connection::{
 };
 pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, MessageSink, Panicked,
-    Subscriptions, catch_panic,
+    Subscriptions, catch_panic, deadline,
 };
 pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
 pub use protocol::{Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};

@@ -204,7 +204,7 @@ impl Outbox {
         }
         if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
             // The policy applies to bytes that the socket refused, so try to write first.
-            state.flush(false, None);
+            state.flush_for(frame.len(), self.capacity);
             if state.stage != Stage::Open {
                 return Offer::Closed;
             }
@@ -228,8 +228,7 @@ impl Outbox {
                 }
             }
         }
-        self.note(notice);
-        if state.accept(frame, notice) { state.write_when(when) } else { Offer::Queued }
+        self.enter(&mut state, frame, when, notice)
     }
 
     /// One attempt of a sender that waits for room.
@@ -246,9 +245,7 @@ impl Outbox {
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
         if state.cold().waiters.is_first(waiter) {
-            if !state.fits(len, self.capacity) {
-                state.flush(false, None);
-            }
+            state.flush_for(len, self.capacity);
             if state.stage != Stage::Open {
                 return Poll::Ready(Err(SendError::Closed));
             }
@@ -256,9 +253,7 @@ impl Outbox {
                 && let Some(frame) = frame.take()
             {
                 state.cold().waiters.leave(waiter);
-                self.note(notice);
-                let leaves = state.accept(frame, notice);
-                let status = if leaves { state.write_when(FlushWhen::Now) } else { Offer::Queued };
+                let status = self.enter(&mut state, frame, FlushWhen::Now, notice);
                 state.wake_waiting();
                 return Poll::Ready(status.into_result());
             }
@@ -355,11 +350,23 @@ impl Outbox {
         }
     }
 
-    /// Called under the lock, so that no Sent event is overlooked.
-    fn note(&self, notice: Option<&Message>) {
-        if notice.is_some() {
-            self.has_sent_events.store(true, Ordering::Release);
+    /// Queues a message, and writes it if it is time.
+    fn enter(
+        &self,
+        state: &mut OutboxState,
+        frame: Frame,
+        when: FlushWhen,
+        notice: Option<&Message>,
+    ) -> Offer {
+        let status = if state.accept(frame) { state.write_when(when) } else { Offer::Queued };
+        // A write that fails takes the message with it, and the sender is told so.
+        if !matches!(status, Offer::Closed) {
+            state.count(notice);
+            if notice.is_some() {
+                self.has_sent_events.store(true, Ordering::Release);
+            }
         }
+        status
     }
 
     fn lock(&self) -> Locked<'_> {

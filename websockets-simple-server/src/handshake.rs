@@ -157,7 +157,7 @@ where
                 served = connection.as_mut() => break served,
                 decision = deciding.as_mut(), if decided.is_none() => decided = Some(decision),
                 // Ends at once between two requests, otherwise after the response.
-                () = stop.cancelled(), if may_shut_down => {
+                () = stop.begun(), if may_shut_down => {
                     may_shut_down = false;
                     connection.as_mut().graceful_shutdown();
                 }

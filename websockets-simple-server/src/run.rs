@@ -4,11 +4,13 @@ pub use error::StartError;
 pub(crate) use shared::Shared;
 pub(crate) use shutdown::{SessionGuard, SessionTask, StopWaiter};
 pub(crate) use start::start;
+pub(crate) use stop::Stop;
 
 mod accept;
 mod error;
 mod shared;
 mod shutdown;
 mod start;
+mod stop;
 mod supervisor;
 mod watchers;

@@ -210,13 +210,7 @@ impl<I: Identity> Server<I> {
     ///
     /// If the future is dropped before it resolves, the server may or may not have started; `stop` stops it.
     pub async fn start(&self) -> Result<(), StartError> {
-        let addrs = {
-            let starting = self.shared.begin_start().ok_or(StartError::AlreadyRunning)?;
-            let run = run::start(&self.shared).await?;
-            let addrs = run.addrs.clone();
-            starting.succeed(run);
-            addrs
-        };
+        let addrs = run::start(&self.shared).await?;
         tracing::info!(?addrs, "listening");
         self.shared.subscriptions.raise(Event::server(ServerEventKind::Started(addrs))).await;
         Ok(())
@@ -226,18 +220,19 @@ impl<I: Identity> Server<I> {
     /// closed with 1001 after their queued messages, and handlers finish. Handlers that have not finished at the stop
     /// timeout are dropped. Resolves when all that is done, with a report.
     ///
-    /// A handler may call this, and so may a hook or a service: the stop then does not wait for that one.
+    /// A handler may call this, and so may a hook or a service: the stop then does not wait for that one. A start that
+    /// is under way in another task ends first: then the server stops at once.
     ///
     /// # Cancel safety
     ///
     /// Once the future was polled, the server stops even if the future is dropped.
     pub async fn stop(&self) -> StopReport {
-        let Some(mut run) = self.shared.run() else { return StopReport::default() };
-        run.stop.cancel();
+        let Some(mut run) = self.shared.stop_handle() else { return StopReport::default() };
+        run.stop.begin();
         let _waiter = StopWaiter::inside(&self.shared);
         match run.report.wait_for(Option::is_some).await {
             Ok(report) => report.unwrap_or_default(),
-            // The runtime is shutting down, and the server with it.
+            // The start failed, or the runtime is shutting down, and the server with it.
             Err(_) => StopReport::default(),
         }
     }
@@ -298,7 +293,7 @@ impl<I: Identity> Server<I> {
     /// Whether the server accepts connections.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.run().is_some_and(|run| !run.stop.is_cancelled())
+        self.shared.run().is_some_and(|run| !run.handle.stop.has_begun())
     }
 
     /// The address of the first TCP endpoint, while the server runs.
@@ -324,9 +319,9 @@ impl<I: Identity> Clone for Server<I> {
 impl<I: Identity> Drop for Server<I> {
     fn drop(&mut self) {
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(run) = self.shared.run()
+            && let Some(run) = self.shared.stop_handle()
         {
-            run.stop.cancel();
+            run.stop.begin();
         }
     }
 }

@@ -25,7 +25,7 @@ const PATH_TOKEN: &AsciiSet = &PATH.remove(b'?');
 /// The replacement for a token that a server quotes.
 const HIDDEN: &str = "***";
 
-/// Shortest token, in bytes, that is replaced: a shorter one may be ordinary text.
+/// Shortest token, or begin of one that was cut, in bytes, that is replaced: a shorter one may be ordinary text.
 const RECOGNIZABLE: usize = 4;
 
 /// Longest time: the system clock cannot represent later deadlines.
@@ -65,7 +65,14 @@ impl ClientParams {
             _ => TokenPlacement::Header,
         });
         let token = self.token.as_ref().map(|token| (token.expose(), placement));
-        let headers = headers(&self.headers, token.is_some_and(|(_, at)| at == TokenPlacement::Header))?;
+        // A provider gives a token later, when it is too late for these errors.
+        let token_at = self.shows_token().then_some(placement);
+        let headers = headers(&self.headers, token_at == Some(TokenPlacement::Header))?;
+        if token_at == Some(TokenPlacement::Query)
+            && form_urlencoded::parse(self.query.as_bytes()).any(|(name, _)| name == "token")
+        {
+            return Err(ParamsError::TokenTwice);
+        }
         let mut offers = subprotocols(&self.subprotocols)?;
         let required = !offers.is_empty();
         if self.token_provider.is_some() && offers.is_empty() && self.compatibility == Compatibility::None {
@@ -93,9 +100,6 @@ impl ClientParams {
             Some((token, TokenPlacement::Query)) => {
                 if token.is_empty() {
                     return Err(ParamsError::Token("a query"));
-                }
-                if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "token") {
-                    return Err(ParamsError::TokenTwice);
                 }
                 let mut pairs = form_urlencoded::Serializer::new(query);
                 pairs.append_pair("token", token);
@@ -127,6 +131,10 @@ impl ClientParams {
             spellings: self.token.as_ref().map(spellings).unwrap_or_default(),
             params: self,
         })
+    }
+
+    fn shows_token(&self) -> bool {
+        self.token.is_some() || self.token_provider.is_some()
     }
 
     fn check_figures(&self) -> Result<(), ParamsError> {
@@ -227,12 +235,18 @@ impl CheckedParams {
             said.truncate(said.trim_end_matches('\u{fffd}').len());
             for spelling in self.spellings.iter().map(Token::expose) {
                 let mut starts = spelling.char_indices().rev().map(|(end, _)| &spelling[..end]);
-                if let Some(start) = starts.find(|start| !start.is_empty() && said.ends_with(start)) {
+                if let Some(start) = starts.find(|start| start.len() >= RECOGNIZABLE && said.ends_with(start)) {
                     said.truncate(said.len() - start.len());
                 }
             }
         }
         said
+    }
+
+    /// As [`without_token`](Self::without_token), for what a server says before it closes. A reason of that length was
+    /// perhaps cut to fit into a Close, which has room for 123 bytes (RFC 6455 section 5.5.1).
+    pub(crate) fn without_reason_token(&self, said: &str) -> String {
+        self.without_token(said, (120..=123).contains(&said.len()))
     }
 
     /// These parameters with another token.
@@ -266,7 +280,7 @@ impl CheckedParams {
     }
 
     pub(crate) fn shows_token(&self) -> bool {
-        self.params.token.is_some() || self.params.token_provider.is_some()
+        self.params.shows_token()
     }
 
     pub(crate) fn receive_buffer(&self) -> Option<usize> {

@@ -188,6 +188,19 @@ fn a_token_that_its_placement_cannot_carry_is_refused() {
 }
 
 #[test]
+fn what_collides_with_the_token_of_a_provider_is_refused_before_there_is_one() {
+    let provided = || params().token_provider(async || Ok(Token::new("later")));
+    let header = provided().header("authorization", "Basic eA==");
+    assert_eq!(header.check().err(), Some(ParamsError::HeaderReserved("authorization".into())));
+    let query = provided().query("token", "x").token_placement(TokenPlacement::Query);
+    assert_eq!(query.check().err(), Some(ParamsError::TokenTwice));
+    for elsewhere in [TokenPlacement::Path, TokenPlacement::Subprotocol] {
+        let params = provided().header("authorization", "Basic eA==").query("token", "x");
+        assert!(params.token_placement(elsewhere).check().is_ok());
+    }
+}
+
+#[test]
 fn parameters_do_not_show_their_secrets() {
     let shown = format!("{:?}", params().token("secret-7").query("k", "secret-7").header("X-K", "secret-7"));
     assert!(!shown.contains("secret-7"), "{shown}");

@@ -32,12 +32,12 @@ pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, Co
     let began = Instant::now();
     let timeout = shared.params.connect_timeout();
     let mut attempt = OpenAttempt {
-        place: Some(place),
         shared: Arc::clone(shared),
         told: Attempt::new(None, shared.params.path_without_token()),
+        has_ended: false,
     };
     // Boxed, as its steps are large and not every caller's future has to be.
-    let opening = Box::pin(attempt.open());
+    let opening = Box::pin(attempt.open(place));
     let error = match tokio::time::timeout(timeout, opening).await.unwrap_or(Err(ConnectError::Timeout)) {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
@@ -53,21 +53,22 @@ pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, Co
 
 /// An attempt that has told Connecting and not its end. Dropped, as by a caller that gives up, it tells the end.
 struct OpenAttempt {
-    /// The right to connect, until there is a connection or an error.
-    place: Option<Connecting>,
     shared: Arc<Shared>,
     told: Attempt,
+    /// Whether it has become a connection, or its end is being told.
+    has_ended: bool,
 }
 
 impl OpenAttempt {
-    async fn open(&mut self) -> Result<ClientConnection, ConnectError> {
+    /// `place` is the right to connect, which is given up when this fails or is dropped.
+    async fn open(&mut self, place: Connecting) -> Result<ClientConnection, ConnectError> {
         let connecting = event(ConnectionEventKind::Connecting(self.told.clone()));
         if !self.shared.subscriptions.raise(connecting).await {
             return Err(ConnectError::HandlerPanic);
         }
         let (params, dialed) = self.shared.dial().await?;
-        let Some(place) = self.place.take() else { return Err(ConnectError::Closed) };
         let (connection, mut ready) = place.open(dialed);
+        self.has_ended = true;
         tracing::debug!(peer = %connection.peer_addr(), "connected");
         let unused = AbandonGuard(Some(connection.clone()));
         // If the connection ends before the success text, the sender is dropped.
@@ -78,10 +79,11 @@ impl OpenAttempt {
         Ok(connection)
     }
 
-    /// The telling of the end, unless it is Connected. From here on the client may connect again, even in a handler of
-    /// Refused.
+    /// The telling of the end, unless it is Connected. The client may connect again by now, even in a handler of Refused.
     fn refused(&mut self, error: Option<&ConnectError>) -> Option<Telling> {
-        drop(self.place.take()?);
+        if std::mem::replace(&mut self.has_ended, true) {
+            return None;
+        }
         let why = error.map_or_else(|| "the connect was cancelled".to_owned(), ToString::to_string);
         let failed = error.and_then(|error| Some((error.stage()?, EventError::new(error.to_string()))));
         let failed = failed.map(|(stage, error)| {

@@ -197,9 +197,19 @@ async fn before_http<S: AsyncRead + Unpin>(
     mut bytes: Vec<u8>,
     params: &CheckedParams,
 ) -> ConnectError {
-    while !is_alert(&bytes)
-        && matches!(tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await, Ok(true))
-    {}
+    let mut cut = false;
+    while !is_alert(&bytes) {
+        match tokio::time::timeout(SILENCE, more(stream, &mut bytes, BODY)).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            // Perhaps in the middle of what it says.
+            Err(_) => {
+                cut = true;
+                break;
+            }
+        }
+    }
+    cut |= bytes.len() >= BODY;
     bytes.truncate(BODY);
     if is_alert(&bytes) {
         return ConnectError::Tls(TlsFailure::Required);
@@ -215,7 +225,7 @@ async fn before_http<S: AsyncRead + Unpin>(
     if is_http_2(&bytes) {
         return bad("it is HTTP/2; the server does not speak HTTP/1.1 on this port");
     }
-    let said = params.without_token(&String::from_utf8_lossy(said), bytes.len() >= BODY);
+    let said = params.without_token(&String::from_utf8_lossy(said), cut);
     if params.compatibility() != Compatibility::None {
         return ConnectError::unauthorized(said);
     }

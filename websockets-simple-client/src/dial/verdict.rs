@@ -38,7 +38,7 @@ where
         // Other servers may refuse a token with a Close right after the 101.
         return None;
     }
-    Some(params.without_token(farewell.text(), false))
+    Some(params.without_reason_token(farewell.text()))
 }
 
 async fn hear_out(stream: &mut (impl AsyncRead + Unpin), farewell: &mut Farewell) {

@@ -70,7 +70,12 @@ impl Closing {
 
     /// The end, once the transport can be released.
     pub(crate) fn poll(&mut self, drained: bool, outbox: &Outbox, cx: &Context<'_>) -> Option<Disconnect> {
-        if self.peer_gone || self.deadline <= Instant::now() {
+        if self.peer_gone {
+            return Some(self.end.clone());
+        }
+        if self.deadline <= Instant::now() {
+            // The peer has perhaps closed, but cannot have read our Close.
+            self.end.clean &= drained;
             return Some(self.end.clone());
         }
         if !drained {

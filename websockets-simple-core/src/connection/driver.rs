@@ -160,6 +160,9 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                         let alarm =
                             driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
                         ready!(alarm.as_mut().poll(cx));
+                        if driver.inbox.owes_end() {
+                            driver.inbox.end_unpolled((**end).clone());
+                        }
                     }
                     let end = (**end).clone();
                     driver.phase = Phase::Done;
@@ -415,6 +418,8 @@ impl<O: ConnectionObserver> Drop for ConnectionDriver<O> {
                 end
             }
             Phase::Released(end) => *end,
+            // Something else was raised before it.
+            Phase::Disconnected(end) if self.inbox.owes_end() => *end,
             Phase::Disconnected(_) | Phase::Done => return,
         };
         self.inbox.end_unpolled(end);

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     connection::shared::ConnectionShared,
-    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic},
+    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic, spare},
     outbox::budget,
     protocol::{Control, Message},
 };
@@ -105,7 +105,7 @@ impl<O: ConnectionObserver> Inbox<O> {
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
         self.bytes += message.len() + ITEM;
         if self.queue.capacity() == 0 {
-            self.queue = SPARE.take();
+            self.queue = spare::take(&SPARE);
         }
         self.queue.push_back(Item::Received(message, at));
     }
@@ -158,11 +158,17 @@ impl<O: ConnectionObserver> Inbox<O> {
         self.queue.retain(|item| !matches!(item, Item::Received(..)));
     }
 
-    /// Raises the end of a connection whose task is dropped. What a handler does before it first waits is done, the
+    /// Whether the end is still to be raised.
+    pub(crate) fn owes_end(&self) -> bool {
+        self.queue.iter().any(|item| matches!(item, Item::Disconnected(..)))
+    }
+
+    /// Raises the end of a connection whose task is dropped, or has no more time. What a handler does before it first waits is done, the
     /// rest is not.
     pub(crate) fn end_unpolled(&mut self, end: Disconnect) {
         let is_known = !self.queue.iter().any(|item| matches!(item, Item::Connected(_)));
         self.give_up();
+        self.queue = VecDeque::new();
         if !is_known {
             return;
         }
@@ -289,7 +295,7 @@ const SPARE_PLACES: usize = 256;
 /// Leaves the memory of an empty queue to the next connection of this thread: a waiting connection keeps none.
 fn lend(queue: VecDeque<Item>) {
     if queue.capacity() <= SPARE_PLACES {
-        SPARE.set(queue);
+        spare::keep(&SPARE, queue);
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio_util::sync::ReusableBoxFuture;
 
+use crate::events::spare;
+
 /// What is left to do to deliver an event. When it is done, its memory serves the next event of the thread.
 #[must_use = "the event is not delivered before this is done"]
 pub struct HandlerFuture(Option<ReusableBoxFuture<'static, ()>>);
@@ -31,7 +33,7 @@ impl HandlerFuture {
     /// Boxes the work.
     pub fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
         let work = Work { work: Some(work) };
-        Self(Some(match SPARE.take() {
+        Self(Some(match spare::take(&SPARE) {
             Some(mut spare) => {
                 spare.set(work);
                 spare
@@ -47,7 +49,7 @@ impl Future for HandlerFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(work) = &mut self.0 {
             ready!(work.poll(cx));
-            SPARE.set(self.0.take());
+            spare::keep(&SPARE, self.0.take());
         }
         Poll::Ready(())
     }

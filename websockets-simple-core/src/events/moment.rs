@@ -1,5 +1,7 @@
 //! One reading of the clock, shared by everything that one socket read caused.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
@@ -18,4 +20,11 @@ impl Moment {
     pub fn now() -> Self {
         Self { instant: Instant::now(), utc: Utc::now() }
     }
+}
+
+/// The moment after a timeout, which is a year if it is longer than that: no clock reaches an endless one.
+#[must_use]
+pub fn deadline(from: Instant, timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    from.checked_add(timeout.min(YEAR)).unwrap_or(from)
 }

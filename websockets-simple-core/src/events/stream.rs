@@ -55,6 +55,8 @@ pub(crate) struct StreamState {
 /// Since when a stream holds events that are not read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Holding {
+    /// Also those that are being added.
+    events: usize,
     /// `None` if it holds none.
     since: Option<Instant>,
     told: bool,
@@ -89,7 +91,7 @@ impl<E: EventType> Events<E> {
         match polled {
             Poll::Ready(received) => Poll::Ready(self.given(received)),
             Poll::Pending => {
-                self.state.read(true);
+                self.state.read(false);
                 Poll::Pending
             }
         }
@@ -97,7 +99,7 @@ impl<E: EventType> Events<E> {
 
     /// Frees the room of an event that is handed out.
     fn given(&self, received: Option<(E, usize)>) -> Option<E> {
-        self.state.read(self.receiver.is_empty());
+        self.state.read(received.is_some());
         let (event, bytes) = received?;
         self.state.room.give(bytes);
         Some(event)
@@ -109,16 +111,21 @@ impl StreamState {
         Self { room: ByteSemaphore::new(capacity), holding: Mutex::default() }
     }
 
-    /// An event is added. Answers what [`found_unread`](Self::found_unread) does.
+    /// An event is about to be added. Answers what [`found_unread`](Self::found_unread) does.
     pub(super) fn add(&self) -> Option<StreamUnread> {
-        let since = self.change(|holding| holding.since.replace(holding.since.unwrap_or_else(Instant::now)));
+        let since = self.change(|holding| {
+            holding.events += 1;
+            holding.since.replace(holding.since.unwrap_or_else(Instant::now))
+        });
         since.and_then(|_| self.found_unread())
     }
 
-    /// The consumer has looked for an event.
-    fn read(&self, is_empty: bool) {
-        let since = if is_empty { None } else { Some(Instant::now()) };
-        self.change(|holding| *holding = Holding { since, told: false });
+    /// The consumer has looked for an event, and perhaps received one.
+    fn read(&self, received: bool) {
+        self.change(|holding| {
+            let events = holding.events - usize::from(received);
+            *holding = Holding { events, since: (events > 0).then(Instant::now), told: false };
+        });
     }
 
     /// When to look next whether the stream is read.
@@ -161,5 +168,24 @@ impl<E: EventType> Drop for Events<E> {
 impl<E: EventType> fmt::Debug for Events<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_is_added_while_another_one_is_taken_is_held() {
+        let state = StreamState::new(1 << 20);
+        assert!(state.add().is_none() && state.add().is_none());
+        // The second one is in the channel only after the consumer has looked twice.
+        state.read(true);
+        state.read(false);
+        tokio::time::advance(UNREAD).await;
+        assert!(state.found_unread().is_some() && state.found_unread().is_none(), "it is told once");
+        state.read(true);
+        tokio::time::advance(UNREAD).await;
+        assert!(state.found_unread().is_none(), "it holds nothing");
     }
 }

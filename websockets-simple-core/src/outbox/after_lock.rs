@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
     task::Waker,
 };
@@ -65,7 +66,18 @@ const KEPT: usize = 256;
 
 thread_local! {
     static IS_DUE: Cell<bool> = const { Cell::new(false) };
-    static DUE: Cell<Option<Box<Due>>> = const { Cell::new(None) };
+    /// Without a destructor of its own, as destructors of other thread-locals may send.
+    static DUE: Cell<Option<ManuallyDrop<Box<Due>>>> = const { Cell::new(None) };
+    static EXIT: ThreadExit = const { ThreadExit };
+}
+
+/// Frees what the thread kept. Afterwards nothing is kept.
+struct ThreadExit;
+
+impl Drop for ThreadExit {
+    fn drop(&mut self) {
+        drop(DUE.with(Cell::take).map(ManuallyDrop::into_inner));
+    }
 }
 
 /// Wakes a task once the lock is released.
@@ -88,13 +100,14 @@ fn run() {
     if !IS_DUE.with(Cell::get) {
         return;
     }
-    while let Some(mut due) = DUE.with(Cell::take) {
+    while let Some(mut due) = DUE.with(Cell::take).map(ManuallyDrop::into_inner) {
         IS_DUE.with(|is_due| is_due.set(false));
         due.wakes.drain(..).for_each(Waker::wake);
         due.drops.clear();
         if !IS_DUE.with(Cell::get) {
-            if due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
-                DUE.with(|known| known.set(Some(due)));
+            let lasts = EXIT.try_with(|_| ()).is_ok();
+            if lasts && due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
+                DUE.with(|known| known.set(Some(ManuallyDrop::new(due))));
             }
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    mem::ManuallyDrop,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,8 +23,13 @@ thread_local! {
     static SENDS: Cell<usize> = const { Cell::new(0) };
     /// Whether the connection has asked for another poll.
     static YIELDED: Cell<bool> = const { Cell::new(false) };
-    /// The flushers to wake at the end of the poll; `None` when no connection is polled.
-    static DEFERRED: Cell<Option<DeferredWakes>> = const { Cell::new(None) };
+    /// The flushers to wake at the end of the poll; `None` when no connection is polled. Without a destructor, as those
+    /// of other thread-locals may send.
+    static DEFERRED: Cell<Option<ManuallyDrop<DeferredWakes>>> = const { Cell::new(None) };
+}
+
+fn replace_deferred(deferred: Option<DeferredWakes>) -> Option<DeferredWakes> {
+    DEFERRED.replace(deferred.map(ManuallyDrop::new)).map(ManuallyDrop::into_inner)
 }
 
 /// Flushers to wake. Dropping this wakes them.
@@ -51,7 +57,7 @@ impl PollBudget {
         SENDS.set(0);
         YIELDED.set(false);
         let deferred = kept.map_or_else(DeferredWakes::default, |kept| *kept);
-        Self { outer: DEFERRED.replace(Some(deferred)) }
+        Self { outer: replace_deferred(Some(deferred)) }
     }
 
     /// Ends the poll. If another one follows at once, the wakes may be kept for it.
@@ -59,8 +65,7 @@ impl PollBudget {
         if !YIELDED.get() {
             return None;
         }
-        let mut deferred = DEFERRED.take()?;
-        DEFERRED.set(Some(DeferredWakes::default()));
+        let mut deferred = replace_deferred(Some(DeferredWakes::default()))?;
         let since = *deferred.since.get_or_insert_with(Instant::now);
         (!deferred.flushers.is_empty() && since.elapsed() < PATIENCE).then(|| Box::new(deferred))
     }
@@ -68,19 +73,19 @@ impl PollBudget {
 
 impl Drop for PollBudget {
     fn drop(&mut self) {
-        drop(DEFERRED.replace(self.outer.take()));
+        drop(replace_deferred(self.outer.take()));
     }
 }
 
 /// Wakes at the end of the poll, or at once when no connection is polled on this thread.
 pub(crate) fn wake_after_poll(wake: &Arc<Notify>) {
-    match DEFERRED.take() {
+    match replace_deferred(None) {
         None => wake.notify_one(),
         Some(mut deferred) => {
             if !deferred.flushers.iter().any(|known| Arc::ptr_eq(known, wake)) {
                 deferred.flushers.push(Arc::clone(wake));
             }
-            DEFERRED.set(Some(deferred));
+            replace_deferred(Some(deferred));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, collections::VecDeque, io::IoSlice, mem};
 
-use crate::outbox::{coalesce::COALESCED, queue::QueuedFrame};
+use crate::{
+    events::spare,
+    outbox::{coalesce::COALESCED, queue::QueuedFrame},
+};
 
 /// Frames up to this size are copied together: cheaper than a vectored write with a piece for each of them.
 const SMALL: usize = 2048;
@@ -17,7 +20,7 @@ pub(super) fn gather<T>(
     frames: usize,
     write: impl FnOnce(&[IoSlice<'_>]) -> T,
 ) -> T {
-    let mut small = BUFFER.take();
+    let mut small = spare::take(&BUFFER);
     let mut entries = queue.iter().take(frames);
     let mut next = entries.next();
     while let Some(queued) = next
@@ -49,7 +52,7 @@ pub(super) fn gather<T>(
         write(&pieces[..used])
     };
     small.clear();
-    BUFFER.set(small);
+    spare::keep(&BUFFER, small);
     taken
 }
 

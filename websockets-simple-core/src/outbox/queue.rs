@@ -113,6 +113,10 @@ impl InternalCounts {
         }
     }
 
+    pub(super) fn total(&self) -> usize {
+        self.0.iter().map(|count| usize::from(*count)).sum()
+    }
+
     pub(super) fn remove_all(&mut self, queued: &VecDeque<QueuedFrame>) {
         queued.iter().for_each(|queued| self.remove(queued));
     }
@@ -174,12 +178,7 @@ impl OutboxState {
     }
 
     /// Queues a message. False when it waits behind a message in parts.
-    pub(super) fn accept(&mut self, frame: Frame, notice: Option<&Message>) -> bool {
-        self.messages += 1;
-        if let Some(message) = notice {
-            self.cold().sent_events.push(message);
-            self.wake_driver();
-        }
+    pub(super) fn accept(&mut self, frame: Frame) -> bool {
         let queued = QueuedFrame { frame, internal: None, part: false };
         if let Some(parts) = self.parts() {
             parts.bytes += queued.frame.len();
@@ -189,6 +188,15 @@ impl OutboxState {
         self.bytes += queued.frame.len();
         self.queue.push_back(queued);
         true
+    }
+
+    /// Counts a message that was accepted, and has its Sent event raised if one is asked for.
+    pub(super) fn count(&mut self, notice: Option<&Message>) {
+        self.messages += 1;
+        if let Some(message) = notice {
+            self.cold().sent_events.push(message);
+            self.wake_driver();
+        }
     }
 
     pub(super) fn write_when(&mut self, when: FlushWhen) -> Offer {
@@ -221,6 +229,11 @@ impl OutboxState {
             self.wake_driver();
         }
         outcome
+    }
+
+    /// Writes until a frame of `len` bytes fits, or the stream takes no more.
+    pub(super) fn flush_for(&mut self, len: usize, capacity: usize) {
+        while !self.fits(len, capacity) && self.flush(false, None) == FlushOutcome::More {}
     }
 
     fn write_out(&mut self, by_driver: bool, mut coalesced: Option<&mut Coalesced>) -> FlushOutcome {
@@ -341,7 +354,7 @@ impl OutboxState {
         let rest = self.queue.front().filter(|front| begun > 0 && droppable(front));
         let kept = part_bytes + rest.map_or(0, |front| front.frame.len() - self.written);
         let is_too_much = kept != 0 && kept.saturating_add(len) > capacity;
-        if is_too_much || part_frames + begun >= most_frames(capacity) {
+        if is_too_much || self.internals.total() + part_frames + begun >= most_frames(capacity) {
             return false;
         }
         let mut at = begun;

@@ -61,7 +61,8 @@ impl<I: Identity> RevocableConnections<I> {
     }
 }
 
-type Removed<I> = Vec<(Entry<I>, Option<Connection<I>>)>;
+/// The entry of the connection, that of the index if it was the last one, and the connection.
+type Removed<I> = Vec<(Entry<I>, Option<Entry<I>>, Option<Connection<I>>)>;
 
 impl<I: Identity> Index<I> {
     fn add(&mut self, connection: &Connection<I>, entries: Vec<Entry<I>>) {
@@ -81,8 +82,9 @@ impl<I: Identity> Index<I> {
         let remove = |entry: Entry<I>| {
             let found = self.connections.get_mut(&entry)?;
             let removed = found.remove(&serial);
-            let key = if found.is_empty() { self.connections.remove_entry(&entry)?.0 } else { entry };
-            Some((key, removed))
+            let emptied = found.is_empty();
+            let key = emptied.then(|| self.connections.remove_entry(&entry)).flatten().map(|(key, _)| key);
+            Some((entry, key, removed))
         };
         entries.into_iter().filter_map(remove).collect()
     }

@@ -11,7 +11,7 @@ use crate::{
     addressing::Registered,
     addressing::group_rule,
     connection::{Connection, ConnectionState, Event, expiry, log},
-    run::Shared,
+    run::{Shared, Stop},
     signals::ChannelEventKind,
     users::Identity,
 };
@@ -152,15 +152,16 @@ fn in_turn(first: Option<HandlerFuture>, second: Option<HandlerFuture>) -> Optio
 /// The observer of an unauthorized peer that was upgraded to receive the reason: raises one Refused, nothing else.
 pub(crate) struct RefusedObserver<I: Identity> {
     shared: Arc<Shared<I>>,
+    stop: Stop,
     refused: Option<(Attempt, String)>,
 }
 
 impl<I: Identity> RefusedObserver<I> {
-    pub(crate) fn new(connection: &Connection<I>) -> Self {
+    pub(crate) fn new(connection: &Connection<I>, stop: Stop) -> Self {
         let attempt = Attempt::new(connection.peer_addr(), connection.channel());
         let attempt = attempt.of_client(connection.client_addr());
         let why = EndCause::Unauthorized.reason().to_owned();
-        Self { shared: Arc::clone(&connection.0.shared), refused: Some((attempt, why)) }
+        Self { shared: Arc::clone(&connection.0.shared), stop, refused: Some((attempt, why)) }
     }
 }
 
@@ -174,10 +175,10 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         let (attempt, why) = self.refused.take()?;
         let event = ConnectionEvent::new(ConnectionEventKind::Refused(attempt, why), at.utc);
-        let shared = Arc::clone(&self.shared);
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
         Some(HandlerFuture::new(async move {
-            // Caught here, as this observer raises no other event.
-            shared.subscriptions.raise(Event::Connection(event)).await;
+            // Caught here, as this observer raises no other event. A stop does not find this connection.
+            stop.run_until_aborted(shared.subscriptions.raise(Event::Connection(event))).await;
         }))
     }
 

@@ -13,7 +13,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::UnlistedGuard,
     connection::{
-        Connection, ConnectionState, Event, LocalConnection,
+        ConnectionState, Event, LocalConnection,
         session::{Boxed, Session},
     },
     users::Identity,
@@ -88,7 +88,7 @@ impl<I: Identity> Future for ScopedSession<I> {
             match done {
                 Ok(()) => core.outbox.close(EndCause::ScopeEnded),
                 Err(panicked) => {
-                    *raising = Some(raise_panic(&session.connection, panicked));
+                    *raising = Some(raise_panic(session, panicked));
                     core.outbox.close(EndCause::HandlerPanicked)
                 }
             };
@@ -109,14 +109,14 @@ impl<I: Identity> Future for ScopedSession<I> {
     }
 }
 
-fn raise_panic<I: Identity>(connection: &Connection<I>, panicked: Panicked) -> Boxed<()> {
-    let connection = connection.clone();
+fn raise_panic<I: Identity>(session: &Session<I>, panicked: Panicked) -> Boxed<()> {
+    let (connection, stop) = (session.connection.clone(), session.stop.clone());
     Box::pin(async move {
         let error = panicked.of_code("the future of a local connection");
         let (peer, shared) = (connection.peer_addr(), Arc::clone(&connection.0.shared));
         let stage = ErrorStage::HandlerPanic;
         let event = ErrorEvent::new(stage, error, peer, Some(connection), Moment::now().utc);
         // Not in the driver of the connection, so what its handlers do is caught here.
-        shared.subscriptions.raise(Event::Error(event)).await;
+        stop.run_until_aborted(shared.subscriptions.raise(Event::Error(event))).await;
     })
 }

@@ -9,7 +9,6 @@ use std::{
 
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
@@ -31,7 +30,7 @@ use crate::{
     },
     handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
     net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
-    run::{SessionGuard, SessionTask},
+    run::{SessionGuard, SessionTask, Stop},
     users::Identity,
 };
 
@@ -81,7 +80,7 @@ async fn open<I: Identity, S: Socket>(
             biased;
             opened = &mut opening => Some(opened),
             () = timeout.passed() => None,
-            () = stop.cancelled() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
+            () = stop.begun() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
         };
         // Read before the response is dropped, which begins another phase.
         opened.ok_or_else(|| timeout.phase())
@@ -216,7 +215,7 @@ pub(crate) fn serve<I: Identity>(
     if let Some(text) = farewell {
         let _ = core.outbox.try_send(Message::text(text), false);
         core.outbox.close(EndCause::Unauthorized);
-        let observer = RefusedObserver::new(&connection);
+        let observer = RefusedObserver::new(&connection, stop);
         let state = Arc::clone(&connection.0);
         let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
         return Box::pin(async move {
@@ -245,7 +244,7 @@ pub(crate) fn serve<I: Identity>(
         }
     };
     shared.revocable.set(&connection, scoped.is_none());
-    if stop.is_cancelled() {
+    if stop.has_begun() {
         // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
     }
@@ -278,7 +277,7 @@ pub(crate) struct Session<I: Identity> {
     _end: SessionEnd<I>,
     pub(super) connection: Connection<I>,
     expiry: Option<Box<Expiry>>,
-    stop: CancellationToken,
+    pub(super) stop: Stop,
     _user_permit: Option<UserPermit<I>>,
     _permit: Option<ConnectionPermit>,
 }
@@ -302,7 +301,7 @@ impl<I: Identity> Session<I> {
     /// Counts the end for the report of a stop.
     pub(super) fn count(&self, clean: bool) {
         let ConnectionState { shared, core, .. } = &*self.connection.0;
-        if self.stop.is_cancelled() {
+        if self.stop.has_begun() {
             shared.shutdown.count(core.outbox.handlers_aborted(), clean);
         }
     }

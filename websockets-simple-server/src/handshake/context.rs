@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 use tokio::io::AsyncRead;
-use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, ErrorStage, EventError, Moment};
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
         Admittance, ConnectionPermit, HandshakeRequest, Peer,
         proxy_protocol::{self, HeaderError, Source},
     },
-    run::Shared,
+    run::{Shared, Stop},
     users::{Authenticated, Identity},
 };
 
@@ -23,8 +22,7 @@ use crate::{
 pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) peer: Peer,
-    /// Cancelled when the server stops.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
     /// Shared with the body of a response, which has its own deadline.
     pub(crate) timeout: Arc<HandshakeTimeout>,
     admittance: Admittance,
@@ -38,7 +36,7 @@ impl<I: Identity> HandshakeContext<I> {
         shared: Arc<Shared<I>>,
         peer: Peer,
         admittance: Admittance,
-        stop: CancellationToken,
+        stop: Stop,
     ) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
         Self { shared, peer, stop, timeout, admittance, connecting: None }
@@ -47,7 +45,7 @@ impl<I: Identity> HandshakeContext<I> {
     /// The refusal, if the server stops or a connection limit is reached.
     pub(crate) fn overloaded(&self) -> Option<Refusal> {
         let params = &self.shared.params;
-        if self.stop.is_cancelled() {
+        if self.stop.has_begun() {
             return Some(Refusal::stopping(params));
         }
         match &self.admittance {
@@ -155,7 +153,7 @@ impl<I: Identity> HandshakeContext<I> {
     }
 
     /// The parts that the connection keeps: the server, the peer, its permit, the stop.
-    pub(crate) fn into_parts(self) -> (Arc<Shared<I>>, Peer, Option<ConnectionPermit>, CancellationToken) {
+    pub(crate) fn into_parts(self) -> (Arc<Shared<I>>, Peer, Option<ConnectionPermit>, Stop) {
         let permit = match self.admittance {
             Admittance::Admitted(permit) => Some(permit),
             Admittance::Overflow(_) => None,
@@ -165,7 +163,8 @@ impl<I: Identity> HandshakeContext<I> {
 
     /// Raises an error.
     pub(crate) async fn failed(&self, stage: ErrorStage, error: EventError) {
-        self.shared.subscriptions.raise_error(stage, error, self.peer.addr).await;
+        let raised = self.shared.subscriptions.raise_error(stage, error, self.peer.addr);
+        self.stop.run_until_aborted(raised).await;
     }
 
     /// Raises Refused, if Connecting was raised.
@@ -193,10 +192,11 @@ impl<I: Identity> HandshakeContext<I> {
         self.raise(ConnectionEventKind::Refused(attempt, why)).await;
     }
 
-    /// False if a handler panicked.
+    /// False if a handler panicked. Handlers are dropped when a stop has no more time for them.
     async fn raise(&self, kind: ConnectionEventKind<crate::connection::Connection<I>>) -> bool {
         let event = ConnectionEvent::new(kind, Moment::now().utc);
-        self.shared.subscriptions.raise(Event::Connection(event)).await
+        let raised = self.shared.subscriptions.raise(Event::Connection(event));
+        self.stop.run_until_aborted(raised).await.unwrap_or(true)
     }
 
     #[cfg(test)]

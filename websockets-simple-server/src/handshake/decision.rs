@@ -168,7 +168,7 @@ async fn judge<I: Identity>(
         None => tokio::select! {
             biased;
             admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
-            () = context.stop.cancelled() => return Err(Refusal::stopping(params)),
+            () = context.stop.begun() => return Err(Refusal::stopping(params)),
         },
     };
     let (user, farewell) = match admitted {

@@ -10,7 +10,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
 use websockets_simple_core::{Attempt, ConnectionEventKind, SubscribeOptions};
 
 use super::*;
@@ -19,7 +18,7 @@ use crate::{
     config::{ClientId, Limits, ServerParams, TokenPlacements, UnauthorizedDelivery},
     connection::Event,
     net::{Admittance, HandshakeRequest, LimitReached, LocalEndpoint, Peer},
-    run::Shared,
+    run::{Shared, Stop},
     server::WebsocketServer,
     users::{
         Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Credentials, User, UserService,
@@ -54,7 +53,7 @@ fn note(diary: &Diary, what: impl Into<String>) {
 struct TestServer<I: Identity> {
     shared: Arc<Shared<I>>,
     limit: Option<LimitReached>,
-    stop: CancellationToken,
+    stop: Stop,
     diary: Diary,
 }
 
@@ -117,7 +116,7 @@ enum Mood {
 
 struct FakeUsers {
     mood: Mood,
-    stop: CancellationToken,
+    stop: Stop,
     diary: Diary,
 }
 
@@ -151,7 +150,7 @@ impl UserService for FakeUsers {
                 pending::<()>().await;
             }
             Mood::Stopping => {
-                self.stop.cancel();
+                self.stop.begin();
                 pending::<()>().await;
             }
         }
@@ -162,9 +161,9 @@ impl UserService for FakeUsers {
 
 fn host<I: Identity>(
     params: ServerParams,
-    admission: impl FnOnce(&CancellationToken, &Diary) -> Box<dyn Admission<I>>,
+    admission: impl FnOnce(&Stop, &Diary) -> Box<dyn Admission<I>>,
 ) -> TestServer<I> {
-    let (stop, diary) = (CancellationToken::new(), Diary::default());
+    let (stop, diary) = (Stop::default(), Diary::default());
     let shared = Arc::new(Shared::new(params, admission(&stop, &diary)));
     let noted = Arc::clone(&diary);
     shared.subscriptions.on(SubscribeOptions::default(), move |event| {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use websockets_simple_core::deadline;
 
 /// The deadline of a connection that is not upgraded yet: first for a request head, then for the response.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct ResponseGuard {
 
 impl HandshakeTimeout {
     pub(crate) fn new(each: Duration) -> Arc<Self> {
-        Arc::new(Self { each, now: Mutex::new((TimeoutPhase::Handshake, after(each))) })
+        Arc::new(Self { each, now: Mutex::new((TimeoutPhase::Handshake, deadline(Instant::now(), each))) })
     }
 
     /// Begins the phase of a response, which lasts until the guard is dropped.
@@ -64,19 +65,12 @@ impl HandshakeTimeout {
     }
 
     fn begin(&self, phase: TimeoutPhase) {
-        *self.now() = (phase, after(self.each));
+        *self.now() = (phase, deadline(Instant::now(), self.each));
     }
 
     fn now(&self) -> MutexGuard<'_, (TimeoutPhase, Instant)> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// That long from now, or a year if no clock reaches that.
-fn after(time: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or(now + YEAR)
 }
 
 impl ResponseGuard {

@@ -47,7 +47,7 @@ async fn open<I: Identity>(
         biased;
         opened = &mut opening => Some(opened),
         () = context.timeout.passed() => None,
-        () = context.stop.cancelled() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
+        () = context.stop.begun() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
     };
     match opened {
         Some(Ok(opened)) => {

@@ -172,7 +172,7 @@ impl<I: Identity> Upgrade<I> {
             Ok(admittance) => admittance,
             Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(),
         };
-        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.stop);
+        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop);
         let request = MountedRequest { parts, overrides, local };
         let (reply, answered) = oneshot::channel();
         run.sessions.spawn_on(mounted(context, guard, request, reply), &run.runtime);

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     connection::session,
     handshake::HandshakeContext,
     net::{Listener, LocalEndpoint, Peer},
-    run::shared::Shared,
+    run::{shared::Shared, stop::Stop},
     users::Identity,
 };
 
@@ -23,7 +23,7 @@ pub(super) async fn accept<I: Identity>(
     listener: Arc<impl Listener>,
     endpoint: Endpoint,
     sessions: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     // If the listener has only one address, it need not be read from each connection.
     let local = listener.local();
@@ -31,7 +31,7 @@ pub(super) async fn accept<I: Identity>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.begun() => return,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer_addr) = match accepted {
@@ -40,9 +40,9 @@ pub(super) async fn accept<I: Identity>(
             Err(error) => {
                 pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
                 tracing::warn!(%error, ?pause, "accept failed");
-                shared.raise_in_background(&sessions, ErrorStage::Accept, EventError::new(error));
+                shared.raise_in_background(&sessions, &stop, ErrorStage::Accept, EventError::new(error));
                 tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.begun() => return,
                     () = tokio::time::sleep(pause) => continue,
                 }
             }

@@ -13,7 +13,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use websockets_simple_core::{
     ConnectionConfig, EndCause, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
     Subscriptions, new_owner,
@@ -27,7 +27,10 @@ use crate::{
     connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
-    run::shutdown::{SessionGuard, ShutdownTracker},
+    run::{
+        shutdown::{SessionGuard, ShutdownTracker},
+        stop::Stop,
+    },
     signals::{ChannelEvents, Routes},
     users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
@@ -78,24 +81,37 @@ struct Background {
 
 pub(crate) enum RunState {
     Stopped,
-    Starting,
+    Starting(StopHandle),
     Running(Run),
 }
 
+/// By which a run is stopped, from the begin of its start.
+#[derive(Clone, Debug)]
+pub(crate) struct StopHandle {
+    pub(crate) stop: Stop,
+    pub(crate) report: watch::Receiver<Option<StopReport>>,
+}
+
 /// The right to start a run. Dropped without one, also if the start is cancelled or panics, the server is stopped.
-pub(crate) struct Starting<'a, I: Identity>(&'a Shared<I>);
+pub(crate) struct Starting<'a, I: Identity> {
+    shared: &'a Shared<I>,
+    pub(crate) handle: StopHandle,
+    /// `None` once the run has it.
+    reporter: Option<watch::Sender<Option<StopReport>>>,
+}
 
 impl<I: Identity> Starting<'_, I> {
-    pub(crate) fn succeed(self, run: Run) {
-        *self.0.state() = RunState::Running(run);
+    /// Makes `run` the current one. Answers what its task sends its report to, and drops last.
+    pub(crate) fn succeed(mut self, run: Run) -> watch::Sender<Option<StopReport>> {
+        *self.shared.state() = RunState::Running(run);
+        self.reporter.take().expect("a start succeeds once")
     }
 }
 
 impl<I: Identity> Drop for Starting<'_, I> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        if matches!(*state, RunState::Starting) {
-            *state = RunState::Stopped;
+        if self.reporter.is_some() {
+            *self.shared.state() = RunState::Stopped;
         }
     }
 }
@@ -103,9 +119,8 @@ impl<I: Identity> Drop for Starting<'_, I> {
 /// One run of the server, from start to stop.
 #[derive(Clone)]
 pub(crate) struct Run {
-    pub(crate) stop: CancellationToken,
+    pub(crate) handle: StopHandle,
     pub(crate) addrs: Vec<SocketAddr>,
-    pub(crate) report: watch::Receiver<Option<StopReport>>,
     /// The tasks of connections.
     pub(crate) sessions: TaskTracker,
     /// The runtime of the tasks.
@@ -116,7 +131,7 @@ impl Run {
     /// Whether the task that owns the run is alive: false once its runtime was shut down.
     fn is_alive(&self) -> bool {
         // The sender is dropped with that task.
-        self.report.has_changed().is_ok()
+        self.handle.report.has_changed().is_ok()
     }
 }
 
@@ -181,7 +196,16 @@ impl<I: Identity> Shared<I> {
     pub(crate) fn run(&self) -> Option<Run> {
         match &*self.state() {
             RunState::Running(run) if run.is_alive() => Some(run.clone()),
-            RunState::Running(_) | RunState::Stopped | RunState::Starting => None,
+            RunState::Running(_) | RunState::Stopped | RunState::Starting(_) => None,
+        }
+    }
+
+    /// By which the current run is stopped, also one that is starting.
+    pub(crate) fn stop_handle(&self) -> Option<StopHandle> {
+        match &*self.state() {
+            RunState::Running(run) if run.is_alive() => Some(run.handle.clone()),
+            RunState::Starting(handle) => Some(handle.clone()),
+            RunState::Running(_) | RunState::Stopped => None,
         }
     }
 
@@ -192,7 +216,7 @@ impl<I: Identity> Shared<I> {
         let mut state = self.state();
         match &*state {
             RunState::Stopped => {}
-            RunState::Starting => return None,
+            RunState::Starting(_) => return None,
             RunState::Running(run) if run.is_alive() => return None,
             RunState::Running(_) => {
                 // Its runtime was shut down, and all its tasks with it.
@@ -200,27 +224,29 @@ impl<I: Identity> Shared<I> {
                 abandoned = Some(self.registry.abandon_draining());
             }
         }
-        *state = RunState::Starting;
+        let (reporter, report) = watch::channel(None);
+        let handle = StopHandle { stop: Stop::default(), report };
+        *state = RunState::Starting(handle.clone());
         drop(state);
         drop(abandoned);
-        Some(Starting(self))
+        Some(Starting { shared: self, handle, reporter: Some(reporter) })
     }
 
     /// Enters the current run, unless it is stopping. The stop waits until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<(Run, SessionGuard<I>), Refusal> {
         match &*self.state() {
-            RunState::Running(run) if run.is_alive() => match run.stop.is_cancelled() {
+            RunState::Running(run) if run.is_alive() => match run.handle.stop.has_begun() {
                 true => Err(Refusal::stopping(&self.params)),
                 false => Ok((run.clone(), SessionGuard::new(self))),
             },
-            RunState::Running(_) | RunState::Stopped | RunState::Starting => {
+            RunState::Running(_) | RunState::Stopped | RunState::Starting(_) => {
                 Err(Refusal::at_rest(&self.params))
             }
         }
     }
 
-    /// Waits for callers inside [`enter`](Self::enter). Called when the run is cancelled, so that no later call enters
-    /// it.
+    /// Waits for callers inside [`enter`](Self::enter). Called when the stop has begun, so that no later call
+    /// enters it.
     pub(crate) fn close_entrance(&self) {
         drop(self.state());
     }
@@ -276,8 +302,14 @@ impl<I: Identity> Shared<I> {
     }
 
     /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.
-    pub(crate) fn raise_in_background(&self, sessions: &TaskTracker, stage: ErrorStage, error: EventError) {
-        if let Some(raising) = self.background_error(stage, error) {
+    pub(crate) fn raise_in_background(
+        &self,
+        sessions: &TaskTracker,
+        stop: &Stop,
+        stage: ErrorStage,
+        error: EventError,
+    ) {
+        if let Some(raising) = self.background_error(stop, stage, error) {
             sessions.spawn(raising);
         }
     }
@@ -285,8 +317,9 @@ impl<I: Identity> Shared<I> {
     /// Logs and raises a panic of user code outside of handlers, wherever it was dropped.
     pub(crate) fn report_panic(&self, panicked: Panicked, what: &str) {
         tracing::error!("{what} panicked");
+        let stage = ErrorStage::HandlerPanic;
         if let Some(run) = self.run()
-            && let Some(raising) = self.background_error(ErrorStage::HandlerPanic, panicked.of_code(what))
+            && let Some(raising) = self.background_error(&run.handle.stop, stage, panicked.of_code(what))
         {
             run.sessions.spawn_on(raising, &run.runtime);
         }
@@ -296,6 +329,7 @@ impl<I: Identity> Shared<I> {
     /// one says how many were missed.
     fn background_error(
         &self,
+        stop: &Stop,
         stage: ErrorStage,
         error: EventError,
     ) -> Option<impl Future<Output = ()> + use<I>> {
@@ -308,15 +342,16 @@ impl<I: Identity> Shared<I> {
         };
         let mut event = ErrorEvent::new(stage, error, None, None, Moment::now().utc);
         event.missed = self.background.missed.swap(0, Ordering::Relaxed);
-        let subscriptions = Arc::clone(&self.subscriptions);
+        let (subscriptions, stop) = (Arc::clone(&self.subscriptions), stop.clone());
         Some(async move {
-            subscriptions.raise(Event::Error(event)).await;
+            stop.run_until_aborted(subscriptions.raise(Event::Error(event))).await;
             drop(permit);
         })
     }
 
-    /// Drops the handlers of all remaining connections.
-    pub(crate) fn abort_all_handlers(&self) {
+    /// Drops the handlers that still run.
+    pub(crate) fn abort_all_handlers(&self, stop: &Stop) {
+        stop.abort_handlers();
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
         for connection in open.iter().chain(&*draining).chain(&local) {
             connection.0.core.outbox.abort_handlers();

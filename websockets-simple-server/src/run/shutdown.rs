@@ -13,11 +13,15 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use websockets_simple_core::catch_panic;
 
-use crate::{connection::StopReport, run::shared::Shared, users::Identity};
+use crate::{
+    connection::{Boxed, StopReport},
+    run::{shared::Shared, stop::Stop},
+    users::Identity,
+};
 
 /// Timeout for connections whose handlers were dropped, and for the handlers of the Stopped event.
 pub(super) const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,10 +29,10 @@ pub(super) const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Waits for the stop, then ends all connections. Answers how many ended in which way.
 pub(super) async fn shutdown<I: Identity>(
     shared: &Shared<I>,
-    stop: &CancellationToken,
+    stop: &Stop,
     accepting: &TaskTracker,
 ) -> StopReport {
-    stop.cancelled().await;
+    stop.begun().await;
     // 1. No new connections.
     accepting.close();
     accepting.wait().await;
@@ -39,7 +43,7 @@ pub(super) async fn shutdown<I: Identity>(
     let in_time = tokio::time::timeout(shared.params.stop_timeout, shared.shutdown.at_rest()).await.is_ok();
     // 3. Handlers that have not finished are dropped; after that, connections end quickly.
     if !in_time {
-        shared.abort_all_handlers();
+        shared.abort_all_handlers(stop);
         let _ = tokio::time::timeout(FINAL_TIMEOUT * 2, shared.shutdown.at_rest()).await;
     }
     shared.shutdown.take_report()
@@ -127,8 +131,6 @@ pub(crate) struct SessionTask<I: Identity> {
     stage: Option<SessionStage>,
     guard: SessionGuard<I>,
 }
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum SessionStage {
     Opening(Boxed<Option<Boxed<()>>>),

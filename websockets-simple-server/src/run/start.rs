@@ -1,9 +1,9 @@
 //! The start of a run, and the task that owns all its other tasks.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use websockets_simple_core::catch_panic;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::TlsError;
@@ -19,6 +19,7 @@ use crate::{
         error::StartError,
         shared::{Run, Shared},
         shutdown::{FINAL_TIMEOUT, shutdown},
+        stop::Stop,
         supervisor::{Supervisor, TaskKind},
         watchers,
     },
@@ -26,7 +27,9 @@ use crate::{
 };
 
 /// Checks the parameters, binds all endpoints, and spawns the task that owns the run until the server has stopped.
-pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, StartError> {
+/// Answers the addresses.
+pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Vec<SocketAddr>, StartError> {
+    let starting = shared.begin_start().ok_or(StartError::AlreadyRunning)?;
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
     shared.params.check()?;
     // tokio says so by a panic only.
@@ -41,13 +44,20 @@ pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Run, S
         }
     }
     let listeners = catch_panic(|| bind(shared)).map_err(|_| StartError::NoDriver("sockets"))??;
-    let addrs = shared.bound().iter().flatten().copied().collect();
-    let stop = CancellationToken::new();
-    let (reporter, report) = watch::channel(None);
+    let addrs: Vec<_> = shared.bound().iter().flatten().copied().collect();
     shared.subscriptions.lift_bounds(false);
     let sessions = TaskTracker::new();
-    runtime.spawn(run(Arc::clone(shared), listeners, sessions.clone(), stop.clone(), reporter));
-    Ok(Run { stop, addrs, report, sessions, runtime })
+    let handle = starting.handle.clone();
+    let stop = handle.stop.clone();
+    // Before its task, which may end at once if it is stopped already.
+    let reporter = starting.succeed(Run {
+        handle,
+        addrs: addrs.clone(),
+        sessions: sessions.clone(),
+        runtime: runtime.clone(),
+    });
+    runtime.spawn(run(Arc::clone(shared), listeners, sessions, stop, reporter));
+    Ok(addrs)
 }
 
 /// Reads certificates. From a slow disk, that must not block the runtime.
@@ -83,7 +93,7 @@ async fn run<I: Identity>(
     shared: Arc<Shared<I>>,
     listeners: Vec<(BoundListener, Endpoint)>,
     sessions: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
     reporter: watch::Sender<Option<StopReport>>,
 ) {
     let accepting = TaskTracker::new();
@@ -140,7 +150,7 @@ async fn run<I: Identity>(
     // Handlers that waited for the stop continue from here.
     sessions.close();
     if tokio::time::timeout(shared.params.stop_timeout, sessions.wait()).await.is_err() {
-        shared.abort_all_handlers();
+        shared.abort_all_handlers(&stop);
         sessions.wait().await;
     }
 }
@@ -152,7 +162,7 @@ fn accept_on<I: Identity>(
     listener: impl Listener,
     endpoint: Endpoint,
     sessions: &TaskTracker,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) {
     let (accepting, shared, listener) = (accepting.clone(), Arc::clone(shared), Arc::new(listener));
     let (sessions, stop) = (sessions.clone(), stop.clone());

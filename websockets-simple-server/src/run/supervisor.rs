@@ -14,10 +14,14 @@ use tokio::{
     task::{Id, JoinSet},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use websockets_simple_core::{ErrorStage, EventError};
 
-use crate::{config::Endpoint, run::shared::Shared, users::Identity};
+use crate::{
+    config::Endpoint,
+    run::{shared::Shared, stop::Stop},
+    users::Identity,
+};
 
 /// Longest pause before a task that fails repeatedly is restarted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -50,7 +54,7 @@ pub(super) struct Supervisor<I: Identity> {
     shared: Arc<Shared<I>>,
     /// The tasks in which error events are raised.
     sessions: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
     running: JoinSet<()>,
     tasks: HashMap<Id, Task>,
 }
@@ -63,7 +67,7 @@ struct TaskFailed {
 }
 
 impl<I: Identity> Supervisor<I> {
-    pub(super) fn new(shared: Arc<Shared<I>>, sessions: TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared<I>>, sessions: TaskTracker, stop: Stop) -> Self {
         Self { shared, sessions, stop, running: JoinSet::new(), tasks: HashMap::new() }
     }
 
@@ -83,7 +87,7 @@ impl<I: Identity> Supervisor<I> {
         let (pause, stop) = (task.pause, self.stop.clone());
         let handle = self.running.spawn(async move {
             if !pause.is_zero() {
-                let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                let _ = stop.run_until_begun(tokio::time::sleep(pause)).await;
             }
             match running {
                 Ok(running) => running.await,
@@ -121,11 +125,11 @@ impl<I: Identity> Supervisor<I> {
         };
         // The text of the panic is left out, as it may quote a secret.
         tracing::error!(task = %task.kind, pause = ?task.pause, "a long-lived task panicked");
-        if self.stop.is_cancelled() && !task.kind.lasts_through_the_stop() {
+        if self.stop.has_begun() && !task.kind.lasts_through_the_stop() {
             return;
         }
         let error = EventError::new(TaskFailed { task: task.kind.to_string() });
-        self.shared.raise_in_background(&self.sessions, ErrorStage::Task, error);
+        self.shared.raise_in_background(&self.sessions, &self.stop, ErrorStage::Task, error);
         self.spawn(task);
     }
 }
@@ -166,9 +170,9 @@ mod tests {
     };
 
     /// A supervisor, and the errors that it raises.
-    fn supervisor() -> (Supervisor<Anonymous>, Arc<Mutex<Vec<String>>>, CancellationToken) {
+    fn supervisor() -> (Supervisor<Anonymous>, Arc<Mutex<Vec<String>>>, Stop) {
         let shared = Arc::new(Shared::new(ServerParams::mounted(), Box::new(AdmitAll)));
-        let (raised, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+        let (raised, stop) = (Arc::new(Mutex::new(Vec::new())), Stop::default());
         let noted = Arc::clone(&raised);
         shared.subscriptions.on(SubscribeOptions::default(), move |event| {
             if let Event::Error(event) = event {
@@ -235,7 +239,7 @@ mod tests {
                     panic!("failed");
                 }
             });
-            stop.cancel();
+            stop.begin();
             fail.notify_one();
             let _ = tokio::time::timeout(Duration::from_secs(60), supervisor.watch()).await;
             assert_eq!(starts.load(Ordering::Relaxed), expected);

@@ -4,7 +4,6 @@
 use std::time::Duration;
 use std::{pin::pin, sync::Arc, task::Poll};
 
-use tokio_util::sync::CancellationToken;
 #[cfg(feature = "rustls")]
 use tokio_util::task::TaskTracker;
 #[cfg(feature = "rustls")]
@@ -13,7 +12,7 @@ use websockets_simple_core::{ErrorStage, EventError};
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
 use crate::{
-    run::shared::Shared,
+    run::{shared::Shared, stop::Stop},
     users::{Identity, Revocations},
 };
 
@@ -24,12 +23,12 @@ pub(super) async fn watch_certificates<I: Identity>(
     tls: ServerTls,
     every: Duration,
     sessions: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     let mut known = tls.written_in_use();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.begun() => return,
             () = tokio::time::sleep(every) => {}
         }
         let (reloading, before) = (tls.clone(), known);
@@ -51,7 +50,7 @@ pub(super) async fn watch_certificates<I: Identity>(
             Some(Ok(())) => tracing::info!("certificates reloaded"),
             Some(Err(error)) => {
                 tracing::warn!(%error, "certificates not reloaded");
-                shared.raise_in_background(&sessions, ErrorStage::Tls, EventError::new(error));
+                shared.raise_in_background(&sessions, &stop, ErrorStage::Tls, EventError::new(error));
             }
         }
     }
@@ -61,7 +60,7 @@ pub(super) async fn watch_certificates<I: Identity>(
 pub(super) async fn watch_revocations<I: Identity>(
     shared: Arc<Shared<I>>,
     mut revocations: Option<Revocations<I::Id>>,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     let mut forgetting = pin!(shared.revoked.forget_in_time());
     loop {
@@ -71,7 +70,7 @@ pub(super) async fn watch_revocations<I: Identity>(
         });
         let revocation = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.begun() => return,
             never = &mut forgetting => match never {},
             next = next => next,
         };

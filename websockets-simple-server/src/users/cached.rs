@@ -17,14 +17,11 @@ use tokio::time::Instant;
 use crate::{
     net::HandshakeRequest,
     users::{
-        revocation::{RecentRevocations, Revocation, Revocations},
+        revocation::{LONGEST_QUESTION, RecentRevocations, Revocation, Revocations},
         token_hash::{TokenHash, hash},
         user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
     },
 };
-
-/// Answers that took longer than this are used, but not cached.
-const LONGEST_QUESTION: Duration = Duration::from_secs(60);
 
 /// A cache in front of a user service that is remote or slow.
 ///
@@ -109,8 +106,9 @@ impl<S: UserService> Cached<S> {
             Ok(None) => self.unknown_for,
             Err(_) => Duration::ZERO,
         };
+        // Such an answer is used, but not cached.
         let kept = if now - asked_at > LONGEST_QUESTION { Duration::ZERO } else { kept };
-        Answer { answer: answer.map_err(Arc::new), asked_at, answered_at: now, kept }
+        Answer { answer, asked_at, answered_at: now, kept }
     }
 
     /// Whether a cached answer may no longer be used.
@@ -146,7 +144,7 @@ impl<S: UserService> UserService for Cached<S> {
         // Boxed, as the cache moves the future from one function to the next by value.
         let ask = Box::pin(self.ask(credentials, request));
         let answer = self.answers.entry(key).or_insert_with_if(ask, |answer| self.is_stale(answer)).await;
-        answer.into_value().answer.map_err(passed_on)
+        answer.into_value().answer
     }
 
     fn revocations(&self) -> Option<Revocations<S::Id>> {
@@ -168,7 +166,7 @@ impl<S: UserService + fmt::Debug> fmt::Debug for Cached<S> {
 /// A cached answer of the service.
 #[derive(Clone)]
 struct Answer<T> {
-    answer: Result<Option<Authenticated<T>>, Arc<UserServiceError>>,
+    answer: Result<Option<Authenticated<T>>, UserServiceError>,
     asked_at: Instant,
     answered_at: Instant,
     /// How long it may be used again, after all clients that waited for it have got it.
@@ -196,33 +194,6 @@ impl<T> Expiry<TokenHash, Answer<T>> for Kept {
         _left: Option<Duration>,
     ) -> Option<Duration> {
         Some(answer.kept)
-    }
-}
-
-/// The error for one of the clients that share it.
-fn passed_on(error: Arc<UserServiceError>) -> UserServiceError {
-    Arc::try_unwrap(error).unwrap_or_else(|shared| UserServiceError::new(Shared(shared)))
-}
-
-/// The source of an error that several clients share: the source chain looks as if the error were not shared.
-#[derive(Debug)]
-struct Shared(Arc<UserServiceError>);
-
-impl Shared {
-    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&*self.0)
-    }
-}
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
-    }
-}
-
-impl std::error::Error for Shared {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause()?.source()
     }
 }
 

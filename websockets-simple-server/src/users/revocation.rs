@@ -38,6 +38,9 @@ impl<T: PartialEq> Revocation<T> {
     }
 }
 
+/// How long a user service may be asked by those that keep its answers: they remember revocations for so long.
+pub(crate) const LONGEST_QUESTION: Duration = Duration::from_secs(60);
+
 /// The latest revocations. They are needed because credentials that were valid when the user service was asked may be
 /// revoked before their connection is registered.
 #[derive(Debug)]

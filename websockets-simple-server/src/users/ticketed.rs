@@ -3,20 +3,22 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use futures_core::Stream;
+use tokio::time::Instant;
 use websockets_simple_core::Token;
 
 use crate::{
     net::HandshakeRequest,
     users::{
-        revocation::{Revocation, Revocations},
+        revocation::{LONGEST_QUESTION, RecentRevocations, Revocation, Revocations},
         tickets::Tickets,
-        user_service::{Authenticated, Credentials, UserService, UserServiceError},
+        user_service::{Authenticated, Credentials, UserId, UserService, UserServiceError},
     },
 };
 
@@ -41,21 +43,26 @@ use crate::{
 pub struct Ticketed<S: UserService> {
     users: S,
     tickets: Tickets<S::Id>,
+    revoked: Arc<RecentRevocations<S::Id>>,
 }
 
 impl<S: UserService> Ticketed<S> {
     /// Wraps a user service, with tickets that are valid for this long.
     #[must_use]
     pub fn new(users: S, good_for: Duration) -> Self {
-        Self { users, tickets: Tickets::new(good_for) }
+        Self {
+            users,
+            tickets: Tickets::new(good_for),
+            revoked: Arc::new(RecentRevocations::new(LONGEST_QUESTION)),
+        }
     }
 
-    /// Issues a ticket to the user of these credentials; `None` if the service does not know them. A ticket cannot be
-    /// used to get another one.
+    /// Issues a ticket to the user of these credentials; `None` if the service does not know them, or revokes them
+    /// meanwhile. A ticket cannot be used to get another one.
     ///
     /// # Errors
     ///
-    /// When the service fails.
+    /// When the service fails, or takes longer than a minute.
     ///
     /// # Cancel safety
     ///
@@ -68,8 +75,19 @@ impl<S: UserService> Ticketed<S> {
         request: &HandshakeRequest<'_>,
     ) -> impl Future<Output = Result<Option<Token>, UserServiceError>> + Send {
         async move {
-            let user = self.users.authenticate(credentials, request).await?;
-            Ok(user.map(|user| self.tickets.issue(user)))
+            let asked = Instant::now();
+            let Some(user) = self.users.authenticate(credentials, request).await? else { return Ok(None) };
+            let ticket = self.tickets.issue(user.clone());
+            // Asked when the ticket can be found, as a revocation first adds itself, then revokes the tickets.
+            let revoked = self.revoked.concern(&user, asked);
+            let late = asked.elapsed() > LONGEST_QUESTION;
+            if revoked || late {
+                drop(self.tickets.redeem(&ticket));
+            }
+            match late {
+                true => Err(UserServiceError::new("the answer came too late for a ticket")),
+                false => Ok((!revoked).then_some(ticket)),
+            }
         }
     }
 }
@@ -91,7 +109,7 @@ impl<S: UserService> UserService for Ticketed<S> {
 
     fn revocations(&self) -> Option<Revocations<S::Id>> {
         let (revocations, tickets) = (self.users.revocations()?, self.tickets.clone());
-        Some(Box::pin(Heeded { revocations, tickets }))
+        Some(Box::pin(Heeded { revocations, tickets, revoked: Arc::clone(&self.revoked) }))
     }
 }
 
@@ -105,14 +123,16 @@ impl<S: UserService> fmt::Debug for Ticketed<S> {
 struct Heeded<T> {
     revocations: Revocations<T>,
     tickets: Tickets<T>,
+    revoked: Arc<RecentRevocations<T>>,
 }
 
-impl<T: crate::users::user_service::UserId> Stream for Heeded<T> {
+impl<T: UserId> Stream for Heeded<T> {
     type Item = Revocation<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Revocation<T>>> {
         let next = std::task::ready!(self.revocations.as_mut().poll_next(cx));
         if let Some(revocation) = &next {
+            self.revoked.add(revocation);
             self.tickets.revoke(revocation);
         }
         Poll::Ready(next)
@@ -124,6 +144,7 @@ mod tests {
     use std::{net::SocketAddr, time::Duration};
 
     use http::HeaderMap;
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::{net::RequestHead, users::memory::MemoryUsers};
@@ -169,5 +190,58 @@ mod tests {
         assert!(std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx)).await.is_some());
         assert!(who(&users, &lost).await.is_none());
         assert!(who(&users, &kept).await.is_some());
+    }
+
+    /// Answers once it is let go on.
+    #[derive(Clone)]
+    struct Slow(MemoryUsers<i64>, Arc<Notify>, Duration);
+
+    #[async_trait]
+    impl UserService for Slow {
+        type Id = i64;
+
+        async fn authenticate(
+            &self,
+            credentials: &Credentials,
+            request: &HandshakeRequest<'_>,
+        ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
+            let answer = self.0.authenticate(credentials, request).await;
+            self.1.notified().await;
+            tokio::time::sleep(self.2).await;
+            answer
+        }
+
+        fn revocations(&self) -> Option<Revocations<i64>> {
+            self.0.revocations()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_ticket_is_issued_for_what_was_revoked_while_the_service_was_asked() {
+        for (revoked, slow) in [(false, 0), (true, 0), (false, 61), (true, 61)] {
+            let known = MemoryUsers::new();
+            let (token, other) = (known.issue(7), known.issue(7));
+            let go_on = Arc::new(Notify::new());
+            let slow = Slow(known.clone(), Arc::clone(&go_on), Duration::from_secs(slow));
+            let too_slow = !slow.2.is_zero();
+            let users = Ticketed::new(slow, Duration::from_secs(10));
+            let mut revocations = users.revocations().unwrap();
+            let head = RequestHead::new("/", "", &HeaderMap::new());
+            let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+            let request = HandshakeRequest::new(&head, addr, addr);
+            let credentials = Credentials::of_token(token.clone());
+            let issuing = users.issue(&credentials, &request);
+            let revoking = async {
+                tokio::task::yield_now().await;
+                assert!(known.revoke(if revoked { &token } else { &other }));
+                std::future::poll_fn(|cx| revocations.as_mut().poll_next(cx)).await.unwrap();
+                go_on.notify_one();
+            };
+            let (issued, ()) = tokio::join!(issuing, revoking);
+            match issued {
+                Ok(ticket) => assert!(!too_slow && ticket.is_some() != revoked),
+                Err(_) => assert!(too_slow),
+            }
+        }
     }
 }

@@ -53,6 +53,21 @@ async fn bare_words_that_quote_the_token_do_not_reach_the_error() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn words_that_stop_within_the_token_do_not_bring_its_begin_to_the_error() {
+    for (said, shown) in [("Not you: secret", "Not you: "), ("Not you: sec", "Not you: sec")] {
+        let judged = judged(
+            |params| params.compatibility(Compatibility::DotNetV6).token(SECRET),
+            64,
+            async |mut far| {
+                far.write_all(said.as_bytes()).await.unwrap();
+                far.read_to_end(&mut Vec::new()).await.unwrap();
+            },
+        );
+        assert_eq!(message(judged.await.err().unwrap()), shown);
+    }
+}
+
 #[tokio::test]
 async fn words_that_begin_like_http_are_words() {
     assert_eq!(message(refusal(Compatibility::DotNetV6, b"Hands off").await), "Hands off");

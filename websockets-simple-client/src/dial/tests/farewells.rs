@@ -111,3 +111,10 @@ async fn a_token_that_a_farewell_quotes_is_in_no_error() {
     assert_eq!(message(outcome(Some(SECRET), "", &[&said, CLOSE_1008]).await), "who is ***?");
     assert_eq!(message(outcome(Some(SECRET), "", &[close]).await), "***");
 }
+
+#[tokio::test]
+async fn a_reason_that_was_cut_within_the_token_does_not_bring_its_begin_to_the_error() {
+    let reason = format!("{}secret", "y".repeat(117));
+    let close = [&[0x88, 125, 3, 0xf0], reason.as_bytes()].concat();
+    assert_eq!(message(outcome(Some(SECRET), "", &[&close]).await), "y".repeat(117));
+}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{closing::Closing, driver::ConnectionDriver, inbox::ConnectionObserver},
-    events::{Disconnect, EndCause, ErrorStage, EventError, Moment},
+    events::{Disconnect, EndCause, ErrorStage, EventError, Moment, deadline},
     protocol::{CloseCode, Fault, Frame, InternalFrame, fit_reason},
 };
 
@@ -166,10 +166,4 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         let outbox = &(*self.shared).as_ref().outbox;
         self.closing.as_mut()?.poll(self.drained, outbox, cx)
     }
-}
-
-/// The moment after a timeout; a timeout without end is a year.
-fn deadline(now: Instant, timeout: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    now.checked_add(timeout.min(YEAR)).unwrap_or(now)
 }

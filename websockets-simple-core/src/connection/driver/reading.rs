@@ -14,7 +14,7 @@ use crate::{
         inbox::ConnectionObserver,
         kept_buffers::KeptBuffers,
     },
-    events::{EndCause, ErrorStage, EventError, Moment},
+    events::{EndCause, ErrorStage, EventError, Moment, spare},
     protocol::{Control, Controls, Decoded, Message, buffer_pool},
     transport::ReadNow,
 };
@@ -230,9 +230,9 @@ thread_local! {
 }
 
 fn borrow_buffer() -> Box<[u8]> {
-    BUFFER.take().unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
+    spare::take(&BUFFER).unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
 }
 
 fn return_buffer(buffer: Box<[u8]>) {
-    BUFFER.set(Some(buffer));
+    spare::keep(&BUFFER, Some(buffer));
 }

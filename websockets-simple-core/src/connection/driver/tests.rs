@@ -68,6 +68,10 @@ struct Recorder {
     calls: watch::Sender<Vec<Call>>,
     on_message: OnMessage,
     on_control: Option<HandlerFuture>,
+    /// What is overdue once Disconnected waits.
+    before_end: Option<HandlerFuture>,
+    /// Looks for what is overdue since the transport is released.
+    looks: Option<usize>,
     on_end: Option<HandlerFuture>,
 }
 
@@ -110,10 +114,14 @@ impl ConnectionObserver for Recorder {
     }
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
-        None
+        let looks = self.looks.as_mut()?;
+        *looks += 1;
+        // At the first there is no other event yet.
+        if *looks > 1 { self.before_end.take() } else { None }
     }
 
     fn released(&mut self) {
+        self.looks = Some(0);
         self.record(Call::Released);
     }
 
@@ -136,6 +144,7 @@ struct Plan {
     on_message: OnMessage,
     /// The work that the first control message makes.
     on_control: Option<HandlerFuture>,
+    before_end: Option<HandlerFuture>,
     on_end: Option<HandlerFuture>,
 }
 
@@ -151,6 +160,7 @@ impl Plan {
             hello: false,
             on_message: Box::new(|_, _| None),
             on_control: None,
+            before_end: None,
             on_end: None,
         }
     }
@@ -212,6 +222,8 @@ impl Plan {
             calls,
             on_message: self.on_message,
             on_control: self.on_control,
+            before_end: self.before_end,
+            looks: None,
             on_end: self.on_end,
         };
         let (near, far) = tokio::io::duplex(self.pipe);

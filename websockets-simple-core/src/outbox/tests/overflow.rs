@@ -217,3 +217,52 @@ fn a_flush_gives_way_after_a_megabyte_and_goes_on_in_the_next_round() {
     assert!(rounds.is_some_and(|rounds| rounds <= 5), "{rounds:?}");
     assert_eq!(left(&outbox), 0);
 }
+
+#[test]
+fn a_policy_judges_only_what_the_stream_refused_however_many_megabytes_wait() {
+    for policy in [OverflowPolicy::Disconnect, OverflowPolicy::DropNewest, OverflowPolicy::DropOldest] {
+        let (outbox, wire) = opened(config(3 << 20, policy));
+        outbox.begin_round(Waker::noop());
+        let large = |len| Frame::message(Message::binary(vec![7; len]), Side::Server);
+        for _ in 0..29 {
+            assert!(matches!(outbox.offer(large(100 << 10), FlushWhen::Now, None), Offer::Queued));
+        }
+        wire.allow(usize::MAX / 2);
+        assert_eq!(outbox.end_round(), FlushOutcome::More);
+        let done = outbox.offer(large((3 << 20) - 100), FlushWhen::Now, None);
+        assert!(matches!(done, Offer::Queued | Offer::Sent), "{policy:?}: {done:?}");
+        assert_eq!(outbox.statistics().dropped, 0, "{policy:?}");
+    }
+}
+
+#[test]
+fn drop_oldest_drops_nothing_when_what_it_may_not_drop_fills_the_outbox() {
+    let (outbox, _wire) = opened(config(1 << 10, OverflowPolicy::DropOldest));
+    for _ in 0..127 {
+        outbox.push_internal(pong("c"), InternalFrame::Control);
+    }
+    assert!(outbox.begin_parts().unwrap());
+    let mut first = true;
+    for _ in 0..128 {
+        let mut part = part("", std::mem::take(&mut first), false);
+        assert!(outbox.poll_part(&mut part, Waker::noop()).is_ready());
+    }
+    assert!(matches!(now(&outbox, "kept"), Offer::Queued));
+    outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
+    let before = outbox.statistics().queued;
+    assert!(matches!(now(&outbox, "new"), Offer::Dropped));
+    assert_eq!((outbox.statistics().queued, outbox.statistics().dropped), (before, 1));
+}
+
+#[test]
+fn a_message_that_a_failed_write_takes_with_it_is_neither_counted_nor_told_as_sent() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(100);
+    outbox.try_send(message("one"), true).unwrap();
+    wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
+    assert!(matches!(outbox.try_send(message("two"), true), Err(SendError::Closed)));
+    assert_eq!(outbox.statistics().messages, 1);
+    let told: Vec<_> = std::iter::from_fn(|| outbox.take_sent_event()).map(|(message, ..)| message).collect();
+    assert_eq!(told, [message("one")]);
+}

@@ -145,3 +145,44 @@ fn waits_that_are_given_up_leave_nothing_behind() {
     let cold = state.cold();
     assert_eq!((cold.before_parts.len(), cold.before_end.len()), (1, 0));
 }
+
+/// Sends when its thread ends.
+struct SendsAtExit(Arc<Outbox>);
+
+impl Drop for SendsAtExit {
+    fn drop(&mut self) {
+        let sent = self.0.try_send(payload(&self.0, 20), true);
+        assert!(matches!(sent, Ok(SendStatus::Sent)), "{sent:?}");
+        self.0.close(EndCause::Idle);
+    }
+}
+
+thread_local! {
+    static AT_EXIT: std::cell::RefCell<Option<SendsAtExit>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_send() {
+    for sends_before in [false, true] {
+        within_a_minute(move || {
+            let (outbox, wire) = opened(config(1000, OverflowPolicy::Disconnect));
+            wire.allow(1000);
+            let outbox = Arc::new(outbox);
+            let (woken, waker) = Woken::new();
+            outbox.begin_round(&waker);
+            outbox.end_round();
+            let sender = Arc::clone(&outbox);
+            // Thread-locals are dropped in an order of their own: once before this one, once after it.
+            let thread = std::thread::spawn(move || {
+                if sends_before {
+                    sender.try_send(payload(&sender, 20), false).unwrap();
+                }
+                AT_EXIT.set(Some(SendsAtExit(Arc::clone(&sender))));
+                sender.try_send(payload(&sender, 20), false).unwrap();
+            });
+            thread.join().unwrap();
+            assert_eq!(frames(&wire.bytes()).len(), 2 + usize::from(sends_before));
+            assert!(woken.times() > 0);
+        });
+    }
+}

@@ -83,7 +83,7 @@ async fn a_stop_ends_the_wait_for_the_service() {
 #[tokio::test(start_paused = true)]
 async fn a_request_after_the_stop_is_refused_without_asking() {
     let host = with_users(ServerParams::local(), Mood::Knows);
-    host.stop.cancel();
+    host.stop.begin();
     let diary = Arc::clone(&host.diary);
     let (answer, _, _) = refused(&host, &request_with_token("/room")).await;
     assert_eq!(answer, refusal("503 Service Unavailable", RETRY, "the server stops"));

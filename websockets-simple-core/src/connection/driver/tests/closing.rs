@@ -363,3 +363,14 @@ impl tokio::io::AsyncWrite for Broken {
         Poll::Ready(Ok(()))
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_close_that_could_not_leave_is_no_clean_end() {
+    let mut plan = Plan::server();
+    plan.pipe = 16;
+    let mut rig = plan.run();
+    rig.shared.outbox.try_send(Message::text("more than the pipe holds"), false).unwrap();
+    rig.peer.close(1000).await;
+    let end = rig.end().await;
+    assert_eq!((end.by, end.code, end.clean), (EndedBy::Peer, Some(1000), false));
+}

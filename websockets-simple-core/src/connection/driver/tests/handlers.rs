@@ -368,3 +368,23 @@ async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
     assert!(seen.len() >= 4, "turns of the other task: {seen:?}");
     other.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_is_told_when_there_is_no_time_for_what_was_to_come_before_it() {
+    for dropped in [true, false] {
+        let mut plan = Plan::server();
+        plan.before_end = Some(HandlerFuture::new(std::future::pending()));
+        let mut rig = plan.run();
+        rig.peer.close(1000).await;
+        rig.until(|calls| matches!(calls.last(), Some(Call::Released))).await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(matches!(rig.seen.borrow().last(), Some(Call::Released)));
+        if dropped {
+            rig.task.abort();
+            rig.until(|calls| matches!(calls, [.., Call::Released, Call::Disconnected(_)])).await;
+        } else {
+            rig.shared.outbox.abort_handlers();
+            assert_eq!(rig.end().await.by, EndedBy::Peer);
+        }
+    }
+}
