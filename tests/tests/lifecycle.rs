@@ -110,8 +110,10 @@ async fn after_a_stop_nobody_is_connected_and_nobody_gets_in() {
 #[tokio::test]
 async fn a_handshake_on_its_way_is_refused_with_503_when_the_server_stops() {
     let server = WebsocketServer::new(ServerParams::local());
+    let mut events = server.events();
     let addr = started(&server).await;
     let mut peer = RawPeer::connect(addr).await;
+    let _silent = RawPeer::connect(addr).await;
     let request = websockets_simple_tests::raw::request("/", "");
     let (first, rest) = request.as_bytes().split_at(30);
     peer.write(first).await;
@@ -134,6 +136,10 @@ async fn a_handshake_on_its_way_is_refused_with_503_when_the_server_stops() {
         "{answer}"
     );
     within(stopping).await.unwrap();
+    // Nor has the other one, which was silent, taken too long.
+    while let Some(event) = events.try_recv() {
+        assert!(!matches!(event, Event::Error(_)), "{event:?}");
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
 pub use local::LocalConnection;
 pub use observer::Inbound;
 pub(crate) use scoped::ScopedWork;
-pub(crate) use session::{Boxed, STOP_GRACE, SessionParts, serve, session};
+pub(crate) use session::{Boxed, Cut, SessionParts, opened_during_stop, serve, session};
 pub(crate) use user_state::UserState;
 
 mod current_user;

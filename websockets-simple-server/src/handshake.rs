@@ -172,7 +172,7 @@ where
             let (why, answer) = match (refused, served) {
                 (Some(why), _) => (NotOpened::Refused(why), Vec::new()),
                 (None, _) if context.is_connecting() => (NotOpened::Refused(HUNG_UP.to_owned()), Vec::new()),
-                (None, Err(error)) if error.is_parse() => unreadable(&reclaim.held_back()),
+                (None, Err(error)) if error.is_parse() => unreadable(&error, &reclaim.held_back()),
                 (None, Err(error)) if context.timeout.phase() != Phase::Request => {
                     (NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)), Vec::new())
                 }
@@ -191,13 +191,15 @@ where
     upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned()).at_once())
 }
 
-/// The refusal of a head that the HTTP library cannot read, in place of its own answer. It gives none to HTTP/2.
-fn unreadable(own: &[u8]) -> (NotOpened, Vec<u8>) {
-    if own.is_empty() {
+/// The refusal of a head that the HTTP library cannot read, in place of its `own` answer: of HTTP/2 it gives none, nor if
+/// it is written already.
+fn unreadable(error: &hyper::Error, own: &[u8]) -> (NotOpened, Vec<u8>) {
+    if error.is_parse_version_h2() {
         return (NotOpened::Unreadable("505: HTTP/2 is not supported".to_owned()), Vec::new());
     }
     let refusal = Refusal::unreadable(own);
-    (NotOpened::Unreadable(refusal.why()), refusal.into_bytes())
+    let why = NotOpened::Unreadable(refusal.why());
+    (why, if own.is_empty() { Vec::new() } else { refusal.into_bytes() })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// Bytes of messages that wait for the future of a local connection.
 const LOCAL_CAPACITY: usize = 64 * 1024;
@@ -76,14 +76,13 @@ async fn open<I: Identity, S: Socket>(
     let (timeout, stop) = (Arc::clone(&context.timeout), context.stop.clone());
     let opened = {
         let mut opening = pin!(secure(&mut context, stream, &endpoint));
-        let opened = tokio::select! {
+        tokio::select! {
             biased;
-            opened = &mut opening => Some(opened),
-            () = timeout.passed() => None,
-            () = stop.begun() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
-        };
-        // Read before the response is dropped, which begins another phase.
-        opened.ok_or_else(|| timeout.phase())
+            opened = &mut opening => Ok(opened),
+            // Read before the response is dropped, which begins another phase.
+            () = timeout.passed() => Err(Cut::Late(timeout.phase())),
+            () = stop.begun() => opened_during_stop(&mut opening).await,
+        }
     };
     match opened {
         Ok(Ok(opened)) => {
@@ -100,13 +99,25 @@ async fn open<I: Identity, S: Socket>(
             };
             tokio::join!(letting_go, tell(&mut context, why));
         }
-        Err(TimeoutPhase::Answer) => {
+        Err(Cut::Late(TimeoutPhase::Answer)) => {
             context.failed(ErrorStage::Handshake, EventError::new(NO_ANSWER)).await;
         }
-        Err(TimeoutPhase::Handshake) => context.timed_out().await,
-        Err(TimeoutPhase::Request) => {}
+        Err(Cut::Late(TimeoutPhase::Handshake)) => context.timed_out().await,
+        Err(Cut::Late(TimeoutPhase::Request)) => {}
+        Err(Cut::Stopped) => context.stopped().await,
     }
     None
+}
+
+/// Why a handshake was cut short.
+pub(crate) enum Cut {
+    Late(TimeoutPhase),
+    Stopped,
+}
+
+/// What a handshake comes to in the time that a stop leaves it.
+pub(crate) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
+    tokio::time::timeout(STOP_GRACE, opening).await.map_err(|_| Cut::Stopped)
 }
 
 /// Raises why there is no connection.

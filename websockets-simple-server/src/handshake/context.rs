@@ -187,6 +187,11 @@ impl<I: Identity> HandshakeContext<I> {
         self.refused(WHY.to_owned()).await;
     }
 
+    /// Raises Refused if Connecting was raised: the server has stopped before there was an answer.
+    pub(crate) async fn stopped(&mut self) {
+        self.refused(Refusal::stopping(&self.shared.params).why()).await;
+    }
+
     async fn raise_refused(&self, attempt: Attempt, why: String) {
         tracing::debug!(peer = ?self.peer.addr, %why, "refused");
         self.raise(ConnectionEventKind::Refused(attempt, why)).await;

@@ -11,7 +11,7 @@ use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
 use crate::{
-    connection::{Boxed, STOP_GRACE, ScopedWork, SessionParts, serve},
+    connection::{Boxed, Cut, ScopedWork, SessionParts, opened_during_stop, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionTask},
     users::Identity,
@@ -45,28 +45,32 @@ async fn open<I: Identity>(
     let mut opening = pin!(upgrading.open(take));
     let opened = tokio::select! {
         biased;
-        opened = &mut opening => Some(opened),
-        () = context.timeout.passed() => None,
-        () = context.stop.begun() => tokio::time::timeout(STOP_GRACE, &mut opening).await.ok(),
+        opened = &mut opening => Ok(opened),
+        () = context.timeout.passed() => Err(Cut::Late(context.timeout.phase())),
+        () = context.stop.begun() => opened_during_stop(&mut opening).await,
     };
     match opened {
-        Some(Ok(opened)) => {
+        Ok(Ok(opened)) => {
             let heartbeat = context.shared.params.heartbeat_over_http();
             Some(serve(context, opened, SessionParts { heartbeat, local }))
         }
-        Some(Err(why)) => {
+        Ok(Err(why)) => {
             context.refused(why.to_owned()).await;
             None
         }
-        None => {
+        Err(Cut::Late(_)) => {
             context.timed_out().await;
+            None
+        }
+        Err(Cut::Stopped) => {
+            context.stopped().await;
             None
         }
     }
 }
 
 /// Why there is no decision on a request.
-enum Cut {
+enum Undecided {
     HungUp,
     TimedOut,
 }
@@ -82,8 +86,8 @@ async fn answer<I: Identity>(
     let decided = tokio::select! {
         biased;
         decided = decide(context, parts, overrides) => Ok(decided),
-        () = reply.closed() => Err(Cut::HungUp),
-        () = timeout.passed() => Err(Cut::TimedOut),
+        () = reply.closed() => Err(Undecided::HungUp),
+        () = timeout.passed() => Err(Undecided::TimedOut),
     };
     let why = match decided {
         Ok(Ok(decision)) => {
@@ -98,8 +102,8 @@ async fn answer<I: Identity>(
             let _ = reply.send(refusal.into_guest_response());
             why
         }
-        Err(Cut::HungUp) => HUNG_UP.to_owned(),
-        Err(Cut::TimedOut) => {
+        Err(Undecided::HungUp) => HUNG_UP.to_owned(),
+        Err(Undecided::TimedOut) => {
             let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response());
             context.timed_out().await;
             return None;
