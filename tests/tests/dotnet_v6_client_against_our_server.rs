@@ -152,6 +152,23 @@ async fn a_burst_of_2000_messages_leaves_without_pauses_and_in_order() {
 }
 
 #[tokio::test]
+async fn broadcasts_of_1000_bytes_in_a_row_reach_a_client_that_reads_and_disconnect_nobody() {
+    let (server, _events, mut peer) = connected().await;
+    let texts: Vec<_> = (0..2000).map(|n| format!("{n:01000}")).collect();
+    let expected = texts.clone();
+    let reading = tokio::spawn(async move {
+        for text in expected {
+            assert_eq!(peer.next().await.unwrap().as_text(), text);
+        }
+    });
+    for text in &texts {
+        assert_eq!(server.broadcast(Message::text(text.as_str())).unwrap().accepted, 1, "{}", &text[990..]);
+        tokio::task::yield_now().await;
+    }
+    within(reading).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_frames_that_the_original_server_misread_are_understood() {
     let (_server, mut events, mut peer) = connected().await;
     let requests_and_frames = bytes(V6_SERVER, "send");

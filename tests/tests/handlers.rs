@@ -101,6 +101,23 @@ async fn errors_come_to_the_handler_for_errors_and_to_no_other() {
     assert_eq!(within(without_state.recv()).await, Some(ErrorStage::Protocol));
     drop(peer);
     assert_eq!(lines(&mut heard).await, ["Protocol", "the end"]);
+
+    // The same on a client, whose port nobody listens on.
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = WebsocketClient::new(params(closed)).unwrap();
+    let (log, mut heard) = Log::new();
+    let told = client.with_state(log);
+    told.on_error(|log, error| async move { log.write(format!("{:?}", error.stage)) });
+    told.on_message(|log, _, _| async move { log.write("a message") });
+    let (stages, mut without_state) = unbounded_channel();
+    client.on_error(move |error| {
+        let _ = stages.send(error.stage);
+        std::future::ready(())
+    });
+    client.connect().await.unwrap_err();
+    assert_eq!(within(without_state.recv()).await, Some(ErrorStage::Transport));
+    drop((client, told));
+    assert_eq!(lines(&mut heard).await, ["Transport"]);
 }
 
 #[tokio::test]

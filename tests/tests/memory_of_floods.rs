@@ -66,6 +66,7 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
         ("empty texts in two fragments", Vec::new(), fragments(0, b"")),
         ("texts of four bytes in four fragments", Vec::new(), fragments(2, b"x")),
         ("empty fragments without end", masked(0x01, b""), masked(0x00, b"")),
+        ("fragments of one byte without end", masked(0x01, b"x"), masked(0x00, b"x")),
         ("empty pings", Vec::new(), masked(0x89, b"")),
         ("pings of 125 bytes", Vec::new(), masked(0x89, &[b'x'; 125])),
         ("empty pongs", Vec::new(), masked(0x8a, b"")),
@@ -92,7 +93,9 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
             sent += flood.len();
         }
         let held = HEAP.peak_usage() - before;
-        assert!(held <= MOST, "{what}: {held} bytes for {sent} on the wire");
+        // Fragments are kept until the message is complete, or larger than one may be.
+        let message = if what.contains("fragments of one byte") { 2 << 20 } else { 0 };
+        assert!(held <= MOST + message, "{what}: {held} bytes for {sent} on the wire");
     }
     within(server.stop()).await;
 }

@@ -138,6 +138,20 @@ async fn connections_over_a_proxy_are_counted_for_their_client_before_anybody_is
 }
 
 #[tokio::test]
+async fn a_client_of_a_proxy_cannot_choose_among_the_addresses_of_its_ipv6_network() {
+    let server = WebsocketServer::new(trusting().limits(Limits::default().connections_per_ip(1)));
+    let addr = started(&server).await;
+    let from = |client: &str| format!("X-Forwarded-For: {client}\r\n");
+    let _first = RawPeer::open(addr, "/", &from("2001:db8:1:2::1")).await;
+    for (client, status) in
+        [("2001:db8:1:2:ffff::7", "429"), ("[2001:db8:1:2::2]:80", "429"), ("2001:db8:1:3::1", "101")]
+    {
+        let (_peer, head) = asked(addr, &from(client)).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{client}: {head}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_escapes_the_limit_of_an_address_by_inventing_clients() {
     let server = WebsocketServer::new(ServerParams::local().limits(Limits::default().connections_per_ip(1)));
     let addr = started(&server).await;

@@ -19,7 +19,7 @@ use websockets_simple_server::{
 };
 use websockets_simple_tests::{
     authority::{Authority, secured},
-    next,
+    failed, next,
     raw::{RawPeer, masked, request},
     started, within,
 };
@@ -36,11 +36,18 @@ const WAYS: [WayIn; 3] = [WayIn::Endpoint, WayIn::BesidePages, WayIn::Mounted];
 
 impl WayIn {
     async fn start(self) -> (WebsocketServer, SocketAddr) {
-        let params = ServerParams::local();
-        let server = WebsocketServer::new(match self {
+        self.start_with(ServerParams::local(), |server| server).await
+    }
+
+    async fn start_with(
+        self,
+        params: ServerParams,
+        change: impl FnOnce(WebsocketServer) -> WebsocketServer,
+    ) -> (WebsocketServer, SocketAddr) {
+        let server = change(WebsocketServer::new(match self {
             Self::BesidePages => params.fallback(page),
             Self::Endpoint | Self::Mounted => params,
-        });
+        }));
         let addr = started(&server).await;
         match self {
             Self::Endpoint | Self::BesidePages => (server, addr),
@@ -144,6 +151,42 @@ async fn a_request_that_is_given_two_keys_or_no_path_is_refused_on_every_way_in(
 }
 
 #[tokio::test]
+async fn code_of_the_application_that_panics_in_a_handshake_is_500_on_every_way_in() {
+    fn panics(path: &str, wanted: &str) {
+        assert_ne!(path, wanted, "a secret");
+    }
+    for way in WAYS {
+        let params = ServerParams::local().heartbeat_of(|request| {
+            panics(request.head().channel(), "/heartbeat");
+            None
+        });
+        let change = |server: WebsocketServer| {
+            server.with_placement(|request, _| {
+                panics(request.head().channel(), "/placement");
+                Default::default()
+            })
+        };
+        let (server, addr) = way.start_with(params, change).await;
+        server.on(|event| async move {
+            if let Event::Connection(event) = event
+                && let ConnectionEventKind::Connecting(attempt) = event.kind
+            {
+                assert_ne!(attempt.path, "/connecting");
+            }
+        });
+        let mut events = server.events();
+        for path in ["/heartbeat", "/placement", "/connecting"] {
+            let mut peer = RawPeer::connect(addr).await;
+            let head = peer.request(path, "").await;
+            assert!(head.starts_with("HTTP/1.1 500 "), "{way:?}, {path}: {head}");
+            assert_eq!(failed(&mut events).await, ErrorStage::HandlerPanic, "{way:?}, {path}");
+            assert_eq!(refused(&mut events).await, (path.to_owned(), "500: internal error".to_owned()));
+        }
+        RawPeer::open(addr, "/", "").await;
+    }
+}
+
+#[tokio::test]
 async fn what_the_http_library_refuses_has_a_text_and_a_reason_too() {
     for way in [WayIn::Endpoint, WayIn::BesidePages] {
         let (server, addr) = way.start().await;
@@ -166,6 +209,17 @@ async fn what_the_http_library_refuses_has_a_text_and_a_reason_too() {
             assert!(answer.ends_with(&format!("\r\n\r\n{text}")), "{answer}");
             assert_eq!(refused(&mut events).await, ("/".to_owned(), format!("{status}: {text}")));
         }
+        let limits = Limits::default().head_size(1 << 20);
+        let (server, addr) = way.start_with(ServerParams::local().limits(limits), |server| server).await;
+        let mut events_of_roomy = server.events();
+        let mut peer = RawPeer::connect(addr).await;
+        peer.write(target.as_bytes()).await;
+        let answer = String::from_utf8(peer.all().await).unwrap();
+        let why = "the target of the request is too long";
+        assert!(answer.starts_with("HTTP/1.1 414 ") && answer.ends_with(why), "{answer}");
+        assert_eq!(refused(&mut events_of_roomy).await.1, format!("414: {why}"));
+        let (server, addr) = way.start().await;
+        let mut events = server.events();
         let mut peer = RawPeer::connect(addr).await;
         peer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         assert_eq!(peer.all().await, b"");

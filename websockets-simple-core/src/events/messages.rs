@@ -20,7 +20,8 @@ use crate::{
 
 /// The received messages of one connection, in order.
 ///
-/// Holds 64 KiB of them, 256 bytes counted for each beside its payload. Beyond that nothing more is read from the peer.
+/// Holds 64 KiB of them, 256 bytes counted for each beside its payload. Behind these wait those that are read ahead (256
+/// KiB by default), and beyond that nothing more is read from the peer.
 /// Once this is dropped, further messages are not kept for it.
 pub struct Messages {
     receiver: mpsc::UnboundedReceiver<(Message, usize)>,

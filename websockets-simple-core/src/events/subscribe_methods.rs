@@ -93,7 +93,8 @@ macro_rules! subscribe_methods {
             subscription
         }
 
-        /// Events as a bounded stream.
+        /// Events as a bounded stream of 1 MiB, room for about 4,096 small messages. **One that is not read stops the
+        /// reading of all connections**: the type says how.
         #[must_use]
         pub fn events(&self) -> $crate::Events<$event> {
             self.events_with($crate::SubscribeOptions::default())
