@@ -89,6 +89,7 @@ fn those_who_wait_for_an_answer_or_a_place_are_woken_outside_of_the_lock() {
     for join in &mut joins {
         assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }
+    assert!(format!("{:?}", state.group_requests).contains("waiting: 64"));
     state.group_requests.end();
     assert_eq!(looks.1.load(Ordering::Relaxed), 65);
     for join in &mut joins {

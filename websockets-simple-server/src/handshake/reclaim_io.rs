@@ -219,3 +219,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReclaimableIo<S> {
         self.get_mut().stream()?.poll_shutdown(cx).map(|_| Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_back_is_no_more_than_4_kib_and_nothing_of_it_reaches_the_peer() {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let (mut lent, owner, _) = reclaimable(near);
+        for _ in 0..10 {
+            lent.write_all(&[b'x'; 1000]).await.unwrap();
+        }
+        drop(lent);
+        assert_eq!(owner.held_back(), [b'x'; HELD_BACK]);
+        drop(owner.stream());
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        assert!(read.is_empty());
+    }
+}
