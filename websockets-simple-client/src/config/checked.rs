@@ -235,7 +235,8 @@ impl CheckedParams {
             said.truncate(said.trim_end_matches('\u{fffd}').len());
             for spelling in self.spellings.iter().map(Token::expose) {
                 let mut starts = spelling.char_indices().rev().map(|(end, _)| &spelling[..end]);
-                if let Some(start) = starts.find(|start| start.len() >= RECOGNIZABLE && said.ends_with(start)) {
+                if let Some(start) = starts.find(|start| start.len() >= RECOGNIZABLE && said.ends_with(start))
+                {
                     said.truncate(said.len() - start.len());
                 }
             }

@@ -32,12 +32,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
 
 impl<I: Identity> HandshakeContext<I> {
     /// The context of a handshake that begins now.
-    pub(crate) fn new(
-        shared: Arc<Shared<I>>,
-        peer: Peer,
-        admittance: Admittance,
-        stop: Stop,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<I>>, peer: Peer, admittance: Admittance, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
         Self { shared, peer, stop, timeout, admittance, connecting: None }
     }
