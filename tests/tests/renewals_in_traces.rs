@@ -17,9 +17,7 @@ use tokio::{
 };
 use websockets_simple_client::{ClientEvent, WebsocketClient};
 use websockets_simple_core::{Control, Controls, Message, SUBPROTOCOL};
-use websockets_simple_server::{
-    Connection, EndedBy, MemoryUsers, ServerParams, Token, User, WebsocketServerAuth,
-};
+use websockets_simple_server::{Connection, EndedBy, MemoryUsers, Token, User, WebsocketServerAuth};
 use websockets_simple_tests::{
     captured::Captured,
     ended, opened,
