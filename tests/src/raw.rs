@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::within;
 
@@ -50,6 +51,28 @@ impl RawPeer {
         let mut peer = Self::connect(addr).await;
         let head = peer.request(target, headers).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        peer
+    }
+}
+
+impl RawPeer {
+    /// Accepts a client and answers its handshake with 101.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    pub async fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = within(listener.accept()).await.expect("a listener");
+        stream.set_nodelay(true).expect("a TCP socket");
+        let mut peer = Self::new(stream);
+        let head = peer.head().await;
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or(KEY);
+        let accept = derive_accept_key(key.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        peer.write(answer.as_bytes()).await;
         peer
     }
 }
@@ -201,22 +224,35 @@ pub fn request(target: &str, headers: &str) -> String {
     )
 }
 
+/// A frame as servers send it.
+#[must_use]
+pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first, payload.len(), 0);
+    frame.extend(payload);
+    frame
+}
+
+fn header(first: u8, len: usize, mask: u8) -> Vec<u8> {
+    let mut header = vec![first];
+    match len {
+        0..=125 => header.push(mask | u8::try_from(len).unwrap_or(0)),
+        126..=0xFFFF => {
+            header.push(mask | 126);
+            header.extend(u16::try_from(len).unwrap_or(0).to_be_bytes());
+        }
+        _ => {
+            header.push(mask | 127);
+            header.extend((len as u64).to_be_bytes());
+        }
+    }
+    header
+}
+
 /// A masked frame.
 #[must_use]
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [1, 2, 3, 4];
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..=125 => frame.push(0x80 | u8::try_from(len).unwrap_or(0)),
-        len @ 126..=0xFFFF => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(len).unwrap_or(0).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
+    let mut frame = header(first, payload.len(), 0x80);
     frame.extend(key);
     frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame

@@ -7,13 +7,14 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{
-    TlsConnector,
+    TlsAcceptor, TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::aws_lc_rs,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
+    server,
 };
 use websockets_simple_client::ClientParams;
 use websockets_simple_server::{ServerParams, ServerTls};
@@ -30,6 +31,9 @@ pub trait Way: Send + Sync {
     /// What a raw peer speaks over.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// What a raw server speaks over.
+    type Accepted: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
     /// Parameters of a server on a free port.
     fn server(&self) -> ServerParams;
 
@@ -38,6 +42,9 @@ pub trait Way: Send + Sync {
 
     /// Makes a TCP connection one of this kind.
     fn over(&self, stream: TcpStream) -> impl Future<Output = Self::Stream> + Send;
+
+    /// Makes a TCP connection that was accepted one of this kind.
+    fn accept(&self, stream: TcpStream) -> impl Future<Output = Self::Accepted> + Send;
 
     /// A raw peer that has shaken hands, with that much room in the kernel for what it receives.
     fn peer(
@@ -79,6 +86,7 @@ impl Tls {
 
 impl Way for Plain {
     type Stream = TcpStream;
+    type Accepted = TcpStream;
 
     fn server(&self) -> ServerParams {
         ServerParams::local()
@@ -91,10 +99,15 @@ impl Way for Plain {
     async fn over(&self, stream: TcpStream) -> TcpStream {
         stream
     }
+
+    async fn accept(&self, stream: TcpStream) -> TcpStream {
+        stream
+    }
 }
 
 impl Way for Tls {
     type Stream = TlsStream<TcpStream>;
+    type Accepted = server::TlsStream<TcpStream>;
 
     fn server(&self) -> ServerParams {
         secured(self.server_tls())
@@ -115,5 +128,18 @@ impl Way for Tls {
             .with_no_client_auth();
         let name = ServerName::try_from("localhost").expect("a name");
         within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("it speaks TLS")
+    }
+
+    async fn accept(&self, stream: TcpStream) -> server::TlsStream<TcpStream> {
+        let issued = self.0.issue(&["localhost"], |_| ());
+        let chain = vec![CertificateDer::from_pem_slice(issued.chain.as_bytes()).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows them")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("they belong together");
+        within(TlsAcceptor::from(Arc::new(config)).accept(stream)).await.expect("it speaks TLS")
     }
 }

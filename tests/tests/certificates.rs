@@ -99,6 +99,15 @@ impl Files {
         std::fs::write(self.0.path().join("key.pem"), &issued.key).unwrap();
     }
 
+    /// Writes them at a time of its own: two writes in a row may have the same, which a watcher cannot tell apart.
+    fn write_later(&self, seconds: u64, issued: &Issued) {
+        self.write(issued);
+        for name in ["chain.pem", "key.pem"] {
+            let file = std::fs::File::options().write(true).open(self.0.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() + Duration::from_secs(seconds)).unwrap();
+        }
+    }
+
     fn identity(&self) -> TlsIdentity {
         TlsIdentity::pem_files(self.0.path().join("chain.pem"), self.0.path().join("key.pem"))
     }
@@ -215,6 +224,39 @@ async fn files_that_are_watched_are_reloaded_when_they_were_written_and_damage_i
     });
     assert_eq!(failure.await.stage, ErrorStage::Tls);
     assert_eq!(shown(addr, &root, "localhost").await.serial(), "02");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_at_a_failed_reload_does_not_end_the_watch() {
+    let root = Authority::new();
+    let folder = Files::new(&root.client("localhost", 1));
+    let tls = ServerTls::new(folder.identity()).watch_files(Duration::from_millis(10));
+    let (server, addr) = echoing(tls).await;
+    server.on(|event| {
+        assert!(!matches!(&event, Event::Error(event) if event.stage == ErrorStage::Tls), "this handler");
+        std::future::ready(())
+    });
+    let mut events = server.events();
+    for serial in 2..4_u8 {
+        folder.write_later(20 * u64::from(serial), &Issued { chain: String::new(), key: String::new() });
+        let mut stages = Vec::new();
+        next(&mut events, |event| {
+            if let Event::Error(event) = event {
+                stages.push(event.stage);
+            }
+            (stages.contains(&ErrorStage::Tls) && stages.contains(&ErrorStage::HandlerPanic)).then_some(())
+        })
+        .await;
+        assert!(!stages.contains(&ErrorStage::Task), "no task had to be started again: {stages:?}");
+        folder.write_later(20 * u64::from(serial) + 10, &root.client("localhost", serial.into()));
+        within(async {
+            while shown(addr, &root, "localhost").await.serial() != format!("{serial:02}") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    within(server.stop()).await;
 }
 
 #[tokio::test]

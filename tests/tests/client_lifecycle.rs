@@ -19,7 +19,7 @@ use websockets_simple_server::{Event, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
     client_story::{OnDrop, client_ended, story},
     ended, next, params,
-    raw::{KEY, RawPeer},
+    raw::RawPeer,
     started, text, within,
 };
 
@@ -167,21 +167,6 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// Accepts one client.
-async fn accepted(listener: &TcpListener) -> RawPeer {
-    let (stream, _) = within(listener.accept()).await.unwrap();
-    let mut peer = RawPeer::new(stream);
-    let head = peer.head().await;
-    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or(KEY);
-    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
-    peer.write(answer.as_bytes()).await;
-    peer
-}
-
 /// Waits until the client has noticed that its connection closes.
 async fn closing(client: &WebsocketClient) {
     within(async {
@@ -197,13 +182,13 @@ async fn a_connect_while_the_old_connection_closes_waits_for_its_end() {
     let (listener, addr) = listener().await;
     let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(300))).unwrap();
     let mut events = client.events();
-    let (mut peer, first) = tokio::join!(accepted(&listener), client.connect());
+    let (mut peer, first) = tokio::join!(RawPeer::accept(&listener), client.connect());
     let first = first.unwrap();
     // The server says Close and keeps TCP open.
     peer.write(&[&[0x88, 10], &1012_u16.to_be_bytes()[..], b"restarts"].concat()).await;
     closing(&client).await;
     assert!(matches!(client.send("x").await, Err(SendError::Closed)));
-    let (_second_peer, second) = tokio::join!(accepted(&listener), within(client.connect()));
+    let (_second_peer, second) = tokio::join!(RawPeer::accept(&listener), within(client.connect()));
     let second = second.unwrap();
     assert!(client.is_running() && second.is_open() && !first.is_open());
     assert_eq!(first.end().unwrap().code, Some(1012));
@@ -222,11 +207,11 @@ async fn a_server_that_was_given_up_for_dead_does_not_keep_the_client_from_conne
     let heartbeat = Heartbeat::new(Duration::from_millis(50), HeartbeatMode::Ping);
     let params = params(addr).heartbeat(heartbeat).close_timeout(Duration::from_millis(200));
     let client = WebsocketClient::new(params).unwrap();
-    let (_silent, first) = tokio::join!(accepted(&listener), client.connect());
+    let (_silent, first) = tokio::join!(RawPeer::accept(&listener), client.connect());
     let first = first.unwrap();
     closing(&client).await;
     assert!(matches!(client.send("x").await, Err(SendError::Closed)));
-    let (_second, second) = tokio::join!(accepted(&listener), within(client.connect()));
+    let (_second, second) = tokio::join!(RawPeer::accept(&listener), within(client.connect()));
     assert!(second.is_ok());
     assert_eq!(first.end().map(|end| end.by), Some(EndedBy::Heartbeat));
 }
@@ -235,12 +220,12 @@ async fn a_server_that_was_given_up_for_dead_does_not_keep_the_client_from_conne
 async fn of_two_connects_that_wait_for_the_old_end_one_connects_and_one_is_told_so() {
     let (listener, addr) = listener().await;
     let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
-    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    let (_peer, connected) = tokio::join!(RawPeer::accept(&listener), client.connect());
     // This side closes, and the server never answers.
     connected.unwrap().close(websockets_simple_client::CloseCode::NORMAL, "");
     assert!(!client.is_running());
     let (_second, one, other) =
-        tokio::join!(accepted(&listener), within(client.connect()), within(client.connect()));
+        tokio::join!(RawPeer::accept(&listener), within(client.connect()), within(client.connect()));
     assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
     assert!(matches!(one.and(other), Err(ConnectError::AlreadyConnected)));
 }
@@ -262,9 +247,9 @@ async fn a_handler_may_connect_again_while_its_own_connection_closes() {
             }
         }
     });
-    let (mut peer, _) = tokio::join!(accepted(&listener), client.connect());
+    let (mut peer, _) = tokio::join!(RawPeer::accept(&listener), client.connect());
     peer.write(b"\x81\x02hi\x88\x02\x03\xe8").await;
-    let (_second, again) = tokio::join!(accepted(&listener), within(again.recv()));
+    let (_second, again) = tokio::join!(RawPeer::accept(&listener), within(again.recv()));
     assert!(again.unwrap().is_ok());
 }
 
@@ -351,7 +336,7 @@ async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
 
     let (listener, silent) = listener().await;
     let client = WebsocketClient::new(params(silent).close_timeout(nanosecond)).unwrap();
-    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    let (_peer, connected) = tokio::join!(RawPeer::accept(&listener), client.connect());
     connected.unwrap();
     let end = within(client.disconnect()).await.unwrap();
     assert_eq!((end.by, end.clean), (EndedBy::Local, false));
@@ -359,13 +344,13 @@ async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
     let heartbeat = Heartbeat::new(nanosecond, HeartbeatMode::Ping);
     let client = WebsocketClient::new(params(silent).heartbeat(heartbeat).close_timeout(nanosecond)).unwrap();
     let mut events = client.events();
-    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    let (_peer, connected) = tokio::join!(RawPeer::accept(&listener), client.connect());
     connected.unwrap();
     assert_eq!(client_ended(&mut events).await.by, EndedBy::Heartbeat);
 
     let policy = OverflowPolicy::Wait(nanosecond);
     let client = WebsocketClient::new(params(silent).overflow(policy).close_timeout(nanosecond)).unwrap();
-    let (_peer, connected) = tokio::join!(accepted(&listener), client.connect());
+    let (_peer, connected) = tokio::join!(RawPeer::accept(&listener), client.connect());
     connected.unwrap();
     let full = within(async {
         loop {

@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
-use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
+use websockets_simple_client::{
+    ClientEvent, ClientParams, ConnectError, SendError, WebsocketClient, dotnet::V6Loss,
+};
 use websockets_simple_server::{
-    Compatibility, ConnectionEventKind, DefaultPacket, Event, Events, Heartbeat, HeartbeatMode, MemoryUsers,
-    Message, Packet, ServerParams, User, WebsocketServerAuth,
+    Compatibility, ConnectionEventKind, DefaultPacket, EndedBy, ErrorStage, Event, Events, Heartbeat,
+    HeartbeatMode, MemoryUsers, Message, Packet, ServerParams, User, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     connected,
-    dotnet_v6_server::{DISCONNECT, DotNetV6Server, Manner},
+    dotnet_v6_server::{DISCONNECT, DotNetV6Server, Manner, text_frame},
     ended, message, next, opened,
     raw::{RawFrame, RawPeer},
     received, started, text,
     traces::{V6_AUTH_SERVER, V6_CLIENT, V6_CLOSING, V6_SERVER, bytes},
+    way::{Plain, Tls, Way},
     within,
 };
 
@@ -219,4 +222,70 @@ async fn our_v6_ends_talk_to_each_other() {
     assert_eq!(received.packet::<DefaultPacket>().unwrap().data(), "hello");
     assert!(within(client.disconnect()).await.unwrap().clean);
     drop(server);
+}
+
+/// The longest text that a v6 server reads arrives, and a longer one is an error before any of it leaves.
+async fn longest(way: impl Way, most: u32) {
+    let params = way.server().compatibility(Compatibility::DotNetV6).success_text("Connected Successfully");
+    let server = WebsocketServer::new(params);
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let client = connected(way.client(addr).compatibility(Compatibility::DotNetV6)).await;
+    let text = |len: u32| "x".repeat(len as usize);
+    client.send_text(text(most)).await.unwrap();
+    assert_eq!(received(&mut events).await.as_text(), Some(text(most).as_str()));
+    match client.send_text(text(most + 1)).await {
+        Err(SendError::Unreadable(loss)) => assert_eq!(loss, V6Loss::TooLong { most }),
+        other => panic!("{other:?}"),
+    }
+    client.send_text("last").await.unwrap();
+    assert_eq!(received(&mut events).await.as_text(), Some("last"));
+    assert!(within(client.disconnect()).await.unwrap().clean);
+}
+
+#[tokio::test]
+async fn a_v6_server_is_sent_at_most_65_535_bytes() {
+    longest(Plain, 65_535).await;
+}
+
+#[tokio::test]
+async fn over_tls_a_v6_server_is_sent_at_most_16_376_bytes() {
+    longest(Tls::default(), 16_376).await;
+}
+
+#[tokio::test]
+async fn a_v6_server_that_has_stopped_pinging_is_given_up_though_it_goes_on_talking() {
+    let mut server = DotNetV6Server::serve(Manner::default()).await;
+    let client = WebsocketClient::new(params(&server).close_timeout(Duration::from_millis(100))).unwrap();
+    let mut heard = client.events();
+    client.connect().await.unwrap();
+    assert_eq!(text(&mut heard).await, "Connected Successfully");
+    for _ in 0..3 {
+        server.say.send(text_frame("Ping")).unwrap();
+        assert_eq!(within(server.heard.recv()).await.unwrap(), "pong");
+    }
+    let (mut errors, mut end) = (Vec::new(), None);
+    within(async {
+        while end.is_none() {
+            let _ = server.say.send(text_frame("talk"));
+            match heard.recv().await.unwrap() {
+                ClientEvent::Error(error) => errors.push(error.stage),
+                ClientEvent::Connection(event) => {
+                    if let ConnectionEventKind::Disconnected(_, told) = event.kind {
+                        end = Some(told);
+                    }
+                }
+                // What it is sent seems to arrive.
+                _ => {
+                    let _ = client.send_text("answer").await;
+                }
+            }
+        }
+    })
+    .await;
+    let end = end.unwrap();
+    assert_eq!((end.by, end.code), (EndedBy::Heartbeat, Some(4000)));
+    assert_eq!(end.reason, "the pings of the peer have stopped");
+    assert_eq!(errors, [ErrorStage::Heartbeat]);
+    assert!(!client.is_running());
 }

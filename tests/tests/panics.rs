@@ -6,9 +6,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use websockets_simple_client::GroupError;
 use websockets_simple_server::{
-    Anonymous, ConnectionEventKind, EndedBy, ErrorEvent, ErrorStage, Event, Events, Inbound, ServerEventKind,
-    ServerParams, UnauthorizedDelivery, WebsocketServer, WebsocketServerAuth,
+    Anonymous, ChannelEventKind, ConnectionEventKind, EndedBy, ErrorEvent, ErrorStage, Event, Events,
+    Inbound, ServerEventKind, ServerParams, UnauthorizedDelivery, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
     connected, ended, failed, next, opened, params, raw::RawPeer, received, started, within,
@@ -303,11 +304,91 @@ async fn a_hook_or_route_for_messages_that_panics_ends_its_own_connection_alone(
         let mut peer = RawPeer::open(addr, "/", "").await;
         opened(&mut events).await;
         peer.text(panic).await;
-        assert_eq!(peer.rest().await.last().unwrap().close_code(), Some(1011));
+        assert_eq!(peer.next().await.unwrap().close_code(), Some(1011));
         assert_eq!(failed(&mut events).await, ErrorStage::HandlerPanic);
         drop(peer);
         assert_eq!(ended(&mut events).await.by, EndedBy::HandlerPanic);
         other.text(r#"{"message":"fine"}"#).await;
         assert_eq!(received(&mut events).await.as_text(), Some(r#"{"message":"fine"}"#));
+    }
+}
+
+#[tokio::test]
+async fn a_group_rule_that_panics_ends_the_connection_of_who_asked_and_no_other() {
+    let server = WebsocketServer::new(ServerParams::local()).with_group_rule(|_, group| {
+        assert_ne!(group, "panic", "a secret");
+        true
+    });
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let asking = params(addr).subprotocol("websockets-simple");
+    let other = connected(asking.clone()).await;
+    opened(&mut events).await;
+    for leaves in [false, true] {
+        let client = connected(asking.clone()).await;
+        let asked = within(async {
+            match leaves {
+                true => client.leave("panic").await,
+                false => client.join("panic").await,
+            }
+        });
+        assert_eq!(asked.await, Err(GroupError::Ended));
+        let error = next(&mut events, |event| match event {
+            Event::Error(event) => Some(event),
+            _ => None,
+        })
+        .await;
+        assert_eq!((error.stage, error.connection.is_some()), (ErrorStage::HandlerPanic, true));
+        let end = ended(&mut events).await;
+        assert_eq!((end.by, end.code), (EndedBy::HandlerPanic, Some(1011)));
+        within(other.join("red")).await.unwrap();
+        within(other.leave("red")).await.unwrap();
+    }
+    assert_eq!(server.connection_count(), 1);
+}
+
+#[tokio::test]
+async fn a_registered_handler_of_a_channel_that_panics_ends_at_most_its_own_connection() {
+    let server = WebsocketServer::new(ServerParams::local());
+    for (kind, channel) in
+        [(ChannelEventKind::Connect, "/connect"), (ChannelEventKind::Disconnect, "/disconnect")]
+    {
+        // Once in the call and once in the future that it makes.
+        server
+            .register(kind, channel, "at once", |_| -> std::future::Ready<()> { panic!("at once") })
+            .unwrap();
+        server
+            .register(kind, &format!("{channel}/later"), "later", |_| async {
+                tokio::task::yield_now().await;
+                panic!("later");
+            })
+            .unwrap();
+    }
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut other = RawPeer::open(addr, "/", "").await;
+    opened(&mut events).await;
+    for channel in ["/connect", "/connect/later", "/disconnect", "/disconnect/later"] {
+        let mut peer = RawPeer::open(addr, channel, "").await;
+        opened(&mut events).await;
+        if channel.starts_with("/connect") {
+            assert_eq!(peer.next().await.unwrap().close_code(), Some(1011), "{channel}");
+        }
+        drop(peer);
+        let (mut panics, mut ends) = (0, 0);
+        next(&mut events, |event| {
+            match event {
+                Event::Error(event) => panics += usize::from(event.stage == ErrorStage::HandlerPanic),
+                Event::Connection(event) => {
+                    ends += usize::from(matches!(event.kind, ConnectionEventKind::Disconnected(..)));
+                }
+                _ => {}
+            }
+            (panics > 0 && ends > 0).then_some(())
+        })
+        .await;
+        other.text(channel).await;
+        assert_eq!(received(&mut events).await.as_text(), Some(channel), "the other one goes on");
+        assert_eq!(server.connection_count(), 1);
     }
 }

@@ -1,16 +1,28 @@
 //! Servers, and the tokio runtimes that they are started in.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{future::pending, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
-use websockets_simple_server::{Endpoint, Event, Limits, ServerParams, StartError, WebsocketServer};
+use websockets_simple_client::{ConnectError, WebsocketClient};
+use websockets_simple_server::{
+    Anonymous, ClientId, CloseCode, ConnectionEventKind, Endpoint, Event, Limits, ServerParams, StartError,
+    WebsocketServer,
+};
 use websockets_simple_tests::{
     authority::{Authority, secured},
-    connected, opened, params, started, within,
+    connected, opened, params,
+    raw::RawPeer,
+    started, within,
 };
 
 fn runtime() -> Runtime {
@@ -85,13 +97,114 @@ fn a_server_that_lost_its_runtime_starts_again_before_and_after_a_stop_and_holds
             }
             let addr = started(&server).await;
             let mut events = server.events();
-            let client = connected(params(addr)).await;
+            let client = WebsocketClient::new(params(addr)).unwrap();
+            // The old runtime gives its places back as it drops its tasks, in threads of its own.
+            within(async {
+                while let Err(error) = client.connect().await {
+                    assert!(matches!(error, ConnectError::Rejected { status: 503 | 429, .. }), "{error:?}");
+                }
+            })
+            .await;
             opened(&mut events).await;
             assert_eq!(server.connection_count(), 1);
             drop(client);
             let report = within(server.stop()).await;
             assert_eq!(report.dropped, 0);
         });
+    }
+}
+
+/// How often each connection was told to have begun and to have ended.
+type Told = HashMap<ClientId, (usize, usize)>;
+
+fn note(told: &mut Told, event: &Event<Anonymous>) {
+    if let Event::Connection(event) = event {
+        match &event.kind {
+            ConnectionEventKind::Connected(connection) => {
+                told.entry(connection.id().clone()).or_default().0 += 1;
+            }
+            ConnectionEventKind::Disconnected(connection, end) => {
+                assert_eq!(connection.end(), Some(end));
+                told.entry(connection.id().clone()).or_default().1 += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_server_that_loses_its_runtime_tells_one_disconnected_for_each_connected() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let heard = Arc::new(Mutex::new(Told::new()));
+    let handled = Arc::new(Semaphore::new(0));
+    server.on({
+        let (heard, handled) = (Arc::clone(&heard), Arc::clone(&handled));
+        move |event| {
+            note(&mut heard.lock().unwrap(), &event);
+            let handled = Arc::clone(&handled);
+            async move {
+                match event {
+                    Event::Message(event) if event.message.as_text() == Some("close") => {
+                        event.connection.close(CloseCode::NORMAL, "");
+                        handled.add_permits(1);
+                    }
+                    Event::Message(_) => {
+                        handled.add_permits(1);
+                        pending::<()>().await;
+                    }
+                    // What a handler awaits in a runtime that is gone never comes.
+                    Event::Connection(event)
+                        if matches!(event.kind, ConnectionEventKind::Disconnected(..)) =>
+                    {
+                        pending::<()>().await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    });
+    // The peers outlive the server's runtime.
+    let peers = Builder::new_current_thread().enable_all().build().unwrap();
+    let one_thread = Builder::new_current_thread().enable_all().build().unwrap();
+    for first in [one_thread, runtime()] {
+        heard.lock().unwrap().clear();
+        let mut events = server.events();
+        let addr = first.block_on(started(&server));
+        let opening = async {
+            let mut open = Vec::new();
+            for _ in 0..5 {
+                open.push(RawPeer::open(addr, "/", "").await);
+            }
+            // Two that rest, two with a busy handler, more waiting for it, and one that is closing.
+            for busy_one in [2, 3] {
+                open[busy_one].text("work").await;
+                open[busy_one].text("more").await;
+            }
+            open[4].text("close").await;
+            open
+        };
+        let open = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| peers.block_on(within(opening)));
+            first.block_on(async {
+                for _ in 0..5 {
+                    opened(&mut events).await;
+                }
+                within(handled.acquire_many(3)).await.unwrap().forget();
+            });
+            opening.join().unwrap()
+        });
+        drop(first);
+        let mut told: Told = heard.lock().unwrap().clone();
+        assert_eq!(told.len(), 5);
+        assert!(told.values().all(|told| *told == (1, 1)), "to a handler: {told:?}");
+        // The stream has given out the five beginnings.
+        told.values_mut().for_each(|told| *told = (1, 0));
+        while let Some(event) = events.try_recv() {
+            note(&mut told, &event);
+        }
+        assert!(told.values().all(|told| *told == (1, 1)), "to a stream: {told:?}");
+        assert_eq!(server.connection_count(), 0);
+        drop(open);
     }
 }
 

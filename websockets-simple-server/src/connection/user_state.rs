@@ -114,3 +114,56 @@ impl<I: Identity> fmt::Debug for Values<I> {
         f.debug_struct("Values").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::ServerParams,
+        users::{AdmitAll, Anonymous},
+    };
+
+    const ROUNDS: usize = 100_000;
+
+    /// Holds another connection's values, and shows whether it was freed.
+    #[derive(Clone)]
+    #[expect(dead_code, reason = "they are held")]
+    struct Friend(Arc<UserState<Anonymous>>, Arc<()>);
+
+    fn shared() -> Arc<Shared<Anonymous>> {
+        Arc::new(Shared::new(ServerParams::mounted(), Box::new(AdmitAll)))
+    }
+
+    #[test]
+    fn of_100_000_pairs_of_connections_that_hold_each_other_nothing_is_left() {
+        let (shared, held) = (shared(), Arc::new(()));
+        for round in 0..ROUNDS {
+            let (one, two) = (Arc::new(UserState::new()), Arc::new(UserState::new()));
+            for (of, other) in [(&one, &two), (&two, &one), (&one, &one)] {
+                of.insert(Friend(Arc::clone(other), Arc::clone(&held)), &shared);
+            }
+            let event = one.values();
+            one.end();
+            two.end();
+            assert_eq!(Arc::strong_count(&held), 2, "the event keeps those of the first");
+            drop(event);
+            two.insert(Friend(one, Arc::clone(&held)), &shared);
+            assert_eq!((Arc::strong_count(&held), Arc::strong_count(&two)), (1, 1), "in round {round}");
+        }
+        assert_eq!((Arc::strong_count(&shared), Arc::weak_count(&shared)), (1, 0));
+    }
+
+    #[test]
+    fn of_100_000_values_of_one_type_a_connection_keeps_the_last() {
+        let (shared, held) = (shared(), Arc::new(()));
+        let state = UserState::new();
+        for round in 0..ROUNDS {
+            assert_eq!(state.insert((round, Arc::clone(&held)), &shared).is_some(), round > 0);
+            assert_eq!(Arc::strong_count(&held), 2);
+        }
+        assert_eq!(state.values().unwrap().lock().len(), 1);
+        assert_eq!(state.get::<(usize, Arc<()>)>().unwrap().0, ROUNDS - 1);
+        state.end();
+        assert_eq!((Arc::strong_count(&held), Arc::weak_count(&shared)), (1, 0));
+    }
+}

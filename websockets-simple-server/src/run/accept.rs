@@ -2,12 +2,13 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::{
     config::Endpoint,
-    connection::session,
+    connection::{StopReport, session},
     handshake::HandshakeContext,
     net::{Listener, LocalEndpoint, Peer},
     run::{shared::Shared, stop::Stop},
@@ -17,14 +18,30 @@ use crate::{
 /// Longest pause after an error of `accept`, such as too many open files.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A listener of a run. A run whose runtime was shut down is over only after its ports are free: the runtime drops the
+/// tasks of the run in any order.
+pub(super) struct OpenListener<L> {
+    /// Dropped first.
+    listener: L,
+    _run: watch::Sender<Option<StopReport>>,
+}
+
+impl<L> OpenListener<L> {
+    /// `run` is alive for as long as a sender of its report is.
+    pub(super) fn new(listener: L, run: watch::Sender<Option<StopReport>>) -> Self {
+        Self { listener, _run: run }
+    }
+}
+
 /// Accepts connections on one listener. It awaits only the listener, the pause after an error, and the stop.
 pub(super) async fn accept<I: Identity>(
     shared: Arc<Shared<I>>,
-    listener: Arc<impl Listener>,
+    listener: Arc<OpenListener<impl Listener>>,
     endpoint: Endpoint,
     sessions: TaskTracker,
     stop: Stop,
 ) {
+    let listener = &listener.listener;
     // If the listener has only one address, it need not be read from each connection.
     let local = listener.local();
     let mut pause = Duration::ZERO;

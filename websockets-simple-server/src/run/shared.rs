@@ -128,9 +128,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether the task that owns the run is alive: false once its runtime was shut down.
+    /// Whether the task that owns the run is alive, or a listener of it open: false once its runtime was shut down.
     fn is_alive(&self) -> bool {
-        // The sender is dropped with that task.
+        // The senders are dropped with that task and those listeners.
         self.handle.report.has_changed().is_ok()
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     connection::{Event, ServerEventKind, StopReport},
     net::{BoundListener, Listener},
     run::{
-        accept::accept,
+        accept::{OpenListener, accept},
         error::StartError,
         shared::{Run, Shared},
         shutdown::{FINAL_TIMEOUT, shutdown},
@@ -127,10 +127,12 @@ async fn run<I: Identity>(
         }
         match listener {
             BoundListener::Tcp(listener) => {
+                let listener = OpenListener::new(listener, reporter.clone());
                 accept_on(&mut tasks, &accepting, &shared, listener, endpoint, &sessions, &stop);
             }
             #[cfg(unix)]
             BoundListener::Unix(listener) => {
+                let listener = OpenListener::new(listener, reporter.clone());
                 accept_on(&mut tasks, &accepting, &shared, listener, endpoint, &sessions, &stop);
             }
         }
@@ -159,7 +161,7 @@ fn accept_on<I: Identity>(
     tasks: &mut Supervisor<I>,
     accepting: &TaskTracker,
     shared: &Arc<Shared<I>>,
-    listener: impl Listener,
+    listener: OpenListener<impl Listener>,
     endpoint: Endpoint,
     sessions: &TaskTracker,
     stop: &Stop,
