@@ -21,7 +21,6 @@ impl Drop for Counted {
 }
 
 #[test]
-#[cfg(not(shuttle))]
 fn code_that_makes_more_due_when_it_runs_leaves_nothing_behind() {
     /// As one that sends when it is woken.
     struct Sends;
@@ -40,7 +39,6 @@ fn code_that_makes_more_due_when_it_runs_leaves_nothing_behind() {
 }
 
 #[test]
-#[cfg(not(shuttle))]
 fn a_burst_gives_its_memory_back() {
     for number in [KEPT, 10 * KEPT] {
         (0..number).for_each(|_| wake(Waker::noop().clone()));

@@ -122,7 +122,6 @@ fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
     assert_eq!(wire.bytes(), [0x01, 1, b'a'], "the first part has left");
     assert!(outbox.poll_part(&mut part("b", false, false), Waker::noop()).is_ready());
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
-    outbox.end_parts(true);
     // The message is complete in the queue, but a part of it has left already.
     outbox.push_internal(frame("ping"), InternalFrame::Text);
     outbox.push_internal(pong("p"), InternalFrame::Pong);
@@ -163,7 +162,6 @@ fn a_control_message_does_not_overtake_one_that_waited_for_a_message_in_parts() 
     now(&outbox, "1");
     outbox.push_internal(frame("a"), InternalFrame::Control);
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
-    outbox.end_parts(true);
     now(&outbox, "2");
     outbox.push_internal(frame("b"), InternalFrame::Control);
     wire.allow(1000);

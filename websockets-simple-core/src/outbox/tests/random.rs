@@ -89,7 +89,7 @@ impl Run {
         let text = if first { format!("{number}-") } else { "xx".to_owned() };
         let waited = outbox.poll_part(&mut part(&text, first, false), Waker::noop()).is_pending();
         if waited && first {
-            outbox.end_parts(false);
+            outbox.give_up_parts();
             self.parts = None;
         } else if first {
             self.accepted.push(number);
@@ -98,7 +98,6 @@ impl Run {
 
     fn end_parts(&mut self, outbox: &Outbox) {
         if self.parts.is_some() && outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready() {
-            outbox.end_parts(true);
             self.parts = None;
             self.accepted.append(&mut self.behind);
         }
