@@ -98,6 +98,7 @@ async fn a_close_does_not_wait_for_a_peer_that_answers_no_ping() {
     }
     assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
     assert_eq!(wire.writes().last().unwrap(), b"\x88\x02\x03\xe8");
+    assert_eq!(outbox.nudge_due(), None, "nothing may follow a Close");
 }
 
 #[tokio::test(start_paused = true)]
