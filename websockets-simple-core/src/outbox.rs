@@ -44,6 +44,7 @@ mod coalesce;
 mod flusher;
 mod fragmented;
 mod gather;
+mod internal_counts;
 mod pace;
 mod queue;
 mod send;
