@@ -44,6 +44,7 @@ mod coalesce;
 mod flusher;
 mod fragmented;
 mod gather;
+mod internal_counts;
 mod pace;
 mod queue;
 mod send;
@@ -358,13 +359,16 @@ impl Outbox {
         when: FlushWhen,
         notice: Option<&Message>,
     ) -> Offer {
+        let dropped = state.dropped;
         let status = if state.accept(frame) { state.write_when(when) } else { Offer::Queued };
-        // A write that fails takes the message with it, and the sender is told so.
-        if !matches!(status, Offer::Closed) {
-            state.count(notice);
-            if notice.is_some() {
-                self.has_sent_events.store(true, Ordering::Release);
-            }
+        if matches!(status, Offer::Closed) {
+            // A write that fails takes the message with it, and the sender is told so: it is not lost besides.
+            state.dropped -= u64::from(state.dropped > dropped);
+            return status;
+        }
+        state.count(notice);
+        if notice.is_some() {
+            self.has_sent_events.store(true, Ordering::Release);
         }
         status
     }

@@ -42,6 +42,8 @@ mod log;
 mod observer;
 mod scoped;
 mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 mod user_state;
 
 /// A handle to one open connection of a server; its clones are handles to the same connection.

@@ -107,4 +107,29 @@ mod tests {
         let json = serde_json::to_string(&Disconnect::new(EndedBy::HandlerPanic, None, "", false)).unwrap();
         assert_eq!(json, r#"{"code":null,"reason":"","by":"handler_panic","clean":false}"#);
     }
+
+    #[test]
+    fn no_two_causes_of_an_end_are_shown_in_the_same_words() {
+        let mut all = vec![EndedBy::Expired];
+        let next = |by| match by {
+            EndedBy::Expired => Some(EndedBy::HandlerPanic),
+            EndedBy::HandlerPanic => Some(EndedBy::Heartbeat),
+            EndedBy::Heartbeat => Some(EndedBy::Idle),
+            EndedBy::Idle => Some(EndedBy::Limit),
+            EndedBy::Limit => Some(EndedBy::Local),
+            EndedBy::Local => Some(EndedBy::Overflow),
+            EndedBy::Overflow => Some(EndedBy::Peer),
+            EndedBy::Peer => Some(EndedBy::Protocol),
+            EndedBy::Protocol => Some(EndedBy::Revoked),
+            EndedBy::Revoked => Some(EndedBy::Stop),
+            EndedBy::Stop => Some(EndedBy::Transport),
+            EndedBy::Transport => None,
+        };
+        while let Some(by) = next(all[all.len() - 1]) {
+            all.push(by);
+        }
+        let shown: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), all.len(), "{shown:?}");
+        assert_eq!(format!("{:>9}", EndedBy::Peer), " the peer");
+    }
 }

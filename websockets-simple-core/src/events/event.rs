@@ -208,6 +208,10 @@ impl<C> ErrorEvent<C> {
 }
 
 /// Where a failure happened.
+///
+/// `Display` says it in a word or two, to be put before a colon and the error: `accept`, `event stream`, `handler`,
+/// `handshake`, `heartbeat`, `limit`, `overflow`, `protocol`, `send`, `signal`, `task`, `TLS`, `token provider`,
+/// `transport`, `user service`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorStage {
@@ -302,5 +306,49 @@ impl fmt::Display for EventError {
 impl std::error::Error for EventError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_stage_is_shown_in_words_of_its_own_which_its_documentation_lists() {
+        use ErrorStage as Stage;
+        let mut all = vec![Stage::Accept];
+        let next = |stage| match stage {
+            Stage::Accept => Some(Stage::EventStream),
+            Stage::EventStream => Some(Stage::HandlerPanic),
+            Stage::HandlerPanic => Some(Stage::Handshake),
+            Stage::Handshake => Some(Stage::Heartbeat),
+            Stage::Heartbeat => Some(Stage::Limit),
+            Stage::Limit => Some(Stage::Overflow),
+            Stage::Overflow => Some(Stage::Protocol),
+            Stage::Protocol => Some(Stage::Send),
+            Stage::Send => Some(Stage::Signal),
+            Stage::Signal => Some(Stage::Task),
+            Stage::Task => Some(Stage::Tls),
+            Stage::Tls => Some(Stage::TokenProvider),
+            Stage::TokenProvider => Some(Stage::Transport),
+            Stage::Transport => Some(Stage::UserService),
+            Stage::UserService => None,
+        };
+        while let Some(stage) = next(all[all.len() - 1]) {
+            all.push(stage);
+        }
+        let shown: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), all.len(), "no two are the same: {shown:?}");
+        let docs: Vec<_> = include_str!("event.rs")
+            .lines()
+            .skip_while(|line| !line.starts_with("/// Where a failure happened."))
+            .map_while(|line| line.strip_prefix("///"))
+            .collect();
+        let docs = docs.concat();
+        let listed: BTreeSet<String> = docs.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert_eq!(listed, shown);
+        assert_eq!(format!("{:>8}", Stage::Send), "    send");
     }
 }

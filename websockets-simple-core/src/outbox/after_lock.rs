@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    events::catch_panic,
     outbox::{
         queue::{OutboxState, QueuedFrame},
         sync::{Mutex, MutexGuard, PoisonError, thread_local},
@@ -50,6 +51,8 @@ impl Drop for Locked<'_> {
 struct Due {
     wakes: Vec<Waker>,
     drops: Vec<Dropped>,
+    #[cfg(all(test, not(shuttle)))]
+    _counted: tests::Counted,
 }
 
 /// Something whose drop may run code of others: a payload may belong to the application.
@@ -76,7 +79,8 @@ struct ThreadExit;
 
 impl Drop for ThreadExit {
     fn drop(&mut self) {
-        drop(DUE.with(Cell::take).map(ManuallyDrop::into_inner));
+        let kept = DUE.try_with(Cell::take).ok().flatten();
+        drop(kept.map(ManuallyDrop::into_inner));
     }
 }
 
@@ -95,22 +99,28 @@ pub(super) fn discard_all(dropped: impl IntoIterator<Item = QueuedFrame>) {
     with(|due| due.drops.extend(dropped.into_iter().map(Dropped::Frame)));
 }
 
-/// Does what is due. Called without the lock.
+/// Does what is due. Called without the lock, also when a panic goes through who held it: one more would end the
+/// process, so those of the code that runs here go no further.
 fn run() {
-    if !IS_DUE.with(Cell::get) {
+    if !IS_DUE.with(|is_due| is_due.replace(false)) {
         return;
     }
-    while let Some(mut due) = DUE.with(Cell::take).map(ManuallyDrop::into_inner) {
-        IS_DUE.with(|is_due| is_due.set(false));
-        due.wakes.drain(..).for_each(Waker::wake);
-        due.drops.clear();
-        if !IS_DUE.with(Cell::get) {
-            let lasts = EXIT.try_with(|_| ()).is_ok();
-            if lasts && due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
-                DUE.with(|known| known.set(Some(ManuallyDrop::new(due))));
-            }
-            return;
-        }
+    let Some(mut due) = DUE.with(Cell::take).map(ManuallyDrop::into_inner) else { return };
+    each(due.wakes.drain(..), Waker::wake, "a waker");
+    each(due.drops.drain(..), drop, "the drop of a message or a waker");
+    // That code may have used an outbox, which kept something already.
+    let mut kept = DUE.with(Cell::take);
+    let lasts = EXIT.try_with(|_| ()).is_ok();
+    if kept.is_none() && lasts && due.wakes.capacity().max(due.drops.capacity()) <= KEPT {
+        kept = Some(ManuallyDrop::new(due));
+    }
+    DUE.with(|known| known.set(kept));
+}
+
+/// Does this with each, also with those behind one that panics.
+fn each<T>(mut all: impl Iterator<Item = T>, act: impl Fn(T), what: &str) {
+    while catch_panic(|| all.by_ref().for_each(&act)).is_err() {
+        tracing::error!("{what} panicked");
     }
 }
 
@@ -144,3 +154,6 @@ impl From<Waker> for Dropped {
         Self::Waker(waker)
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

@@ -48,9 +48,39 @@ impl Outbox {
 }
 
 #[cfg(test)]
+#[cfg(not(shuttle))]
 mod tests {
     use super::*;
-    use crate::outbox::SendStatus;
+    use crate::outbox::{OutboxConfig, OverflowPolicy, SendStatus};
+
+    #[test]
+    fn each_receiver_of_a_broadcast_is_counted_once() {
+        let outbox = |policy| Outbox::new(Side::Server, OutboxConfig::new(3, policy));
+        // Not one of them has a stream yet: the first of two messages fills it.
+        let full = |policy| {
+            let outbox = outbox(policy);
+            outbox.try_send(Message::text("1"), false).unwrap();
+            outbox
+        };
+        let closed = outbox(OverflowPolicy::Disconnect);
+        closed.shut(false);
+        let receivers = [
+            outbox(OverflowPolicy::DropNewest),
+            full(OverflowPolicy::DropOldest),
+            full(OverflowPolicy::DropNewest),
+            full(OverflowPolicy::Wait(std::time::Duration::from_secs(1))),
+            full(OverflowPolicy::DropNewest),
+            full(OverflowPolicy::Disconnect),
+            full(OverflowPolicy::Disconnect),
+            closed,
+        ];
+        let (frame, _) = encode(Message::text("2"), false).unwrap();
+        let mut report = BroadcastReport::default();
+        let mut listed = receivers.iter().map(|outbox| outbox.broadcast(&frame, None, &mut report));
+        assert!(listed.next().unwrap());
+        assert_eq!(listed.filter(|listed| *listed).count(), 1, "the one that made room");
+        assert_eq!(report, BroadcastReport { accepted: 2, dropped: 3, closed: 3 });
+    }
 
     #[test]
     fn what_became_of_messages_can_be_written_as_json() {

@@ -107,3 +107,21 @@ pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
     YIELDED.set(true);
     let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_may_make_as_many_sends_as_it_may_and_each_poll_begins_anew() {
+        for _ in 0..2 {
+            let _budget = PollBudget::begin(None);
+            charge_sends(SENDS_PER_POLL);
+            assert!(!is_exhausted());
+            charge_sends(1);
+            assert!(is_exhausted());
+            charge_sends(usize::MAX);
+            assert!(is_exhausted());
+        }
+    }
+}

@@ -107,7 +107,6 @@ impl<'a, K: PartKind + ?Sized> MessageWriter<'a, K> {
     pub async fn finish(mut self) -> Result<(), SendError> {
         self.send(&[], true).await?;
         self.done = true;
-        self.outbox.end_parts(true);
         Ok(())
     }
 
@@ -126,7 +125,7 @@ impl<K: PartKind + ?Sized> Drop for MessageWriter<'_, K> {
         }
         if self.first {
             // No part was sent, so the peer has no incomplete message.
-            self.outbox.end_parts(false);
+            self.outbox.give_up_parts();
             return;
         }
         self.outbox.close(EndCause::MessageAbandoned);
@@ -160,7 +159,8 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Sends one part, waiting for room as long as the connection lasts.
+    /// Sends one part, waiting for room as long as the connection lasts. With the last one the message is complete,
+    /// whatever happens next.
     pub(crate) fn poll_part(&self, frame: &mut Option<Frame>, waker: &Waker) -> Poll<Result<(), SendError>> {
         let mut state = self.lock();
         if state.stage != Stage::Open {
@@ -182,9 +182,18 @@ impl Outbox {
             let cold = state.cold();
             cold.part_bytes += frame.len();
             cold.part_frames += 1;
+            let is_last = frame.is_last();
             state.queue.push_back(QueuedFrame { frame, internal: None, part: true });
-            state.write_when(FlushWhen::Now);
-            return Poll::Ready(if state.stage == Stage::Open { Ok(()) } else { Err(SendError::Closed) });
+            if is_last {
+                state.end_parts();
+            } else {
+                state.write_when(FlushWhen::Now);
+            }
+            if state.stage != Stage::Open {
+                return Poll::Ready(Err(SendError::Closed));
+            }
+            state.messages += u64::from(is_last);
+            return Poll::Ready(Ok(()));
         }
         if let Some(parts) = state.parts()
             && let Some(old) = parts.writer.replace(waker.clone())
@@ -213,16 +222,21 @@ impl Outbox {
         .await;
     }
 
+    /// Ends a message in parts of which no part was sent.
+    pub(crate) fn give_up_parts(&self) {
+        self.lock().end_parts();
+    }
+}
+
+impl OutboxState {
     /// Ends the message in parts; the messages that waited behind it follow.
-    pub(crate) fn end_parts(&self, sent: bool) {
-        let mut state = self.lock();
-        let Some(parts) = state.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
-        state.messages += u64::from(sent);
-        state.bytes += parts.bytes;
-        state.queue.extend(parts.behind);
+    fn end_parts(&mut self) {
+        let Some(parts) = self.cold.as_mut().and_then(|cold| cold.parts.take()) else { return };
+        self.bytes += parts.bytes;
+        self.queue.extend(parts.behind);
         parts.writer.into_iter().for_each(after_lock::discard);
-        state.cold().before_parts.wake_all();
-        state.write_when(FlushWhen::Now);
-        state.wake_waiting();
+        self.cold().before_parts.wake_all();
+        self.write_when(FlushWhen::Now);
+        self.wake_waiting();
     }
 }

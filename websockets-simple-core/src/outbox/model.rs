@@ -1,9 +1,14 @@
-//! A model check: senders, broadcasts, the driver, a close and a dropped wait in any order of their steps. A wake that is
-//! lost is a deadlock, which the checker finds.
+//! A model check: senders, broadcasts, messages in parts, the driver, the flusher, a close and a dropped wait in any order
+//! of their steps. A wake that is lost is a deadlock, which the checker finds.
+//!
+//! Of tokio's `Notify`, by which the flusher is woken, each call is one step: what is inside of it is tokio's to check.
 //!
 //! ```sh
 //! RUSTFLAGS='--cfg shuttle' cargo test --release -p websockets-simple-core --lib outbox::model
 //! ```
+
+mod flusher;
+mod parts;
 
 use std::{
     future::poll_fn,
@@ -39,6 +44,7 @@ struct Pipe {
     room: usize,
     written: Vec<u8>,
     driver: Option<Waker>,
+    reader: Option<Waker>,
     is_gone: bool,
 }
 
@@ -55,6 +61,11 @@ impl WriteNow for Wire {
         let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).take(pipe.room).collect();
         pipe.room -= bytes.len();
         pipe.written.extend(&bytes);
+        let reader = pipe.reader.take();
+        drop(pipe);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -84,22 +95,47 @@ impl Wire {
 
     /// The texts that were written whole, and whether a Close followed them.
     fn heard(&self) -> (Vec<String>, bool) {
-        let pipe = self.0.lock().unwrap();
-        let (mut texts, mut rest) = (Vec::new(), &pipe.written[..]);
-        while let [first, len, payload @ ..] = rest {
-            let len = usize::from(*len);
-            if payload.len() < len {
-                break;
-            }
-            if *first == 0x88 {
-                assert!(payload.len() == len, "something follows the Close");
-                return (texts, true);
-            }
-            texts.push(String::from_utf8(payload[..len].to_vec()).unwrap());
-            rest = &payload[len..];
-        }
-        (texts, false)
+        read(&self.0.lock().unwrap().written)
     }
+
+    /// Resolves when this many texts were written whole.
+    async fn has_heard(&self, texts: usize) {
+        poll_fn(|cx| {
+            let mut pipe = self.0.lock().unwrap();
+            if read(&pipe.written).0.len() >= texts {
+                return Poll::Ready(());
+            }
+            pipe.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Reads whole frames: texts, also in parts, between which nothing else comes, and whether a Close followed them.
+fn read(written: &[u8]) -> (Vec<String>, bool) {
+    let (mut texts, mut rest, mut open) = (Vec::new(), written, None::<String>);
+    while let [first, len, payload @ ..] = rest {
+        let len = usize::from(*len);
+        if payload.len() < len {
+            break;
+        }
+        if *first == 0x88 {
+            assert!(payload.len() == len, "something follows the Close");
+            return (texts, true);
+        }
+        let text = String::from_utf8(payload[..len].to_vec()).unwrap();
+        let begun = open.take();
+        assert_eq!(begun.is_some(), first & 0x0F == 0, "a message between the parts of another");
+        let whole = begun.unwrap_or_default() + &text;
+        if first & 0x80 != 0 {
+            texts.push(whole);
+        } else {
+            open = Some(whole);
+        }
+        rest = &payload[len..];
+    }
+    (texts, false)
 }
 
 struct Connection(Outbox);

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::{
     events::EndCause,
     outbox::{
-        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather, pace::Pace,
-        sent_events::SentEvents, waiters::Waiters,
+        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather,
+        internal_counts::InternalCounts, pace::Pace, sent_events::SentEvents, waiters::Waiters,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::{WriteNow, Writer},
@@ -98,30 +98,6 @@ pub(super) struct FragmentedMessage {
     pub(super) writer: Option<Waker>,
 }
 
-/// How many internal frames of each kind there are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct InternalCounts([u16; InternalFrame::KINDS]);
-
-impl InternalCounts {
-    pub(super) fn add(&mut self, internal: InternalFrame) {
-        self.0[internal as usize] += 1;
-    }
-
-    pub(super) fn remove(&mut self, queued: &QueuedFrame) {
-        if let Some(internal) = queued.internal {
-            self.0[internal as usize] -= 1;
-        }
-    }
-
-    pub(super) fn total(&self) -> usize {
-        self.0.iter().map(|count| usize::from(*count)).sum()
-    }
-
-    pub(super) fn remove_all(&mut self, queued: &VecDeque<QueuedFrame>) {
-        queued.iter().for_each(|queued| self.remove(queued));
-    }
-}
-
 impl OutboxState {
     /// An empty queue without a stream to write to.
     pub(super) fn new(pace: Option<Pace>) -> Self {
@@ -163,7 +139,7 @@ impl OutboxState {
 
     /// The number of queued internal frames of this kind, also behind a message in parts.
     pub(super) fn waiting(&self, internal: InternalFrame) -> usize {
-        self.internals.0[internal as usize].into()
+        self.internals.of(internal)
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.

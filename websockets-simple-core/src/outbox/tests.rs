@@ -4,6 +4,7 @@ mod control;
 mod nudge;
 mod order;
 mod overflow;
+mod panics;
 mod parts;
 mod random;
 mod reentry;
@@ -20,11 +21,11 @@ use std::{
 };
 
 use super::*;
-use crate::protocol::InternalFrame;
-use crate::transport::WriteNow;
 use crate::{
+    dotnet::V6Loss,
     outbox::queue::{FRAMES_PER_WRITE, KEPT_FRAMES, QueuedFrame},
-    protocol::CloseCode,
+    protocol::{CloseCode, InternalFrame},
+    transport::WriteNow,
 };
 
 /// A stream that takes as many bytes as a test allows, and remembers every write.

@@ -111,6 +111,11 @@ impl Frame {
         self.header().first().is_some_and(|first| first & OPCODE == CONTINUATION)
     }
 
+    /// Whether this is the last frame of a message.
+    pub(crate) fn is_last(&self) -> bool {
+        self.header().first().is_some_and(|first| first & FIN != 0)
+    }
+
     /// What is left of this frame after its first `skip` bytes: of the header and of the payload.
     pub(crate) fn after(&self, skip: usize) -> [&[u8]; 2] {
         let header = self.header();

@@ -317,7 +317,12 @@ impl<I: Identity> Drop for Registered<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::users::User;
+    use crate::{
+        connection::testing::{server, unconnected},
+        users::{Authenticated, User},
+    };
+
+    const TIMES: usize = 100_000;
 
     #[test]
     fn a_user_without_connections_has_no_entry_whether_it_was_refused_or_has_gone() {
@@ -332,5 +337,74 @@ mod tests {
         assert_eq!(registry.lock().users.len(), 1);
         drop(held);
         assert!(registry.lock().users.is_empty());
+    }
+
+    #[test]
+    fn groups_that_are_joined_and_left_leave_nothing_behind() {
+        let shared = server();
+        let registry = &shared.registry;
+        let (connection, other) = (unconnected(&shared, None), unconnected(&shared, None));
+        let guards = [registry.register(&connection), registry.register(&other)];
+        for n in 0..TIMES {
+            let group = format!("group {n}");
+            assert!(registry.join(&connection, &group) && !registry.join(&connection, &group));
+            assert!(!registry.leave(&other, &group), "it was never in it");
+            assert!(registry.leave(&connection, &group) && !registry.leave(&connection, &group));
+        }
+        let groups = || registry.lock().channels.get("/").map(|channel| channel.groups.len());
+        assert_eq!((groups(), connection.0.groups().len(), other.0.groups().len()), (Some(0), 0, 0));
+        assert!(connection.0.groups().capacity() < 100);
+        // Those it is in when it ends.
+        assert!(registry.join(&connection, "left by the end") && registry.join(&other, "left by the end"));
+        drop(guards);
+        assert_eq!(groups(), None);
+        assert!(!registry.join(&connection, "after the end"));
+    }
+
+    #[test]
+    fn connections_that_come_and_go_leave_nothing_behind() {
+        let shared = server();
+        let registry = &shared.registry;
+        let connect = |user| unconnected(&shared, Some(Authenticated::new(user)));
+        let connections: Vec<_> = (0..1000).map(connect).collect();
+        for connection in connections.iter().cycle().take(TIMES) {
+            let permit = registry.user_permit(connection.0.user.as_ref().unwrap().id(), 1).unwrap();
+            let reserved = registry.reserve(connection.id()).unwrap();
+            let registered = registry.register(connection);
+            drop(reserved);
+            assert!(
+                registry.client(connection.id()).is_some() && registry.reserve(connection.id()).is_none()
+            );
+            registry.join(connection, "all");
+            assert_eq!(registry.group("/", "all").len(), 1);
+            drop(registered);
+            registry.drained(connection);
+            drop(permit);
+        }
+        let maps = registry.lock();
+        assert!(maps.by_id.is_empty() && maps.channels.is_empty() && maps.users.is_empty());
+        assert!(maps.all.list().is_empty() && maps.draining.list().is_empty());
+        assert!(maps.by_id.capacity() < 100, "{}", maps.by_id.capacity());
+    }
+
+    #[test]
+    fn ids_that_are_reserved_and_given_back_leave_nothing_behind() {
+        let shared = server();
+        let registry = &shared.registry;
+        for n in 0..TIMES {
+            let id = ClientId::new(&format!("client-{n}")).unwrap();
+            let reserved = registry.reserve(&id).unwrap();
+            assert!(registry.reserve(&id).is_none(), "it is taken");
+            assert!(registry.client(&id).is_none(), "nobody is connected");
+            drop(reserved);
+        }
+        // And if all were held at once.
+        let ids = (0..TIMES).map(|n| ClientId::new(&format!("client-{n}")).unwrap());
+        let reserved: Vec<_> = ids.map(|id| registry.reserve(&id).unwrap()).collect();
+        assert_eq!(registry.lock().by_id.len(), TIMES);
+        drop(reserved);
+        let maps = registry.lock();
+        assert_eq!(maps.by_id.len(), 0);
+        assert!(maps.by_id.capacity() < 100, "{}", maps.by_id.capacity());
     }
 }

@@ -89,3 +89,64 @@ impl<I: Identity> Index<I> {
         entries.into_iter().filter_map(remove).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::testing::{server, unconnected},
+        users::{Authenticated, User},
+    };
+
+    const TIMES: i64 = 100_000;
+
+    fn sizes(revocable: &RevocableConnections<User<i64>>) -> (usize, usize) {
+        let index = revocable.lock();
+        (index.connections.len(), index.entries.len())
+    }
+
+    fn credential(n: i64) -> Authenticated<i64> {
+        Authenticated::new(n).credential(format!("token {n}"))
+    }
+
+    #[test]
+    fn connections_that_come_and_go_leave_nothing_behind() {
+        let (shared, revocable) = (server(), RevocableConnections::new());
+        let connections: Vec<_> = (0..1000).map(|n| unconnected(&shared, Some(credential(n)))).collect();
+        for (connection, n) in connections.iter().zip(0..).cycle().take(TIMES as usize) {
+            revocable.set(connection, n % 2 == 0);
+            assert_eq!(revocable.of(&Revocation::Credential(format!("token {n}"))).len(), 1);
+            assert_eq!(revocable.of(&Revocation::User(n)).len(), usize::from(n % 2 != 0));
+            revocable.remove(connection);
+            revocable.remove(connection);
+        }
+        assert_eq!(sizes(&revocable), (0, 0));
+    }
+
+    #[test]
+    fn credentials_that_are_renewed_over_and_over_leave_the_last_ones_behind() {
+        let (shared, revocable) = (server(), RevocableConnections::new());
+        let (one, other) =
+            (unconnected(&shared, Some(credential(0))), unconnected(&shared, Some(credential(0))));
+        revocable.set(&other, true);
+        for n in 0..TIMES {
+            let renewed = Authenticated::new(0).credential(format!("token {n}"));
+            one.0.user.as_ref().unwrap().renew(renewed);
+            revocable.set(&one, true);
+        }
+        assert_eq!(sizes(&revocable), (2, 2));
+        let of = |n: i64| revocable.of(&Revocation::Credential(format!("token {n}")));
+        assert_eq!((of(0), of(1), of(TIMES - 1)), (vec![other], vec![], vec![one]));
+    }
+
+    #[test]
+    fn who_has_no_credentials_to_revoke_has_no_entry() {
+        let (shared, revocable) = (server(), RevocableConnections::new());
+        let users = [None, Some(Authenticated::new(7))];
+        let connections = users.map(|user| unconnected(&shared, user));
+        for connection in connections.iter().cycle().take(TIMES as usize) {
+            revocable.set(connection, true);
+        }
+        assert_eq!(sizes(&revocable), (0, 0));
+    }
+}

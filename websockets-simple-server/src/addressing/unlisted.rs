@@ -48,3 +48,30 @@ impl<I: Identity> Drop for UnlistedGuard<I> {
         let _connection = self.unlisted.lock().remove(&self.serial);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::ClientId,
+        connection::testing::{server, unconnected},
+    };
+
+    #[test]
+    fn local_connections_that_come_and_go_leave_nothing_behind() {
+        let shared = server();
+        let unlisted = UnlistedConnections::new();
+        let id = ClientId::new("the-same").unwrap();
+        let stays = unconnected(&shared, None);
+        let _kept = unlisted.keep(&stays, None);
+        let connection = unconnected(&shared, None);
+        for n in 0..100_000 {
+            let reserved = (n % 2 == 0).then(|| shared.registry.reserve(&id).expect("it was given back"));
+            let kept = unlisted.keep(&connection, reserved);
+            assert_eq!((unlisted.all().len(), shared.registry.reserve(&id).is_none()), (2, n % 2 == 0));
+            drop(kept);
+            assert_eq!(Arc::strong_count(&connection.0), 1, "nobody keeps it");
+        }
+        assert_eq!(unlisted.all(), [stays]);
+    }
+}

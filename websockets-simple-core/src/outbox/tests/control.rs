@@ -122,7 +122,6 @@ fn a_text_of_the_heartbeat_never_comes_between_the_parts_of_a_message() {
     assert_eq!(wire.bytes(), [0x01, 1, b'a'], "the first part has left");
     assert!(outbox.poll_part(&mut part("b", false, false), Waker::noop()).is_ready());
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
-    outbox.end_parts(true);
     // The message is complete in the queue, but a part of it has left already.
     outbox.push_internal(frame("ping"), InternalFrame::Text);
     outbox.push_internal(pong("p"), InternalFrame::Pong);
@@ -163,7 +162,6 @@ fn a_control_message_does_not_overtake_one_that_waited_for_a_message_in_parts() 
     now(&outbox, "1");
     outbox.push_internal(frame("a"), InternalFrame::Control);
     assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
-    outbox.end_parts(true);
     now(&outbox, "2");
     outbox.push_internal(frame("b"), InternalFrame::Control);
     wire.allow(1000);
@@ -186,4 +184,54 @@ fn who_asks_and_never_reads_the_answers_is_closed() {
         let close = outbox.begin_round(Waker::noop()).close.unwrap();
         assert_eq!(close, EndCause::UnreadControls);
     }
+}
+
+#[test]
+fn what_the_connection_says_in_a_round_leaves_in_the_one_write_at_its_end() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(1000);
+    outbox.begin_round(Waker::noop());
+    now(&outbox, "1");
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
+    outbox.push_internal(frame("ping"), InternalFrame::Text);
+    for text in ["a", "b", "c"] {
+        outbox.push_internal(frame(text), InternalFrame::Control);
+    }
+    outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
+    assert!(wire.writes().is_empty());
+    outbox.end_round();
+    assert_eq!(wire.writes().len(), 1);
+    assert_eq!(wire.texts(), ["p", "ping", "a", "b", "c", "", "1"]);
+}
+
+#[test]
+fn what_replaces_one_that_waits_has_its_place_and_no_other() {
+    for begun in [false, true] {
+        let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+        if begun {
+            wire.allow(3);
+            now(&outbox, "begun");
+        }
+        outbox.push_internal(pong("p"), InternalFrame::Pong);
+        for text in ["1", "2", "3"] {
+            outbox.push_internal(frame(text), InternalFrame::Text);
+        }
+        wire.allow(100);
+        round(&outbox);
+        assert_eq!(wire.texts()[usize::from(begun)..], ["p", "3"]);
+    }
+}
+
+#[test]
+fn the_rest_of_a_control_frame_counts_as_nothing_that_is_queued_when_the_queue_is_discarded() {
+    let (outbox, wire) = opened(config(3, OverflowPolicy::DropNewest));
+    wire.allow(1);
+    outbox.push_internal(pong("payload"), InternalFrame::Pong);
+    now(&outbox, "1");
+    outbox.discard();
+    assert_eq!((outbox.statistics().queued, outbox.statistics().dropped), (0, 1));
+    assert!(matches!(now(&outbox, "2"), Offer::Queued), "it takes no room");
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["payload", "2"]);
 }

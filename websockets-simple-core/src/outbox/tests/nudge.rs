@@ -98,6 +98,7 @@ async fn a_close_does_not_wait_for_a_peer_that_answers_no_ping() {
     }
     assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
     assert_eq!(wire.writes().last().unwrap(), b"\x88\x02\x03\xe8");
+    assert_eq!(outbox.nudge_due(), None, "nothing may follow a Close");
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,4 +129,31 @@ async fn without_that_pacing_no_ping_is_ever_due() {
     now(&outbox, "hello");
     assert_eq!(outbox.nudge_due(), None);
     assert!(!outbox.ponged());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_for_another_reason_has_an_answer_and_a_pong_has_none() {
+    let (outbox, _wire) = nudging();
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
+    round(&outbox);
+    assert!(!outbox.ponged());
+    outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
+    assert!(outbox.ponged());
+    assert!(!outbox.ponged());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_data_that_has_left_makes_a_ping_due() {
+    let mut config = config(1024, OverflowPolicy::Disconnect);
+    config.pacing.nudges = true;
+    let (outbox, wire) = opened(config);
+    outbox.push_internal(pong("p"), InternalFrame::Pong);
+    now(&outbox, "waits");
+    wire.allow(3);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["p"]);
+    assert_eq!(outbox.nudge_due(), None);
+    wire.allow(1);
+    round(&outbox);
+    assert_eq!(outbox.nudge_due(), Some(Instant::now() + DELAY), "a part of it is enough");
 }

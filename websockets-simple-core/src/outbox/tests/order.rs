@@ -173,6 +173,70 @@ fn the_end_wakes_whoever_waits_for_it_and_counts_what_was_lost() {
 }
 
 #[test]
+fn the_end_is_when_the_stream_is_released_and_not_before() {
+    let outbox = Outbox::new(Side::Server, config(1024, OverflowPolicy::Disconnect));
+    assert!(poll(pin!(outbox.closed()), Waker::noop()).is_pending(), "the stream is yet to come");
+    let (outbox, wire) = roomy();
+    wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
+    assert!(matches!(now(&outbox, "a"), Offer::Closed));
+    assert!(poll(pin!(outbox.closed()), Waker::noop()).is_pending(), "a stream that failed is still held");
+    outbox.shut(false);
+    assert!(poll(pin!(outbox.closed()), Waker::noop()).is_ready());
+}
+
+#[test]
+fn who_may_wait_for_handlers_no_longer_is_told_until_the_end() {
+    let (outbox, _wire) = roomy();
+    let (woken, waker) = Woken::new();
+    assert!(!outbox.begin_round(&waker).abort_handlers);
+    outbox.end_round();
+    assert!(!outbox.handlers_aborted());
+    outbox.abort_handlers();
+    assert!(outbox.handlers_aborted());
+    assert_eq!(woken.times(), 1);
+    for _ in 0..2 {
+        assert!(outbox.begin_round(&waker).abort_handlers, "in every round");
+    }
+}
+
+#[test]
+fn what_a_v6_server_would_lose_is_refused_whichever_way_it_is_sent() {
+    let config =
+        OutboxConfig { v6_server: Some(V6Server::PLAIN), ..config(1 << 20, OverflowPolicy::Disconnect) };
+    let (outbox, wire) = opened(config);
+    wire.allow(usize::MAX / 2);
+    let losses = [
+        ("a\u{3}b".to_owned(), V6Loss::ByteThree),
+        (" \n".to_owned(), V6Loss::Blank),
+        ("x".repeat(65_536), V6Loss::TooLong { most: 65_535 }),
+    ];
+    for (text, loss) in losses {
+        let tried = outbox.try_send(message(&text), true);
+        assert!(matches!(tried, Err(SendError::Unreadable(told)) if told == loss), "{loss}: {tried:?}");
+        let sent = poll(pin!(outbox.send(message(&text), true)), Waker::noop());
+        assert!(matches!(sent, Poll::Ready(Err(SendError::Unreadable(told))) if told == loss), "{loss}");
+    }
+    assert!(matches!(outbox.begin_parts(), Err(SendError::Unreadable(V6Loss::Parts))));
+    assert!(wire.bytes().is_empty());
+    assert_eq!(outbox.statistics(), OutboxStatistics::default());
+    assert!(outbox.take_sent_event().is_none());
+    assert!(matches!(outbox.try_send(message("read"), false), Ok(SendStatus::Sent)));
+    assert_eq!(wire.texts(), ["read"]);
+}
+
+#[test]
+fn sent_events_that_are_discarded_are_told_to_nobody() {
+    let (outbox, _wire) = roomy();
+    for text in ["1", "2"] {
+        outbox.try_send(message(text), true).unwrap();
+    }
+    outbox.discard_sent_events();
+    assert!(outbox.take_sent_event().is_none());
+    outbox.try_send(message("3"), true).unwrap();
+    assert_eq!(outbox.take_sent_event().unwrap().0, message("3"), "later ones are");
+}
+
+#[test]
 fn a_burst_gives_its_memory_back_once_it_has_left() {
     let (outbox, wire) = opened(config(1 << 20, OverflowPolicy::Disconnect));
     for _ in 0..5000 {

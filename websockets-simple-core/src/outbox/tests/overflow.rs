@@ -249,20 +249,76 @@ fn drop_oldest_drops_nothing_when_what_it_may_not_drop_fills_the_outbox() {
     }
     assert!(matches!(now(&outbox, "kept"), Offer::Queued));
     outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
-    outbox.push_internal(pong("p"), InternalFrame::Pong);
     let before = outbox.statistics().queued;
-    assert!(matches!(now(&outbox, "new"), Offer::Dropped));
-    assert_eq!((outbox.statistics().queued, outbox.statistics().dropped), (before, 1));
+    for dropped in 1..=2 {
+        assert!(matches!(now(&outbox, "new"), Offer::Dropped));
+        assert_eq!((outbox.statistics().queued, outbox.statistics().dropped), (before, dropped));
+        outbox.push_internal(pong("p"), InternalFrame::Pong);
+    }
+}
+
+#[test]
+fn drop_oldest_drops_all_it_may_for_a_message_that_takes_all_of_the_room() {
+    type Begin = fn(&Outbox);
+    let begins: [(&str, usize, Begin); 4] = [
+        ("nothing", 0, |_| {}),
+        ("a message", 2, |outbox| drop(now(outbox, "abc"))),
+        ("a part", 2, |outbox| {
+            assert!(outbox.begin_parts().unwrap());
+            assert!(outbox.poll_part(&mut part("abc", true, false), Waker::noop()).is_ready());
+        }),
+        ("a control frame", 0, |outbox| outbox.push_internal(pong("abc"), InternalFrame::Pong)),
+    ];
+    for (what, left, begin) in begins {
+        let (outbox, wire) = opened(config(20, OverflowPolicy::DropOldest));
+        wire.allow(3);
+        begin(&outbox);
+        round(&outbox);
+        wire.with(|script| script.room = 0);
+        for text in ["1", "2", "3"] {
+            assert!(matches!(now(&outbox, text), Offer::Queued), "{what}");
+        }
+        // Two bytes are the header; what has begun to leave stays.
+        let len = 20 - left - 2;
+        if left > 0 {
+            assert!(matches!(now(&outbox, &"x".repeat(len + 1)), Offer::Dropped), "{what}: a byte too much");
+            assert_eq!(outbox.statistics().dropped, 1, "{what}");
+        }
+        let dropped = outbox.statistics().dropped;
+        assert!(matches!(now(&outbox, &"x".repeat(len)), Offer::Queued), "{what}");
+        assert_eq!(outbox.statistics().dropped, dropped + 3, "{what}");
+        assert_eq!(outbox.statistics().queued, 20, "{what}");
+    }
+}
+
+#[test]
+fn drop_oldest_drops_everything_for_a_message_larger_than_the_outbox() {
+    let (outbox, wire) = opened(config(6, OverflowPolicy::DropOldest));
+    for text in ["1", "2"] {
+        now(&outbox, text);
+    }
+    let large = "x".repeat(100);
+    assert!(matches!(now(&outbox, &large), Offer::Queued));
+    assert_eq!(outbox.statistics().dropped, 2);
+    wire.allow(1000);
+    round(&outbox);
+    assert_eq!(wire.texts(), [large]);
 }
 
 #[test]
 fn a_message_that_a_failed_write_takes_with_it_is_neither_counted_nor_told_as_sent() {
-    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
-    wire.allow(100);
-    outbox.try_send(message("one"), true).unwrap();
-    wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
-    assert!(matches!(outbox.try_send(message("two"), true), Err(SendError::Closed)));
-    assert_eq!(outbox.statistics().messages, 1);
-    let told: Vec<_> = std::iter::from_fn(|| outbox.take_sent_event()).map(|(message, ..)| message).collect();
-    assert_eq!(told, [message("one")]);
+    for waits in [false, true] {
+        let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+        if !waits {
+            wire.allow(100);
+        }
+        outbox.try_send(message("one"), true).unwrap();
+        wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
+        assert!(matches!(outbox.try_send(message("two"), true), Err(SendError::Closed)));
+        // The first is lost if it still waits. The sender of the second knows that it was not sent.
+        let statistics = outbox.statistics();
+        assert_eq!((statistics.messages, statistics.dropped), (1, u64::from(waits)));
+        let told = std::iter::from_fn(|| outbox.take_sent_event()).map(|(message, ..)| message);
+        assert_eq!(told.collect::<Vec<_>>(), [message("one")]);
+    }
 }

@@ -135,6 +135,33 @@ fn an_empty_part_writes_no_frame_and_an_empty_message_is_one_frame() {
 }
 
 #[test]
+fn a_message_whose_last_part_was_taken_is_complete_although_a_close_follows_at_once() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    assert!(outbox.begin_parts().unwrap());
+    assert!(outbox.poll_part(&mut part("a", true, false), Waker::noop()).is_ready());
+    assert!(matches!(now(&outbox, "behind"), Offer::Queued));
+    assert!(outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready());
+    // Before the one who sent it runs again.
+    assert!(outbox.close(EndCause::Idle));
+    let statistics = outbox.statistics();
+    assert_eq!((statistics.messages, statistics.dropped), (2, 0));
+    wire.allow(100);
+    round(&outbox);
+    assert_eq!(wire.texts(), ["a", "", "behind"]);
+}
+
+#[test]
+fn a_message_whose_last_part_fails_is_not_counted_and_its_sender_knows() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(100);
+    let mut parts = text_parts(&outbox);
+    now_or_never(parts.write("a")).unwrap().unwrap();
+    wire.with(|script| script.error = Some(io::ErrorKind::BrokenPipe));
+    assert!(matches!(now_or_never(parts.finish()), Some(Err(SendError::Closed))));
+    assert_eq!(outbox.statistics().messages, 0);
+}
+
+#[test]
 fn parts_that_are_dropped_half_sent_close_the_connection() {
     let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
     wire.allow(100);

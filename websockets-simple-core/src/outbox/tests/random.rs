@@ -11,6 +11,7 @@ enum Step {
     EndParts,
     Pong,
     HeartbeatText,
+    Control,
     Take(usize),
     LinkRound { corked: Vec<usize> },
     FlusherRound,
@@ -23,13 +24,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::EndParts),
         1 => Just(Step::Pong),
         1 => Just(Step::HeartbeatText),
+        1 => Just(Step::Control),
         6 => (1usize..300).prop_map(Step::Take),
         3 => prop::collection::vec(0usize..100, 0..4).prop_map(|corked| Step::LinkRound { corked }),
         2 => Just(Step::FlusherRound),
     ]
 }
 
-/// Puts the wire together again: the number of each message of ours, the heartbeat and the pongs left out.
+/// Puts the wire together again: the number of each message of ours, what the connection itself says left out.
 fn read(bytes: &[u8]) -> Vec<usize> {
     let mut numbers = Vec::new();
     let mut open: Option<Vec<u8>> = None;
@@ -45,7 +47,7 @@ fn read(bytes: &[u8]) -> Vec<usize> {
         }
         if first & 0x80 != 0 {
             let text = String::from_utf8(open.take().unwrap()).unwrap();
-            if text != "ping" {
+            if text != "ping" && text != "control" {
                 numbers.push(text.trim_end_matches('x').trim_end_matches('-').parse().unwrap());
             }
         }
@@ -87,7 +89,7 @@ impl Run {
         let text = if first { format!("{number}-") } else { "xx".to_owned() };
         let waited = outbox.poll_part(&mut part(&text, first, false), Waker::noop()).is_pending();
         if waited && first {
-            outbox.end_parts(false);
+            outbox.give_up_parts();
             self.parts = None;
         } else if first {
             self.accepted.push(number);
@@ -96,7 +98,6 @@ impl Run {
 
     fn end_parts(&mut self, outbox: &Outbox) {
         if self.parts.is_some() && outbox.poll_part(&mut part("", false, true), Waker::noop()).is_ready() {
-            outbox.end_parts(true);
             self.parts = None;
             self.accepted.append(&mut self.behind);
         }
@@ -111,6 +112,7 @@ impl Run {
             Step::EndParts => self.end_parts(outbox),
             Step::Pong => outbox.push_internal(pong("p"), InternalFrame::Pong),
             Step::HeartbeatText => outbox.push_internal(frame("ping"), InternalFrame::Text),
+            Step::Control => outbox.push_internal(frame("control"), InternalFrame::Control),
             Step::Take(room) => {
                 wire.allow(room);
                 round(outbox);
@@ -139,8 +141,21 @@ impl Run {
         };
         let (all, parts) = (sum(false), sum(true));
         assert_eq!(state.bytes, all.0);
-        let cold = state.cold();
+        state.cold();
+        let state = &*state;
+        let Some(cold) = &state.cold else { unreachable!("there is one") };
         assert_eq!((cold.part_bytes, cold.part_frames), parts);
+        let behind = cold.parts.as_ref().map(|parts| parts.behind.iter());
+        let behind_bytes = behind.clone().into_iter().flatten().filter(|queued| queued.internal.is_none());
+        let behind_bytes: usize = behind_bytes.map(|queued| queued.frame.len()).sum();
+        let internals =
+            state.queue.iter().chain(behind.into_iter().flatten()).filter_map(|queued| queued.internal);
+        let internals: Vec<_> = internals.collect();
+        assert_eq!(state.behind_bytes(), behind_bytes);
+        assert_eq!(state.internals.total(), internals.len());
+        for kind in [InternalFrame::Control, InternalFrame::Ping, InternalFrame::Pong, InternalFrame::Text] {
+            assert_eq!(state.waiting(kind), internals.iter().filter(|internal| **internal == kind).count());
+        }
     }
 
     fn finish(&mut self, outbox: &Outbox, wire: &Wire) {

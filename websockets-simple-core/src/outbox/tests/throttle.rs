@@ -90,3 +90,24 @@ async fn what_the_stream_holds_back_is_pushed_out_before_the_pause() {
     assert_eq!(wire.writes().len(), 1);
     assert_eq!(wire.with(|script| script.flushes), 1, "or both frames would arrive as one");
 }
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_that_are_joined_for_others_leave_one_by_one_where_frames_are_paced() {
+    let (outbox, wire) = paced();
+    let (other, others_wire) = opened(config(1024, OverflowPolicy::Disconnect));
+    wire.allow(usize::MAX / 2);
+    others_wire.allow(usize::MAX / 2);
+    tokio::time::advance(FIRST).await;
+    for text in ["1", "2"] {
+        let shared = frame(text);
+        for outbox in [&other, &outbox] {
+            let offered = outbox.offer(shared.clone(), FlushWhen::Round, None);
+            assert!(matches!(offered, Offer::List | Offer::Queued));
+        }
+    }
+    let mut coalesced = Coalesced::default();
+    other.flush_round(&mut coalesced);
+    outbox.flush_round(&mut coalesced);
+    assert_eq!(others_wire.writes(), [wire_of(&["1", "2"])]);
+    assert_eq!(wire.writes(), [wire_of(&["1"])]);
+}

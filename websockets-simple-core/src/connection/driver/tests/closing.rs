@@ -39,13 +39,19 @@ async fn messages_that_cross_our_close_are_not_told() {
 
 #[tokio::test(start_paused = true)]
 async fn the_peers_close_is_answered_with_its_own_code() {
-    for code in [1000, 1001, 3000, 4321] {
-        let mut rig = Plan::server().run();
+    for (plan, code) in either_side([1000, 1001, 1012, 1014, 3000, 4321]) {
+        let mut rig = plan.run();
         rig.peer.say(CLOSE, &[&u16::to_be_bytes(code)[..], b"done"].concat()).await;
         assert_eq!(rig.peer.hear_close().await.0, code);
         rig.peer.hear_the_end().await;
         assert_eq!(rig.end().await, Disconnect::new(EndedBy::Peer, Some(code), "done", true));
+        assert!(rig.errors().is_empty(), "{code}");
     }
+}
+
+/// Each of these with a server and with a client.
+fn either_side<T: Copy>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = (Plan, T)> {
+    all.into_iter().flat_map(|one| [(Plan::server(), one), (Plan::client(), one)])
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,13 +65,20 @@ async fn a_close_without_a_code_is_a_clean_end_without_a_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_code_that_may_not_travel_is_a_breach() {
-    for code in [0u16, 999, 1004, 1005, 1006, 1015, 2999] {
-        let mut rig = Plan::server().run();
-        rig.peer.close(code).await;
-        assert_eq!(rig.peer.hear_close().await.0, 1002, "{code}");
+async fn a_close_that_may_not_travel_is_a_breach_and_not_what_the_peer_said() {
+    let codes = [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX].map(u16::to_be_bytes);
+    let closes = codes.iter().map(|code| (&code[..], 1002));
+    // Half a code, and a reason that is no UTF-8 (RFC 6455 sections 5.5.1 and 8.1).
+    for (plan, (payload, answer)) in
+        either_side(closes.chain([(&[3][..], 1002), (&[3, 0xE8, 0xFF][..], 1007)]))
+    {
+        let mut rig = plan.run();
+        rig.peer.say(CLOSE, payload).await;
+        assert_eq!(rig.peer.hear_close().await.0, answer, "{payload:?}");
         drop(rig.peer.stream.shutdown().await);
-        rig.end().await;
+        let end = rig.end().await;
+        assert_eq!((end.by, end.code), (EndedBy::Protocol, Some(answer)), "{payload:?}");
+        assert_eq!(rig.errors(), [ErrorStage::Protocol], "{payload:?}");
     }
 }
 

@@ -293,6 +293,27 @@ async fn time_in_which_we_read_nothing_never_counts_against_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_driver_that_runs_while_it_reads_nothing_neither_pings_nor_gives_up() {
+    let mut rig = Plan::server()
+        .heartbeat(120, HeartbeatMode::Text)
+        .config(|config| config.read_ahead = 1)
+        .busy(10_000)
+        .run();
+    for text in ["a", "bb"] {
+        rig.peer.text(text).await;
+    }
+    rig.until_received(1).await;
+    for n in 0..5 {
+        tokio::time::advance(TICK + JITTER).await;
+        rig.shared.outbox.try_send(Message::text(n.to_string()), true).unwrap();
+        assert_eq!(rig.peer.hear_text().await, n.to_string());
+        rig.shared.outbox.wake_driver();
+        tokio::task::yield_now().await;
+    }
+    assert!(rig.errors().is_empty() && rig.shared.outbox.is_open());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_stays_silent_after_a_pause_of_ours_is_still_given_up() {
     let mut rig = Plan::server()
         .heartbeat(120, HeartbeatMode::Text)
