@@ -40,6 +40,7 @@ struct Script {
     holds_back: bool,
     flushes: usize,
     error: Option<io::ErrorKind>,
+    flush_error: Option<io::ErrorKind>,
     aborted: bool,
     driver: Option<Waker>,
 }
@@ -90,7 +91,7 @@ impl WriteNow for Wire {
             return Poll::Pending;
         }
         script.flushes += 1;
-        Poll::Ready(Ok(()))
+        Poll::Ready(script.flush_error.map_or(Ok(()), |error| Err(error.into())))
     }
 
     fn end(&mut self, _driver: &Waker) -> Poll<io::Result<()>> {

@@ -206,3 +206,14 @@ impl<I: Identity> EventType for Event<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_a_stop_says_each_of_its_numbers_in_words() {
+        let report = StopReport { clean: 1, unclean: 2, dropped: 3 };
+        assert_eq!(report.to_string(), "1 ended cleanly, 2 without a Close, 3 at the stop timeout");
+    }
+}

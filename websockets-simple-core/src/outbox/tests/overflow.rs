@@ -322,3 +322,13 @@ fn a_message_that_a_failed_write_takes_with_it_is_neither_counted_nor_told_as_se
         assert_eq!(told.collect::<Vec<_>>(), [message("one")]);
     }
 }
+
+#[test]
+fn a_message_that_the_stream_took_and_could_not_flush_is_neither_sent_nor_lost_besides() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    wire.allow(100);
+    wire.with(|script| script.flush_error = Some(io::ErrorKind::BrokenPipe));
+    assert!(matches!(outbox.try_send(message("one"), true), Err(SendError::Closed)));
+    assert_eq!((outbox.statistics().messages, outbox.statistics().dropped), (0, 0));
+    assert!(outbox.take_sent_event().is_none());
+}
