@@ -1,5 +1,5 @@
-//! A model check: senders, broadcasts, messages in parts, the driver, the flusher, a close and a dropped wait in any order
-//! of their steps. A wake that is lost is a deadlock, which the checker finds.
+//! A model check: senders, broadcasts, messages in parts, the driver, the flusher, a close and a dropped wait in any
+//! order of their steps. A wake that is lost is a deadlock, which the checker finds.
 //!
 //! Of tokio's `Notify`, by which the flusher is woken, each call is one step: what is inside of it is tokio's to check.
 //!
