@@ -49,7 +49,8 @@ mod user_state;
 /// A handle to one open connection of a server; its clones are handles to the same connection.
 ///
 /// Handles may be stored, also as keys of a map, where all handles to one connection are equal (what clippy says of
-/// `mutable_key_type` there does not apply: nothing that changes is compared). They do not keep the socket open, and sending after the connection has ended fails with [`SendError::Closed`].
+/// `mutable_key_type` there does not apply: nothing that changes is compared). They do not keep the socket open, and
+/// sending after the connection has ended fails with [`SendError::Closed`].
 pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 
 /// The state that all handles of a connection share.
