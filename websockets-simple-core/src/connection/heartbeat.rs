@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn at_most_4_mib_are_on_their_way_and_256_s_are_time_to_read_them() {
+        let written = 1 << 40;
+        let mut backlog = Backlog::default();
+        assert!(backlog.is_left(written, Duration::ZERO));
+        assert!(backlog.is_left(written, Duration::from_secs(255)));
+        assert!(!backlog.is_left(written, Duration::from_secs(1)));
+        let heartbeat = Heartbeat::new(Duration::from_secs(7), HeartbeatMode::Ping);
+        assert_eq!((heartbeat.interval(), heartbeat.mode()), (Duration::from_secs(7), HeartbeatMode::Ping));
+    }
+
+    #[test]
     fn a_silent_peer_is_given_up_at_the_second_tick() {
         let (mut liveness, now) = liveness(HeartbeatMode::Text);
         let first = liveness.next().unwrap();

@@ -8,6 +8,11 @@ mod heartbeat;
 mod limits;
 mod reading;
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Waker,
+};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::watch,
@@ -141,6 +146,8 @@ struct Plan {
     over: Option<Transport>,
     leftover: Vec<u8>,
     hello: bool,
+    /// Whether each poll has another waker, and those of earlier ones do nothing.
+    new_wakers: bool,
     on_message: OnMessage,
     /// The work that the first control message makes.
     on_control: Option<HandlerFuture>,
@@ -158,6 +165,7 @@ impl Plan {
             over: None,
             leftover: Vec::new(),
             hello: false,
+            new_wakers: false,
             on_message: Box::new(|_, _| None),
             on_control: None,
             before_end: None,
@@ -238,8 +246,35 @@ impl Plan {
         );
         let driver = if self.hello { driver.with_hello() } else { driver };
         let peer = Peer { stream: far, masks: side == Side::Server };
-        Rig { peer, shared, seen, task: tokio::spawn(driver), begun: Instant::now() }
+        let task = if self.new_wakers { tokio::spawn(with_new_wakers(driver)) } else { tokio::spawn(driver) };
+        Rig { peer, shared, seen, task, begun: Instant::now() }
     }
+}
+
+/// Polls with a waker of its own each time. Those of earlier polls wake nothing, as if the driver had moved on to another
+/// task.
+async fn with_new_wakers(driver: ConnectionDriver<Recorder>) -> Disconnect {
+    struct Latest {
+        task: Waker,
+        number: usize,
+        latest: Arc<AtomicUsize>,
+    }
+    impl std::task::Wake for Latest {
+        fn wake(self: Arc<Self>) {
+            if self.number == self.latest.load(Ordering::SeqCst) {
+                self.task.wake_by_ref();
+            }
+        }
+    }
+    let latest = Arc::new(AtomicUsize::new(0));
+    let mut driver = std::pin::pin!(driver);
+    std::future::poll_fn(|cx| {
+        let number = latest.fetch_add(1, Ordering::SeqCst) + 1;
+        let waker =
+            Waker::from(Arc::new(Latest { task: cx.waker().clone(), number, latest: Arc::clone(&latest) }));
+        driver.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
 }
 
 /// A running driver, and what can be seen of it.

@@ -235,3 +235,21 @@ fn the_rest_of_a_control_frame_counts_as_nothing_that_is_queued_when_the_queue_i
     round(&outbox);
     assert_eq!(wire.texts(), ["payload", "2"]);
 }
+
+#[test]
+fn of_pings_that_wait_the_last_one_leaves_and_of_control_messages_all_do() {
+    let (outbox, wire) = opened(config(100, OverflowPolicy::Disconnect));
+    for n in ["1", "2", "3"] {
+        outbox.push_internal(frame(n), InternalFrame::Control);
+        outbox.push_internal(Frame::ping(Side::Server), InternalFrame::Ping);
+        outbox.push_internal(pong(n), InternalFrame::Pong);
+    }
+    wire.allow(100);
+    round(&outbox);
+    let sent = frames(&wire.bytes());
+    let of =
+        |first| sent.iter().filter(move |(other, _)| *other == first).map(|(_, payload)| payload.as_slice());
+    assert!(of(0x81).eq([b"1", b"2", b"3"]), "{sent:?}");
+    assert!(of(0x8A).eq([b"3"]), "{sent:?}");
+    assert_eq!(of(0x89).count(), 1, "{sent:?}");
+}

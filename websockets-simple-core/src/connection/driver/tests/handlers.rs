@@ -34,13 +34,13 @@ async fn what_others_send_drains_while_the_handler_sleeps_30_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_are_handled_one_after_the_other_and_in_order() {
-    let running = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let running = Arc::new(AtomicUsize::new(0));
     let inside = Arc::clone(&running);
     let mut rig = Plan::server()
         .on_message(move |_, _| {
             let running = Arc::clone(&inside);
             async move {
-                use std::sync::atomic::Ordering::Relaxed;
+                use Ordering::Relaxed;
                 assert_eq!(running.fetch_add(1, Relaxed), 0);
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 running.fetch_sub(1, Relaxed);
@@ -342,11 +342,11 @@ async fn a_handler_knows_whose_it_is_and_nobody_else_does() {
 
 #[tokio::test]
 async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
-    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let turns = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&turns);
     let other = tokio::spawn(async move {
         loop {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            count.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
     });
@@ -354,7 +354,7 @@ async fn a_handler_that_broadcasts_a_lot_lets_others_in_between_two_messages() {
     let (at, by) = (Arc::clone(&seen), Arc::clone(&turns));
     let mut rig = Plan::server()
         .on_message(move |_, _| {
-            at.lock().unwrap().push(by.load(std::sync::atomic::Ordering::Relaxed));
+            at.lock().unwrap().push(by.load(Ordering::Relaxed));
             // As many receivers as one broadcast to all of a large server.
             budget::charge_sends(10_000);
             async {}

@@ -362,3 +362,16 @@ async fn the_idle_clock_stands_still_while_we_do_not_read() {
     let elapsed = rig.elapsed();
     assert!((160_000..160_100).contains(&elapsed.as_millis()), "{elapsed:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_polled_with_another_waker_each_time_still_pings_in_time() {
+    let mut plan = Plan::server().heartbeat(30, HeartbeatMode::Ping);
+    plan.new_wakers = true;
+    let mut rig = plan.run();
+    for n in 0..20 {
+        rig.peer.text("hi").await;
+        rig.until_received(n + 1).await;
+    }
+    assert_eq!(rig.peer.hear_frame().await.0, PING);
+    assert!((30..=33).contains(&rig.elapsed().as_secs()), "{:?}", rig.elapsed());
+}

@@ -139,7 +139,7 @@ impl tokio::io::AsyncRead for Talkative {
         _cx: &mut Context<'_>,
         buf: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0 {
+        if self.0.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return Poll::Pending;
         }
         buf.put_slice(&frame(TEXT, b"more", true));
@@ -169,7 +169,7 @@ async fn after_a_failed_write_so_much_is_read_and_no_more() {
         let left = Arc::new(std::sync::atomic::AtomicI64::new(0));
         let mut rig = Plan::server().run_over(Talkative(Arc::clone(&left)));
         rig.until(|calls| !calls.is_empty()).await;
-        left.store(more, std::sync::atomic::Ordering::Relaxed);
+        left.store(more, Ordering::Relaxed);
         assert!(rig.shared.outbox.try_send(Message::text("to nobody"), false).is_err());
         let end = rig.end().await;
         assert_eq!((end.by, end.clean), (EndedBy::Transport, false));
