@@ -352,6 +352,77 @@ impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        outbox::{OutboxConfig, OverflowPolicy},
+        protocol::Side,
+    };
+
+    /// Does nothing. What it has to do for a control message never ends.
+    struct Idle;
+
+    struct Handles(ConnectionShared);
+
+    impl AsRef<ConnectionShared> for Handles {
+        fn as_ref(&self) -> &ConnectionShared {
+            &self.0
+        }
+    }
+
+    impl ConnectionObserver for Idle {
+        type Connection = Handles;
+
+        fn owner(&self) -> u64 {
+            1
+        }
+
+        fn connected(&mut self, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn sent(&mut self, _message: Message, _missed: u64, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
+            Some(HandlerFuture::new(std::future::pending()))
+        }
+
+        fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn overdue(&mut self) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn released(&mut self) {}
+
+        fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+    }
+
+    #[test]
+    fn control_messages_that_wait_are_bounded_to_the_byte_and_one_that_is_handled_waits_no_more() {
+        let outbox = OutboxConfig::new(1 << 20, OverflowPolicy::Disconnect);
+        let shared = Arc::new(Handles(ConnectionShared::new(Side::Server, outbox)));
+        let mut inbox = Inbox::new(Idle, shared);
+        let at = Moment::now();
+        let add = |inbox: &mut Inbox<Idle>, size| inbox.control(Control::Hello, size, at);
+        for _ in 0..2 {
+            assert!(add(&mut inbox, CONTROL_BYTES));
+            assert!(!add(&mut inbox, 1));
+            inbox.give_up();
+        }
+        assert!(add(&mut inbox, CONTROL_BYTES));
+        assert!(inbox.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(add(&mut inbox, CONTROL_BYTES), "the first is being handled");
+        assert!(!add(&mut inbox, 1));
+    }
 
     #[test]
     fn every_owner_has_a_number_of_its_own() {

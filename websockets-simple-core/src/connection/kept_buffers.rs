@@ -32,3 +32,18 @@ impl KeptBuffers {
         self.until
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn buffers_are_kept_for_a_second_after_the_last_large_message() {
+        let begun = Instant::now();
+        let mut kept = KeptBuffers::new(begun);
+        assert_eq!(kept.until(), begun + IDLE);
+        let later = begun + Duration::from_secs(7);
+        kept.renew(later);
+        assert_eq!(kept.until(), later + IDLE);
+    }
+}
