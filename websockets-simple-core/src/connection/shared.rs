@@ -143,6 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn control_messages_are_known_once_they_have_begun_and_any_round_trip_is_one() {
+        let config = OutboxConfig::new(1 << 20, crate::OverflowPolicy::Disconnect);
+        let shared = ConnectionShared::new(Side::Server, config);
+        assert!(!shared.has_controls() && !shared.send_control(&Control::Hello));
+        shared.begin_controls();
+        assert!(shared.has_controls() && shared.send_control(&Control::Hello));
+        assert_eq!(shared.statistics().round_trip, None);
+        shared.measured(Duration::MAX);
+        assert_eq!(shared.statistics().round_trip, Some(Duration::from_micros(u64::MAX - 1)));
+    }
+
+    #[test]
     fn statistics_are_written_with_the_round_trip_in_seconds() {
         let statistics = Statistics { round_trip: Some(Duration::from_millis(250)), ..Statistics::default() };
         let json = serde_json::to_string(&statistics).unwrap();

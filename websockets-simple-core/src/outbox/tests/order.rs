@@ -253,3 +253,33 @@ fn a_burst_gives_its_memory_back_once_it_has_left() {
 fn poll<F: Future>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut std::task::Context::from_waker(waker))
 }
+
+#[test]
+fn small_and_large_frames_leave_whole_and_in_order_however_much_one_write_takes() {
+    // More pieces than one vectored write has, behind small frames that are copied together.
+    let sizes =
+        [10, 20, 3_000, 5, 2_044, 2_045, 2_046, 2_047, 7].into_iter().chain([2_500; 40]).chain([1, 4_000, 2]);
+    let sizes: Vec<usize> = sizes.collect();
+    for room in [usize::MAX / 2, 100_000, 4_097, 997] {
+        let (outbox, wire) = opened(config(1 << 20, OverflowPolicy::Disconnect));
+        let mut expected = Vec::new();
+        for (n, size) in sizes.iter().enumerate() {
+            let payload = vec![n as u8; *size];
+            let frame = Frame::message(Message::binary(payload.clone()), Side::Server);
+            assert!(matches!(outbox.offer(frame, FlushWhen::Now, None), Offer::Queued));
+            expected.push((0x82, payload));
+        }
+        let mut rounds = 0;
+        while outbox.statistics().queued > 0 {
+            wire.allow(room.min(1 << 20));
+            round(&outbox);
+            rounds += 1;
+            assert!(rounds < 100_000);
+        }
+        assert!(frames(&wire.bytes()) == expected, "{room}");
+        if room > 1 << 20 {
+            let most = wire.writes().iter().map(Vec::len).max().unwrap();
+            assert!(most > 15 * 2_500, "one write takes many large frames: {most}");
+        }
+    }
+}
