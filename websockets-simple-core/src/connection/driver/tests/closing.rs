@@ -387,3 +387,56 @@ async fn an_answer_to_a_close_that_could_not_leave_is_no_clean_end() {
     let end = rig.end().await;
     assert_eq!((end.by, end.code, end.clean), (EndedBy::Peer, Some(1000), false));
 }
+
+/// A stream that is reset after a second. Until then it takes all, nothing, or fails.
+struct Reset(Taking, Pin<Box<Sleep>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Taking {
+    All,
+    Nothing,
+    Fails,
+}
+
+impl tokio::io::AsyncRead for Reset {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        std::task::ready!(self.1.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Reset {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.0 {
+            Taking::All => Poll::Ready(Ok(buf.len())),
+            Taking::Nothing => Poll::Pending,
+            Taking::Fails => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_after_our_close_is_a_clean_end_if_the_close_has_left() {
+    for (taking, clean) in [(Taking::All, true), (Taking::Nothing, false), (Taking::Fails, false)] {
+        let stream = Reset(taking, Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+        let mut rig = Plan::server().run_over(stream);
+        rig.until(|calls| !calls.is_empty()).await;
+        rig.close(CloseCode::NORMAL, "");
+        let end = rig.end().await;
+        assert_eq!((end.by, end.code, end.clean), (EndedBy::Local, Some(1000), clean), "{taking:?}");
+        assert!(rig.errors().is_empty(), "{taking:?}");
+        assert!(rig.elapsed() <= Duration::from_secs(1), "{taking:?}");
+    }
+}
