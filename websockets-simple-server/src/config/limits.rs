@@ -5,7 +5,8 @@ use std::time::Duration;
 use websockets_simple_core::ConnectionConfig;
 
 /// The limits of a server. Each is checked before resources are used, but for those per second, which are known once the
-/// bytes are read; every default is safe against hostile peers. Times are at least 1 ms and at most ten years; others are an error of [`start`](crate::Server::start).
+/// bytes are read; every default is safe against hostile peers. Times are at least 1 ms and at most ten years; others
+/// are an error of [`start`](crate::Server::start).
 ///
 /// | limit | default | when exceeded |
 /// |---|---|---|
