@@ -140,9 +140,7 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                             return Poll::Pending;
                         }
                         // Error events have the time of the last one, too.
-                        let alarm =
-                            driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
-                        ready!(alarm.as_mut().poll(cx));
+                        ready!(poll_last_word(&mut driver.alarm, cx));
                         driver.inbox.drop_all();
                     }
                     driver.inbox.end((**end).clone());
@@ -157,9 +155,7 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                             return Poll::Pending;
                         }
                         // The last event has a deadline of its own, so that a stop does not wait for ever.
-                        let alarm =
-                            driver.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD)));
-                        ready!(alarm.as_mut().poll(cx));
+                        ready!(poll_last_word(&mut driver.alarm, cx));
                         if driver.inbox.owes_end() {
                             driver.inbox.end_unpolled((**end).clone());
                         }
@@ -172,6 +168,11 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
             }
         }
     }
+}
+
+/// Ready when the time for last events is over, which begins with the first call.
+fn poll_last_word(alarm: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD))).as_mut().poll(cx)
 }
 
 impl<O: ConnectionObserver> ConnectionDriver<O> {

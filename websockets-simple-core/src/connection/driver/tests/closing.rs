@@ -342,39 +342,13 @@ async fn what_arrived_before_a_write_failed_is_still_received() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_failed_is_one_error_when_nothing_else_explains_it() {
-    let mut rig = Plan::server().run_over(Broken);
+    let stream = tokio::io::join(reset_after(FOR_EVER), Writes(Taking::Fails));
+    let mut rig = Plan::server().run_over(stream);
     rig.until(|calls| !calls.is_empty()).await;
     assert!(rig.shared.outbox.try_send(Message::text("to nobody"), false).is_err());
     let end = rig.end().await;
     assert_eq!((end.by, end.clean), (EndedBy::Transport, false));
     assert_eq!(rig.errors(), [ErrorStage::Send]);
-}
-
-/// A stream that is silent and cannot be written to.
-struct Broken;
-
-impl tokio::io::AsyncRead for Broken {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        _buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl tokio::io::AsyncWrite for Broken {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, _buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -388,28 +362,36 @@ async fn an_answer_to_a_close_that_could_not_leave_is_no_clean_end() {
     assert_eq!((end.by, end.code, end.clean), (EndedBy::Peer, Some(1000), false));
 }
 
-/// A stream that is reset after a second. Until then it takes all, nothing, or fails.
-struct Reset(Taking, Pin<Box<Sleep>>);
+/// A silent stream to read from, that is reset then.
+struct ResetAt(Pin<Box<Sleep>>);
 
+fn reset_after(time: Duration) -> ResetAt {
+    ResetAt(Box::pin(tokio::time::sleep(time)))
+}
+
+/// A stream to write to.
+pub(super) struct Writes(pub(super) Taking);
+
+/// How much it takes.
 #[derive(Clone, Copy, Debug)]
-enum Taking {
+pub(super) enum Taking {
     All,
     Nothing,
     Fails,
 }
 
-impl tokio::io::AsyncRead for Reset {
+impl tokio::io::AsyncRead for ResetAt {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _buf: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        std::task::ready!(self.1.as_mut().poll(cx));
+        ready!(self.0.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 
-impl tokio::io::AsyncWrite for Reset {
+impl tokio::io::AsyncWrite for Writes {
     fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.0 {
             Taking::All => Poll::Ready(Ok(buf.len())),
@@ -430,7 +412,7 @@ impl tokio::io::AsyncWrite for Reset {
 #[tokio::test(start_paused = true)]
 async fn a_reset_after_our_close_is_a_clean_end_if_the_close_has_left() {
     for (taking, clean) in [(Taking::All, true), (Taking::Nothing, false), (Taking::Fails, false)] {
-        let stream = Reset(taking, Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+        let stream = tokio::io::join(reset_after(Duration::from_secs(1)), Writes(taking));
         let mut rig = Plan::server().run_over(stream);
         rig.until(|calls| !calls.is_empty()).await;
         rig.close(CloseCode::NORMAL, "");

@@ -1,6 +1,9 @@
 //! From bytes to messages, however the bytes are cut.
 
-use super::*;
+use super::{
+    closing::{Taking, Writes},
+    *,
+};
 
 #[tokio::test(start_paused = true)]
 async fn two_frames_in_one_segment_are_two_messages() {
@@ -130,7 +133,7 @@ async fn a_peer_that_reads_again_after_a_pause_gets_all_in_order() {
     rig.peer.stream = reader.unsplit(saying.await.unwrap());
 }
 
-/// A stream that cannot be written to, and from which a message comes with each read once it may.
+/// A stream from which a message comes with each read once it may.
 struct Talkative(Arc<std::sync::atomic::AtomicI64>);
 
 impl tokio::io::AsyncRead for Talkative {
@@ -147,27 +150,14 @@ impl tokio::io::AsyncRead for Talkative {
     }
 }
 
-impl tokio::io::AsyncWrite for Talkative {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, _buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn after_a_failed_write_so_much_is_read_and_no_more() {
     // The last read of a poll is not counted.
     let most = i64::from(LAST_READS) + i64::from(LAST_READS) / READS_PER_POLL as i64 + 1;
     for more in [10, most - 1, most, 10_000] {
         let left = Arc::new(std::sync::atomic::AtomicI64::new(0));
-        let mut rig = Plan::server().run_over(Talkative(Arc::clone(&left)));
+        let stream = tokio::io::join(Talkative(Arc::clone(&left)), Writes(Taking::Fails));
+        let mut rig = Plan::server().run_over(stream);
         rig.until(|calls| !calls.is_empty()).await;
         left.store(more, Ordering::Relaxed);
         assert!(rig.shared.outbox.try_send(Message::text("to nobody"), false).is_err());
