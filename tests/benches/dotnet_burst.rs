@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_client::{ClientParams, WebsocketClient};
 use websockets_simple_server::{Compatibility, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
@@ -89,20 +88,7 @@ async fn from_client(mode: Compatibility, size: usize) -> Duration {
     let addr: SocketAddr = listener.local_addr().unwrap();
     let params = ClientParams::new("127.0.0.1", addr.port()).outbox(16 << 20).compatibility(mode);
     let client = WebsocketClient::new(params).unwrap();
-    let accepting = async {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut peer = RawPeer::new(stream);
-        let head = peer.head().await;
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accept = derive_accept_key(key.as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        peer.write(answer.as_bytes()).await;
-        peer
-    };
-    let (connected, peer) = tokio::join!(client.connect(), accepting);
+    let (connected, peer) = tokio::join!(client.connect(), RawPeer::accept(&listener));
     connected.unwrap();
     let mut peer = Peer::new(peer, mode, false);
     client.send_text("first").await.unwrap();

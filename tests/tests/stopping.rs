@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::Notify;
 use websockets_simple_server::{
     Anonymous, Authenticated, ConnectionEventKind, Credentials, Endpoint, Event, HandshakeRequest,
-    ProxyProtocol, Server, ServerParams, StopReport, UnauthorizedDelivery, UserService, UserServiceError,
-    WebsocketServer, WebsocketServerAuth, async_trait,
+    MemoryUsers, ProxyProtocol, Server, ServerParams, StopReport, UnauthorizedDelivery, UserService,
+    UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
 };
 use websockets_simple_tests::{
     authority::{Authority, secured},
@@ -191,22 +191,6 @@ impl Drop for Dropped {
     }
 }
 
-/// Refuses everybody.
-struct Nobody;
-
-#[async_trait]
-impl UserService for Nobody {
-    type Id = i64;
-
-    async fn authenticate(
-        &self,
-        _credentials: &Credentials,
-        _request: &HandshakeRequest<'_>,
-    ) -> Result<Option<Authenticated<i64>>, UserServiceError> {
-        Ok(None)
-    }
-}
-
 #[tokio::test]
 async fn a_stop_drops_handlers_of_refusals_and_of_failed_handshakes_that_do_not_end() {
     let proxied = Endpoint::tcp(([127, 0, 0, 1], 0).into()).proxy_protocol(ProxyProtocol::Required);
@@ -219,7 +203,8 @@ async fn a_stop_drops_handlers_of_refusals_and_of_failed_handshakes_that_do_not_
         (ServerParams::mounted().endpoint(proxied), "neither proxy nor request\r\n\r\n".to_owned()),
     ];
     for (params, request) in kinds {
-        let server = WebsocketServerAuth::new(params.stop_timeout(Duration::from_millis(50)), Nobody);
+        let nobody = MemoryUsers::<i64>::new();
+        let server = WebsocketServerAuth::new(params.stop_timeout(Duration::from_millis(50)), nobody);
         let (busy, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         server.on({
             let (busy, dropped) = (Arc::clone(&busy), Arc::clone(&dropped));
