@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
+#[cfg(feature = "deflate")]
+use websockets_simple_core::Compression;
 use websockets_simple_core::{
     Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, OverflowPolicy, Token,
 };
@@ -74,6 +76,8 @@ pub struct ClientParams {
     close_timeout: Duration,
     #[cfg(feature = "rustls")]
     tls: TlsParams,
+    #[cfg(feature = "deflate")]
+    compression: Option<Compression>,
     compatibility: Compatibility,
     first_frame_pause: Option<Duration>,
     frame_pause: Option<Duration>,
@@ -120,6 +124,8 @@ impl ClientParams {
             close_timeout: Duration::from_secs(5),
             #[cfg(feature = "rustls")]
             tls: TlsParams::default(),
+            #[cfg(feature = "deflate")]
+            compression: None,
             compatibility: Compatibility::default(),
             first_frame_pause: None,
             frame_pause: None,
@@ -294,6 +300,17 @@ impl ClientParams {
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
+        self
+    }
+
+    /// Offers compression (permessage-deflate, RFC 7692), which takes place if the server agrees to it. Messages are
+    /// compressed each on its own; those of a server that insists on keeping a window cost 47 KiB for the connection.
+    /// [`message_size`](Self::message_size) counts a received message as it is once it is decompressed. Default: no
+    /// offer.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 

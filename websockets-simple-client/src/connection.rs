@@ -68,6 +68,13 @@ impl ClientConnection {
         self.0.info.peer_addr
     }
 
+    /// Whether both ends agreed on compression ([`ClientParams::compression`](crate::ClientParams::compression)).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.0.core.outbox.is_compressed()
+    }
+
     /// The subprotocol that the server chose.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
@@ -137,7 +144,6 @@ impl ClientConnection {
     ///
     /// [`SendError`]: nothing was sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
         self.0.core.outbox.try_send(message, self.0.subscriptions.wants_notices())
     }
 

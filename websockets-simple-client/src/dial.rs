@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
-use websockets_simple_core::Transport;
+use websockets_simple_core::{Agreement, Transport};
 
 use crate::{config::CheckedParams, error::ConnectError};
 
@@ -55,6 +55,8 @@ pub(crate) struct Dialed {
     pub(crate) stream: DialedStream,
     /// Bytes received after the response head.
     pub(crate) leftover: Vec<u8>,
+    /// The compression that both ends agreed on.
+    pub(crate) compression: Option<Agreement>,
     pub(crate) info: ConnectionInfo,
 }
 
@@ -120,7 +122,7 @@ impl Dialer {
             response_headers: answer.headers,
             tls,
         };
-        Ok(Dialed { stream, leftover: answer.leftover, info })
+        Ok(Dialed { stream, leftover: answer.leftover, compression: answer.compression, info })
     }
 
     #[cfg(feature = "rustls")]

@@ -14,6 +14,10 @@ pub enum ParamsError {
     /// The host is empty, or all blanks.
     #[error("the host is blank")]
     BlankHost,
+    /// The level of the compression is not one of 1 to 9.
+    #[cfg(feature = "deflate")]
+    #[error("the compression level is not one of 1 to 9")]
+    CompressionLevel,
     /// A time is longer than ten years.
     #[error("the {0} is longer than ten years")]
     Endless(&'static str),

@@ -52,6 +52,7 @@
 //! |---|---|---|
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
+//! | `deflate` | | compressed messages: [`ClientParams::compression`] |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
 //!
 //! # How it works
@@ -103,7 +104,7 @@ pub mod messages {
     #[doc(inline)]
     pub use websockets_simple_core::{
         DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy, Packet,
-        PartKind, SendStatus, Sending, Statistics, Text,
+        PartKind, SendStatus, Sending, Statistics, Text, Uncompressed,
     };
 }
 
@@ -132,6 +133,9 @@ pub mod params {
     #[doc(no_inline)]
     pub use crate::ClientParams;
     pub use crate::config::{TokenPlacement, TokenProvider};
+    #[cfg(feature = "deflate")]
+    #[doc(inline)]
+    pub use websockets_simple_core::Compression;
     #[doc(inline)]
     pub use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, Token};
 }

@@ -19,10 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
-    DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
-    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
+    DefaultPacket, Disconnect, Encoding, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat,
+    IntoMessage, Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
-    encode,
 };
 
 const RECEIVERS: usize = 1000;
@@ -78,7 +77,7 @@ fn frame_encode(criterion: &mut Criterion) {
         let message = Message::text("x".repeat(size));
         group.throughput(bytes(size));
         group.bench_with_input(BenchmarkId::from_parameter(size), &message, |bencher, message| {
-            bencher.iter(|| encode(black_box(message), false).unwrap());
+            bencher.iter(|| Encoding::new(black_box(message), false).unwrap());
         });
     }
     group.finish();
@@ -116,10 +115,10 @@ fn broadcast(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut listed = Vec::new();
                 for _ in 0..messages {
-                    let (frame, _) = encode(black_box(&message), false).unwrap();
+                    let encoding = Encoding::new(black_box(&message), false).unwrap();
                     let mut report = BroadcastReport::default();
                     for connection in &connections {
-                        if connection.0.outbox.broadcast(&frame, None, &mut report) {
+                        if connection.0.outbox.broadcast(&encoding, &mut report) {
                             listed.push(Arc::clone(connection));
                         }
                     }

@@ -25,6 +25,7 @@
 //!
 //! | feature | default | what it brings |
 //! |---|---|---|
+//! | `deflate` | | compressed messages (permessage-deflate, RFC 7692) |
 //! | `tls` | | TLS identities and certificates through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
@@ -53,8 +54,10 @@ pub use events::{
     EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Messages, Moment, SubscribeOptions,
     Subscription, SubscriptionGuard, WithState,
 };
-pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet};
+pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet, Uncompressed};
 pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
+#[cfg(feature = "deflate")]
+pub use protocol::Compression;
 pub use protocol::{
     CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
     SUBPROTOCOL, Text,
@@ -70,8 +73,10 @@ pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, MessageSink, Panicked,
     Subscriptions, catch_panic, deadline,
 };
-pub use outbox::{Flusher, Outbox, OutboxConfig, charge_sends, encode};
-pub use protocol::{Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
+pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};
+pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
+#[cfg(feature = "deflate")]
+pub use protocol::{ExtensionError, MalformedExtensions, OFFER};
 pub use transport::Transport;
 
 /// For the fuzz targets alone.

@@ -124,6 +124,40 @@ pub trait IntoMessage {
     ///
     /// [`EncodeError`] if the value has no form on the wire.
     fn into_message(self) -> Result<Message, EncodeError>;
+
+    /// Whether the message may be compressed, where both ends agreed to that; by default it may. [`Uncompressed`] is
+    /// the wrapper that says no.
+    fn may_be_compressed(&self) -> bool {
+        true
+    }
+}
+
+/// Sends a value as it is, also where both ends agreed on compression.
+///
+/// Whoever sees the length of a compressed message learns how often its parts repeat: with a secret and a text of
+/// somebody else's choice in one message, that is a way to guess the secret (the attacks CRIME and BREACH; RFC 7692
+/// section 8). Messages are compressed each on its own, so one that holds no secret, or nothing of others, is safe.
+///
+/// # Examples
+///
+/// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::{IntoMessage, Json, Uncompressed};
+///
+/// let page = [("csrf", "bfa5c1"), ("search", "what the user typed")];
+/// assert!(!Uncompressed(Json(&page)).may_be_compressed());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Uncompressed<T>(pub T);
+
+impl<T: IntoMessage> IntoMessage for Uncompressed<T> {
+    fn into_message(self) -> Result<Message, EncodeError> {
+        self.0.into_message()
+    }
+
+    fn may_be_compressed(&self) -> bool {
+        false
+    }
 }
 
 impl IntoMessage for Message {

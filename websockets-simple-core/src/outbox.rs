@@ -17,7 +17,7 @@ use crate::{
     events::EndCause,
     message::IntoMessage,
     outbox::waiters::Waiter,
-    protocol::{Frame, Message, Side},
+    protocol::{Agreement, Form, Frame, Message, Side},
     transport::Writer,
 };
 
@@ -31,7 +31,7 @@ pub(crate) use coalesce::Coalesced;
 
 mod round;
 
-pub use broadcast::{BroadcastReport, encode};
+pub use broadcast::{BroadcastReport, Encoding};
 pub use budget::charge_sends;
 pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};
@@ -66,6 +66,7 @@ pub struct Outbox {
     capacity: usize,
     policy: OverflowPolicy,
     v6_server: Option<V6Server>,
+    compression: Option<Agreement>,
     state: Mutex<OutboxState>,
 }
 
@@ -81,13 +82,15 @@ pub struct OutboxConfig {
     pub pacing: Pacing,
     /// The .NET v6 server that reads them, if it is one: what it certainly loses is not sent.
     pub v6_server: Option<V6Server>,
+    /// What both ends agreed on, if it was compression.
+    pub compression: Option<Agreement>,
 }
 
 impl OutboxConfig {
     /// An outbox for a peer that reads as RFC 6455 has it.
     #[must_use]
     pub fn new(capacity: usize, policy: OverflowPolicy) -> Self {
-        Self { capacity, policy, pacing: Pacing::default(), v6_server: None }
+        Self { capacity, policy, pacing: Pacing::default(), v6_server: None, compression: None }
     }
 }
 
@@ -147,12 +150,13 @@ pub(crate) struct OutboxStatistics {
 impl Outbox {
     /// An outbox whose writer comes later, with [`open`](Self::open).
     pub(crate) fn new(side: Side, config: OutboxConfig) -> Self {
-        let OutboxConfig { capacity, policy, pacing, v6_server } = config;
+        let OutboxConfig { capacity, policy, pacing, v6_server, compression } = config;
         Self {
             side,
             capacity,
             policy,
             v6_server,
+            compression,
             has_sent_events: AtomicBool::new(false),
             drops_received: AtomicBool::new(false),
             state: Mutex::new(OutboxState::new(Pace::new(pacing, Instant::now()))),
@@ -170,7 +174,8 @@ impl Outbox {
 
     /// Sends one message as the overflow policy says. `notice` asks for a Sent event.
     pub fn send(&self, message: impl IntoMessage, notice: bool) -> Sending<'_> {
-        Sending::new(self, message.into_message(), notice)
+        let may_be_compressed = message.may_be_compressed();
+        Sending::new(self, message.into_message(), may_be_compressed, notice)
     }
 
     /// Sends one message without ever waiting.
@@ -178,10 +183,12 @@ impl Outbox {
     /// # Errors
     ///
     /// [`SendError`]; nothing was sent then.
-    pub fn try_send(&self, message: Message, notice: bool) -> Result<SendStatus, SendError> {
+    pub fn try_send(&self, message: impl IntoMessage, notice: bool) -> Result<SendStatus, SendError> {
+        let may_be_compressed = message.may_be_compressed();
+        let message = message.into_message()?;
         self.check(&message)?;
         let notice = notice.then(|| message.clone());
-        let frame = Frame::message(message, self.side);
+        let frame = self.frame(message, may_be_compressed);
         self.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
     }
 
@@ -191,6 +198,29 @@ impl Outbox {
             Some(server) => server.check(message).map_err(SendError::Unreadable),
             None => Ok(()),
         }
+    }
+
+    /// The message as it goes on the wire.
+    pub(crate) fn frame(&self, message: Message, may_be_compressed: bool) -> Frame {
+        self.form(message.len(), may_be_compressed)
+            .and_then(|form| form.frame(message.as_bytes(), message.is_text(), self.side))
+            .unwrap_or_else(|| Frame::message(message, self.side))
+    }
+
+    /// What both ends agreed on, if it was compression.
+    pub(crate) fn compression(&self) -> Option<Agreement> {
+        self.compression
+    }
+
+    /// Whether both ends agreed on compression.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.compression.is_some()
+    }
+
+    /// How a message of this length is compressed; `None` if it goes as it is.
+    pub(crate) fn form(&self, len: usize, may_be_compressed: bool) -> Option<Form> {
+        self.compression.filter(|_| may_be_compressed)?.form(len)
     }
 
     pub(crate) fn policy(&self) -> OverflowPolicy {

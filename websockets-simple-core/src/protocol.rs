@@ -6,6 +6,10 @@ pub use close_code::{CloseCode, InvalidCloseCode};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
 pub(crate) use decoder::{Decoded, Decoder, Fault};
 pub use decoder::{ProtocolError, TextPolicy};
+pub use deflate::Agreement;
+pub(crate) use deflate::Form;
+#[cfg(feature = "deflate")]
+pub use deflate::{Compression, ExtensionError, MalformedExtensions, OFFER};
 pub use farewell::Farewell;
 pub(crate) use frame::InternalFrame;
 pub use frame::{Frame, Side};
@@ -17,6 +21,7 @@ pub(crate) mod buffer_pool;
 mod close_code;
 mod control;
 pub(crate) mod decoder;
+mod deflate;
 mod farewell;
 mod frame;
 mod group_name;

@@ -15,6 +15,8 @@ mod addressing;
 mod broadcast_level;
 mod check;
 mod client_id;
+#[cfg(feature = "deflate")]
+mod compression;
 mod endpoint;
 mod fallback;
 mod heartbeat;

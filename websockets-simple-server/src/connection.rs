@@ -160,6 +160,13 @@ impl<I: Identity> Connection<I> {
         self.0.head.header(name)
     }
 
+    /// Whether both ends agreed on compression ([`ServerParams::compression`](crate::ServerParams::compression)).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.0.core.outbox.is_compressed()
+    }
+
     /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
@@ -295,7 +302,6 @@ impl<I: Identity> Connection<I> {
     ///
     /// [`SendError`]; the message was not sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let message = message.into_message()?;
         self.0.core.outbox.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 

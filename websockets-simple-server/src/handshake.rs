@@ -29,6 +29,7 @@ pub(crate) use timeout::TimeoutPhase;
 
 mod context;
 mod decision;
+mod extensions;
 mod fallback;
 mod reclaim_io;
 mod refusal;

@@ -59,6 +59,7 @@
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | certificates from `.pfx` and `.p12` files |
+//! | `deflate` | | compressed messages: [`ServerParams::compression`] |
 //! | `axum` | | connections out of the routes of an axum application; its router behind the server's own port |
 //! | `jwt`, `jwks` | | `JwtUsers`: JSON Web Tokens with given keys, or with those that an issuer publishes |
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
@@ -157,7 +158,7 @@ pub mod messages {
     #[doc(inline)]
     pub use websockets_simple_core::{
         BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy,
-        Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text,
+        Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text, Uncompressed,
     };
 }
 
@@ -193,6 +194,9 @@ pub mod params {
     pub use crate::run::StartError;
     #[doc(no_inline)]
     pub use crate::{Limits, ServerParams};
+    #[cfg(feature = "deflate")]
+    #[doc(inline)]
+    pub use websockets_simple_core::Compression;
     #[doc(inline)]
     pub use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode};
 }

@@ -59,6 +59,10 @@ impl ClientParams {
     /// Checks all parameters once, so that nothing later can fail because of them.
     pub(crate) fn check(self) -> Result<CheckedParams, ParamsError> {
         self.check_figures()?;
+        #[cfg(feature = "deflate")]
+        if self.compression.is_some_and(|compression| !compression.is_valid()) {
+            return Err(ParamsError::CompressionLevel);
+        }
         let host = Host::parse(self.host.trim())?;
         let placement = self.token_placement.unwrap_or(match self.compatibility {
             Compatibility::DotNetV6 => TokenPlacement::Path,
@@ -318,6 +322,11 @@ impl CheckedParams {
 
     pub(crate) fn close_timeout(&self) -> Duration {
         self.params.close_timeout
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(crate) fn compression(&self) -> Option<websockets_simple_core::Compression> {
+        self.params.compression
     }
 
     pub(crate) fn compatibility(&self) -> Compatibility {

@@ -94,10 +94,11 @@ impl Connecting {
         let shared = &self.shared;
         let params = &shared.params;
         let compatibility = params.compatibility();
-        let Dialed { stream, leftover, info } = dialed;
+        let Dialed { stream, leftover, compression, info } = dialed;
         let config = OutboxConfig {
             pacing: params.pacing(),
             v6_server: params.v6_server(),
+            compression,
             ..OutboxConfig::new(params.outbox_bytes(), params.overflow())
         };
         let core = ConnectionShared::new(Side::Client, config);

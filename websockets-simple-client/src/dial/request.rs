@@ -33,6 +33,10 @@ pub(crate) fn head(params: &CheckedParams, key: &str) -> Token {
     if !params.offers.expose().is_empty() {
         line("Sec-WebSocket-Protocol", params.offers.expose());
     }
+    #[cfg(feature = "deflate")]
+    if params.compression().is_some() {
+        line("Sec-WebSocket-Extensions", websockets_simple_core::OFFER);
+    }
     Token::new(format!("GET {} HTTP/1.1\r\n{head}\r\n", params.target.expose()))
 }
 

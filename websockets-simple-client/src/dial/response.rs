@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use websockets_simple_core::{
-    Compatibility,
+    Agreement, Compatibility,
     handshake_words::{BEARER_PREFIX, NO_SUBPROTOCOL, has_token},
 };
 
@@ -32,6 +32,7 @@ const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) subprotocol: Option<String>,
+    pub(crate) compression: Option<Agreement>,
     pub(crate) leftover: Vec<u8>,
 }
 
@@ -135,9 +136,7 @@ fn accepted(
     if headers.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value != accept) {
         return bad("Sec-WebSocket-Accept is missing or does not match");
     }
-    if chosen(&headers, header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
-        return bad("it chooses an extension that was not offered");
-    }
+    let compression = agreed(&headers, params)?;
     let chosen: Vec<_> = chosen(&headers, header::SEC_WEBSOCKET_PROTOCOL).take(2).collect();
     let subprotocol = match chosen[..] {
         // A .NET server may accept a subprotocol without naming it in the response.
@@ -155,7 +154,23 @@ fn accepted(
         }
         _ => return bad("it chooses more than one subprotocol"),
     };
-    Ok(Answer { headers, subprotocol, leftover })
+    Ok(Answer { headers, subprotocol, compression, leftover })
+}
+
+/// What the server agreed to of what was offered.
+fn agreed(headers: &HeaderMap, params: &CheckedParams) -> Result<Option<Agreement>, ConnectError> {
+    #[cfg(feature = "deflate")]
+    if let Some(compression) = params.compression() {
+        let lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+        let agreed = compression.confirm(lines.map(http::HeaderValue::as_bytes));
+        return agreed.map_err(|error| bad(&error.to_string()));
+    }
+    #[cfg(not(feature = "deflate"))]
+    let _ = params;
+    match chosen(headers, header::SEC_WEBSOCKET_EXTENSIONS).next() {
+        None => Ok(None),
+        Some(_) => Err(bad("it chooses an extension that was not offered")),
+    }
 }
 
 /// The values of a header without empty elements (RFC 9110 section 5.6.1).

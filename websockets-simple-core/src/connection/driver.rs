@@ -189,7 +189,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     ) -> Self {
         let now = Instant::now();
         let Transport { reader, writer } = transport;
-        (*shared).as_ref().outbox.open(writer);
+        let outbox = &(*shared).as_ref().outbox;
+        outbox.open(writer);
+        let decoder = Decoder::new(config.side, config.message_size, config.text);
+        let decoder = decoder.with_compression(outbox.compression());
         let rates = (config.messages_per_second.is_some() || config.bytes_per_second.is_some()).then(|| {
             Box::new(Rates {
                 messages: config.messages_per_second.map(|rate| Rate::new(rate.into(), now)),
@@ -198,7 +201,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         });
         Self {
             phase: Phase::Open,
-            decoder: Decoder::new(config.side, config.message_size, config.text),
+            decoder,
             inbox: Inbox::new(observer, Arc::clone(&shared)),
             liveness: Liveness::new(heartbeat, now, rand::random()),
             ping_watch: config.watches_text_pings.then(Box::default),

@@ -1,11 +1,13 @@
 //! One message for many outboxes.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 
 use crate::{
     message::{EncodeError, IntoMessage},
     outbox::{FlushWhen, Offer, Outbox},
-    protocol::{Frame, Message, Side},
+    protocol::{Form, Frame, Message, Side},
 };
 
 /// How many receivers accepted a broadcast, dropped it, or were closed.
@@ -20,21 +22,52 @@ pub struct BroadcastReport {
     pub closed: usize,
 }
 
-/// Encodes a message once for many receivers of a server. `notice` returns the message as well, for Sent events.
-///
-/// # Errors
-///
-/// When the value cannot be encoded.
-pub fn encode(message: impl IntoMessage, notice: bool) -> Result<(Frame, Option<Message>), EncodeError> {
-    let message = message.into_message()?;
-    let notice = notice.then(|| message.clone());
-    Ok((Frame::message(message, Side::Server), notice))
+/// A message for many receivers of a server, encoded once, and compressed once for all that agreed on the same form.
+#[derive(Debug)]
+pub struct Encoding {
+    plain: Frame,
+    may_be_compressed: bool,
+    /// What was compressed for the receivers so far; `None` where it did not get shorter.
+    compressed: RefCell<Vec<(Form, Option<Frame>)>>,
+    /// For Sent events.
+    notice: Option<Message>,
+}
+
+impl Encoding {
+    /// Encodes a message. `notice` asks for Sent events.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be encoded.
+    pub fn new(message: impl IntoMessage, notice: bool) -> Result<Self, EncodeError> {
+        let may_be_compressed = message.may_be_compressed();
+        let message = message.into_message()?;
+        let notice = notice.then(|| message.clone());
+        let plain = Frame::message(message, Side::Server);
+        Ok(Self { plain, may_be_compressed, compressed: RefCell::default(), notice })
+    }
+
+    /// The frame for a receiver.
+    fn frame(&self, receiver: &Outbox) -> Frame {
+        let form = receiver.form(self.plain.payload().len(), self.may_be_compressed);
+        form.and_then(|form| self.compressed(form)).unwrap_or_else(|| self.plain.clone())
+    }
+
+    fn compressed(&self, form: Form) -> Option<Frame> {
+        let mut compressed = self.compressed.borrow_mut();
+        if let Some((_, frame)) = compressed.iter().find(|(known, _)| *known == form) {
+            return frame.clone();
+        }
+        let frame = form.frame(self.plain.payload(), self.plain.is_text(), Side::Server);
+        compressed.push((form, frame.clone()));
+        frame
+    }
 }
 
 impl Outbox {
-    /// Offers a broadcast frame. True asks the caller to list the connection with its flusher.
-    pub fn broadcast(&self, frame: &Frame, notice: Option<&Message>, report: &mut BroadcastReport) -> bool {
-        match self.offer(frame.clone(), FlushWhen::Round, notice) {
+    /// Offers a broadcast. True asks the caller to list the connection with its flusher.
+    pub fn broadcast(&self, encoding: &Encoding, report: &mut BroadcastReport) -> bool {
+        match self.offer(encoding.frame(self), FlushWhen::Round, encoding.notice.as_ref()) {
             Offer::Sent | Offer::Queued => report.accepted += 1,
             Offer::List => {
                 report.accepted += 1;
@@ -74,9 +107,9 @@ mod tests {
             full(OverflowPolicy::Disconnect),
             closed,
         ];
-        let (frame, _) = encode(Message::text("2"), false).unwrap();
+        let encoding = Encoding::new(Message::text("2"), false).unwrap();
         let mut report = BroadcastReport::default();
-        let mut listed = receivers.iter().map(|outbox| outbox.broadcast(&frame, None, &mut report));
+        let mut listed = receivers.iter().map(|outbox| outbox.broadcast(&encoding, &mut report));
         assert!(listed.next().unwrap());
         assert_eq!(listed.filter(|listed| *listed).count(), 1, "the one that made room");
         assert_eq!(report, BroadcastReport { accepted: 2, dropped: 3, closed: 3 });

@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        outbox::{BroadcastReport, OutboxConfig, budget::PollBudget, encode, send::OverflowPolicy},
+        outbox::{BroadcastReport, Encoding, OutboxConfig, budget::PollBudget, send::OverflowPolicy},
         protocol::{Message, Side},
         transport::{WriteNow, Writer},
     };
@@ -187,9 +187,9 @@ mod tests {
         connections: &[Arc<Connection>],
         flusher: &Flusher<Connection>,
     ) -> BroadcastReport {
-        let (frame, _) = encode(Message::text(text), false).unwrap();
+        let encoding = Encoding::new(Message::text(text), false).unwrap();
         let mut report = BroadcastReport::default();
-        let listed = |connection: &&Arc<Connection>| connection.outbox.broadcast(&frame, None, &mut report);
+        let listed = |connection: &&Arc<Connection>| connection.outbox.broadcast(&encoding, &mut report);
         let mut listed: Vec<_> = connections.iter().filter(listed).cloned().collect();
         flusher.list(&mut listed);
         report

@@ -214,8 +214,8 @@ fn whatever_is_accepted_is_written_whole_and_in_order_before_the_close() {
                 move || {
                     let mut report = BroadcastReport::default();
                     for text in ["b0", "b1"] {
-                        let (frame, _) = encode(Message::text(text), false).unwrap();
-                        if connection.0.broadcast(&frame, None, &mut report) {
+                        let encoding = Encoding::new(Message::text(text), false).unwrap();
+                        if connection.0.broadcast(&encoding, &mut report) {
                             flusher.list(&mut vec![Arc::clone(&connection)]);
                         }
                     }

@@ -14,7 +14,7 @@ use crate::{
     dotnet::V6Loss,
     message::EncodeError,
     outbox::{FlushWhen, Offer, Outbox, waiters::BlockedSend},
-    protocol::{Frame, Message},
+    protocol::Message,
 };
 
 /// What happened to a message that was sent. None of them means that the peer has it.
@@ -86,6 +86,7 @@ pub enum OverflowPolicy {
 #[must_use = "nothing is sent before this is awaited"]
 pub struct Sending<'a> {
     outbox: &'a Outbox,
+    may_be_compressed: bool,
     notice: bool,
     state: SendState<'a>,
 }
@@ -98,8 +99,13 @@ enum SendState<'a> {
 }
 
 impl<'a> Sending<'a> {
-    pub(crate) fn new(outbox: &'a Outbox, message: Result<Message, EncodeError>, notice: bool) -> Self {
-        Self { outbox, notice, state: SendState::Begin(message) }
+    pub(crate) fn new(
+        outbox: &'a Outbox,
+        message: Result<Message, EncodeError>,
+        may_be_compressed: bool,
+        notice: bool,
+    ) -> Self {
+        Self { outbox, may_be_compressed, notice, state: SendState::Begin(message) }
     }
 }
 
@@ -107,14 +113,14 @@ impl Future for Sending<'_> {
     type Output = Result<SendStatus, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { outbox, notice, state } = self.get_mut();
+        let Self { outbox, may_be_compressed, notice, state } = self.get_mut();
         if let SendState::Begin(_) = state
             && let SendState::Begin(message) = mem::replace(state, SendState::Done)
         {
             let message = message?;
             outbox.check(&message)?;
             let notice = notice.then(|| message.clone());
-            let frame = Frame::message(message, outbox.side());
+            let frame = outbox.frame(message, *may_be_compressed);
             match outbox.offer(frame, FlushWhen::Now, notice.as_ref()) {
                 Offer::Full(frame) => {
                     let OverflowPolicy::Wait(patience) = outbox.policy() else {

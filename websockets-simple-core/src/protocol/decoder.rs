@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::protocol::{
     buffer_pool,
     close_code::CloseCode,
+    deflate::{Agreement, Inflation},
     frame::{Frame, InternalFrame, Side},
     header::Header,
     mask::apply_mask,
@@ -42,7 +43,9 @@ pub(crate) enum Decoded {
     /// The input is used up.
     Starved,
     Message(Message),
-    /// A part of a message, which its last fragment completes.
+    /// A message that was compressed, and the number of bytes by which it grew.
+    Inflated(Message, usize),
+    /// A part of a message, which its last fragment completes, or a compressed message that comes after our Close.
     Fragment,
     Ping,
     Pong,
@@ -68,6 +71,8 @@ pub(crate) struct Decoder {
     side: Side,
     text: TextPolicy,
     message_size: usize,
+    /// Set if compression was agreed on.
+    inflation: Option<Box<Inflation>>,
     /// We have sent Close: pings are not answered any more.
     sent_close: bool,
     place: Place,
@@ -108,7 +113,21 @@ struct PartialFragment {
 
 impl Decoder {
     pub(crate) fn new(side: Side, message_size: usize, text: TextPolicy) -> Self {
-        Self { side, text, message_size, sent_close: false, place: Place::START, assembly: None }
+        Self {
+            side,
+            text,
+            message_size,
+            inflation: None,
+            sent_close: false,
+            place: Place::START,
+            assembly: None,
+        }
+    }
+
+    /// Reads compressed messages, if that was agreed on.
+    pub(crate) fn with_compression(mut self, agreement: Option<Agreement>) -> Self {
+        self.inflation = agreement.map(|agreement| Box::new(Inflation::new(agreement)));
+        self
     }
 
     /// Takes one step through `input`, which is unmasked in place. Answers to pings go to `reply`; that to a Close is
@@ -218,7 +237,8 @@ impl Decoder {
         let rules = Rules {
             side: self.side,
             message_size: self.message_size,
-            assembled: self.assembly.as_ref().map(|assembly| assembly.len()),
+            compression: self.inflation.is_some(),
+            assembled: self.assembly.as_ref().map(|assembly| (assembly.len(), assembly.is_compressed())),
         };
         let kind = match rules.judge(&header) {
             Ok(kind) => kind,
@@ -228,7 +248,10 @@ impl Decoder {
             FrameKind::Whole => self.begin(header, input),
             FrameKind::First | FrameKind::Next => {
                 if kind == FrameKind::First {
-                    self.assembly = Some(Box::new(Assembly::new(header.is_text(), self.text)));
+                    self.assembly = Some(Box::new(match header.is_compressed() {
+                        true => Assembly::Compressed(Vec::new(), header.is_text()),
+                        false => Assembly::new(header.is_text(), self.text),
+                    }));
                 }
                 // It was judged, and is not longer than the largest message.
                 let missing = header.payload as usize;
@@ -255,7 +278,10 @@ impl Decoder {
             if let Some(key) = header.key {
                 apply_mask(payload, key);
             }
-            return Some(message(&header, Bytes::copy_from_slice(payload), self.text));
+            return Some(match header.is_compressed() {
+                true => self.inflated(header.is_text(), payload),
+                false => message(header.is_text(), Bytes::copy_from_slice(payload), self.text),
+            });
         }
         self.place = Place::Message(Box::new(Partial {
             header,
@@ -277,7 +303,11 @@ impl Decoder {
         if let Some(key) = header.key {
             apply_mask(&mut payload, key);
         }
-        message(&header, buffer_pool::payload(payload), self.text)
+        let payload = buffer_pool::payload(payload);
+        match header.is_compressed() {
+            true => self.inflated(header.is_text(), &payload),
+            false => message(header.is_text(), payload, self.text),
+        }
     }
 
     /// Joins what the input has of a fragment to its message.
@@ -302,10 +332,33 @@ impl Decoder {
         if !is_last {
             return Some(Decoded::Fragment);
         }
-        Some(match self.assembly.take()?.finish() {
+        let assembly = *self.assembly.take()?;
+        if let Assembly::Compressed(payload, is_text) = assembly {
+            return Some(self.inflated(is_text, &payload));
+        }
+        Some(match assembly.finish() {
             Ok(message) => Decoded::Message(message),
             Err(fault) => Decoded::Fault(fault),
         })
+    }
+
+    /// The message that a compressed payload is. After our Close it would be thrown away, so nothing is made of it.
+    fn inflated(&mut self, is_text: bool, compressed: &[u8]) -> Decoded {
+        if self.sent_close {
+            return Decoded::Fragment;
+        }
+        let Some(inflation) = &mut self.inflation else {
+            return Decoded::Fault(FaultKind::ReservedBits.into());
+        };
+        let payload = match inflation.inflate(compressed, self.message_size) {
+            Ok(payload) => payload,
+            Err(kind) => return Decoded::Fault(kind.into()),
+        };
+        let grown = payload.len().saturating_sub(compressed.len());
+        match message(is_text, payload, self.text) {
+            Decoded::Message(message) => Decoded::Inflated(message, grown),
+            fault => fault,
+        }
     }
 
     /// Answers a control frame, if nothing of it is missing.
@@ -349,8 +402,8 @@ fn take<'a>(input: &mut &'a mut [u8], most: usize) -> &'a mut [u8] {
     piece
 }
 
-fn message(header: &Header, payload: Bytes, policy: TextPolicy) -> Decoded {
-    if !header.is_text() {
+fn message(is_text: bool, payload: Bytes, policy: TextPolicy) -> Decoded {
+    if !is_text {
         return Decoded::Message(Message::Binary(payload));
     }
     let text = match policy {

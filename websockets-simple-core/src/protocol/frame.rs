@@ -59,6 +59,12 @@ impl Frame {
         }
     }
 
+    /// A whole message in one frame, from its compressed payload.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflated(payload: &[u8], is_text: bool, side: Side) -> Self {
+        Self::encode(FIN | super::header::RSV1 | if is_text { TEXT } else { BINARY }, payload, side)
+    }
+
     /// A part of a message: the first names its kind, the others continue it, the last ends it.
     #[must_use]
     pub(crate) fn part(payload: &[u8], text: bool, first: bool, last: bool, side: Side) -> Self {
@@ -99,6 +105,16 @@ impl Frame {
     #[expect(clippy::len_without_is_empty, reason = "no frame is empty, its header takes two bytes")]
     pub fn len(&self) -> usize {
         usize::from(self.0.header_len) + self.0.payload.len()
+    }
+
+    /// The payload as it is on the wire.
+    pub(crate) fn payload(&self) -> &Bytes {
+        &self.0.payload
+    }
+
+    /// Whether this is a text message, or its first frame.
+    pub(crate) fn is_text(&self) -> bool {
+        self.header().first().is_some_and(|first| first & OPCODE == TEXT)
     }
 
     /// Whether both share the same bytes.

@@ -9,7 +9,10 @@ pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const MASKED: u8 = 0x80;
-const RESERVED: u8 = 0x70;
+/// Of the first frame of a message that is compressed (RFC 7692 section 6).
+pub(crate) const RSV1: u8 = 0x40;
+/// The bits that no extension of ours gives a meaning.
+const RESERVED: u8 = 0x30;
 
 /// The header of a frame that was received.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,11 @@ impl Header {
 
     pub(crate) fn has_reserved_bits(&self) -> bool {
         self.first & RESERVED != 0
+    }
+
+    /// Whether this begins a compressed message, if that was agreed on (RFC 7692 section 6).
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.first & RSV1 != 0
     }
 
     pub(crate) fn is_text(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use websockets_simple_core::{BroadcastReport, CloseCode, IntoMessage, Message, Text, charge_sends, encode};
+use websockets_simple_core::{
+    BroadcastReport, CloseCode, Encoding, IntoMessage, Message, Text, charge_sends,
+};
 
 use crate::{
     config::{BroadcastError, BroadcastLevel, ClientId},
@@ -136,7 +138,7 @@ impl<I: Identity> Audience<I> {
     /// No message is sent then.
     pub fn send(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.check_levels()?;
-        let (frame, notice) = encode(message, self.shared.subscriptions.wants_notices())?;
+        let encoding = Encoding::new(message, self.shared.subscriptions.wants_notices())?;
         let mut report = BroadcastReport::default();
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<ConnectionState<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
@@ -146,7 +148,7 @@ impl<I: Identity> Audience<I> {
             if self.is_excluded(member) {
                 continue;
             }
-            if member.0.core.outbox.broadcast(&frame, notice.as_ref(), &mut report) {
+            if member.0.core.outbox.broadcast(&encoding, &mut report) {
                 // With one flusher the serial need not be loaded into the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));

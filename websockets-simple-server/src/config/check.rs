@@ -36,6 +36,10 @@ pub enum ParamsError {
     /// An address is not an IP address with a port.
     #[error("`{0}` is not an IP address with a port, such as `127.0.0.1:8080`")]
     Address(String),
+    /// The level of the compression is not one of 1 to 9.
+    #[cfg(feature = "deflate")]
+    #[error("the compression level is not one of 1 to 9")]
+    CompressionLevel,
     /// An endpoint is given twice.
     #[error("the endpoint {0} is given twice")]
     EndpointTwice(String),
@@ -119,6 +123,10 @@ impl ServerParams {
         at_least("outbox", self.outbox, CONTROL_FRAME)?;
         if let OverflowPolicy::Wait(timeout) = self.overflow {
             time("timeout for room in an outbox", timeout)?;
+        }
+        #[cfg(feature = "deflate")]
+        if self.compression.is_some_and(|compression| !compression.is_valid()) {
+            return Err(ParamsError::CompressionLevel);
         }
         check_subprotocols(&self.subprotocols)?;
         self.origins.iter().flatten().try_for_each(|origin| check_origin(origin))?;

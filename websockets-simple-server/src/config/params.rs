@@ -36,6 +36,10 @@ pub struct ServerParams {
     pub(crate) heartbeat: Heartbeat,
     pub(super) heartbeat_is_default: bool,
     pub(super) heartbeat_of: Option<HeartbeatOf>,
+    #[cfg(feature = "deflate")]
+    pub(super) compression: Option<websockets_simple_core::Compression>,
+    #[cfg(feature = "deflate")]
+    pub(super) compression_if: Option<crate::config::compression::CompressionIf>,
     pub(crate) limits: Limits,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
@@ -166,6 +170,10 @@ impl ServerParams {
             fallback: None,
             heartbeat_is_default: true,
             heartbeat_of: None,
+            #[cfg(feature = "deflate")]
+            compression: None,
+            #[cfg(feature = "deflate")]
+            compression_if: None,
             limits: Limits::default(),
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::default(),

@@ -12,8 +12,8 @@ use tokio_rustls::server::TlsStream;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
-    ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat, Message,
-    MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Agreement, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
+    Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(feature = "rustls")]
@@ -196,14 +196,24 @@ pub(crate) fn serve<I: Identity>(
 ) -> Boxed<()> {
     let SessionParts { heartbeat, local } = parts;
     let Opened { stream: transport, leftover, admitted } = opened;
-    let Admitted { head, subprotocol, user, user_permit, place, farewell, client, heartbeat: chosen, asked } =
-        admitted;
+    let Admitted {
+        head,
+        subprotocol,
+        compression,
+        user,
+        user_permit,
+        place,
+        farewell,
+        client,
+        heartbeat: chosen,
+        asked,
+    } = admitted;
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
     let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
     let heartbeat = chosen.unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
-        core: ConnectionShared::new(Side::Server, outbox(&shared.params)),
+        core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),
         id,
         serial: shared.next_serial(),
         channel,
@@ -338,6 +348,7 @@ impl<I: Identity> Drop for SessionEnd<I> {
     }
 }
 
-fn outbox(params: &ServerParams) -> OutboxConfig {
-    OutboxConfig { pacing: params.pacing(), ..OutboxConfig::new(params.outbox, params.overflow) }
+fn outbox(params: &ServerParams, compression: Option<Agreement>) -> OutboxConfig {
+    let pacing = params.pacing();
+    OutboxConfig { pacing, compression, ..OutboxConfig::new(params.outbox, params.overflow) }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
 };
@@ -17,14 +17,14 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{
-    CatchPanic, ErrorStage, Heartbeat, SUBPROTOCOL,
+    Agreement, CatchPanic, ErrorStage, Heartbeat, SUBPROTOCOL,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
 };
 
 use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ServerParams, UnauthorizedDelivery},
-    handshake::{context::HandshakeContext, refusal::Refusal, tokens::ParsedRequest},
+    handshake::{context::HandshakeContext, extensions, refusal::Refusal, tokens::ParsedRequest},
     net::RequestHead,
     users::{AdmissionError, Authenticated, Credentials, Identity},
 };
@@ -61,6 +61,8 @@ pub(crate) struct Admitted<I: Identity> {
     pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) user_permit: Option<UserPermit<I>>,
+    /// The compression that both ends agreed on.
+    pub(crate) compression: Option<Agreement>,
     /// `None` for an unauthorized peer.
     pub(crate) place: Option<PlacedConnection<I>>,
     /// The text that an unauthorized peer is sent before the close.
@@ -191,7 +193,15 @@ async fn judge<I: Identity>(
     };
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
     let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
+    let agreed = match farewell {
+        None => extensions::agree(&parts.headers, &request, params)?,
+        Some(_) => None,
+    };
     let headers = response.headers_mut();
+    let compression = agreed.map(|(agreement, answer)| {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
+        agreement
+    });
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);
     }
@@ -206,8 +216,18 @@ async fn judge<I: Identity>(
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
     }
     let head = parsed.head;
-    let admitted =
-        Admitted { head, subprotocol, user, user_permit, place, farewell, client, heartbeat, asked };
+    let admitted = Admitted {
+        head,
+        subprotocol,
+        compression,
+        user,
+        user_permit,
+        place,
+        farewell,
+        client,
+        heartbeat,
+        asked,
+    };
     Ok(Decision { response, admitted, upgrade })
 }
 

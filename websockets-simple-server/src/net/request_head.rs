@@ -4,14 +4,15 @@ use std::{borrow::Cow, fmt};
 
 use http::{
     HeaderMap, HeaderName,
-    header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 
 /// Separates names and values of headers, neither of which can contain it (RFC 9110 section 5.5).
 const END: char = '\0';
 
-/// Headers of the handshake itself: every request has them, and they are useless after it.
-const OF_THE_HANDSHAKE: [HeaderName; 4] = [CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE];
+/// Headers of the handshake itself: nearly every request has them, and they are useless after it.
+const OF_THE_HANDSHAKE: [HeaderName; 5] =
+    [CONNECTION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE];
 
 /// Headers whose values `Debug` hides.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -28,8 +29,8 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// Makes a head of the decoded path, the raw query without `?`, and the headers. Headers whose values are not UTF-8
-    /// are left out, and so are those of the handshake itself: `Connection`, `Upgrade`, `Sec-WebSocket-Key` and
-    /// `Sec-WebSocket-Version`.
+    /// are left out, and so are those of the handshake itself: `Connection`, `Upgrade`, `Sec-WebSocket-Extensions`,
+    /// `Sec-WebSocket-Key` and `Sec-WebSocket-Version`.
     #[must_use]
     pub fn new(channel: &str, query: &str, headers: &HeaderMap) -> Self {
         let headers = || headers.iter().filter(|(name, _)| !OF_THE_HANDSHAKE.contains(name));

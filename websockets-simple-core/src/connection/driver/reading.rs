@@ -97,10 +97,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         let at = Moment::now();
         self.observe(PeerActivity::Traffic, at);
-        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
-        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
-            self.fail(&EndCause::ByteRate, None, at);
-        }
+        self.count_bytes(len, at);
         let Some(input) = input else {
             let decoded = self.decoder.took(len);
             self.act_on(decoded, at);
@@ -135,6 +132,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         match decoded {
             Decoded::Starved | Decoded::Over => return false,
             Decoded::Message(message) => self.message(message, at),
+            Decoded::Inflated(message, grown) => {
+                self.count_bytes(grown, at);
+                self.message(message, at);
+            }
             Decoded::Fragment | Decoded::Ping => self.count_frame(at),
             Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
@@ -203,6 +204,14 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
         }
         None
+    }
+
+    /// Counts what was read, and by how much it grew when it was decompressed.
+    fn count_bytes(&mut self, len: usize, at: Moment) {
+        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
+        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
+            self.fail(&EndCause::ByteRate, None, at);
+        }
     }
 
     /// Each frame counts as a message: an empty fragment costs as much as an empty message.

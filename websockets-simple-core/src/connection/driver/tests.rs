@@ -1,6 +1,8 @@
 //! A driver over a pipe, with a peer made of raw bytes, under a paused clock.
 
 mod closing;
+#[cfg(feature = "deflate")]
+mod compression;
 mod control;
 mod dotnet;
 mod handlers;

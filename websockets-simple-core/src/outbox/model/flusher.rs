@@ -42,9 +42,9 @@ fn a_broadcast_leaves_by_the_flusher_although_nobody_else_does_anything() {
                 thread::spawn(move || {
                     let mut report = BroadcastReport::default();
                     for n in 0..2 {
-                        let (frame, _) = encode(Message::text(format!("{name}{n}")), false).unwrap();
+                        let encoding = Encoding::new(Message::text(format!("{name}{n}")), false).unwrap();
                         let offer =
-                            |connection: &&Arc<Connection>| connection.0.broadcast(&frame, None, &mut report);
+                            |connection: &&Arc<Connection>| connection.0.broadcast(&encoding, &mut report);
                         let mut listed: Vec<_> = connections.iter().filter(offer).cloned().collect();
                         flusher.list(&mut listed);
                     }

@@ -13,6 +13,8 @@ use crate::protocol::{
 #[derive(Debug)]
 pub(super) enum Assembly {
     Binary(Vec<u8>),
+    /// A compressed message, and whether it is text.
+    Compressed(Vec<u8>, bool),
     Text(TextAssembly),
 }
 
@@ -40,23 +42,27 @@ impl Assembly {
     /// Bytes of payload that have come.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Compressed(bytes, _) => bytes.len(),
             Self::Text(text) => text.come,
         }
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
         match self {
-            Self::Binary(bytes) => bytes.extend_from_slice(piece),
+            Self::Binary(bytes) | Self::Compressed(bytes, _) => bytes.extend_from_slice(piece),
             Self::Text(text) => text.push(piece)?,
         }
         Ok(())
     }
 
-    /// The message, after its last fragment.
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self, Self::Compressed(..))
+    }
+
+    /// The message, after its last fragment; the payload of a compressed one.
     pub(super) fn finish(self) -> Result<Message, Fault> {
         Ok(match self {
-            Self::Binary(bytes) => Message::Binary(bytes.into()),
+            Self::Binary(bytes) | Self::Compressed(bytes, _) => Message::Binary(bytes.into()),
             Self::Text(text) => Message::Text(text.finish()?),
         })
     }

@@ -90,6 +90,7 @@ fn decoded(side: Side, message_size: usize, input: &[u8], cuts: &[usize]) -> (Ve
                 Decoded::Starved => break,
                 Decoded::Over => return (steps, None),
                 Decoded::Fragment => continue,
+                Decoded::Inflated(..) => unreachable!("nothing was agreed on"),
                 Decoded::Message(message) => Step::Message(message.is_text(), message.as_bytes().to_vec()),
                 Decoded::Ping => Step::Ping,
                 Decoded::Pong => Step::Pong,

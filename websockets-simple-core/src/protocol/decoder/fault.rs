@@ -18,7 +18,7 @@ pub struct ProtocolError(FaultKind);
 /// The rule that was broken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum FaultKind {
-    #[error("a reserved bit is set, but no extension was agreed")]
+    #[error("a reserved bit is set that no agreed extension gives a meaning")]
     ReservedBits,
     #[error("unknown opcode {0:#x}")]
     UnknownOpcode(u8),
@@ -40,6 +40,9 @@ pub(crate) enum FaultKind {
     TooBig { limit: usize },
     #[error("text that is not UTF-8")]
     NotUtf8,
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing is compressed"))]
+    #[error("a compressed message that cannot be decompressed")]
+    Deflate,
     #[error("a Close of one byte")]
     ShortClose,
     #[error("close code {0} may not be sent")]
@@ -52,7 +55,7 @@ impl From<FaultKind> for Fault {
     fn from(kind: FaultKind) -> Self {
         let code = match kind {
             // RFC 6455 sections 8.1 and 7.4.1.
-            FaultKind::NotUtf8 | FaultKind::CloseReason => CloseCode::INVALID_DATA,
+            FaultKind::NotUtf8 | FaultKind::CloseReason | FaultKind::Deflate => CloseCode::INVALID_DATA,
             FaultKind::TooBig { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL,
         };

@@ -2,6 +2,7 @@
 
 use crate::protocol::{
     decoder::fault::{Fault, FaultKind},
+    deflate::Inflation,
     frame::Side,
     header::{BINARY, CLOSE, CONTINUATION, Header, PING, PONG, TEXT},
 };
@@ -16,8 +17,10 @@ pub(super) struct Rules {
     pub(super) side: Side,
     /// Largest message, in payload bytes.
     pub(super) message_size: usize,
-    /// Bytes of the message that waits for its next fragment, if there is one.
-    pub(super) assembled: Option<usize>,
+    /// Whether compression was agreed on.
+    pub(super) compression: bool,
+    /// Bytes of the message that waits for its next fragment, if there is one, and whether it is compressed.
+    pub(super) assembled: Option<(usize, bool)>,
 }
 
 /// What a frame is, if it is allowed.
@@ -35,7 +38,9 @@ pub(super) enum FrameKind {
 impl Rules {
     /// The first rule that the frame breaks decides the fault: those that the peer cannot know are last.
     pub(super) fn judge(&self, header: &Header) -> Result<FrameKind, Fault> {
-        if header.has_reserved_bits() {
+        // RFC 7692 section 6: only the first frame of a message says that it is compressed.
+        let begins_message = matches!(header.opcode(), TEXT | BINARY);
+        if header.has_reserved_bits() || header.is_compressed() && !(self.compression && begins_message) {
             return Err(FaultKind::ReservedBits.into());
         }
         let kind = match header.opcode() {
@@ -66,12 +71,19 @@ impl Rules {
             (FrameKind::Whole | FrameKind::First, Some(_)) => {
                 return Err(FaultKind::MessageInsideMessage.into());
             }
-            (FrameKind::Whole | FrameKind::First, None) => self.message_size,
-            (FrameKind::Next, Some(assembled)) => self.message_size.saturating_sub(assembled),
+            (FrameKind::Whole | FrameKind::First, None) => self.room(header.is_compressed()),
+            (FrameKind::Next, Some((assembled, is_compressed))) => {
+                self.room(is_compressed).saturating_sub(assembled)
+            }
         };
         if header.payload > room as u64 {
             return Err(FaultKind::TooBig { limit: self.message_size }.into());
         }
         Ok(kind)
+    }
+
+    /// Most bytes of a message on the wire.
+    fn room(&self, is_compressed: bool) -> usize {
+        if is_compressed { Inflation::most_compressed(self.message_size) } else { self.message_size }
     }
 }

@@ -229,39 +229,42 @@ fn a_connection_that_waits_for_a_message_keeps_no_memory_for_it() {
 
 #[test]
 fn every_first_two_bytes_are_judged_by_the_rules() {
+    let states = [Side::Client, Side::Server].map(|side| {
+        [None, Some((10, false)), Some((10, true))].map(|assembled| {
+            [false, true].map(|compression| Rules { side, message_size: 500, compression, assembled })
+        })
+    });
     for [first, second] in (0..=u16::MAX).map(u16::to_be_bytes) {
-        for side in [Side::Client, Side::Server] {
-            for assembled in [None, Some(10)] {
-                let bytes = [&[first, second][..], &[0, 0, 0, 0, 0, 0, 0, 126, 0, 0, 0, 0]].concat();
-                // A length in its shortest form, whatever form it is.
-                let bytes = match second & 0x7F {
-                    126 => [&bytes[..2], &[0, 200], &bytes[2..]].concat(),
-                    127 => [&bytes[..2], &[0, 0, 0, 0, 0, 1, 0, 0], &bytes[2..]].concat(),
-                    _ => bytes,
-                };
-                let (header, _) = Header::read(&bytes).expect("a whole header");
-                let rules = Rules { side, message_size: 500, assembled };
-                let opcode = first & 0x0F;
-                let is_final = first & 0x80 != 0;
-                let is_control = opcode >= 8;
-                let breaks = first & 0x70 != 0
-                    || matches!(opcode, 3..=7 | 11..=15)
-                    || (second & 0x80 != 0) != (side == Side::Server)
-                    || (is_control && (!is_final || second & 0x7F > 125))
-                    || (opcode == 0 && assembled.is_none())
-                    || (matches!(opcode, 1 | 2) && assembled.is_some());
-                let is_too_big = !breaks && second & 0x7F == 127;
-                let judged = rules.judge(&header);
-                let expected = match (breaks, is_too_big) {
-                    (true, _) => Err(CloseCode::PROTOCOL),
-                    (false, true) => Err(CloseCode::TOO_BIG),
-                    (false, false) if is_control => Ok(FrameKind::Control),
-                    (false, false) if opcode == 0 => Ok(FrameKind::Next),
-                    (false, false) if is_final => Ok(FrameKind::Whole),
-                    (false, false) => Ok(FrameKind::First),
-                };
-                assert_eq!(judged.map_err(|fault| fault.code), expected, "{first:#x} {second:#x} {side:?}");
-            }
+        let bytes = [&[first, second][..], &[0, 0, 0, 0, 0, 0, 0, 126, 0, 0, 0, 0]].concat();
+        // A length in its shortest form, whatever form it is.
+        let bytes = match second & 0x7F {
+            126 => [&bytes[..2], &[0, 200], &bytes[2..]].concat(),
+            127 => [&bytes[..2], &[0, 0, 0, 0, 0, 1, 0, 0], &bytes[2..]].concat(),
+            _ => bytes,
+        };
+        let (header, _) = Header::read(&bytes).expect("a whole header");
+        for rules in states.as_flattened().as_flattened() {
+            let opcode = first & 0x0F;
+            let is_final = first & 0x80 != 0;
+            let is_control = opcode >= 8;
+            let breaks = first & 0x30 != 0
+                || (first & 0x40 != 0 && !(rules.compression && matches!(opcode, 1 | 2)))
+                || matches!(opcode, 3..=7 | 11..=15)
+                || (second & 0x80 != 0) != (rules.side == Side::Server)
+                || (is_control && (!is_final || second & 0x7F > 125))
+                || (opcode == 0 && rules.assembled.is_none())
+                || (matches!(opcode, 1 | 2) && rules.assembled.is_some());
+            let is_too_big = !breaks && second & 0x7F == 127;
+            let judged = rules.judge(&header);
+            let expected = match (breaks, is_too_big) {
+                (true, _) => Err(CloseCode::PROTOCOL),
+                (false, true) => Err(CloseCode::TOO_BIG),
+                (false, false) if is_control => Ok(FrameKind::Control),
+                (false, false) if opcode == 0 => Ok(FrameKind::Next),
+                (false, false) if is_final => Ok(FrameKind::Whole),
+                (false, false) => Ok(FrameKind::First),
+            };
+            assert_eq!(judged.map_err(|fault| fault.code), expected, "{first:#x} {second:#x} {rules:?}");
         }
     }
 }

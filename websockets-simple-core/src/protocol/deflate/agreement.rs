@@ -1,0 +1,131 @@
+//! What both ends agreed on, and what it means for a message.
+
+use bytes::Bytes;
+
+use crate::protocol::{
+    decoder::FaultKind,
+    deflate::{
+        deflater::Deflater,
+        inflater::Inflater,
+        states::{self, StatesGuard},
+    },
+    frame::{Frame, Side},
+};
+
+/// When messages are compressed, where the peer agrees to it, and how much time that may take.
+///
+/// # Examples
+///
+/// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::Compression;
+///
+/// let compression = Compression::new().threshold(512).level(6);
+/// assert_eq!(compression, Compression::default().level(6).threshold(512));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Compression {
+    threshold: u32,
+    level: u8,
+}
+
+impl Compression {
+    /// Messages of 1 KiB and more, at level 1.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { threshold: 1024, level: 1 }
+    }
+
+    /// The shortest message that is compressed, in bytes; 1 KiB by default. Below it a message loses a few hundred
+    /// bytes at most, for some microseconds.
+    #[must_use]
+    pub const fn threshold(mut self, bytes: u32) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// The level of zlib, from 1, the fastest and the default, to 9, the shortest.
+    #[must_use]
+    pub const fn level(mut self, level: u8) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Whether the level is one that zlib has.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        matches!(self.level, 1..=9)
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What both ends agreed on, and what this end compresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Agreement {
+    compression: Compression,
+    /// The peer keeps this many bytes of a message while it reads it, as a power of 2.
+    pub(super) peer_bits: u8,
+    /// The peer's messages may refer to earlier ones.
+    keeps_window: bool,
+}
+
+/// A way to compress: messages of the same form are the same bytes on the wire.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Form {
+    level: u8,
+    bits: u8,
+}
+
+impl Agreement {
+    pub(super) fn new(compression: Compression, peer_bits: u8, keeps_window: bool) -> Self {
+        Self { compression, peer_bits, keeps_window }
+    }
+
+    /// The form in which a message of this length goes to the peer; `None` if it goes as it is.
+    pub(crate) fn form(&self, len: usize) -> Option<Form> {
+        if len < (self.compression.threshold as usize).max(1) {
+            return None;
+        }
+        // No distance is longer than the message: a short one is the same for each window.
+        let bits = if len <= 1 << self.peer_bits { 15 } else { self.peer_bits };
+        (bits >= Deflater::LEAST_BITS).then_some(Form { level: self.compression.level, bits })
+    }
+}
+
+impl Form {
+    /// The message in a compressed frame; `None` if it does not get shorter.
+    pub(crate) fn frame(self, payload: &[u8], is_text: bool, side: Side) -> Option<Frame> {
+        states::deflate(self.level, self.bits, payload, |deflated| Frame::deflated(deflated, is_text, side))
+    }
+}
+
+/// How a connection decompresses what it receives.
+#[derive(Debug)]
+pub(crate) struct Inflation {
+    _guard: StatesGuard,
+    window: Option<Inflater>,
+}
+
+impl Inflation {
+    pub(crate) fn new(agreement: Agreement) -> Self {
+        Self { _guard: StatesGuard::new(), window: agreement.keeps_window.then(Inflater::new) }
+    }
+
+    /// Bytes that a message of `limit` bytes may take while it is compressed: what cannot be compressed grows.
+    pub(crate) fn most_compressed(limit: usize) -> usize {
+        limit.saturating_add(limit / 64).saturating_add(1024)
+    }
+
+    pub(crate) fn inflate(&mut self, message: &[u8], limit: usize) -> Result<Bytes, FaultKind> {
+        let inflated = match &mut self.window {
+            Some(window) => window.inflate(message, limit),
+            None => states::inflate(message, limit),
+        };
+        inflated.map(Bytes::from)
+    }
+}

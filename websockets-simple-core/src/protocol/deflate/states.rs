@@ -1,0 +1,130 @@
+//! Compressors and decompressors, which the connections of a process share: each is used for one message at a time and
+//! then again, so there are as many as threads that compress at the same time, and none without connections.
+
+use std::{
+    mem,
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+};
+
+use crate::protocol::{
+    decoder::FaultKind,
+    deflate::{deflater::Deflater, inflater::Inflater},
+};
+
+static STATES: Mutex<States> = Mutex::new(States::new());
+
+/// The states that wait for their next message, the latest last, and the number of guards.
+struct States {
+    deflaters: Vec<Deflater>,
+    inflaters: Vec<Inflater>,
+    guards: usize,
+}
+
+/// Keeps the states while it lives: each connection that agreed on compression holds one.
+#[derive(Debug)]
+pub(super) struct StatesGuard(());
+
+impl StatesGuard {
+    pub(super) fn new() -> Self {
+        with_states(|states| states.guards += 1);
+        Self(())
+    }
+}
+
+impl Drop for StatesGuard {
+    fn drop(&mut self) {
+        // What is left over is freed once the lock is released.
+        drop(with_states(States::end_guard));
+    }
+}
+
+/// Compresses a message, and gives it to `use_it`; `None` if it does not get shorter.
+pub(super) fn deflate<T>(level: u8, bits: u8, message: &[u8], use_it: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let kept = with_states(|states| {
+        let at = states.deflaters.iter().rposition(|state| state.is_for(level, bits))?;
+        Some(states.deflaters.remove(at))
+    });
+    let mut state = kept.unwrap_or_else(|| Deflater::new(level, bits));
+    let used = state.deflate(message).map(use_it);
+    state.rest();
+    drop(with_states(|states| {
+        let guards = states.guards;
+        keep(&mut states.deflaters, state, guards)
+    }));
+    used
+}
+
+/// Decompresses a message that refers to none before it.
+pub(super) fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
+    let mut state = with_states(|states| states.inflaters.pop()).unwrap_or_else(Inflater::new);
+    state.reset();
+    let inflated = state.inflate(message, limit);
+    drop(with_states(|states| {
+        let guards = states.guards;
+        keep(&mut states.inflaters, state, guards)
+    }));
+    inflated
+}
+
+fn with_states<T>(f: impl FnOnce(&mut States) -> T) -> T {
+    f(&mut STATES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Keeps a state, and returns one that is not kept any more.
+fn keep<S>(states: &mut Vec<S>, state: S, guards: usize) -> Option<S> {
+    if guards == 0 {
+        return Some(state);
+    }
+    states.push(state);
+    (states.len() > most_kept()).then(|| states.remove(0))
+}
+
+/// As many as there are threads that run.
+fn most_kept() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+impl States {
+    const fn new() -> Self {
+        Self { deflaters: Vec::new(), inflaters: Vec::new(), guards: 0 }
+    }
+
+    /// With the last guard nothing is kept.
+    fn end_guard(&mut self) -> (Vec<Deflater>, Vec<Inflater>) {
+        self.guards -= 1;
+        if self.guards > 0 {
+            return Default::default();
+        }
+        (mem::take(&mut self.deflaters), mem::take(&mut self.inflaters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_states_are_kept_than_threads_run_and_the_oldest_goes_first() {
+        let mut states = Vec::new();
+        let most = most_kept();
+        for state in 0..most {
+            assert_eq!(keep(&mut states, state, 1), None);
+        }
+        assert_eq!(keep(&mut states, most, 1), Some(0));
+        assert_eq!(states.len(), most);
+        assert_eq!(keep(&mut states, 7, 0), Some(7), "without a guard nothing is kept");
+    }
+
+    #[test]
+    fn the_last_guard_takes_the_states_along() {
+        let mut states = States { guards: 2, ..States::new() };
+        states.inflaters.push(Inflater::new());
+        states.deflaters.push(Deflater::new(1, 15));
+        assert_eq!(states.end_guard().0.len(), 0);
+        let (deflaters, inflaters) = states.end_guard();
+        assert_eq!((deflaters.len(), inflaters.len()), (1, 1));
+        assert_eq!((states.deflaters.capacity(), states.inflaters.capacity()), (0, 0));
+    }
+}
