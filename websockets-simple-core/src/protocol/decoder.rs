@@ -348,6 +348,10 @@ fn message(header: &Header, payload: Bytes, policy: TextPolicy) -> Decoded {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod differential;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod replay;
 
 #[cfg(test)]
 mod tests;

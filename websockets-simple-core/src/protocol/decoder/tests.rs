@@ -1,5 +1,8 @@
 use super::*;
 
+mod first_bytes;
+mod oracles;
+
 /// Runs all of `input`: what came out, and what is to be sent for it.
 fn run(decoder: &mut Decoder, input: &[u8]) -> (Vec<Decoded>, Vec<(InternalFrame, usize)>) {
     let mut input = input.to_vec();
