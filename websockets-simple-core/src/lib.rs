@@ -82,7 +82,10 @@ pub use transport::Transport;
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    use crate::{Controls, Message, Side, protocol::decoder::differential};
+    use crate::{
+        Controls, Message, Side, TextPolicy,
+        protocol::decoder::{differential, model, replay::Replay},
+    };
 
     /// Reads what may be a control message.
     pub fn control(controls: &Controls, message: &Message) {
@@ -95,5 +98,15 @@ pub mod fuzzing {
         let side = if kind & 1 == 0 { Side::Server } else { Side::Client };
         let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));
         differential::compare(side, 128 << (kind >> 2 & 15), input, &cuts);
+    }
+
+    /// Compares the decoder with the slow model, as [`decoder`].
+    pub fn model(data: &[u8]) {
+        let Some((&[kind, first, second, third], input)) = data.split_first_chunk() else { return };
+        let side = if kind & 1 == 0 { Side::Server } else { Side::Client };
+        let text = if kind & 2 == 0 { TextPolicy::Strict } else { TextPolicy::Lossy };
+        let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));
+        let message_size = 128 << (kind >> 2 & 15);
+        model::check(&Replay { side, message_size, text, cuts: &cuts }, input);
     }
 }

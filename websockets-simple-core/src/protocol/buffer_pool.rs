@@ -69,6 +69,27 @@ impl Drop for Kept {
     }
 }
 
+/// Text whose memory goes to the pool when it is dropped.
+pub(crate) struct KeptText(String);
+
+impl KeptText {
+    /// The text back, if its memory is not worth keeping.
+    pub(crate) fn new(text: String) -> Result<Self, String> {
+        if text.capacity() < LARGE { Err(text) } else { Ok(Self(text)) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for KeptText {
+    fn drop(&mut self) {
+        let memory = mem::take(&mut self.0).into_bytes();
+        with_pool(|pool| pool.keep(memory));
+    }
+}
+
 fn with_pool<T>(f: impl FnOnce(&mut Pool) -> T) -> T {
     f(&mut POOL.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,8 +1,9 @@
 //! The protocol decoder: from bytes to messages, control frames and faults. It never touches a socket.
 //!
 //! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
-//! traffic is whole data messages in one frame: these are taken out of the input in place. A large one is read from the
-//! socket into the memory that the user gets. Fragments are joined in `assembly.rs`.
+//! traffic is whole data messages in one frame: these are taken out of the input in place. A large binary one is read
+//! from the socket into the memory that the user gets (`partial.rs`). Fragments, and text that comes in pieces, are
+//! joined in `assembly.rs`, which judges text at its first impossible byte.
 
 use std::mem;
 
@@ -21,6 +22,7 @@ use crate::protocol::{
 
 use assembly::Assembly;
 use control_frame::ControlFrame;
+use partial::Partial;
 use rules::{FrameKind, Rules};
 
 pub use fault::ProtocolError;
@@ -29,10 +31,8 @@ pub(crate) use fault::{Fault, FaultKind};
 mod assembly;
 mod control_frame;
 mod fault;
+mod partial;
 mod rules;
-
-/// The first memory of a message that is read in parts; later it gets a multiple of what has arrived.
-const FIRST_PIECE: usize = 16 * 1024;
 
 /// Below this many missing bytes a message does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
@@ -76,7 +76,7 @@ pub(crate) struct Decoder {
     /// We have sent Close: pings are not answered any more.
     sent_close: bool,
     place: Place,
-    /// A message of which the last fragment has not come.
+    /// A message of which the last fragment, or the rest of its text, has not come.
     assembly: Option<Box<Assembly>>,
 }
 
@@ -85,30 +85,29 @@ pub(crate) struct Decoder {
 enum Place {
     /// Between frames, or in a header of which these bytes have come.
     Between([u8; Header::LONGEST], u8),
-    /// In the payload of a whole message.
+    /// In the payload of a binary message in one frame.
     Message(Box<Partial>),
-    /// In the payload of a fragment, which goes to the assembly.
+    /// In the payload of a fragment, or of text in one frame: it goes to the assembly.
     Fragment(Box<PartialFragment>),
     Control(Box<ControlFrame>),
     /// Nothing more is read.
     Over,
 }
 
-/// A message that has arrived in part, still masked.
-#[derive(Debug)]
-struct Partial {
-    header: Header,
-    payload: Vec<u8>,
-    missing: usize,
-}
-
-/// A fragment that has arrived in part.
+/// A frame of the assembly that has arrived in part.
 #[derive(Debug)]
 struct PartialFragment {
     /// Turned to the next byte.
     key: Option<[u8; 4]>,
     missing: usize,
     is_last: bool,
+}
+
+impl PartialFragment {
+    /// Nothing of the payload has come. The header was judged, so it is not longer than the largest message.
+    fn new(header: &Header) -> Self {
+        Self { key: header.key, missing: header.payload as usize, is_last: header.is_final() }
+    }
 }
 
 impl Decoder {
@@ -253,10 +252,7 @@ impl Decoder {
                         false => Assembly::new(header.is_text(), self.text),
                     }));
                 }
-                // It was judged, and is not longer than the largest message.
-                let missing = header.payload as usize;
-                let fragment = PartialFragment { key: header.key, missing, is_last: header.is_final() };
-                self.place = Place::Fragment(Box::new(fragment));
+                self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
                 self.fragment(input)
             }
             FrameKind::Control => {
@@ -283,11 +279,12 @@ impl Decoder {
                 false => message(header.is_text(), Bytes::copy_from_slice(payload), self.text),
             });
         }
-        self.place = Place::Message(Box::new(Partial {
-            header,
-            payload: buffer_pool::take(len).unwrap_or_default(),
-            missing: len,
-        }));
+        if header.is_text() && !header.is_compressed() {
+            self.assembly = Some(Box::new(Assembly::text_of(len, self.text)));
+            self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
+            return self.fragment(input);
+        }
+        self.place = Place::Message(Box::new(Partial::new(header, len)));
         None
     }
 
@@ -298,19 +295,20 @@ impl Decoder {
             return Decoded::Starved;
         }
         let mut payload = mem::take(&mut partial.payload);
-        let header = partial.header;
-        self.place = Place::START;
-        if let Some(key) = header.key {
+        if let Some(key) = partial.header.key {
             apply_mask(&mut payload, key);
         }
+        let is_compressed = partial.header.is_compressed();
+        let is_text = partial.header.is_text();
+        self.place = Place::START;
         let payload = buffer_pool::payload(payload);
-        match header.is_compressed() {
-            true => self.inflated(header.is_text(), &payload),
-            false => message(header.is_text(), payload, self.text),
+        if is_compressed {
+            return self.inflated(is_text, &payload);
         }
+        Decoded::Message(Message::Binary(payload))
     }
 
-    /// Joins what the input has of a fragment to its message.
+    /// Joins what the input has of a frame to its message.
     fn fragment(&mut self, input: &mut &mut [u8]) -> Option<Decoded> {
         let Self { place: Place::Fragment(fragment), assembly: Some(assembly), .. } = self else {
             return None;
@@ -381,19 +379,6 @@ impl Place {
     const START: Self = Self::Between([0; Header::LONGEST], 0);
 }
 
-impl Partial {
-    /// Makes room for `more` bytes, or at least one. The room is sixteen times what has arrived, and at least
-    /// [`FIRST_PIECE`]: an announced length alone allocates no more. The system backs it with memory only as it is
-    /// filled.
-    fn reserve(&mut self, more: usize) {
-        if self.payload.capacity() - self.payload.len() < more.max(1) {
-            let come = self.payload.len() + more;
-            let piece = (16 * come).max(FIRST_PIECE) - self.payload.len();
-            self.payload.reserve_exact(piece.min(self.missing));
-        }
-    }
-}
-
 /// Takes at most `most` bytes off the front of the input.
 fn take<'a>(input: &mut &'a mut [u8], most: usize) -> &'a mut [u8] {
     let most = most.min(input.len());
@@ -418,6 +403,10 @@ fn message(is_text: bool, payload: Bytes, policy: TextPolicy) -> Decoded {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod differential;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod replay;
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,17 @@
-//! A message that arrives in fragments (RFC 6455 section 5.4).
+//! A message that arrives in fragments (RFC 6455 section 5.4), or text that arrives in pieces.
 
 use crate::protocol::{
+    buffer_pool,
     decoder::{
         TextPolicy,
         fault::{Fault, FaultKind},
+        partial::missing_room,
     },
     message::Message,
     text::Text,
 };
 
-/// What has come of a message in fragments. Its memory grows with what has come and not with what was announced.
+/// What has come of a message in pieces. Its memory grows with what has come and not with what was announced.
 #[derive(Debug)]
 pub(super) enum Assembly {
     Binary(Vec<u8>),
@@ -23,6 +25,8 @@ pub(super) enum Assembly {
 pub(super) struct TextAssembly {
     policy: TextPolicy,
     text: String,
+    /// Bytes of payload, if the text is in one frame.
+    announced: usize,
     /// Bytes of payload, of which a broken one may have become three of U+FFFD.
     come: usize,
     /// The beginning of a character whose end has not come.
@@ -33,10 +37,17 @@ pub(super) struct TextAssembly {
 impl Assembly {
     pub(super) fn new(is_text: bool, policy: TextPolicy) -> Self {
         if is_text {
-            Self::Text(TextAssembly { policy, text: String::new(), come: 0, carry: [0; 4], carried: 0 })
+            Self::Text(TextAssembly::new(policy, String::new(), 0))
         } else {
             Self::Binary(Vec::new())
         }
+    }
+
+    /// For text of `len` bytes in one frame.
+    pub(super) fn text_of(len: usize, policy: TextPolicy) -> Self {
+        // Taken memory is empty.
+        let text = buffer_pool::take(len).and_then(|memory| String::from_utf8(memory).ok());
+        Self::Text(TextAssembly::new(policy, text.unwrap_or_default(), len))
     }
 
     /// Bytes of payload that have come.
@@ -62,14 +73,22 @@ impl Assembly {
     /// The message, after its last fragment; the payload of a compressed one.
     pub(super) fn finish(self) -> Result<Message, Fault> {
         Ok(match self {
-            Self::Binary(bytes) | Self::Compressed(bytes, _) => Message::Binary(bytes.into()),
+            Self::Binary(bytes) | Self::Compressed(bytes, _) => Message::Binary(buffer_pool::payload(bytes)),
             Self::Text(text) => Message::Text(text.finish()?),
         })
     }
 }
 
 impl TextAssembly {
+    fn new(policy: TextPolicy, text: String, announced: usize) -> Self {
+        Self { policy, text, announced, come: 0, carry: [0; 4], carried: 0 }
+    }
+
     fn push(&mut self, mut piece: &[u8]) -> Result<(), FaultKind> {
+        if let Some(missing) = self.announced.checked_sub(self.come) {
+            let (len, more) = (self.text.len(), self.carried + piece.len());
+            self.text.reserve_exact(missing_room(len, self.text.capacity(), more, missing + self.carried));
+        }
         self.come += piece.len();
         while self.carried > 0
             && let Some((&byte, rest)) = piece.split_first()
@@ -92,31 +111,37 @@ impl TextAssembly {
                 }
             }
         }
-        loop {
-            let error = match std::str::from_utf8(piece) {
-                Ok(text) => {
-                    self.text.push_str(text);
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            let (valid, rest) = piece.split_at(error.valid_up_to());
-            self.text.push_str(std::str::from_utf8(valid).unwrap_or_default());
-            let Some(len) = error.error_len() else {
-                self.carry[..rest.len()].copy_from_slice(rest);
-                self.carried = rest.len();
-                return Ok(());
-            };
-            self.broken()?;
-            piece = &rest[len..];
+        if piece.is_empty() {
+            return Ok(());
         }
+        let (whole, mut begun) = piece.split_at(piece.len() - begun_character(piece));
+        match (std::str::from_utf8(whole), self.policy) {
+            (Ok(text), _) => self.text.push_str(text),
+            (Err(_), TextPolicy::Strict) => return Err(FaultKind::NotUtf8),
+            (Err(_), TextPolicy::Lossy) => self.text.push_str(&String::from_utf8_lossy(whole)),
+        }
+        // It may be impossible already.
+        while let Err(error) = std::str::from_utf8(begun)
+            && let Some(len) = error.error_len()
+        {
+            self.broken()?;
+            begun = &begun[len..];
+        }
+        self.carry[..begun.len()].copy_from_slice(begun);
+        self.carried = begun.len();
+        Ok(())
     }
 
     fn finish(mut self) -> Result<Text, FaultKind> {
         if self.carried > 0 {
             self.broken()?;
         }
-        Ok(self.text.into())
+        Ok(Text::of_memory(self.text))
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
     }
 
     fn broken(&mut self) -> Result<(), FaultKind> {
@@ -128,6 +153,21 @@ impl TextAssembly {
             }
         }
     }
+}
+
+/// How many bytes at the end of a piece begin a character that has more bytes, judged by the first of them.
+fn begun_character(piece: &[u8]) -> usize {
+    for (before, byte) in piece.iter().rev().take(3).enumerate() {
+        let len = match byte {
+            0x80..0xC0 => continue,
+            0..0x80 => 1,
+            0xC0..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            0xF0.. => 4,
+        };
+        return if len > before + 1 { before + 1 } else { 0 };
+    }
+    0
 }
 
 #[cfg(test)]
@@ -170,6 +210,24 @@ mod tests {
             prop_assert_eq!(strict, String::from_utf8(bytes.clone()).map_err(|_| FaultKind::NotUtf8));
             let lossy = joined(&bytes, &cuts, TextPolicy::Lossy).unwrap_or_default();
             prop_assert_eq!(lossy, String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_piece_is_cut_where_a_character_begins_that_has_no_end() {
+        for (piece, begun) in [
+            (&b""[..], 0),
+            (b"a", 0),
+            (b"a\xC3", 1),
+            ("é".as_bytes(), 0),
+            (b"\xE6", 1),
+            (b"a\xE6\x97", 2),
+            ("日".as_bytes(), 0),
+            (b"\xF0\x9F\x98", 3),
+            ("😀".as_bytes(), 0),
+            (b"\x80\x80\x80\x80", 0),
+        ] {
+            assert_eq!(begun_character(piece), begun, "{piece:x?}");
         }
     }
 

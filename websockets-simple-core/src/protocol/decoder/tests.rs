@@ -1,5 +1,8 @@
 use super::*;
 
+mod first_bytes;
+mod oracles;
+
 /// Runs all of `input`: what came out, and what is to be sent for it.
 fn run(decoder: &mut Decoder, input: &[u8]) -> (Vec<Decoded>, Vec<(InternalFrame, usize)>) {
     let mut input = input.to_vec();
@@ -129,87 +132,6 @@ fn any_bytes_whatever_end_in_a_step() {
     });
 }
 
-mod against_tungstenite {
-    use proptest::{collection::vec, prelude::*, sample::select};
-
-    use super::*;
-    use crate::protocol::decoder::differential::compare;
-
-    const MESSAGE_SIZE: usize = 40_000;
-
-    /// One frame, valid or not.
-    fn frame(side: Side) -> impl Strategy<Value = Vec<u8>> {
-        let firsts =
-            [0x81, 0x82, 0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xA2, 0x83, 0x09];
-        let lens = [0, 1, 2, 3, 124, 125, 126, 200, 1024, 16_384, 17_000, 39_999, 40_000, 40_001, 70_000];
-        let contents = [&b"a"[..], "é".as_bytes(), "😀".as_bytes(), b"\xFF", b"\x03\xE8ok"];
-        let right = side == Side::Server;
-        (
-            prop_oneof![20 => select(firsts.to_vec()), 1 => any::<u8>()],
-            prop_oneof![30 => Just(right), 1 => Just(!right)],
-            select(lens.to_vec()),
-            prop_oneof![20 => Just(0u8), 1 => Just(126), 1 => Just(127)],
-            select(contents.to_vec()),
-            any::<[u8; 4]>(),
-        )
-            .prop_map(|(first, masked, len, form, content, key)| {
-                // Most control frames are to be valid ones.
-                let len = if first & 8 != 0 && len > 200 { content.len() } else { len };
-                let mut payload: Vec<u8> = content.iter().copied().cycle().take(len).collect();
-                let mask = if masked { 0x80 } else { 0 };
-                let mut frame = vec![first];
-                match len {
-                    0..126 if form == 0 => frame.push(mask | len as u8),
-                    0..0x1_0000 if form != 127 => {
-                        frame.push(mask | 126);
-                        frame.extend((len as u16).to_be_bytes());
-                    }
-                    _ => {
-                        frame.push(mask | 127);
-                        frame.extend((len as u64).to_be_bytes());
-                    }
-                }
-                if masked {
-                    frame.extend(key);
-                    apply_mask(&mut payload, key);
-                }
-                frame.extend(payload);
-                frame
-            })
-    }
-
-    fn of_side(side: Side) -> impl Strategy<Value = (Side, Vec<Vec<u8>>)> {
-        (Just(side), vec(frame(side), 1..12))
-    }
-
-    fn cuts() -> impl Strategy<Value = Vec<usize>> {
-        prop_oneof![Just(vec![usize::MAX]), vec(1usize..20, 1..4), vec(1usize..50_000, 1..6)]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
-
-        #[test]
-        fn any_frames_cut_anywhere_mean_the_same(
-            (side, frames) in prop_oneof![of_side(Side::Server), of_side(Side::Client)],
-            cuts in cuts(),
-        ) {
-            compare(side, MESSAGE_SIZE, &frames.concat(), &cuts);
-        }
-
-        #[test]
-        fn any_bytes_cut_anywhere_mean_the_same(
-            client: bool,
-            input: Vec<u8>,
-            cuts in vec(1usize..20, 1..4),
-        ) {
-            let side = if client { Side::Client } else { Side::Server };
-            // tungstenite applies the limit to control frames too, which have at most 125 bytes.
-            compare(side, 125, &input, &cuts);
-        }
-    }
-}
-
 #[test]
 fn a_connection_that_waits_for_a_message_keeps_no_memory_for_it() {
     let mut decoder = client();
@@ -218,8 +140,9 @@ fn a_connection_that_waits_for_a_message_keeps_no_memory_for_it() {
         decoder.assembly.is_some()
     };
     assert!(!keeps(b"\x81\x01a\x82\x01b\x81\x7e"), "whole messages and half a header");
-    assert!(!keeps(b"\x00\x80"), "half a message");
-    assert!(!keeps(&[b'a'; 128]), "the rest of it");
+    assert!(keeps(b"\x00\x80"), "a text that begins");
+    assert!(keeps(&[b'a'; 127]), "nearly all of it");
+    assert!(!keeps(b"a"), "the rest of it");
     assert!(!keeps(b"\x89\x01a\x8a\x00"), "a ping and a pong");
     assert!(keeps(b"\x01\x01a"), "a fragment");
     assert!(keeps(b"\x89\x00\x00\x01b"), "another one");
@@ -227,45 +150,67 @@ fn a_connection_that_waits_for_a_message_keeps_no_memory_for_it() {
     assert!(!keeps(b"\x88\x00"), "a Close");
 }
 
+/// The steps of each byte of `input`.
+fn bytewise(decoder: &mut Decoder, input: &[u8]) -> Vec<Vec<Decoded>> {
+    input.iter().map(|byte| run(decoder, &[*byte]).0).collect()
+}
+
 #[test]
-fn every_first_two_bytes_are_judged_by_the_rules() {
-    let states = [Side::Client, Side::Server].map(|side| {
-        [None, Some((10, false)), Some((10, true))].map(|assembled| {
-            [false, true].map(|compression| Rules { side, message_size: 500, compression, assembled })
-        })
-    });
-    for [first, second] in (0..=u16::MAX).map(u16::to_be_bytes) {
-        let bytes = [&[first, second][..], &[0, 0, 0, 0, 0, 0, 0, 126, 0, 0, 0, 0]].concat();
-        // A length in its shortest form, whatever form it is.
-        let bytes = match second & 0x7F {
-            126 => [&bytes[..2], &[0, 200], &bytes[2..]].concat(),
-            127 => [&bytes[..2], &[0, 0, 0, 0, 0, 1, 0, 0], &bytes[2..]].concat(),
-            _ => bytes,
-        };
-        let (header, _) = Header::read(&bytes).expect("a whole header");
-        for rules in states.as_flattened().as_flattened() {
-            let opcode = first & 0x0F;
-            let is_final = first & 0x80 != 0;
-            let is_control = opcode >= 8;
-            let breaks = first & 0x30 != 0
-                || (first & 0x40 != 0 && !(rules.compression && matches!(opcode, 1 | 2)))
-                || matches!(opcode, 3..=7 | 11..=15)
-                || (second & 0x80 != 0) != (rules.side == Side::Server)
-                || (is_control && (!is_final || second & 0x7F > 125))
-                || (opcode == 0 && rules.assembled.is_none())
-                || (matches!(opcode, 1 | 2) && rules.assembled.is_some());
-            let is_too_big = !breaks && second & 0x7F == 127;
-            let judged = rules.judge(&header);
-            let expected = match (breaks, is_too_big) {
-                (true, _) => Err(CloseCode::PROTOCOL),
-                (false, true) => Err(CloseCode::TOO_BIG),
-                (false, false) if is_control => Ok(FrameKind::Control),
-                (false, false) if opcode == 0 => Ok(FrameKind::Next),
-                (false, false) if is_final => Ok(FrameKind::Whole),
-                (false, false) => Ok(FrameKind::First),
-            };
-            assert_eq!(judged.map_err(|fault| fault.code), expected, "{first:#x} {second:#x} {rules:?}");
+fn text_in_one_frame_is_judged_at_its_first_impossible_byte() {
+    // As Autobahn sends it in 6.4.3 and 6.4.4: `κόσμε`, a character beyond U+10FFFF, `edited`.
+    let payload = b"\xCE\xBA\xE1\xBD\xB9\xCF\x83\xCE\xBC\xCE\xB5\xF4\x90\x80\x80edited";
+    let key = [7, 200, 3, 91];
+    for (side, mut frame) in [(Side::Client, vec![0x81, 21]), (Side::Server, vec![0x81, 0x80 | 21])] {
+        let mut payload = *payload;
+        if side == Side::Server {
+            frame.extend(key);
+            apply_mask(&mut payload, key);
         }
+        let header = frame.len();
+        frame.extend(payload);
+        let mut decoder = Decoder::new(side, 1000, TextPolicy::Strict);
+        let steps = bytewise(&mut decoder, &frame);
+        for (at, steps) in steps.iter().enumerate() {
+            match (at - usize::min(at, header), &steps[..]) {
+                (12, [Decoded::Fault(fault)]) => assert_eq!(fault.code, CloseCode::INVALID_DATA),
+                (13.., [Decoded::Over]) | (0..12, []) => {}
+                _ => panic!("byte {at} of {side:?}: {steps:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn text_that_comes_in_pieces_is_one_step_and_the_same_text() {
+    let text = "a\u{7f}é日😀".repeat(40);
+    let mut frame = vec![0x81, 126];
+    frame.extend((text.len() as u16).to_be_bytes());
+    frame.extend(text.as_bytes());
+    let steps: Vec<_> = bytewise(&mut client(), &frame).into_iter().flatten().collect();
+    let [Decoded::Message(message)] = &steps[..] else { panic!("{steps:?}") };
+    assert_eq!(message.as_text(), Some(text.as_str()));
+}
+
+#[test]
+fn an_announced_text_takes_memory_only_as_it_comes() {
+    let mut decoder = Decoder::new(Side::Client, 100 << 20, TextPolicy::Strict);
+    run(&mut decoder, b"\x81\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
+    let piece = "é".repeat(32 * 1024);
+    let mut came = 0;
+    loop {
+        assert!(decoder.large().is_none(), "text is checked as it comes");
+        let (steps, _) = run(&mut decoder, piece.as_bytes());
+        came += piece.len();
+        if let [Decoded::Message(message)] = &steps[..] {
+            assert_eq!((came, message.len()), (100 << 20, 100 << 20));
+            return;
+        }
+        let Some(Assembly::Text(text)) = decoder.assembly.as_deref() else { panic!("{steps:?}") };
+        assert!(
+            text.capacity() <= 16 * came && text.capacity() <= 100 << 20,
+            "{} for {came}",
+            text.capacity()
+        );
     }
 }
 
@@ -275,7 +220,11 @@ fn an_announced_message_takes_memory_only_as_it_comes() {
     run(&mut decoder, b"\x82\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
     let mut came = 0;
     while let Some((payload, missing)) = decoder.large() {
-        assert!(payload.capacity() <= (16 * came).max(FIRST_PIECE), "{} for {came}", payload.capacity());
+        assert!(
+            payload.capacity() <= (16 * came).max(partial::FIRST_PIECE),
+            "{} for {came}",
+            payload.capacity()
+        );
         let more = (payload.capacity() - came).min(missing);
         payload.resize(came + more, 7);
         came += more;
