@@ -62,6 +62,15 @@ impl RawPeer {
     ///
     /// When none comes in time.
     pub async fn accept(listener: &TcpListener) -> Self {
+        Self::accept_with(listener, "").await.1
+    }
+
+    /// As [`accept`](Self::accept), with further headers in the answer. Returns the head of the request as well.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    pub async fn accept_with(listener: &TcpListener, headers: &str) -> (String, Self) {
         let (stream, _) = within(listener.accept()).await.expect("a listener");
         stream.set_nodelay(true).expect("a TCP socket");
         let mut peer = Self::new(stream);
@@ -70,10 +79,10 @@ impl RawPeer {
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+             Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
         );
         peer.write(answer.as_bytes()).await;
-        peer
+        (head, peer)
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_101_opens_the_websocket_and_its_facts_are_told() {
         (stream, peer)
     };
     let ((mut far, peer), dialed) = tokio::join!(server, dial(params));
-    let Dialed { mut stream, leftover, info } = dialed.ok().unwrap();
+    let Dialed { mut stream, leftover, info, .. } = dialed.ok().unwrap();
     assert!(leftover.is_empty() && info.subprotocol.is_none() && info.tls.is_none());
     assert_eq!((info.local_addr, info.peer_addr), (peer, listener.local_addr().unwrap()));
     assert_eq!(info.response_headers.get("x-room").unwrap(), "7");
