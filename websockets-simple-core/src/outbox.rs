@@ -45,6 +45,7 @@ mod flusher;
 mod fragmented;
 mod gather;
 mod internal_counts;
+mod joined;
 mod pace;
 mod queue;
 mod send;
@@ -62,6 +63,8 @@ pub struct Outbox {
     has_sent_events: AtomicBool,
     /// Whether messages that were received are to be dropped: read before each of them.
     drops_received: AtomicBool,
+    /// Whether the driver is in a round: read before each send, to take the shorter way in one.
+    corked: AtomicBool,
     side: Side,
     capacity: usize,
     policy: OverflowPolicy,
@@ -159,6 +162,7 @@ impl Outbox {
             compression,
             has_sent_events: AtomicBool::new(false),
             drops_received: AtomicBool::new(false),
+            corked: AtomicBool::new(false),
             state: Mutex::new(OutboxState::new(Pace::new(pacing, Instant::now()))),
         }
     }
@@ -186,10 +190,25 @@ impl Outbox {
     pub fn try_send(&self, message: impl IntoMessage, notice: bool) -> Result<SendStatus, SendError> {
         let may_be_compressed = message.may_be_compressed();
         let message = message.into_message()?;
-        self.check(&message)?;
         let notice = notice.then(|| message.clone());
-        let frame = self.frame(message, may_be_compressed);
-        self.offer(frame, FlushWhen::Now, notice.as_ref()).into_result()
+        self.offer_message(message, may_be_compressed, notice.as_ref())?.into_result()
+    }
+
+    /// Queues a message in call order, if the policy allows it.
+    pub(crate) fn offer_message(
+        &self,
+        message: Message,
+        may_be_compressed: bool,
+        notice: Option<&Message>,
+    ) -> Result<Offer, SendError> {
+        self.check(&message)?;
+        let form = self.form(message.len(), may_be_compressed);
+        if form.is_none() && self.join(&message, notice) {
+            return Ok(Offer::Queued);
+        }
+        let frame = form.and_then(|form| form.frame(message.as_bytes(), message.is_text(), self.side));
+        let frame = frame.unwrap_or_else(|| Frame::message(message, self.side));
+        Ok(self.offer(frame, FlushWhen::Now, notice))
     }
 
     /// Whether the peer can read this message.
@@ -198,13 +217,6 @@ impl Outbox {
             Some(server) => server.check(message).map_err(SendError::Unreadable),
             None => Ok(()),
         }
-    }
-
-    /// The message as it goes on the wire.
-    pub(crate) fn frame(&self, message: Message, may_be_compressed: bool) -> Frame {
-        self.form(message.len(), may_be_compressed)
-            .and_then(|form| form.frame(message.as_bytes(), message.is_text(), self.side))
-            .unwrap_or_else(|| Frame::message(message, self.side))
     }
 
     /// What both ends agreed on, if it was compression.
@@ -348,22 +360,22 @@ impl Outbox {
     /// Whether the driver was told to drop its handlers.
     #[must_use]
     pub fn handlers_aborted(&self) -> bool {
-        self.lock().abort_handlers
+        self.lock_unsettled().abort_handlers
     }
 
     /// Wakes the driver's task.
     pub fn wake_driver(&self) {
-        self.lock().wake_driver();
+        self.lock_unsettled().wake_driver();
     }
 
     /// Whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.lock().stage == Stage::Open
+        self.lock_unsettled().stage == Stage::Open
     }
 
     pub(crate) fn statistics(&self) -> OutboxStatistics {
-        let state = self.lock();
+        let state = self.lock_unsettled();
         OutboxStatistics {
             messages: state.messages,
             bytes: state.sent_bytes,
@@ -403,8 +415,14 @@ impl Outbox {
         status
     }
 
+    /// The state, with all that was sent in the queue.
     fn lock(&self) -> Locked<'_> {
         Locked::new(&self.state)
+    }
+
+    /// The state for those who neither look at the queue nor add to it.
+    fn lock_unsettled(&self) -> Locked<'_> {
+        Locked::unsettled(&self.state)
     }
 }
 

@@ -20,7 +20,15 @@ use crate::{
 pub(super) struct Locked<'a>(Option<MutexGuard<'a, OutboxState>>);
 
 impl<'a> Locked<'a> {
+    /// The queue has all that was sent.
     pub(super) fn new(state: &'a Mutex<OutboxState>) -> Self {
+        let mut locked = Self::unsettled(state);
+        locked.settle();
+        locked
+    }
+
+    /// Messages of the driver's round may not be in the queue: for those who neither look at it nor add to it.
+    pub(super) fn unsettled(state: &'a Mutex<OutboxState>) -> Self {
         Self(Some(state.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Frames up to this size are copied together: cheaper than a vectored write with a piece for each of them.
-const SMALL: usize = 2048;
+pub(super) const SMALL: usize = 2048;
 
 /// Most pieces of one vectored write.
 const PIECES: usize = 32;

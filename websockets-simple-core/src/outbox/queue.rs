@@ -13,7 +13,8 @@ use crate::{
     events::EndCause,
     outbox::{
         FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather,
-        internal_counts::InternalCounts, pace::Pace, sent_events::SentEvents, waiters::Waiters,
+        internal_counts::InternalCounts, joined::Joined, pace::Pace, sent_events::SentEvents,
+        waiters::Waiters,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::{WriteNow, Writer},
@@ -52,6 +53,8 @@ pub(super) struct OutboxState {
     /// How many frames of each internal kind are queued, also behind a message in parts.
     pub(super) internals: InternalCounts,
     pub(super) queue: VecDeque<QueuedFrame>,
+    /// What was sent in this round of the driver, and is not in the queue yet.
+    pub(super) joined: Option<Box<Joined>>,
     /// Bytes of the front frame that the stream took already.
     pub(super) written: usize,
     /// Unsent bytes of data frames.
@@ -109,6 +112,7 @@ impl OutboxState {
             abort_handlers: false,
             internals: InternalCounts::default(),
             queue: VecDeque::new(),
+            joined: None,
             written: 0,
             bytes: 0,
             messages: 0,

@@ -24,8 +24,9 @@ const CONTROLS: usize = 128;
 impl Outbox {
     /// The driver's round begins: what is sent from here on leaves at its end.
     pub(crate) fn begin_round(&self, waker: &Waker) -> DriverCommands {
-        let mut state = self.lock();
+        let mut state = self.lock_unsettled();
         state.corked = true;
+        self.corked.store(true, Ordering::Relaxed);
         let new_waker = !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker));
         if new_waker && let Some(old) = state.driver.replace(waker.clone()) {
             after_lock::discard(old);
@@ -40,20 +41,22 @@ impl Outbox {
 
     /// The driver's round ends: one write for all of it.
     pub(crate) fn end_round(&self) -> FlushOutcome {
-        let mut state = self.lock();
+        let mut state = self.lock_unsettled();
         state.corked = false;
+        self.corked.store(false, Ordering::Relaxed);
+        state.write_joined();
         state.nudge(self.side());
         state.flush(true, None)
     }
 
     /// When this end has to be called again, for a ping that makes the peer read on.
     pub(crate) fn nudge_due(&self) -> Option<Instant> {
-        self.lock().nudge_due()
+        self.lock_unsettled().nudge_due()
     }
 
     /// Takes note of a pong frame. True if it answers a ping of ours, as far as pings are counted.
     pub(crate) fn ponged(&self) -> bool {
-        self.lock().pace().is_some_and(|pace| pace.ponged(Instant::now()))
+        self.lock_unsettled().pace().is_some_and(|pace| pace.ponged(Instant::now()))
     }
 
     /// Queues an internal frame: Close behind everything, the others ahead of the next data frame.
@@ -195,7 +198,7 @@ impl Outbox {
         if !self.has_sent_events.load(Ordering::Acquire) {
             return None;
         }
-        let mut state = self.lock();
+        let mut state = self.lock_unsettled();
         let taken = state.cold.as_mut().and_then(|cold| cold.sent_events.take());
         if taken.is_none() {
             self.has_sent_events.store(false, Ordering::Release);

@@ -13,7 +13,7 @@ use tokio::time::{Timeout, timeout};
 use crate::{
     dotnet::V6Loss,
     message::EncodeError,
-    outbox::{FlushWhen, Offer, Outbox, waiters::BlockedSend},
+    outbox::{Offer, Outbox, waiters::BlockedSend},
     protocol::Message,
 };
 
@@ -118,10 +118,8 @@ impl Future for Sending<'_> {
             && let SendState::Begin(message) = mem::replace(state, SendState::Done)
         {
             let message = message?;
-            outbox.check(&message)?;
             let notice = notice.then(|| message.clone());
-            let frame = outbox.frame(message, *may_be_compressed);
-            match outbox.offer(frame, FlushWhen::Now, notice.as_ref()) {
+            match outbox.offer_message(message, *may_be_compressed, notice.as_ref())? {
                 Offer::Full(frame) => {
                     let OverflowPolicy::Wait(patience) = outbox.policy() else {
                         return Poll::Ready(Err(SendError::Full));

@@ -1,6 +1,7 @@
 //! An outbox over a stream whose every write is scripted.
 
 mod control;
+mod joined;
 mod nudge;
 mod order;
 mod overflow;

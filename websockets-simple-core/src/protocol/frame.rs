@@ -154,34 +154,74 @@ impl Frame {
         }
     }
 
-    /// Puts the header of RFC 6455 section 5.2 in front of a payload that is masked already.
+    /// Puts a header in front of a payload that is masked already.
     fn new(first_byte: u8, payload: Bytes, key: Option<[u8; 4]>) -> Self {
-        let mut header = [0; Header::LONGEST];
-        let masked = if key.is_some() { MASKED } else { 0 };
-        let len = payload.len();
-        header[0] = first_byte;
-        let mut used = match len {
-            0..=125 => {
-                header[1] = masked | len as u8;
-                2
-            }
-            126..=0xFFFF => {
-                header[1] = masked | 126;
-                header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                4
-            }
-            _ => {
-                header[1] = masked | 127;
-                header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
-                10
-            }
-        };
-        if let Some(key) = key {
-            header[used..used + 4].copy_from_slice(&key);
-            used += 4;
-        }
-        Self(Arc::new(Encoded { header, header_len: used as u8, payload }))
+        let (header, header_len) = header(first_byte, payload.len(), key);
+        Self(Arc::new(Encoded { header, header_len, payload }))
     }
+
+    /// Appends a whole message in one frame, as it goes on the wire.
+    pub(crate) fn append(bytes: &mut Vec<u8>, message: &Message, side: Side) {
+        let opcode = if message.is_text() { TEXT } else { BINARY };
+        let payload = message.as_bytes();
+        let key = (side == Side::Client).then(rand::random);
+        let (header, used) = header(FIN | opcode, payload.len(), key);
+        bytes.extend_from_slice(&header[..usize::from(used)]);
+        let begin = bytes.len();
+        bytes.extend_from_slice(payload);
+        if let Some(key) = key {
+            apply_mask(&mut bytes[begin..], key);
+        }
+    }
+
+    /// The length of a message on the wire, header included.
+    pub(crate) fn len_of(message: &Message, side: Side) -> usize {
+        let len = message.len();
+        let header = match len {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        len + header + if side == Side::Client { 4 } else { 0 }
+    }
+
+    /// The frame that `bytes` begin with, and its length; `None` at their end.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (read, used) = Header::read(bytes)?;
+        let len = used.checked_add(usize::try_from(read.payload).ok()?)?;
+        let payload = Bytes::copy_from_slice(bytes.get(used..len)?);
+        let mut header = [0; Header::LONGEST];
+        header[..used].copy_from_slice(&bytes[..used]);
+        Some((Self(Arc::new(Encoded { header, header_len: used as u8, payload })), len))
+    }
+}
+
+/// A header as RFC 6455 section 5.2 has it, and its length.
+fn header(first_byte: u8, len: usize, key: Option<[u8; 4]>) -> ([u8; Header::LONGEST], u8) {
+    let mut header = [0; Header::LONGEST];
+    let masked = if key.is_some() { MASKED } else { 0 };
+    header[0] = first_byte;
+    let mut used = match len {
+        0..=125 => {
+            header[1] = masked | len as u8;
+            2
+        }
+        126..=0xFFFF => {
+            header[1] = masked | 126;
+            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            header[1] = masked | 127;
+            header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
+            10
+        }
+    };
+    if let Some(key) = key {
+        header[used..used + 4].copy_from_slice(&key);
+        used += 4;
+    }
+    (header, used as u8)
 }
 
 #[cfg(test)]
@@ -206,6 +246,33 @@ mod tests {
             assert_eq!(bytes[..header.len()], header[..]);
             assert_eq!(bytes.len(), header.len() + len);
             assert_eq!(frame.len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn frames_that_were_appended_are_the_same_when_they_are_read_again() {
+        for side in [Side::Client, Side::Server] {
+            let messages = [0, 1, 125, 126, 0xFFFF, 0x1_0000].map(|len| match len % 2 {
+                0 => Message::binary(vec![7; len]),
+                _ => Message::text("x".repeat(len)),
+            });
+            let mut bytes = Vec::new();
+            for message in &messages {
+                let begin = bytes.len();
+                Frame::append(&mut bytes, message, side);
+                assert_eq!(bytes.len() - begin, Frame::len_of(message, side));
+            }
+            let mut rest = &bytes[..];
+            for message in &messages {
+                let (frame, len) = Frame::read(rest).unwrap();
+                assert_eq!(frame.after(0).concat(), rest[..len]);
+                assert_eq!((frame.len(), frame.is_text()), (len, message.is_text()));
+                if side == Side::Server {
+                    assert!(frame.payload() == message.as_bytes());
+                }
+                rest = &rest[len..];
+            }
+            assert!(Frame::read(rest).is_none());
         }
     }
 

@@ -13,8 +13,26 @@ enum Step {
     HeartbeatText,
     Control,
     Take(usize),
-    LinkRound { corked: Vec<usize> },
+    LinkRound(Vec<InRound>),
     FlusherRound,
+}
+
+/// What happens within a round of the driver.
+#[derive(Clone, Debug)]
+enum InRound {
+    Send(usize),
+    Broadcast(usize),
+    Pong,
+    Statistics,
+}
+
+fn in_round() -> impl Strategy<Value = InRound> {
+    prop_oneof![
+        6 => (0usize..100).prop_map(InRound::Send),
+        1 => (0usize..100).prop_map(InRound::Broadcast),
+        1 => Just(InRound::Pong),
+        1 => Just(InRound::Statistics),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::HeartbeatText),
         1 => Just(Step::Control),
         6 => (1usize..300).prop_map(Step::Take),
-        3 => prop::collection::vec(0usize..100, 0..4).prop_map(|corked| Step::LinkRound { corked }),
+        3 => prop::collection::vec(in_round(), 0..6).prop_map(Step::LinkRound),
         2 => Just(Step::FlusherRound),
     ]
 }
@@ -71,7 +89,11 @@ impl Run {
         let number = self.next;
         self.next += 1;
         let text = format!("{number}-{}", "x".repeat(len));
-        match outbox.offer(frame(&text), when, None) {
+        let offer = match when {
+            FlushWhen::Now => outbox.offer_message(message(&text), true, None).unwrap(),
+            FlushWhen::Round => outbox.offer(frame(&text), when, None),
+        };
+        match offer {
             Offer::Sent | Offer::Queued | Offer::List if self.parts.is_some() => self.behind.push(number),
             Offer::Sent | Offer::Queued | Offer::List => self.accepted.push(number),
             Offer::Dropped => self.refused += 1,
@@ -117,10 +139,15 @@ impl Run {
                 wire.allow(room);
                 round(outbox);
             }
-            Step::LinkRound { corked } => {
+            Step::LinkRound(steps) => {
                 outbox.begin_round(Waker::noop());
-                for len in corked {
-                    self.offer(outbox, len, FlushWhen::Now);
+                for step in steps {
+                    match step {
+                        InRound::Send(len) => self.offer(outbox, len, FlushWhen::Now),
+                        InRound::Broadcast(len) => self.offer(outbox, len, FlushWhen::Round),
+                        InRound::Pong => outbox.push_internal(pong("p"), InternalFrame::Pong),
+                        InRound::Statistics => assert!(outbox.statistics().queued <= 1000),
+                    }
                 }
                 outbox.end_round();
             }
