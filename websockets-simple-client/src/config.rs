@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 use websockets_simple_core::{
-    Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, OverflowPolicy, Token,
+    Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Token,
 };
 
 use crate::{config::token_provider::Provider, error::ParamsError};
@@ -67,6 +67,7 @@ pub struct ClientParams {
     receive_buffer: Option<usize>,
     send_buffer: Option<usize>,
     message_size: usize,
+    message_parts: Option<MessageParts>,
     read_ahead: usize,
     outbox: usize,
     overflow: OverflowPolicy,
@@ -113,6 +114,7 @@ impl ClientParams {
             receive_buffer: None,
             send_buffer: None,
             message_size: 16 * 1024 * 1024,
+            message_parts: None,
             read_ahead: ConnectionConfig::READ_AHEAD,
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::Wait(Duration::from_secs(30)),
@@ -257,6 +259,23 @@ impl ClientParams {
     #[must_use]
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;
+        self
+    }
+
+    /// Receives messages of more than a part in [parts](MessageParts), for
+    /// [`on_message_part`](crate::WebsocketClient::on_message_part). Default: a message comes whole, and one that is
+    /// larger than [`message_size`](Self::message_size) closes the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, MessageParts};
+    ///
+    /// let params = ClientParams::new("localhost", 8080).message_parts(MessageParts::new(256 * 1024, 10 << 30));
+    /// ```
+    #[must_use]
+    pub fn message_parts(mut self, parts: MessageParts) -> Self {
+        self.message_parts = Some(parts);
         self
     }
 

@@ -3,9 +3,10 @@
 //! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
 //! traffic is whole data messages in one frame: these are taken out of the input in place. A large binary one is read
 //! from the socket into the memory that the user gets (`partial.rs`). Fragments, and text that comes in pieces, are
-//! joined in `assembly.rs`, which judges text at its first impossible byte.
+//! joined in `assembly.rs`, which judges text at its first impossible byte, and gives away the parts of messages that are
+//! received in parts.
 
-use std::mem;
+use std::{mem, num::NonZeroU32};
 
 use bytes::Bytes;
 
@@ -16,10 +17,11 @@ use crate::protocol::{
     header::Header,
     mask::apply_mask,
     message::Message,
+    message_part::{MessagePart, MessageParts},
     text::Text,
 };
 
-use assembly::Assembly;
+use assembly::{Assembled, Assembly};
 use control_frame::ControlFrame;
 use partial::Partial;
 use rules::{FrameKind, Rules};
@@ -32,18 +34,23 @@ mod control_frame;
 mod fault;
 mod partial;
 mod rules;
+mod text_pieces;
 
 /// Below this many missing bytes a message does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
 
-/// The result of one step through the input. All but `Starved` and `Over` stand for one frame.
+/// The result of one step through the input. All but `Starved`, `Over` and `Part` stand for one frame.
 #[derive(Debug)]
 pub(crate) enum Decoded {
     /// The input is used up.
     Starved,
     Message(Message),
-    /// A part of a message, which its last fragment completes.
+    /// A fragment of a message that its last fragment completes.
     Fragment,
+    /// A part of a message that is received in parts, inside of a frame.
+    Part(Box<MessagePart>),
+    /// The last part of such a message, with its last frame.
+    LastPart(Box<MessagePart>),
     Ping,
     Pong,
     /// The peer's Close, with its code and reason.
@@ -67,7 +74,9 @@ pub enum TextPolicy {
 pub(crate) struct Decoder {
     side: Side,
     text: TextPolicy,
-    message_size: usize,
+    message_size: u64,
+    /// Messages of more bytes are received in parts.
+    part_size: Option<NonZeroU32>,
     /// We have sent Close: pings are not answered any more.
     sent_close: bool,
     place: Place,
@@ -94,20 +103,28 @@ enum Place {
 struct PartialFragment {
     /// Turned to the next byte.
     key: Option<[u8; 4]>,
-    missing: usize,
+    missing: u64,
     is_last: bool,
 }
 
 impl PartialFragment {
-    /// Nothing of the payload has come. The header was judged, so it is not longer than the largest message.
+    /// Nothing of the payload has come.
     fn new(header: &Header) -> Self {
-        Self { key: header.key, missing: header.payload as usize, is_last: header.is_final() }
+        Self { key: header.key, missing: header.payload, is_last: header.is_final() }
     }
 }
 
 impl Decoder {
     pub(crate) fn new(side: Side, message_size: usize, text: TextPolicy) -> Self {
-        Self { side, text, message_size, sent_close: false, place: Place::START, assembly: None }
+        let message_size = message_size as u64;
+        let (place, assembly) = (Place::START, None);
+        Self { side, text, message_size, part_size: None, sent_close: false, place, assembly }
+    }
+
+    /// Receives messages in parts, if they are larger than a part.
+    pub(crate) fn receive_parts(&mut self, parts: MessageParts) {
+        self.part_size = u32::try_from(parts.part_size()).ok().and_then(NonZeroU32::new);
+        self.message_size = parts.message_size();
     }
 
     /// Takes one step through `input`, which is unmasked in place. Answers to pings go to `reply`; that to a Close is
@@ -225,10 +242,8 @@ impl Decoder {
         };
         match kind {
             FrameKind::Whole => self.begin(header, input),
-            FrameKind::First | FrameKind::Next => {
-                if kind == FrameKind::First {
-                    self.assembly = Some(Box::new(Assembly::new(header.is_text(), self.text)));
-                }
+            FrameKind::First => self.assemble(&header, None, input),
+            FrameKind::Next => {
                 self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
                 self.fragment(input)
             }
@@ -244,6 +259,10 @@ impl Decoder {
 
     /// Takes a message out of the input if all of it is there, or begins to collect it.
     fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Decoded> {
+        if self.part_size.is_some_and(|part_size| header.payload > u64::from(part_size.get())) {
+            return self.assemble(&header, Some(header.payload), input);
+        }
+        // It was judged, and is not longer than the largest message.
         let len = header.payload as usize;
         if len <= input.len() {
             self.place = Place::START;
@@ -254,12 +273,18 @@ impl Decoder {
             return Some(message(&header, Bytes::copy_from_slice(payload), self.text));
         }
         if header.is_text() {
-            self.assembly = Some(Box::new(Assembly::text_of(len, self.text)));
-            self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
-            return self.fragment(input);
+            return self.assemble(&header, Some(header.payload), input);
         }
         self.place = Place::Message(Box::new(Partial::new(header, len)));
         None
+    }
+
+    /// Begins a message that comes in pieces, with its first frame; with its length if that is the only one.
+    fn assemble(&mut self, header: &Header, len: Option<u64>, input: &mut &mut [u8]) -> Option<Decoded> {
+        let part_size = self.part_size.map(|size| size.get() as usize);
+        self.assembly = Some(Box::new(Assembly::new(header.is_text(), self.text, len, part_size)));
+        self.place = Place::Fragment(Box::new(PartialFragment::new(header)));
+        self.fragment(input)
     }
 
     /// The message that was in progress, if nothing of it is missing.
@@ -281,7 +306,11 @@ impl Decoder {
         let Self { place: Place::Fragment(fragment), assembly: Some(assembly), .. } = self else {
             return None;
         };
-        let piece = take(input, fragment.missing);
+        if assembly.room() == 0 && fragment.missing > 0 && !input.is_empty() {
+            let rest = fragment.is_last.then_some(fragment.missing);
+            return Some(Decoded::Part(Box::new(assembly.part(rest))));
+        }
+        let piece = take(input, usize::try_from(fragment.missing).unwrap_or(usize::MAX).min(assembly.room()));
         if let Some(key) = &mut fragment.key {
             apply_mask(piece, *key);
             key.rotate_left(piece.len() % 4);
@@ -289,7 +318,7 @@ impl Decoder {
         if let Err(fault) = assembly.push(piece) {
             return Some(Decoded::Fault(fault));
         }
-        fragment.missing -= piece.len();
+        fragment.missing -= piece.len() as u64;
         if fragment.missing > 0 {
             return None;
         }
@@ -299,7 +328,8 @@ impl Decoder {
             return Some(Decoded::Fragment);
         }
         Some(match self.assembly.take()?.finish() {
-            Ok(message) => Decoded::Message(message),
+            Ok(Assembled::Message(message)) => Decoded::Message(message),
+            Ok(Assembled::LastPart(part)) => Decoded::LastPart(Box::new(part)),
             Err(fault) => Decoded::Fault(fault),
         })
     }

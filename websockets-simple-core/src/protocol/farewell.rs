@@ -34,7 +34,12 @@ impl Farewell {
                 Decoded::Close(code, reason) => self.close = Some((code, reason)),
                 Decoded::Fault(_) | Decoded::Over => return true,
                 Decoded::Starved => return false,
-                Decoded::Fragment | Decoded::Message(_) | Decoded::Ping | Decoded::Pong => {}
+                Decoded::Fragment
+                | Decoded::Part(_)
+                | Decoded::LastPart(_)
+                | Decoded::Message(_)
+                | Decoded::Ping
+                | Decoded::Pong => {}
             }
         }
     }

@@ -17,7 +17,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{
-    CatchPanic, ErrorStage, Heartbeat, SUBPROTOCOL,
+    CatchPanic, ErrorStage, Heartbeat, MessageParts, SUBPROTOCOL,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Admitted<I: Identity> {
     pub(crate) client: Option<IpAddr>,
     /// The heartbeat that the user service or the application chose.
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// Whether it receives large messages in parts.
+    pub(crate) message_parts: Option<MessageParts>,
     /// The moment just before the user service was asked: of a revocation since then, it may not have known.
     pub(crate) asked: Instant,
 }
@@ -191,6 +193,7 @@ async fn judge<I: Identity>(
     };
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
     let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
+    let message_parts = params.message_parts_for(&request);
     let headers = response.headers_mut();
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);
@@ -206,8 +209,18 @@ async fn judge<I: Identity>(
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
     }
     let head = parsed.head;
-    let admitted =
-        Admitted { head, subprotocol, user, user_permit, place, farewell, client, heartbeat, asked };
+    let admitted = Admitted {
+        head,
+        subprotocol,
+        user,
+        user_permit,
+        place,
+        farewell,
+        client,
+        heartbeat,
+        message_parts,
+        asked,
+    };
     Ok(Decision { response, admitted, upgrade })
 }
 

@@ -15,9 +15,9 @@ pub(super) struct Rules {
     /// Our own side.
     pub(super) side: Side,
     /// Largest message, in payload bytes.
-    pub(super) message_size: usize,
+    pub(super) message_size: u64,
     /// Bytes of the message that waits for its next fragment, if there is one.
-    pub(super) assembled: Option<usize>,
+    pub(super) assembled: Option<u64>,
 }
 
 /// What a frame is, if it is allowed.
@@ -69,7 +69,7 @@ impl Rules {
             (FrameKind::Whole | FrameKind::First, None) => self.message_size,
             (FrameKind::Next, Some(assembled)) => self.message_size.saturating_sub(assembled),
         };
-        if header.payload > room as u64 {
+        if header.payload > room {
             return Err(FaultKind::TooBig { limit: self.message_size }.into());
         }
         Ok(kind)
