@@ -7,7 +7,7 @@ use url::Url;
 #[cfg(feature = "deflate")]
 use websockets_simple_core::Compression;
 use websockets_simple_core::{
-    Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, OverflowPolicy, Token,
+    Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Token,
 };
 
 use crate::{config::token_provider::Provider, error::ParamsError};
@@ -69,6 +69,7 @@ pub struct ClientParams {
     receive_buffer: Option<usize>,
     send_buffer: Option<usize>,
     message_size: usize,
+    message_parts: Option<MessageParts>,
     read_ahead: usize,
     outbox: usize,
     overflow: OverflowPolicy,
@@ -117,6 +118,7 @@ impl ClientParams {
             receive_buffer: None,
             send_buffer: None,
             message_size: 16 * 1024 * 1024,
+            message_parts: None,
             read_ahead: ConnectionConfig::READ_AHEAD,
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::Wait(Duration::from_secs(30)),
@@ -266,6 +268,23 @@ impl ClientParams {
         self
     }
 
+    /// Receives messages of more than a part in [parts](MessageParts), for
+    /// [`on_message_part`](crate::WebsocketClient::on_message_part). Default: a message comes whole, and one that is
+    /// larger than [`message_size`](Self::message_size) closes the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, MessageParts};
+    ///
+    /// let params = ClientParams::new("localhost", 8080).message_parts(MessageParts::new(256 * 1024, 10 << 30));
+    /// ```
+    #[must_use]
+    pub fn message_parts(mut self, parts: MessageParts) -> Self {
+        self.message_parts = Some(parts);
+        self
+    }
+
     /// Bytes of received messages that wait for the handlers, each counted with about 200 bytes for its place in the
     /// queue. When more wait, nothing is read from the server until the handlers have caught up: neither its messages nor
     /// its pings, which wait behind them. Default: 256 KiB.
@@ -305,8 +324,8 @@ impl ClientParams {
 
     /// Offers compression (permessage-deflate, RFC 7692), which takes place if the server agrees to it. Messages are
     /// compressed each on its own; those of a server that insists on keeping a window cost 47 KiB for the connection.
-    /// [`message_size`](Self::message_size) counts a received message as it is once it is decompressed. Default: no
-    /// offer.
+    /// [`message_size`](Self::message_size) counts a received message as it is once it is decompressed. A client with
+    /// [`message_parts`](Self::message_parts) makes no offer. Default: no offer.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {

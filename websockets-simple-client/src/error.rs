@@ -48,6 +48,22 @@ pub enum ParamsError {
     /// The token goes into the query, which already has a parameter `token`.
     #[error("the query already has a parameter `token`, which is where the token goes")]
     TokenTwice,
+    /// A number is too large.
+    #[error("the {what} is more than {most}")]
+    TooLarge {
+        /// Which parameter.
+        what: &'static str,
+        /// The largest value.
+        most: usize,
+    },
+    /// A number is too small.
+    #[error("the {what} is less than {least}")]
+    TooSmall {
+        /// Which parameter.
+        what: &'static str,
+        /// The smallest value.
+        least: usize,
+    },
     /// The URL is malformed, or is not one that a client can connect to.
     #[error("the URL is not usable: {0}")]
     Url(&'static str),

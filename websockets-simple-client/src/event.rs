@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
     ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
+    MessagePartEvent,
 };
 
 use crate::connection::ClientConnection;
@@ -21,6 +22,9 @@ pub enum ClientEvent {
     Error(ErrorEvent<ClientConnection>),
     /// A message was received, or, if subscribed to, accepted for sending.
     Message(MessageEvent<ClientConnection>),
+    /// A part of a message was received, where large messages are received in
+    /// [parts](websockets_simple_core::MessageParts).
+    MessagePart(MessagePartEvent<ClientConnection>),
 }
 
 impl ClientEvent {
@@ -31,6 +35,7 @@ impl ClientEvent {
             Self::Connection(event) => event.id,
             Self::Error(event) => event.id,
             Self::Message(event) => event.id,
+            Self::MessagePart(event) => event.id,
         }
     }
 
@@ -41,6 +46,7 @@ impl ClientEvent {
             Self::Connection(event) => event.timestamp,
             Self::Error(event) => event.timestamp,
             Self::Message(event) => event.timestamp,
+            Self::MessagePart(event) => event.timestamp,
         }
     }
 }
@@ -60,6 +66,14 @@ impl EventType for ClientEvent {
         Self::Message(event)
     }
 
+    fn of_message_part(event: MessagePartEvent<ClientConnection>) -> Self {
+        Self::MessagePart(event)
+    }
+
+    fn as_message_part(&self) -> Option<&MessagePartEvent<ClientConnection>> {
+        if let Self::MessagePart(event) = self { Some(event) } else { None }
+    }
+
     fn as_message(&self) -> Option<&MessageEvent<ClientConnection>> {
         if let Self::Message(event) = self { Some(event) } else { None }
     }
@@ -73,6 +87,7 @@ impl EventType for ClientEvent {
             Self::Connection(event) => EventPart::Connection(event),
             Self::Error(event) => EventPart::Error(event),
             Self::Message(event) => EventPart::Message(event),
+            Self::MessagePart(event) => EventPart::MessagePart(event),
         }
     }
 
@@ -93,6 +108,7 @@ impl EventType for ClientEvent {
             },
             Self::Error(event) => event.peer_addr,
             Self::Message(event) => Some(event.connection.peer_addr()),
+            Self::MessagePart(event) => Some(event.connection.peer_addr()),
         }
     }
 
@@ -105,7 +121,7 @@ impl EventType for ClientEvent {
                 _ => Flow::Free,
             },
             Self::Error(event) => Flow::Coalesced(event.error.to_string().len()),
-            Self::Message(_) => Flow::Free,
+            Self::Message(_) | Self::MessagePart(_) => Flow::Free,
         }
     }
 }

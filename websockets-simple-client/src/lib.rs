@@ -103,8 +103,8 @@ pub mod messages {
     pub use crate::{Json, Message};
     #[doc(inline)]
     pub use websockets_simple_core::{
-        DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy, Packet,
-        PartKind, SendStatus, Sending, Statistics, Text, Uncompressed,
+        DecodeError, DefaultPacket, EncodeError, IntoMessage, MessagePart, MessageParts, MessageWriter,
+        OverflowPolicy, Packet, PartKind, SendStatus, Sending, Statistics, Text, Uncompressed,
     };
 }
 
@@ -112,6 +112,7 @@ pub mod messages {
 ///
 /// | to get | call |
 /// |---|---|
+/// | parts of messages that are too large to be kept whole | [`on_message_part`](crate::WebsocketClient::on_message_part), with [`MessageParts`](crate::MessageParts) |
 /// | messages, connections that open or end, errors | [`on_message`](crate::WebsocketClient::on_message), [`on_connect`](crate::WebsocketClient::on_connect), [`on_disconnect`](crate::WebsocketClient::on_disconnect), [`on_error`](crate::WebsocketClient::on_error) |
 /// | the same for handlers that share a value | [`with_state`](crate::WebsocketClient::with_state) |
 /// | every event, in a closure | [`on`](crate::WebsocketClient::on) |
@@ -123,8 +124,8 @@ pub mod events {
     #[doc(inline)]
     pub use websockets_simple_core::{
         Attempt, ConnectionEvent, ConnectionEventKind, Direction, EndedBy, ErrorEvent, ErrorStage,
-        EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, SubscribeOptions, Subscription,
-        SubscriptionGuard, WithState,
+        EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, MessagePartEvent,
+        SubscribeOptions, Subscription, SubscriptionGuard, WithState,
     };
 }
 

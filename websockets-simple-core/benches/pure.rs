@@ -299,6 +299,10 @@ impl ConnectionObserver for Nobody {
         None
     }
 
+    fn received_part(&mut self, _: MessagePart, _: Moment) -> Option<HandlerFuture> {
+        None
+    }
+
     fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
         None
     }

@@ -3,7 +3,8 @@
 pub use config::ConnectionConfig;
 pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
-pub use inbox::{ConnectionObserver, current_owner, inside, new_owner};
+pub use inbox::{current_owner, inside, new_owner};
+pub use observer::ConnectionObserver;
 pub use shared::{ConnectionShared, Statistics};
 
 mod closing;
@@ -12,6 +13,7 @@ mod driver;
 mod heartbeat;
 mod inbox;
 mod kept_buffers;
+mod observer;
 mod ping_watch;
 mod rate;
 mod shared;

@@ -5,7 +5,7 @@ pub use dispatcher::Dispatcher;
 pub use end_cause::EndCause;
 pub use event::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, ErrorEvent, ErrorStage, EventError, EventId,
-    MessageEvent,
+    MessageEvent, MessagePartEvent,
 };
 pub use event_type::{EventPart, EventType, Flow};
 pub use handler::Handler;

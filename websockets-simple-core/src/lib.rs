@@ -51,8 +51,8 @@ pub use compatibility::{Compatibility, Pacing};
 pub use connection::{Heartbeat, HeartbeatMode, Statistics};
 pub use events::{
     Attempt, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent, ErrorStage,
-    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, Messages, Moment, SubscribeOptions,
-    Subscription, SubscriptionGuard, WithState,
+    EventError, EventId, Events, Handler, HandlerFuture, MessageEvent, MessagePartEvent, Messages, Moment,
+    SubscribeOptions, Subscription, SubscriptionGuard, WithState,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet, Uncompressed};
 pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
@@ -60,7 +60,7 @@ pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendE
 pub use protocol::Compression;
 pub use protocol::{
     CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
-    SUBPROTOCOL, Text,
+    MessagePart, MessageParts, SUBPROTOCOL, Text,
 };
 pub use token::Token;
 
@@ -107,6 +107,7 @@ pub mod fuzzing {
         let text = if kind & 2 == 0 { TextPolicy::Strict } else { TextPolicy::Lossy };
         let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));
         let message_size = 128 << (kind >> 2 & 15);
-        model::check(&Replay { side, message_size, text, cuts: &cuts }, input);
+        let part_size = (third & 1 == 1).then(|| 4 + usize::from(third));
+        model::check(&Replay { side, message_size, text, part_size, cuts: &cuts }, input);
     }
 }

@@ -15,6 +15,7 @@ pub(crate) use frame::InternalFrame;
 pub use frame::{Frame, Side};
 pub use group_name::{GroupName, InvalidGroupName};
 pub use message::Message;
+pub use message_part::{MessagePart, MessageParts};
 pub use text::Text;
 
 pub(crate) mod buffer_pool;
@@ -29,4 +30,5 @@ pub mod handshake_words;
 mod header;
 mod mask;
 mod message;
+mod message_part;
 mod text;

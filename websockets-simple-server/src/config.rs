@@ -23,6 +23,7 @@ mod heartbeat;
 mod id_signing;
 mod identity_headers;
 mod limits;
+mod message_parts;
 mod params;
 mod scope;
 mod signal_defaults;

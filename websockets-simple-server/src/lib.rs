@@ -157,8 +157,9 @@ pub mod messages {
     pub use crate::{Json, Message};
     #[doc(inline)]
     pub use websockets_simple_core::{
-        BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessageWriter, OverflowPolicy,
-        Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text, Uncompressed,
+        BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessagePart, MessageParts,
+        MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text,
+        Uncompressed,
     };
 }
 
@@ -166,6 +167,7 @@ pub mod messages {
 ///
 /// | to get | call |
 /// |---|---|
+/// | parts of messages that are too large to be kept whole | [`on_message_part`](crate::Server::on_message_part), with [`ServerParams::message_parts`](crate::ServerParams::message_parts) |
 /// | messages, connections that open or end, errors | [`on_message`](crate::Server::on_message), [`on_connect`](crate::Server::on_connect), [`on_disconnect`](crate::Server::on_disconnect), [`on_error`](crate::Server::on_error) |
 /// | the same for handlers that share a value | [`with_state`](crate::Server::with_state) |
 /// | every event, in a closure | [`on`](crate::Server::on) |
@@ -180,8 +182,8 @@ pub mod events {
     #[doc(inline)]
     pub use websockets_simple_core::{
         Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,
-        ErrorStage, EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, SubscribeOptions,
-        Subscription, SubscriptionGuard, WithState,
+        ErrorStage, EventError, EventId, Events, Handler, InvalidCloseCode, MessageEvent, MessagePartEvent,
+        SubscribeOptions, Subscription, SubscriptionGuard, WithState,
     };
 }
 

@@ -104,7 +104,8 @@ impl<I: Identity> Server<I> {
     }
 
     /// Sets a hook for received messages, before their events are raised: it can deliver, replace or drop a message, or
-    /// close the connection. It runs in the connection's task and must not block. Only the first hook is used.
+    /// close the connection. It runs in the connection's task and must not block. Only the first hook is used. It is not
+    /// asked about [parts](ServerParams::message_parts) of messages.
     #[must_use]
     pub fn with_inbound(
         self,

@@ -16,4 +16,5 @@ mod secured;
 mod signals;
 #[cfg(unix)]
 mod terminal;
+mod uploads;
 mod who_is_online;

@@ -28,6 +28,7 @@ fn name(event: &ClientEvent) -> String {
         },
         ClientEvent::Error(event) => format!("{:?}: {}", event.stage, event.error),
         ClientEvent::Message(_) => "message".to_owned(),
+        ClientEvent::MessagePart(_) => "part".to_owned(),
     }
 }
 

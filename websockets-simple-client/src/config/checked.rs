@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
-    Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Pacing, SUBPROTOCOL, Token, dotnet::V6Server,
-    handshake_words::BEARER_PREFIX,
+    Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing, SUBPROTOCOL, Token,
+    dotnet::V6Server, handshake_words::BEARER_PREFIX,
 };
 
 use super::{ClientParams, PATH, TokenPlacement, host::Host};
@@ -172,7 +172,21 @@ impl ClientParams {
                 return Err(ParamsError::Zero(name));
             }
         }
-        Ok(())
+        self.message_parts.map_or(Ok(()), check_message_parts)
+    }
+}
+
+fn check_message_parts(parts: MessageParts) -> Result<(), ParamsError> {
+    let what = "size of a part of a message";
+    match parts.part_size() {
+        0..MessageParts::LEAST_PART => Err(ParamsError::TooSmall { what, least: MessageParts::LEAST_PART }),
+        size if size > MessageParts::MOST_PART => {
+            Err(ParamsError::TooLarge { what, most: MessageParts::MOST_PART })
+        }
+        least if parts.message_size() < least as u64 => {
+            Err(ParamsError::TooSmall { what: "size limit of messages in parts", least })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -300,6 +314,10 @@ impl CheckedParams {
         self.params.read_ahead
     }
 
+    pub(crate) fn message_parts(&self) -> Option<MessageParts> {
+        self.params.message_parts
+    }
+
     pub(crate) fn message_size(&self) -> usize {
         self.params.message_size
     }
@@ -326,7 +344,8 @@ impl CheckedParams {
 
     #[cfg(feature = "deflate")]
     pub(crate) fn compression(&self) -> Option<websockets_simple_core::Compression> {
-        self.params.compression
+        // A message that is received in parts may be far larger than what is decompressed at once.
+        self.params.compression.filter(|_| self.params.message_parts.is_none())
     }
 
     pub(crate) fn compatibility(&self) -> Compatibility {

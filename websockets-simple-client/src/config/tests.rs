@@ -1,3 +1,5 @@
+use websockets_simple_core::MessageParts;
+
 use super::*;
 
 fn params() -> ClientParams {
@@ -37,6 +39,21 @@ fn a_time_without_end_is_an_error_that_names_it_and_a_long_one_is_not() {
     }
     assert!(params().heartbeat(Heartbeat::off()).check().is_ok());
     assert!(params().overflow(OverflowPolicy::Disconnect).check().is_ok());
+}
+
+#[test]
+fn sizes_of_parts_and_their_messages_have_bounds() {
+    let error = |part, message| params().message_parts(MessageParts::new(part, message)).check().err();
+    let what = "size of a part of a message";
+    let least = MessageParts::LEAST_PART;
+    for part in [0, 64, least - 1] {
+        assert_eq!(error(part, u64::MAX), Some(ParamsError::TooSmall { what, least }));
+    }
+    let most = MessageParts::MOST_PART;
+    assert_eq!(error(most + 1, u64::MAX), Some(ParamsError::TooLarge { what, most }));
+    let what = "size limit of messages in parts";
+    assert_eq!(error(20_000, 19_999), Some(ParamsError::TooSmall { what, least: 20_000 }));
+    assert_eq!((error(least, least as u64), error(most, u64::MAX)), (None, None));
 }
 
 type SetTime = fn(ClientParams, Duration) -> ClientParams;

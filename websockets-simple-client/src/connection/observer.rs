@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, ConnectionObserver, Control, Disconnect, Dispatcher, EndedBy, ErrorStage, EventError,
-    HandlerFuture, Message, Moment, catch_panic,
+    HandlerFuture, Message, MessagePart, Moment, catch_panic,
 };
 
 use crate::{
@@ -45,10 +45,13 @@ impl ConnectionObserver for SubscribedObserver {
     }
 
     fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
-        if let Some(ready) = &self.ready {
-            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
-        }
+        self.is_ready();
         self.dispatcher.received(message, at)
+    }
+
+    fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture> {
+        self.is_ready();
+        self.dispatcher.received_part(part, at)
     }
 
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
@@ -111,6 +114,15 @@ impl ConnectionObserver for SubscribedObserver {
                 telling.await;
                 state.ending.reach(EndProgress::Over);
             })),
+        }
+    }
+}
+
+impl SubscribedObserver {
+    /// The server has sent something.
+    fn is_ready(&self) {
+        if let Some(ready) = &self.ready {
+            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
     }
 }

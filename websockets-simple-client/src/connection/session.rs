@@ -127,6 +127,7 @@ impl Connecting {
         let driver = ConnectionDriver::new(transport, &leftover, core, config, heartbeat, observer);
         let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
         let driver = if agreed { driver.with_hello() } else { driver };
+        let driver = driver.with_message_parts(params.message_parts());
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.
         let abandoned = shared.abandoned.subscribe();

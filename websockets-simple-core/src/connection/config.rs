@@ -9,7 +9,8 @@ use crate::protocol::{CloseCode, Side, TextPolicy};
 pub struct ConnectionConfig {
     /// Which end this is.
     pub side: Side,
-    /// Largest message accepted, in payload bytes.
+    /// Largest message accepted, in payload bytes, unless large messages are received in
+    /// [parts](crate::MessageParts).
     pub message_size: usize,
     /// The text of a ping in text mode.
     pub ping_text: &'static str,

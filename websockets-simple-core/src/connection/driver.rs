@@ -18,8 +18,9 @@ use crate::{
         closing::Closing,
         config::ConnectionConfig,
         heartbeat::{Heartbeat, Liveness, LivenessAction},
-        inbox::{ConnectionObserver, Inbox},
+        inbox::Inbox,
         kept_buffers::KeptBuffers,
+        observer::ConnectionObserver,
         ping_watch::PingWatch,
         rate::Rate,
         shared::ConnectionShared,
@@ -29,7 +30,7 @@ use crate::{
         FlushOutcome,
         budget::{self, DeferredWakes, PollBudget},
     },
-    protocol::{Decoder, Frame, InternalFrame, Message},
+    protocol::{Decoder, Frame, InternalFrame, Message, MessageParts},
     transport::{Reader, Transport},
 };
 
@@ -228,6 +229,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     #[must_use]
     pub fn with_hello(mut self) -> Self {
         self.expects_hello = true;
+        self
+    }
+
+    /// Receives large messages in parts, if there are sizes for that.
+    #[must_use]
+    pub fn with_message_parts(mut self, parts: Option<MessageParts>) -> Self {
+        parts.into_iter().for_each(|parts| self.decoder.receive_parts(parts));
         self
     }
 

@@ -13,41 +13,14 @@ use std::{
 };
 
 use crate::{
-    connection::shared::ConnectionShared,
+    connection::observer::ConnectionObserver,
     events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic, spare},
     outbox::budget,
-    protocol::{Control, Message},
+    protocol::{Control, Message, MessagePart},
 };
 
 /// Messages handed to the handler before other tasks run.
 const MESSAGES_PER_POLL: usize = 1024;
-
-/// Receives what happens on a connection. Each call may return a future that is polled inside the connection's own
-/// task; the next call comes when that future is done. A panic in a call or in its future ends the connection.
-pub trait ConnectionObserver: Send + Unpin + 'static {
-    /// What the connection's handles share.
-    type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
-
-    /// Which end this connection belongs to, for [`current_owner`].
-    fn owner(&self) -> u64;
-
-    /// The connection is open. The first call.
-    fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
-    /// A message was received.
-    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
-    /// A message was accepted for sending; `missed` Sent events were dropped before it.
-    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
-    /// A control message was received. It is no event, and its future does not wait for the handlers.
-    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
-    /// Something failed.
-    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
-    /// Called before each event but Connected: handles an event that has to be raised first.
-    fn overdue(&mut self) -> Option<HandlerFuture>;
-    /// The transport is gone: the connection must not be found any more.
-    fn released(&mut self);
-    /// The connection has ended. The last call.
-    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture>;
-}
 
 /// The received messages and errors of one connection that wait for its handlers.
 pub(crate) struct Inbox<O: ConnectionObserver> {
@@ -88,7 +61,22 @@ enum Item {
     Connected(Moment),
     Disconnected(Disconnect, Moment),
     Failed(ErrorStage, EventError, Moment),
-    Received(Message, Moment),
+    Received(Received, Moment),
+}
+
+/// A message, or a part of one.
+enum Received {
+    Message(Message),
+    Part(Box<MessagePart>),
+}
+
+impl Received {
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Part(part) => part.len(),
+        }
+    }
 }
 
 impl<O: ConnectionObserver> Inbox<O> {
@@ -103,11 +91,19 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
-        self.bytes += message.len() + ITEM;
+        self.received(Received::Message(message), at);
+    }
+
+    pub(crate) fn part(&mut self, part: Box<MessagePart>, at: Moment) {
+        self.received(Received::Part(part), at);
+    }
+
+    fn received(&mut self, received: Received, at: Moment) {
+        self.bytes += received.len() + ITEM;
         if self.queue.capacity() == 0 {
             self.queue = spare::take(&SPARE);
         }
-        self.queue.push_back(Item::Received(message, at));
+        self.queue.push_back(Item::Received(received, at));
     }
 
     /// Queues a control message of `size` bytes. False if too many wait already.
@@ -261,12 +257,12 @@ impl<O: ConnectionObserver> Inbox<O> {
             Item::Connected(at) => observer.connected(at),
             Item::Disconnected(end, at) => observer.disconnected(end, at),
             Item::Failed(stage, error, at) => observer.failed(stage, error, at),
-            Item::Received(message, at) => {
-                *bytes -= message.len() + ITEM;
-                if (**shared).as_ref().outbox.drops_received() {
-                    None
-                } else {
-                    observer.received(message, at)
+            Item::Received(received, at) => {
+                *bytes -= received.len() + ITEM;
+                match received {
+                    _ if (**shared).as_ref().outbox.drops_received() => None,
+                    Received::Message(message) => observer.received(message, at),
+                    Received::Part(part) => observer.received_part(*part, at),
                 }
             }
         })
@@ -353,6 +349,7 @@ impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
 mod tests {
     use super::*;
     use crate::{
+        connection::shared::ConnectionShared,
         outbox::{OutboxConfig, OverflowPolicy},
         protocol::Side,
     };
@@ -380,6 +377,10 @@ mod tests {
         }
 
         fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
+            None
+        }
+
+        fn received_part(&mut self, _part: MessagePart, _at: Moment) -> Option<HandlerFuture> {
             None
         }
 

@@ -32,9 +32,9 @@ pub struct ConnectionShared {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Messages received, heartbeat answers not counted.
+    /// Messages received, heartbeat answers not counted. One that comes in parts counts with the last of them.
     pub messages_received: u64,
-    /// Payload bytes of the messages received.
+    /// Payload bytes of the messages and parts received.
     pub bytes_received: u64,
     /// Messages accepted for sending.
     pub messages_sent: u64,
@@ -121,9 +121,11 @@ impl ConnectionShared {
         }
     }
 
-    pub(crate) fn count_received(&self, bytes: usize) {
+    /// Counts bytes of a message, and the message if they are the last.
+    pub(crate) fn count_received(&self, bytes: usize, last: bool) {
         // Only the driver writes these, so a plain load and store is enough.
-        self.received_messages.store(self.received_messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let messages = self.received_messages.load(Ordering::Relaxed) + u64::from(last);
+        self.received_messages.store(messages, Ordering::Relaxed);
         let bytes = self.received_bytes.load(Ordering::Relaxed) + bytes as u64;
         self.received_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -72,7 +72,7 @@ impl<E: EventType> Future for Delivery<E> {
 
 impl<E: EventType> Drop for Delivery<E> {
     fn drop(&mut self) {
-        if self.event.as_message().is_some() {
+        if self.event.as_message().is_some() || self.event.as_message_part().is_some() {
             return;
         }
         self.running = None;

@@ -8,10 +8,10 @@ use std::{
 use crate::{
     events::{
         ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, ErrorStage, EventError,
-        EventType, HandlerFuture, MessageEvent, Moment, Subscriptions, subscriber::Subscriber,
-        subscriptions::deliver,
+        EventType, HandlerFuture, MessageEvent, MessagePartEvent, Moment, Subscriptions,
+        subscriber::Subscriber, subscriptions::deliver,
     },
-    protocol::Message,
+    protocol::{Message, MessagePart},
 };
 
 /// Raises the events of one connection: every subscriber that gets its Connected gets its Disconnected.
@@ -92,6 +92,12 @@ impl<E: EventType> Dispatcher<E> {
     /// Raises a received message.
     pub fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
         self.message(Direction::Received, message, 0, at)
+    }
+
+    /// Raises a part of a received message.
+    pub fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture> {
+        let event = MessagePartEvent::new(part, self.connection.clone(), at.utc);
+        self.dispatch(E::of_message_part(event))
     }
 
     /// Raises a message that was accepted for sending; `missed` were not raised before it.

@@ -14,7 +14,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use crate::{events::disconnect::Disconnect, protocol::Message};
+use crate::{
+    events::disconnect::Disconnect,
+    protocol::{Message, MessagePart},
+};
 
 /// The id of an event: unique in the process, and ascending in the order in which events are raised.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -76,6 +79,29 @@ impl<C> MessageEvent<C> {
         timestamp: DateTime<Utc>,
     ) -> Self {
         Self { id: EventId::new(), timestamp, direction, message, missed, connection }
+    }
+}
+
+/// A part of a message was received, on a connection that receives large messages in [parts](crate::MessageParts).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MessagePartEvent<C> {
+    /// Unique, ascending.
+    pub id: EventId,
+    /// When the last byte of the part was read from the socket.
+    pub timestamp: DateTime<Utc>,
+    /// The part.
+    pub part: MessagePart,
+    /// The connection of the message.
+    pub connection: C,
+}
+
+impl<C> MessagePartEvent<C> {
+    /// An event raised at `timestamp`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(part: MessagePart, connection: C, timestamp: DateTime<Utc>) -> Self {
+        Self { id: EventId::new(), timestamp, part, connection }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{any::Any, net::SocketAddr, sync::Arc};
 
-use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent};
+use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent, MessagePartEvent};
 
 /// Whether an event waits for room in an event stream, and how many bytes it carries: its message, path or reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +26,8 @@ pub enum EventPart<C> {
     Error(ErrorEvent<C>),
     /// A message was received or sent.
     Message(MessageEvent<C>),
+    /// A part of a message was received.
+    MessagePart(MessagePartEvent<C>),
     /// What only one of the ends has.
     Other,
 }
@@ -41,11 +43,16 @@ pub trait EventType: Clone + Send + 'static {
     fn of_error(event: ErrorEvent<Self::Connection>) -> Self;
     /// A message was received, or accepted for sending.
     fn of_message(event: MessageEvent<Self::Connection>) -> Self;
+    /// A part of a message was received.
+    fn of_message_part(event: MessagePartEvent<Self::Connection>) -> Self;
 
     /// The message event in it, if it is one.
     fn as_message(&self) -> Option<&MessageEvent<Self::Connection>>;
     /// The same, mutable.
     fn as_message_mut(&mut self) -> Option<&mut MessageEvent<Self::Connection>>;
+
+    /// The event of a part of a message in it, if it is one.
+    fn as_message_part(&self) -> Option<&MessagePartEvent<Self::Connection>>;
 
     /// What the event is about.
     fn into_part(self) -> EventPart<Self::Connection>;
@@ -78,7 +85,10 @@ pub trait EventType: Clone + Send + 'static {
         match self.as_message() {
             Some(event) if event.direction == Direction::Sent => Flow::Notice(event.message.len()),
             Some(event) => Flow::Bounded(event.message.len()),
-            None => self.flow_without_message(),
+            None => match self.as_message_part() {
+                Some(event) => Flow::Bounded(event.part.len()),
+                None => self.flow_without_message(),
+            },
         }
     }
 

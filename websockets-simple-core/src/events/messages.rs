@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     events::{HandlerFuture, byte_semaphore::ByteSemaphore, subscriber::OVERHEAD},
-    protocol::Message,
+    protocol::{Message, MessagePart},
 };
 
 /// The received messages of one connection, in order.
@@ -23,8 +23,12 @@ use crate::{
 /// Holds 64 KiB of them, 256 bytes counted for each beside its payload. Behind these wait those that are read ahead (256
 /// KiB by default), and beyond that nothing more is read from the peer.
 /// Once this is dropped, further messages are not kept for it.
+///
+/// Of a connection that receives large messages in [parts](crate::MessageParts), the parts come with
+/// [`recv_part`](Self::recv_part), in order with the messages that come whole. The other methods, and the stream, pass
+/// over them.
 pub struct Messages {
-    receiver: mpsc::UnboundedReceiver<(Message, usize)>,
+    receiver: mpsc::UnboundedReceiver<(MessagePart, usize)>,
     shared: Arc<Shared>,
     /// Whether what was not received yet is dropped, as after a revocation.
     are_dropped: Box<dyn Fn() -> bool + Send + Sync>,
@@ -46,24 +50,53 @@ impl Messages {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// The next message, if it came whole as its only part, or part of a message; `None` as from [`recv`](Self::recv).
+    /// After the last part of a connection that ended inside of a message comes `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped before it resolves, no part is lost.
+    pub async fn recv_part(&mut self) -> Option<MessagePart> {
+        std::future::poll_fn(|cx| self.poll_recv_part(cx)).await
+    }
+
     /// The next message if there is one already.
     pub fn try_recv(&mut self) -> Option<Message> {
+        while let Some(part) = self.try_recv_part() {
+            if part.first && part.last {
+                return Some(part.payload);
+            }
+        }
+        None
+    }
+
+    /// The next message or part if there is one already.
+    pub fn try_recv_part(&mut self) -> Option<MessagePart> {
         self.shared.asked.store(true, Ordering::Relaxed);
-        while let Ok((message, bytes)) = self.receiver.try_recv() {
+        while let Ok((part, bytes)) = self.receiver.try_recv() {
             self.shared.semaphore.give(bytes);
             if !(self.are_dropped)() {
-                return Some(message);
+                return Some(part);
             }
         }
         None
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        while let Some(part) = ready!(self.poll_recv_part(cx)) {
+            if part.first && part.last {
+                return Poll::Ready(Some(part.payload));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn poll_recv_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<MessagePart>> {
         self.shared.asked.store(true, Ordering::Relaxed);
-        while let Some((message, bytes)) = ready!(self.receiver.poll_recv(cx)) {
+        while let Some((part, bytes)) = ready!(self.receiver.poll_recv(cx)) {
             self.shared.semaphore.give(bytes);
             if !(self.are_dropped)() {
-                return Poll::Ready(Some(message));
+                return Poll::Ready(Some(part));
             }
         }
         Poll::Ready(None)
@@ -87,7 +120,7 @@ impl Drop for Messages {
 
 /// Hands the messages of one connection over. When it is dropped, [`Messages`] end.
 pub struct MessageSink {
-    sender: mpsc::UnboundedSender<(Message, usize)>,
+    sender: mpsc::UnboundedSender<(MessagePart, usize)>,
     shared: Arc<Shared>,
 }
 
@@ -104,19 +137,24 @@ impl MessageSink {
 
     /// Hands a message over; what is left to do waits for room.
     pub fn deliver(&self, message: Message) -> Option<HandlerFuture> {
+        self.deliver_part(MessagePart::whole(message))
+    }
+
+    /// Hands a part of a message over; what is left to do waits for room.
+    pub fn deliver_part(&self, part: MessagePart) -> Option<HandlerFuture> {
         if self.sender.is_closed() {
             return None;
         }
-        let bytes = message.len() + OVERHEAD;
+        let bytes = part.len() + OVERHEAD;
         if self.shared.semaphore.try_take(bytes) {
             // The receiver may have gone in between; then the message is dropped.
-            let _ = self.sender.send((message, bytes));
+            let _ = self.sender.send((part, bytes));
             return None;
         }
         let (sender, shared) = (self.sender.clone(), Arc::clone(&self.shared));
         Some(HandlerFuture::new(async move {
             shared.semaphore.take(bytes).await;
-            let _ = sender.send((message, bytes));
+            let _ = sender.send((part, bytes));
         }))
     }
 
@@ -209,6 +247,29 @@ mod tests {
             assert!(sink.deliver(text(1)).is_none());
         }
         assert_eq!(messages.recv().await, Some(text(1)));
+    }
+
+    #[tokio::test]
+    async fn parts_come_in_order_with_messages_and_are_passed_over_by_who_asks_for_messages_only() {
+        let fill = |sink: &MessageSink| {
+            for part in [
+                MessagePart::whole(text(0)),
+                MessagePart::new(text(1), true, false),
+                MessagePart::new(text(2), false, true),
+                MessagePart::whole(text(3)),
+            ] {
+                assert!(sink.deliver_part(part).is_none());
+            }
+        };
+        let (sink, mut messages) = MessageSink::new(5 * OVERHEAD, || false);
+        fill(&sink);
+        for n in 0..4 {
+            let part = messages.recv_part().await.unwrap();
+            assert_eq!((part.payload, part.first, part.last), (text(n), n != 2, n != 1));
+        }
+        fill(&sink);
+        assert_eq!((messages.recv().await, messages.try_recv()), (Some(text(0)), Some(text(3))));
+        assert_eq!(messages.try_recv_part(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Closures for one kind of events: received messages, connections that begin or end, errors.
+//! Closures for one kind of events: received messages and parts of them, connections that begin or end, errors.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{
         ConnectionEventKind, Direction, Disconnect, ErrorEvent, EventPart, EventType, HandlerFuture,
         Subscription, Subscriptions,
     },
-    protocol::Message,
+    protocol::{Message, MessagePart},
 };
 
 impl<E: EventType> Subscriptions<E> {
@@ -21,6 +21,18 @@ impl<E: EventType> Subscriptions<E> {
             EventPart::Message(event) if event.direction == Direction::Received => {
                 Some(HandlerFuture::new(handler(event.connection, event.message)))
             }
+            _ => None,
+        })
+    }
+
+    /// Adds a closure for the parts of received messages.
+    pub fn on_message_part<F, Fut>(self: &Arc<Self>, handler: F) -> Subscription<E>
+    where
+        F: Fn(E::Connection, MessagePart) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_some(move |event| match event.into_part() {
+            EventPart::MessagePart(event) => Some(HandlerFuture::new(handler(event.connection, event.part))),
             _ => None,
         })
     }

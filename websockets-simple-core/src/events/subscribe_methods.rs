@@ -21,6 +21,17 @@ macro_rules! subscribe_methods {
             self.subscriptions().on_message(handler)
         }
 
+        /// Calls a closure for every part of a message that is too large to be received whole, on connections that
+        /// receive such messages in [parts]($crate::MessageParts): in order with the other messages of its connection,
+        /// which go to [`on_message`](Self::on_message).
+        pub fn on_message_part<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
+        where
+            F: Fn($connection, $crate::MessagePart) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+        {
+            self.subscriptions().on_message_part(handler)
+        }
+
         /// Calls a closure for every connection that opens. Its messages are handled after it, and it may send.
         pub fn on_connect<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
         where

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     events::{Disconnect, ErrorEvent, EventType, Subscription, Subscriptions},
-    protocol::Message,
+    protocol::{Message, MessagePart},
 };
 
 /// Adds handlers that get a clone of a value of the application as their first argument, made by `with_state` of the
@@ -33,6 +33,16 @@ impl<E: EventType, S: Clone + Send + Sync + 'static> WithState<E, S> {
     {
         let state = self.state.clone();
         self.subscriptions.on_message(move |connection, message| handler(state.clone(), connection, message))
+    }
+
+    /// Calls a closure for every part of a message that is received in parts.
+    pub fn on_message_part<F, Fut>(&self, handler: F) -> Subscription<E>
+    where
+        F: Fn(S, E::Connection, MessagePart) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let state = self.state.clone();
+        self.subscriptions.on_message_part(move |connection, part| handler(state.clone(), connection, part))
     }
 
     /// Calls a closure for every connection that opens.

@@ -3,9 +3,10 @@
 //! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
 //! traffic is whole data messages in one frame: these are taken out of the input in place. A large binary one is read
 //! from the socket into the memory that the user gets (`partial.rs`). Fragments, and text that comes in pieces, are
-//! joined in `assembly.rs`, which judges text at its first impossible byte.
+//! joined in `assembly.rs`, which judges text at its first impossible byte, and gives away the parts of messages that are
+//! received in parts.
 
-use std::mem;
+use std::{mem, num::NonZeroU32};
 
 use bytes::Bytes;
 
@@ -17,10 +18,11 @@ use crate::protocol::{
     header::Header,
     mask::apply_mask,
     message::Message,
+    message_part::{MessagePart, MessageParts},
     text::Text,
 };
 
-use assembly::Assembly;
+use assembly::{Assembled, Assembly};
 use control_frame::ControlFrame;
 use partial::Partial;
 use rules::{FrameKind, Rules};
@@ -33,11 +35,12 @@ mod control_frame;
 mod fault;
 mod partial;
 mod rules;
+mod text_pieces;
 
 /// Below this many missing bytes a message does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
 
-/// The result of one step through the input. All but `Starved` and `Over` stand for one frame.
+/// The result of one step through the input. All but `Starved`, `Over` and `Part` stand for one frame.
 #[derive(Debug)]
 pub(crate) enum Decoded {
     /// The input is used up.
@@ -45,8 +48,12 @@ pub(crate) enum Decoded {
     Message(Message),
     /// A message that was compressed, and the number of bytes by which it grew.
     Inflated(Message, usize),
-    /// A part of a message, which its last fragment completes, or a compressed message that comes after our Close.
+    /// A fragment of a message that its last fragment completes, or a compressed message that comes after our Close.
     Fragment,
+    /// A part of a message that is received in parts, inside of a frame.
+    Part(Box<MessagePart>),
+    /// The last part of such a message, with its last frame.
+    LastPart(Box<MessagePart>),
     Ping,
     Pong,
     /// The peer's Close, with its code and reason.
@@ -70,7 +77,9 @@ pub enum TextPolicy {
 pub(crate) struct Decoder {
     side: Side,
     text: TextPolicy,
-    message_size: usize,
+    message_size: u64,
+    /// Messages of more bytes are received in parts.
+    part_size: Option<NonZeroU32>,
     /// Set if compression was agreed on.
     inflation: Option<Box<Inflation>>,
     /// We have sent Close: pings are not answered any more.
@@ -99,28 +108,37 @@ enum Place {
 struct PartialFragment {
     /// Turned to the next byte.
     key: Option<[u8; 4]>,
-    missing: usize,
+    missing: u64,
     is_last: bool,
 }
 
 impl PartialFragment {
-    /// Nothing of the payload has come. The header was judged, so it is not longer than the largest message.
+    /// Nothing of the payload has come.
     fn new(header: &Header) -> Self {
-        Self { key: header.key, missing: header.payload as usize, is_last: header.is_final() }
+        Self { key: header.key, missing: header.payload, is_last: header.is_final() }
     }
 }
 
 impl Decoder {
     pub(crate) fn new(side: Side, message_size: usize, text: TextPolicy) -> Self {
+        let message_size = message_size as u64;
+        let (place, assembly) = (Place::START, None);
         Self {
             side,
             text,
             message_size,
+            part_size: None,
             inflation: None,
             sent_close: false,
-            place: Place::START,
-            assembly: None,
+            place,
+            assembly,
         }
+    }
+
+    /// Receives messages in parts, if they are larger than a part.
+    pub(crate) fn receive_parts(&mut self, parts: MessageParts) {
+        self.part_size = u32::try_from(parts.part_size()).ok().and_then(NonZeroU32::new);
+        self.message_size = parts.message_size();
     }
 
     /// Reads compressed messages, if that was agreed on.
@@ -245,13 +263,8 @@ impl Decoder {
         };
         match kind {
             FrameKind::Whole => self.begin(header, input),
-            FrameKind::First | FrameKind::Next => {
-                if kind == FrameKind::First {
-                    self.assembly = Some(Box::new(match header.is_compressed() {
-                        true => Assembly::Compressed(Vec::new(), header.is_text()),
-                        false => Assembly::new(header.is_text(), self.text),
-                    }));
-                }
+            FrameKind::First => self.assemble(&header, None, input),
+            FrameKind::Next => {
                 self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
                 self.fragment(input)
             }
@@ -267,6 +280,11 @@ impl Decoder {
 
     /// Takes a message out of the input if all of it is there, or begins to collect it.
     fn begin(&mut self, header: Header, input: &mut &mut [u8]) -> Option<Decoded> {
+        let is_in_parts = |part_size: NonZeroU32| header.payload > u64::from(part_size.get());
+        if !header.is_compressed() && self.part_size.is_some_and(is_in_parts) {
+            return self.assemble(&header, Some(header.payload), input);
+        }
+        // It was judged, and is not longer than the largest message.
         let len = header.payload as usize;
         if len <= input.len() {
             self.place = Place::START;
@@ -280,12 +298,21 @@ impl Decoder {
             });
         }
         if header.is_text() && !header.is_compressed() {
-            self.assembly = Some(Box::new(Assembly::text_of(len, self.text)));
-            self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
-            return self.fragment(input);
+            return self.assemble(&header, Some(header.payload), input);
         }
         self.place = Place::Message(Box::new(Partial::new(header, len)));
         None
+    }
+
+    /// Begins a message that comes in pieces, with its first frame; with its length if that is the only one.
+    fn assemble(&mut self, header: &Header, len: Option<u64>, input: &mut &mut [u8]) -> Option<Decoded> {
+        let part_size = self.part_size.map(|size| size.get() as usize);
+        self.assembly = Some(Box::new(match header.is_compressed() {
+            true => Assembly::compressed(header.is_text()),
+            false => Assembly::new(header.is_text(), self.text, len, part_size),
+        }));
+        self.place = Place::Fragment(Box::new(PartialFragment::new(header)));
+        self.fragment(input)
     }
 
     /// The message that was in progress, if nothing of it is missing.
@@ -313,7 +340,11 @@ impl Decoder {
         let Self { place: Place::Fragment(fragment), assembly: Some(assembly), .. } = self else {
             return None;
         };
-        let piece = take(input, fragment.missing);
+        if assembly.room() == 0 && fragment.missing > 0 && !input.is_empty() {
+            let rest = fragment.is_last.then_some(fragment.missing);
+            return Some(Decoded::Part(Box::new(assembly.part(rest))));
+        }
+        let piece = take(input, usize::try_from(fragment.missing).unwrap_or(usize::MAX).min(assembly.room()));
         if let Some(key) = &mut fragment.key {
             apply_mask(piece, *key);
             key.rotate_left(piece.len() % 4);
@@ -321,7 +352,7 @@ impl Decoder {
         if let Err(fault) = assembly.push(piece) {
             return Some(Decoded::Fault(fault));
         }
-        fragment.missing -= piece.len();
+        fragment.missing -= piece.len() as u64;
         if fragment.missing > 0 {
             return None;
         }
@@ -330,12 +361,10 @@ impl Decoder {
         if !is_last {
             return Some(Decoded::Fragment);
         }
-        let assembly = *self.assembly.take()?;
-        if let Assembly::Compressed(payload, is_text) = assembly {
-            return Some(self.inflated(is_text, &payload));
-        }
-        Some(match assembly.finish() {
-            Ok(message) => Decoded::Message(message),
+        Some(match self.assembly.take()?.finish() {
+            Ok(Assembled::Message(message)) => Decoded::Message(message),
+            Ok(Assembled::LastPart(part)) => Decoded::LastPart(Box::new(part)),
+            Ok(Assembled::Compressed(payload, is_text)) => self.inflated(is_text, &payload),
             Err(fault) => Decoded::Fault(fault),
         })
     }
@@ -348,7 +377,8 @@ impl Decoder {
         let Some(inflation) = &mut self.inflation else {
             return Decoded::Fault(FaultKind::ReservedBits.into());
         };
-        let payload = match inflation.inflate(compressed, self.message_size) {
+        let limit = usize::try_from(self.message_size).unwrap_or(usize::MAX);
+        let payload = match inflation.inflate(compressed, limit) {
             Ok(payload) => payload,
             Err(kind) => return Decoded::Fault(kind.into()),
         };

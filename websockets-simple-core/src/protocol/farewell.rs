@@ -36,6 +36,8 @@ impl Farewell {
                 Decoded::Starved => return false,
                 Decoded::Fragment
                 | Decoded::Inflated(..)
+                | Decoded::Part(_)
+                | Decoded::LastPart(_)
                 | Decoded::Message(_)
                 | Decoded::Ping
                 | Decoded::Pong => {}

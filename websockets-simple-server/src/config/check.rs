@@ -3,7 +3,9 @@
 use std::{collections::HashSet, time::Duration};
 
 use http::{HeaderName, Uri, uri::Scheme};
-use websockets_simple_core::{Heartbeat, HeartbeatMode, OverflowPolicy, handshake_words::BEARER_PREFIX};
+use websockets_simple_core::{
+    Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, handshake_words::BEARER_PREFIX,
+};
 
 use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
 
@@ -109,6 +111,7 @@ impl ServerParams {
             return Err(ParamsError::Zero("limit of connections per IP address"));
         }
         check_heartbeat(self.heartbeat)?;
+        self.message_parts.map_or(Ok(()), check_message_parts)?;
         time("close timeout", self.close_timeout)?;
         for (what, duration) in [
             // Without time handlers are dropped at once.
@@ -190,6 +193,18 @@ fn check_heartbeat(heartbeat: Heartbeat) -> Result<(), ParamsError> {
     match heartbeat.mode() {
         HeartbeatMode::Off => Ok(()),
         _ => time("heartbeat interval", heartbeat.interval()),
+    }
+}
+
+fn check_message_parts(parts: MessageParts) -> Result<(), ParamsError> {
+    at_least("size of a part of a message", parts.part_size(), MessageParts::LEAST_PART)?;
+    at_most("size of a part of a message", parts.part_size(), MessageParts::MOST_PART)?;
+    match parts.message_size() < parts.part_size() as u64 {
+        true => {
+            let what = "size limit of messages in parts";
+            Err(ParamsError::TooSmall { what, least: parts.part_size() })
+        }
+        false => Ok(()),
     }
 }
 

@@ -21,7 +21,8 @@ impl fmt::Debug for CompressionIf {
 impl ServerParams {
     /// Agrees on compression (permessage-deflate, RFC 7692) with clients that offer it. A message is compressed each on
     /// its own, and a broadcast once for all of its receivers. Limits of size and rate count what a received message is
-    /// once it is decompressed. Safari 15.0 to 15.3, which cannot read it, is not answered. Default: no compression.
+    /// once it is decompressed. Safari 15.0 to 15.3, which cannot read it, is not answered, nor is a client whose messages are received in
+    /// [parts](crate::MessageParts). Default: no compression.
     ///
     /// A proxy that passes the header `Sec-WebSocket-Extensions` on, and then cannot forward compressed frames, has to
     /// remove it. Where messages hold secrets and texts of others together, see

@@ -14,7 +14,7 @@ use websockets_simple_core::ConnectionConfig;
 /// | authentication | 5 s | 503 |
 /// | request head | 16 KiB | 431 |
 /// | headers | 100 | 431 |
-/// | message | 1 MiB | close 1009 |
+/// | message | 1 MiB; another one for messages [in parts](crate::ServerParams::message_parts) | close 1009 |
 /// | messages read ahead of the handler | 256 KiB per connection | reading pauses |
 /// | connections in total | file descriptors less a reserve | 503 |
 /// | connections per IP address, or IPv6 network of 64 bits | 1,024 | 429 |
@@ -100,7 +100,8 @@ impl Limits {
         self
     }
 
-    /// Most payload bytes of a received message.
+    /// Most payload bytes of a received message. Messages that are received [in parts](crate::ServerParams::message_parts)
+    /// have a limit of their own.
     #[must_use]
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, OverflowPolicy, Pacing};
+use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing};
 
 use crate::{
     config::{
         broadcast_level::Levels, endpoint::Endpoint, fallback::Fallback, heartbeat::HeartbeatOf,
-        id_signing::IdSigning, identity_headers::IdentityHeaders, limits::Limits, scope::Scope,
-        signal_defaults::SignalDefaults,
+        id_signing::IdSigning, identity_headers::IdentityHeaders, limits::Limits,
+        message_parts::MessagePartsOf, scope::Scope, signal_defaults::SignalDefaults,
     },
     net::TrustedProxies,
 };
@@ -41,6 +41,8 @@ pub struct ServerParams {
     #[cfg(feature = "deflate")]
     pub(super) compression_if: Option<crate::config::compression::CompressionIf>,
     pub(crate) limits: Limits,
+    pub(super) message_parts: Option<MessageParts>,
+    pub(super) message_parts_of: Option<MessagePartsOf>,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
@@ -175,6 +177,8 @@ impl ServerParams {
             #[cfg(feature = "deflate")]
             compression_if: None,
             limits: Limits::default(),
+            message_parts: None,
+            message_parts_of: None,
             outbox: 1024 * 1024,
             overflow: OverflowPolicy::default(),
             compatibility: Compatibility::default(),

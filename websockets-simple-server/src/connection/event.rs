@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use websockets_simple_core::{
     ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
+    MessagePartEvent,
 };
 
 use crate::{
@@ -26,6 +27,9 @@ pub enum Event<I: Identity> {
     Error(ErrorEvent<Connection<I>>),
     /// A message was received, or queued for sending if such events were subscribed to.
     Message(MessageEvent<Connection<I>>),
+    /// A part of a message was received, where large messages are received in
+    /// [parts](websockets_simple_core::MessageParts).
+    MessagePart(MessagePartEvent<Connection<I>>),
     /// The server started or stopped.
     Server(ServerEvent),
 }
@@ -79,6 +83,7 @@ impl<I: Identity> Event<I> {
             Self::Connection(event) => event.id,
             Self::Error(event) => event.id,
             Self::Message(event) => event.id,
+            Self::MessagePart(event) => event.id,
             Self::Server(event) => event.id,
         }
     }
@@ -90,6 +95,7 @@ impl<I: Identity> Event<I> {
             Self::Connection(event) => event.timestamp,
             Self::Error(event) => event.timestamp,
             Self::Message(event) => event.timestamp,
+            Self::MessagePart(event) => event.timestamp,
             Self::Server(event) => event.timestamp,
         }
     }
@@ -105,6 +111,7 @@ impl<I: Identity> Event<I> {
             },
             Self::Error(event) => event.connection.as_ref(),
             Self::Message(event) => Some(&event.connection),
+            Self::MessagePart(event) => Some(&event.connection),
             Self::Server(_) => None,
         }
     }
@@ -128,6 +135,7 @@ impl<I: Identity> Clone for Event<I> {
             Self::Connection(event) => Self::Connection(event.clone()),
             Self::Error(event) => Self::Error(event.clone()),
             Self::Message(event) => Self::Message(event.clone()),
+            Self::MessagePart(event) => Self::MessagePart(event.clone()),
             Self::Server(event) => Self::Server(event.clone()),
         }
     }
@@ -148,6 +156,14 @@ impl<I: Identity> EventType for Event<I> {
         Self::Message(event)
     }
 
+    fn of_message_part(event: MessagePartEvent<Connection<I>>) -> Self {
+        Self::MessagePart(event)
+    }
+
+    fn as_message_part(&self) -> Option<&MessagePartEvent<Connection<I>>> {
+        if let Self::MessagePart(event) = self { Some(event) } else { None }
+    }
+
     fn as_message(&self) -> Option<&MessageEvent<Connection<I>>> {
         if let Self::Message(event) = self { Some(event) } else { None }
     }
@@ -161,6 +177,7 @@ impl<I: Identity> EventType for Event<I> {
             Self::Connection(event) => EventPart::Connection(event),
             Self::Error(event) => EventPart::Error(event),
             Self::Message(event) => EventPart::Message(event),
+            Self::MessagePart(event) => EventPart::MessagePart(event),
             Self::Server(_) => EventPart::Other,
         }
     }
@@ -187,6 +204,7 @@ impl<I: Identity> EventType for Event<I> {
             },
             Self::Error(event) => event.peer_addr,
             Self::Message(event) => event.connection.peer_addr(),
+            Self::MessagePart(event) => event.connection.peer_addr(),
             Self::Server(_) => None,
         }
     }
@@ -202,7 +220,7 @@ impl<I: Identity> EventType for Event<I> {
                 _ => Flow::Free,
             },
             Self::Error(_) => Flow::Coalesced(0),
-            Self::Message(_) | Self::Server(_) => Flow::Free,
+            Self::Message(_) | Self::MessagePart(_) | Self::Server(_) => Flow::Free,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use websockets_simple_core::{Message, Messages};
+use websockets_simple_core::{Message, MessagePart, Messages};
 
 use crate::{connection::Connection, users::Identity};
 
@@ -40,6 +40,21 @@ impl<I: Identity> LocalConnection<I> {
     /// The next message if there is one already.
     pub fn try_recv(&mut self) -> Option<Message> {
         self.messages.try_recv()
+    }
+
+    /// The next message as its only part, or the next part of a message, where large messages are received in
+    /// [parts](websockets_simple_core::MessageParts): [`Messages::recv_part`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it resolves, no part is lost.
+    pub async fn recv_part(&mut self) -> Option<MessagePart> {
+        self.messages.recv_part().await
+    }
+
+    /// The next message or part if there is one already.
+    pub fn try_recv_part(&mut self) -> Option<MessagePart> {
+        self.messages.try_recv_part()
     }
 
     /// The handle and the messages apart. Dropping the messages says that none will be received.

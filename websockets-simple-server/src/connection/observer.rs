@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
-    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, MessageSink, Moment,
+    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, MessagePart, MessageSink, Moment,
 };
 
 use crate::{
@@ -71,6 +71,15 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
         };
         match (&self.local, kept) {
             (Some(local), Some(kept)) => in_turn(raised, local.deliver(kept)),
+            _ => raised,
+        }
+    }
+
+    fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture> {
+        let kept = self.local.is_some().then(|| part.clone());
+        let raised = self.dispatcher.received_part(part, at);
+        match (&self.local, kept) {
+            (Some(local), Some(kept)) => in_turn(raised, local.deliver_part(kept)),
             _ => raised,
         }
     }
@@ -183,6 +192,10 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     }
 
     fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
+        None
+    }
+
+    fn received_part(&mut self, _part: MessagePart, _at: Moment) -> Option<HandlerFuture> {
         None
     }
 

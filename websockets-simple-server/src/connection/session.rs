@@ -206,6 +206,7 @@ pub(crate) fn serve<I: Identity>(
         farewell,
         client,
         heartbeat: chosen,
+        message_parts,
         asked,
     } = admitted;
     let (shared, mut peer, permit, stop) = context.into_parts();
@@ -273,7 +274,8 @@ pub(crate) fn serve<I: Identity>(
     let dispatcher = Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions));
     let observer = SubscribedObserver { dispatcher, registered, local: sink };
     let state = Arc::clone(&connection.0);
-    let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
+    let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer)
+        .with_message_parts(message_parts);
     let expires = connection.0.user.as_ref().and_then(|user| user.latest().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let session = Session {

@@ -17,7 +17,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{
-    Agreement, CatchPanic, ErrorStage, Heartbeat, SUBPROTOCOL,
+    Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, SUBPROTOCOL,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
 };
 
@@ -71,6 +71,8 @@ pub(crate) struct Admitted<I: Identity> {
     pub(crate) client: Option<IpAddr>,
     /// The heartbeat that the user service or the application chose.
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// Whether it receives large messages in parts.
+    pub(crate) message_parts: Option<MessageParts>,
     /// The moment just before the user service was asked: of a revocation since then, it may not have known.
     pub(crate) asked: Instant,
 }
@@ -193,9 +195,11 @@ async fn judge<I: Identity>(
     };
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
     let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
-    let agreed = match farewell {
-        None => extensions::agree(&parts.headers, &request, params)?,
-        Some(_) => None,
+    let message_parts = params.message_parts_for(&request);
+    // A message that is received in parts may be far larger than what is decompressed at once.
+    let agreed = match (&farewell, message_parts) {
+        (None, None) => extensions::agree(&parts.headers, &request, params)?,
+        _ => None,
     };
     let headers = response.headers_mut();
     let compression = agreed.map(|(agreement, answer)| {
@@ -226,6 +230,7 @@ async fn judge<I: Identity>(
         farewell,
         client,
         heartbeat,
+        message_parts,
         asked,
     };
     Ok(Decision { response, admitted, upgrade })

@@ -96,7 +96,7 @@ fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
             }
             note(diary, line);
         }
-        Event::Message(_) | Event::Server(_) => unreachable!("nothing is open"),
+        Event::Message(_) | Event::MessagePart(_) | Event::Server(_) => unreachable!("nothing is open"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, task::Context, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    connection::{closing::Closing, driver::ConnectionDriver, inbox::ConnectionObserver},
+    connection::{closing::Closing, driver::ConnectionDriver, observer::ConnectionObserver},
     events::{Disconnect, EndCause, ErrorStage, EventError, Moment, deadline},
     protocol::{CloseCode, Fault, Frame, InternalFrame, fit_reason},
 };

@@ -11,11 +11,11 @@ use crate::{
     connection::{
         driver::{ConnectionDriver, Leftover},
         heartbeat::PeerActivity,
-        inbox::ConnectionObserver,
         kept_buffers::KeptBuffers,
+        observer::ConnectionObserver,
     },
     events::{EndCause, ErrorStage, EventError, Moment, spare},
-    protocol::{Control, Controls, Decoded, Message, buffer_pool},
+    protocol::{Control, Controls, Decoded, Message, MessagePart, buffer_pool},
     transport::ReadNow,
 };
 
@@ -136,6 +136,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 self.count_bytes(grown, at);
                 self.message(message, at);
             }
+            Decoded::Part(part) => self.part(part, at),
+            Decoded::LastPart(part) => {
+                self.count_frame(at);
+                self.part(part, at);
+            }
             Decoded::Fragment | Decoded::Ping => self.count_frame(at),
             Decoded::Pong => {
                 self.observe(PeerActivity::PongFrame, at);
@@ -174,11 +179,28 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         let Some(message) = self.without_controls(message, at) else { return };
         self.last_data = at.instant;
-        if message.len() >= buffer_pool::LARGE {
+        self.keep_buffers(message.len(), at);
+        self.shared().count_received(message.len(), true);
+        self.inbox.message(message, at);
+    }
+
+    /// A part is never read as what the two libraries say to each other, all of which is shorter than any part.
+    fn part(&mut self, part: Box<MessagePart>, at: Moment) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.expects_hello = false;
+        self.last_data = at.instant;
+        self.keep_buffers(part.len(), at);
+        self.shared().count_received(part.len(), part.last);
+        self.inbox.part(part, at);
+    }
+
+    /// Keeps buffers while large messages arrive.
+    fn keep_buffers(&mut self, len: usize, at: Moment) {
+        if len >= buffer_pool::LARGE {
             self.kept_buffers.get_or_insert_with(|| KeptBuffers::new(at.instant)).renew(at.instant);
         }
-        self.shared().count_received(message.len());
-        self.inbox.message(message, at);
     }
 
     /// The message, unless it is a control message.

@@ -8,6 +8,7 @@ mod dotnet;
 mod handlers;
 mod heartbeat;
 mod limits;
+mod parts;
 mod reading;
 
 use std::{
@@ -25,7 +26,7 @@ use super::*;
 use crate::{
     events::HandlerFuture,
     outbox::{OutboxConfig, OverflowPolicy, SendError},
-    protocol::{CloseCode, Control, Side},
+    protocol::{CloseCode, Control, MessagePart, Side},
 };
 
 const TEXT: u8 = 0x81;
@@ -61,6 +62,7 @@ enum Call {
     Connected,
     Control(String),
     Received(Message),
+    Part(MessagePart),
     Sent(Message, u64),
     Failed(ErrorStage, String),
     Released,
@@ -103,6 +105,11 @@ impl ConnectionObserver for Recorder {
     fn received(&mut self, message: Message, _at: Moment) -> Option<HandlerFuture> {
         self.record(Call::Received(message.clone()));
         (self.on_message)(message, &self.shared)
+    }
+
+    fn received_part(&mut self, part: MessagePart, _at: Moment) -> Option<HandlerFuture> {
+        self.record(Call::Part(part.clone()));
+        (self.on_message)(part.payload, &self.shared)
     }
 
     fn sent(&mut self, message: Message, missed: u64, _at: Moment) -> Option<HandlerFuture> {
@@ -148,6 +155,7 @@ struct Plan {
     over: Option<Transport>,
     leftover: Vec<u8>,
     hello: bool,
+    parts: Option<MessageParts>,
     /// Whether each poll has another waker, and those of earlier ones do nothing.
     new_wakers: bool,
     on_message: OnMessage,
@@ -167,6 +175,7 @@ impl Plan {
             over: None,
             leftover: Vec::new(),
             hello: false,
+            parts: None,
             new_wakers: false,
             on_message: Box::new(|_, _| None),
             on_control: None,
@@ -246,7 +255,7 @@ impl Plan {
             self.heartbeat,
             recorder,
         );
-        let driver = if self.hello { driver.with_hello() } else { driver };
+        let driver = if self.hello { driver.with_hello() } else { driver }.with_message_parts(self.parts);
         let peer = Peer { stream: far, masks: side == Side::Server };
         let task = if self.new_wakers { tokio::spawn(with_new_wakers(driver)) } else { tokio::spawn(driver) };
         Rig { peer, shared, seen, task, begun: Instant::now() }

@@ -10,7 +10,7 @@ use chrono::Utc;
 
 use super::*;
 use crate::{
-    ConnectionEvent, ConnectionEventKind, Dispatcher, Flow, MessageEvent,
+    ConnectionEvent, ConnectionEventKind, Dispatcher, Flow, MessageEvent, MessagePartEvent,
     events::{Attempt, Direction, EventPart},
     protocol::Message,
 };
@@ -21,6 +21,7 @@ enum TestEvent {
     Connection(ConnectionEvent<u32>),
     Error(ErrorEvent<u32>),
     Message(MessageEvent<u32>),
+    MessagePart(MessagePartEvent<u32>),
 }
 
 impl EventType for TestEvent {
@@ -38,6 +39,14 @@ impl EventType for TestEvent {
         Self::Message(event)
     }
 
+    fn of_message_part(event: MessagePartEvent<u32>) -> Self {
+        Self::MessagePart(event)
+    }
+
+    fn as_message_part(&self) -> Option<&MessagePartEvent<u32>> {
+        if let Self::MessagePart(event) = self { Some(event) } else { None }
+    }
+
     fn as_message(&self) -> Option<&MessageEvent<u32>> {
         if let Self::Message(event) = self { Some(event) } else { None }
     }
@@ -51,6 +60,7 @@ impl EventType for TestEvent {
             Self::Connection(event) => EventPart::Connection(event),
             Self::Error(event) => EventPart::Error(event),
             Self::Message(event) => EventPart::Message(event),
+            Self::MessagePart(event) => EventPart::MessagePart(event),
         }
     }
 
@@ -71,7 +81,7 @@ impl EventType for TestEvent {
                 }
                 _ => Flow::Free,
             },
-            Self::Message(_) => Flow::Free,
+            Self::Message(_) | Self::MessagePart(_) => Flow::Free,
         }
     }
 }

@@ -1,241 +1,201 @@
-//! A message that arrives in fragments (RFC 6455 section 5.4), or text that arrives in pieces.
+//! A message that arrives in fragments (RFC 6455 section 5.4), text that arrives in pieces, and a message of which parts
+//! are given away before its end.
+
+use std::mem;
 
 use crate::protocol::{
     buffer_pool,
-    decoder::{
-        TextPolicy,
-        fault::{Fault, FaultKind},
-        partial::missing_room,
-    },
+    decoder::{TextPolicy, fault::Fault, partial::missing_room, text_pieces::TextPieces},
     message::Message,
+    message_part::MessagePart,
     text::Text,
 };
 
 /// What has come of a message in pieces. Its memory grows with what has come and not with what was announced.
 #[derive(Debug)]
-pub(super) enum Assembly {
+pub(super) struct Assembly {
+    payload: Payload,
+    /// Bytes of the message that have come.
+    come: u64,
+    /// Those that belong to the part that is being collected, and how many of it are known to come.
+    held: usize,
+    announced: usize,
+    /// Most bytes of a part.
+    part_size: usize,
+    /// Whether a part was given away.
+    has_parts: bool,
+}
+
+/// The part that is being collected; without parts, the message.
+#[derive(Debug)]
+enum Payload {
     Binary(Vec<u8>),
     /// A compressed message, and whether it is text.
     Compressed(Vec<u8>, bool),
-    Text(TextAssembly),
+    Text(TextPieces),
 }
 
-/// Text that is checked piece by piece, so that the first impossible byte is the last one that is read.
+/// What an assembly comes to.
 #[derive(Debug)]
-pub(super) struct TextAssembly {
-    policy: TextPolicy,
-    text: String,
-    /// Bytes of payload, if the text is in one frame.
-    announced: usize,
-    /// Bytes of payload, of which a broken one may have become three of U+FFFD.
-    come: usize,
-    /// The beginning of a character whose end has not come.
-    carry: [u8; 4],
-    carried: usize,
+pub(super) enum Assembled {
+    Message(Message),
+    LastPart(MessagePart),
+    /// The payload of a compressed message, and whether it is text.
+    Compressed(Vec<u8>, bool),
 }
 
 impl Assembly {
-    pub(super) fn new(is_text: bool, policy: TextPolicy) -> Self {
-        if is_text {
-            Self::Text(TextAssembly::new(policy, String::new(), 0))
-        } else {
-            Self::Binary(Vec::new())
-        }
+    /// For a message that begins with a frame of `len` bytes. If it `is_whole`, no other frame follows. Parts of
+    /// `part_size` bytes are given away, if there is such a size.
+    pub(super) fn new(
+        is_text: bool,
+        policy: TextPolicy,
+        whole_len: Option<u64>,
+        part_size: Option<usize>,
+    ) -> Self {
+        let part_size = part_size.unwrap_or(usize::MAX);
+        let announced = whole_len.map_or(0, |len| at_most(len, part_size));
+        let memory = buffer_pool::take(announced).unwrap_or_default();
+        let payload =
+            if is_text { Payload::Text(TextPieces::new(policy, memory)) } else { Payload::Binary(memory) };
+        Self { payload, come: 0, held: 0, announced, part_size, has_parts: false }
     }
 
-    /// For text of `len` bytes in one frame.
-    pub(super) fn text_of(len: usize, policy: TextPolicy) -> Self {
-        // Taken memory is empty.
-        let text = buffer_pool::take(len).and_then(|memory| String::from_utf8(memory).ok());
-        Self::Text(TextAssembly::new(policy, text.unwrap_or_default(), len))
-    }
-
-    /// Bytes of payload that have come.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Binary(bytes) | Self::Compressed(bytes, _) => bytes.len(),
-            Self::Text(text) => text.come,
-        }
-    }
-
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        match self {
-            Self::Binary(bytes) | Self::Compressed(bytes, _) => bytes.extend_from_slice(piece),
-            Self::Text(text) => text.push(piece)?,
-        }
-        Ok(())
+    /// For a message that is decompressed when all of it has come.
+    pub(super) fn compressed(is_text: bool) -> Self {
+        let payload = Payload::Compressed(Vec::new(), is_text);
+        Self { payload, come: 0, held: 0, announced: 0, part_size: usize::MAX, has_parts: false }
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self, Self::Compressed(..))
+        matches!(self.payload, Payload::Compressed(..))
     }
 
-    /// The message, after its last fragment; the payload of a compressed one.
-    pub(super) fn finish(self) -> Result<Message, Fault> {
-        Ok(match self {
-            Self::Binary(bytes) | Self::Compressed(bytes, _) => Message::Binary(buffer_pool::payload(bytes)),
-            Self::Text(text) => Message::Text(text.finish()?),
-        })
-    }
-}
-
-impl TextAssembly {
-    fn new(policy: TextPolicy, text: String, announced: usize) -> Self {
-        Self { policy, text, announced, come: 0, carry: [0; 4], carried: 0 }
+    /// Bytes of payload that have come.
+    pub(super) fn len(&self) -> u64 {
+        self.come
     }
 
-    fn push(&mut self, mut piece: &[u8]) -> Result<(), FaultKind> {
-        if let Some(missing) = self.announced.checked_sub(self.come) {
-            let (len, more) = (self.text.len(), self.carried + piece.len());
-            self.text.reserve_exact(missing_room(len, self.text.capacity(), more, missing + self.carried));
-        }
-        self.come += piece.len();
-        while self.carried > 0
-            && let Some((&byte, rest)) = piece.split_first()
-        {
-            self.carry[self.carried] = byte;
-            match std::str::from_utf8(&self.carry[..=self.carried]) {
-                Ok(character) => {
-                    self.text.push_str(character);
-                    self.carried = 0;
-                    piece = rest;
-                }
-                Err(error) if error.error_len().is_none() => {
-                    self.carried += 1;
-                    piece = rest;
-                }
-                // What was carried can have no end. This byte may begin something else.
-                Err(_) => {
-                    self.broken()?;
-                    self.carried = 0;
-                }
+    /// Bytes that fit into the part that is being collected.
+    pub(super) fn room(&self) -> usize {
+        self.part_size - self.held
+    }
+
+    /// Adds what has come, which is not more than there is room for.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        let missing = self.announced.saturating_sub(self.held);
+        self.come += piece.len() as u64;
+        self.held += piece.len();
+        match &mut self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => {
+                bytes.reserve_exact(missing_room(bytes.len(), bytes.capacity(), piece.len(), missing));
+                bytes.extend_from_slice(piece);
             }
+            Payload::Text(text) => text.push(piece, missing)?,
         }
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let (whole, mut begun) = piece.split_at(piece.len() - begun_character(piece));
-        match (std::str::from_utf8(whole), self.policy) {
-            (Ok(text), _) => self.text.push_str(text),
-            (Err(_), TextPolicy::Strict) => return Err(FaultKind::NotUtf8),
-            (Err(_), TextPolicy::Lossy) => self.text.push_str(&String::from_utf8_lossy(whole)),
-        }
-        // It may be impossible already.
-        while let Err(error) = std::str::from_utf8(begun)
-            && let Some(len) = error.error_len()
-        {
-            self.broken()?;
-            begun = &begun[len..];
-        }
-        self.carry[..begun.len()].copy_from_slice(begun);
-        self.carried = begun.len();
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Text, FaultKind> {
-        if self.carried > 0 {
-            self.broken()?;
-        }
-        Ok(Text::of_memory(self.text))
+    /// Gives away the part that has come, as more follows: `rest` bytes, if no other frame does.
+    pub(super) fn part(&mut self, rest: Option<u64>) -> MessagePart {
+        let carried = match &self.payload {
+            Payload::Binary(_) | Payload::Compressed(..) => 0,
+            Payload::Text(text) => text.carried(),
+        };
+        self.held = carried;
+        self.announced =
+            rest.map_or(self.part_size, |rest| at_most(rest.saturating_add(carried as u64), self.part_size));
+        let memory = buffer_pool::take(self.announced).unwrap_or_default();
+        let payload = match &mut self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => {
+                Message::Binary(buffer_pool::payload(mem::replace(bytes, memory)))
+            }
+            Payload::Text(text) => Message::Text(Text::of_memory(text.take(memory))),
+        };
+        MessagePart::new(payload, !mem::replace(&mut self.has_parts, true), false)
     }
 
+    /// The message or its last part, after its last frame.
+    pub(super) fn finish(self) -> Result<Assembled, Fault> {
+        let payload = match self.payload {
+            Payload::Binary(bytes) => Message::Binary(buffer_pool::payload(bytes)),
+            Payload::Compressed(bytes, is_text) => return Ok(Assembled::Compressed(bytes, is_text)),
+            Payload::Text(text) => Message::Text(Text::of_memory(text.finish()?)),
+        };
+        Ok(match self.has_parts {
+            false => Assembled::Message(payload),
+            true => Assembled::LastPart(MessagePart::new(payload, false, true)),
+        })
+    }
+
+    /// Bytes of memory for the part that is being collected.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.text.capacity()
-    }
-
-    fn broken(&mut self) -> Result<(), FaultKind> {
-        match self.policy {
-            TextPolicy::Strict => Err(FaultKind::NotUtf8),
-            TextPolicy::Lossy => {
-                self.text.push(char::REPLACEMENT_CHARACTER);
-                Ok(())
-            }
+        match &self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => bytes.capacity(),
+            Payload::Text(text) => text.capacity(),
         }
     }
 }
 
-/// How many bytes at the end of a piece begin a character that has more bytes, judged by the first of them.
-fn begun_character(piece: &[u8]) -> usize {
-    for (before, byte) in piece.iter().rev().take(3).enumerate() {
-        let len = match byte {
-            0x80..0xC0 => continue,
-            0..0x80 => 1,
-            0xC0..0xE0 => 2,
-            0xE0..0xF0 => 3,
-            0xF0.. => 4,
-        };
-        return if len > before + 1 { before + 1 } else { 0 };
-    }
-    0
+fn at_most(len: u64, most: usize) -> usize {
+    usize::try_from(len).map_or(most, |len| len.min(most))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn joined(bytes: &[u8], cuts: &[usize], policy: TextPolicy) -> Result<String, Fault> {
-        let mut assembly = Assembly::new(true, policy);
-        let mut cuts = cuts.iter().cycle();
-        let mut rest = bytes;
+    /// The parts of `bytes`, which come in pieces.
+    fn parts(is_text: bool, bytes: &[u8], piece: usize, part_size: usize) -> Vec<MessagePart> {
+        let mut assembly = Assembly::new(is_text, TextPolicy::Strict, None, Some(part_size));
+        let (mut parts, mut rest) = (Vec::new(), bytes);
         while !rest.is_empty() {
-            let len = cuts.next().map_or(rest.len(), |cut| (*cut).clamp(1, rest.len()));
-            let (piece, later) = rest.split_at(len);
+            if assembly.room() == 0 {
+                parts.push(assembly.part(None));
+            }
+            let (now, later) = rest.split_at(piece.min(assembly.room()).min(rest.len()));
             rest = later;
-            assembly.push(piece)?;
+            assembly.push(now).expect("it is UTF-8");
         }
-        assembly.finish().map(|message| message.as_text().unwrap_or_default().to_owned())
+        assert_eq!(assembly.len(), bytes.len() as u64);
+        parts.push(match assembly.finish().expect("it is UTF-8") {
+            Assembled::Message(message) => MessagePart::whole(message),
+            Assembled::LastPart(part) => part,
+            Assembled::Compressed(..) => unreachable!("it is not"),
+        });
+        parts
     }
 
-    /// Bytes that are nearly UTF-8.
-    fn nearly_utf8() -> impl Strategy<Value = Vec<u8>> {
-        let pieces = ["a", "é", "日本", "😀"].map(|text| text.as_bytes().to_vec());
-        let broken = [&b"\xE6\x97"[..], b"\xF0\x9F", b"\xFF", b"\xC0\x80", b"\xED\xA0\x80", b"\xF4\x90"];
-        let piece = prop_oneof![
-            4 => prop::sample::select(pieces.to_vec()),
-            1 => prop::sample::select(broken.map(<[u8]>::to_vec).to_vec()),
-        ];
-        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn text_in_pieces_is_what_it_is_as_a_whole(
-            bytes in prop_oneof![nearly_utf8(), any::<Vec<u8>>()],
-            cuts in prop::collection::vec(1usize..6, 1..4),
-        ) {
-            let strict = joined(&bytes, &cuts, TextPolicy::Strict).map_err(|fault| fault.kind());
-            prop_assert_eq!(strict, String::from_utf8(bytes.clone()).map_err(|_| FaultKind::NotUtf8));
-            let lossy = joined(&bytes, &cuts, TextPolicy::Lossy).unwrap_or_default();
-            prop_assert_eq!(lossy, String::from_utf8_lossy(&bytes));
+    #[test]
+    fn text_in_parts_is_cut_between_characters_wherever_it_is_cut() {
+        let text = "a\u{7f}é\u{7ff}日\u{ffff}😀\u{10ffff}".repeat(3);
+        for begin in text.char_indices().map(|(at, _)| at) {
+            let text = &text[begin..];
+            for (piece, part_size) in (1..9).flat_map(|piece| (4..30).map(move |size| (piece, size))) {
+                let parts = parts(true, text.as_bytes(), piece, part_size);
+                let joined: String = parts.iter().filter_map(|part| part.payload.as_text()).collect();
+                assert_eq!(joined, text);
+                assert!(parts.iter().all(|part| (1..=part_size).contains(&part.len())), "{parts:?}");
+                assert!(parts.iter().rev().skip(1).all(|part| part.len() + 3 >= part_size), "{parts:?}");
+                assert!(parts.iter().enumerate().all(|(n, part)| part.first == (n == 0)));
+                assert!(parts.iter().rev().enumerate().all(|(n, part)| part.last == (n == 0)));
+            }
         }
     }
 
     #[test]
-    fn a_piece_is_cut_where_a_character_begins_that_has_no_end() {
-        for (piece, begun) in [
-            (&b""[..], 0),
-            (b"a", 0),
-            (b"a\xC3", 1),
-            ("é".as_bytes(), 0),
-            (b"\xE6", 1),
-            (b"a\xE6\x97", 2),
-            ("日".as_bytes(), 0),
-            (b"\xF0\x9F\x98", 3),
-            ("😀".as_bytes(), 0),
-            (b"\x80\x80\x80\x80", 0),
-        ] {
-            assert_eq!(begun_character(piece), begun, "{piece:x?}");
+    fn bytes_in_parts_fill_each_part_but_the_last_and_what_fits_is_whole() {
+        for (len, lens) in
+            [(0, &[0][..]), (1, &[1]), (10, &[10]), (11, &[10, 1]), (20, &[10, 10]), (21, &[10, 10, 1])]
+        {
+            for piece in 1..12 {
+                let bytes: Vec<u8> = (0..len).collect();
+                let parts = parts(false, &bytes, piece, 10);
+                let payloads: Vec<&[u8]> = parts.iter().map(|part| part.payload.as_bytes()).collect();
+                assert_eq!(payloads.concat(), bytes);
+                assert_eq!(payloads.iter().map(|part| part.len()).collect::<Vec<_>>(), lens);
+            }
         }
-    }
-
-    #[test]
-    fn text_fails_at_the_first_byte_that_cannot_be_right() {
-        let mut assembly = Assembly::new(true, TextPolicy::Strict);
-        assert!(assembly.push(b"\xF4").is_ok());
-        // RFC 3629 ends at U+10FFFF, which begins with F4 8F.
-        assert_eq!(assembly.push(b"\x90").map_err(|fault| fault.kind()), Err(FaultKind::NotUtf8));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) enum FaultKind {
     #[error("a message begins before the last fragment of the previous one")]
     MessageInsideMessage,
     #[error("a message of more than {limit} bytes")]
-    TooBig { limit: usize },
+    TooBig { limit: u64 },
     #[error("text that is not UTF-8")]
     NotUtf8,
     #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing is compressed"))]

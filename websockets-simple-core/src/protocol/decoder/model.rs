@@ -1,8 +1,8 @@
 //! A slow model of what a peer may send: RFC 6455 sections 5 and 7.4, RFC 3629 section 4. It has the whole input at once,
 //! and says of each step with which byte it can be told.
 //!
-//! A frame is judged with the last byte of its header, text with its first byte that no text can have there, the rest of
-//! a message or control frame with its last byte.
+//! A frame is judged with the last byte of its header, text with its first byte that no text can have there, a part of a
+//! message with the byte that has no room in it, the rest of a message or control frame with its last byte.
 
 use super::{
     replay::{Replay, Step},
@@ -82,11 +82,12 @@ fn broken_rule(head: &Head, side: Side, message_size: usize, begun: Option<usize
 fn steps(replay: &Replay<'_>, input: &[u8]) -> Vec<(usize, Step)> {
     let is_strict = replay.text == TextPolicy::Strict;
     let mut steps = Vec::new();
-    // The message that is not complete: whether it is text, and its bytes with their places.
-    let mut begun: Option<(bool, Vec<(usize, u8)>)> = None;
+    // The message that is not complete: whether it is text, its bytes with their places, and how many of them were told
+    // in parts.
+    let mut begun: Option<(bool, Vec<(usize, u8)>, usize)> = None;
     let mut begin = 0;
     while let Some(head) = head(&input[begin..]) {
-        let len = begun.as_ref().map(|(_, bytes)| bytes.len());
+        let len = begun.as_ref().map(|(_, bytes, _)| bytes.len());
         if let Some(code) = broken_rule(&head, replay.side, replay.message_size, len) {
             steps.push((begin + head.size - 1, Step::Fault(code)));
             return steps;
@@ -117,10 +118,18 @@ fn steps(replay: &Replay<'_>, input: &[u8]) -> Vec<(usize, Step)> {
             }
             continue;
         }
-        let (is_text, mut bytes) = begun.take().unwrap_or((head.opcode == 1, Vec::new()));
+        let (is_text, mut bytes, mut told) = begun.take().unwrap_or((head.opcode == 1, Vec::new(), 0));
         bytes.extend(payload);
         let plain: Vec<u8> = bytes.iter().map(|(_, byte)| *byte).collect();
         let reading = if is_text && is_strict { utf8(&plain) } else { Utf8::Whole };
+        let right = if let Utf8::ImpossibleAt(at) = reading { at + 1 } else { bytes.len() };
+        while let Some(size) = replay.part_size
+            && told + size < right
+        {
+            let end = told + size - if is_text { begun_character(&plain[told..told + size]) } else { 0 };
+            steps.push((bytes[told + size].0, part(is_text, &plain[told..end], told == 0, false)));
+            told = end;
+        }
         if let Utf8::ImpossibleAt(at) = reading {
             steps.push((bytes[at].0, Step::Fault(1007)));
             return steps;
@@ -130,10 +139,11 @@ fn steps(replay: &Replay<'_>, input: &[u8]) -> Vec<(usize, Step)> {
         }
         let step = match (head.fin, reading) {
             (false, _) => {
-                begun = Some((is_text, bytes));
+                begun = Some((is_text, bytes, told));
                 Step::Fragment
             }
             (true, Utf8::Incomplete) => Step::Fault(1007),
+            (true, _) if told > 0 => part(is_text, &plain[told..], false, true),
             (true, _) if is_text => Step::Message(true, String::from_utf8_lossy(&plain).into_owned().into()),
             (true, _) => Step::Message(false, plain),
         };
@@ -144,6 +154,17 @@ fn steps(replay: &Replay<'_>, input: &[u8]) -> Vec<(usize, Step)> {
         }
     }
     steps
+}
+
+/// A part of a message, and what becomes of text that is broken.
+fn part(is_text: bool, bytes: &[u8], first: bool, last: bool) -> Step {
+    let bytes = if is_text { String::from_utf8_lossy(bytes).into_owned().into() } else { bytes.to_vec() };
+    Step::Part(is_text, bytes, first, last)
+}
+
+/// How many bytes at the end begin a character that may still become whole.
+fn begun_character(bytes: &[u8]) -> usize {
+    (1..=3).find(|len| utf8(&bytes[bytes.len() - len..]) == Utf8::Incomplete).unwrap_or(0)
 }
 
 /// Sections 5.5.1 and 7.4.

@@ -10,6 +10,8 @@ pub(crate) enum Step {
     /// Whether it is text, and its bytes.
     Message(bool, Vec<u8>),
     Fragment,
+    /// Part of a message: whether it is text, its bytes, whether it is the first, whether the last.
+    Part(bool, Vec<u8>, bool, bool),
     Ping,
     Pong,
     Close(Option<u16>, String),
@@ -22,6 +24,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) side: Side,
     pub(crate) message_size: usize,
     pub(crate) text: TextPolicy,
+    /// Most bytes of a part, if messages are received in parts.
+    pub(crate) part_size: Option<usize>,
     /// Sizes of pieces, which are repeated.
     pub(crate) cuts: &'a [usize],
 }
@@ -37,6 +41,9 @@ impl Replay<'_> {
     /// The pieces up to that of a fault or a Close, which are the last steps; and the fault.
     pub(super) fn run(&self, input: &[u8]) -> (Vec<Piece>, Option<FaultKind>) {
         let mut decoder = Decoder::new(self.side, self.message_size, self.text);
+        if let Some(part_size) = self.part_size {
+            decoder.receive_parts(MessageParts::new(part_size, self.message_size as u64));
+        }
         let mut cuts = self.cuts.iter().cycle();
         let (mut pieces, mut begin, mut fault) = (Vec::new(), 0, None);
         while begin < input.len() && !matches!(decoder.place, Place::Over) {
@@ -83,6 +90,10 @@ fn piece(
             Decoded::Fragment => Step::Fragment,
             Decoded::Inflated(..) => unreachable!("nothing was agreed on"),
             Decoded::Message(message) => Step::Message(message.is_text(), message.as_bytes().to_vec()),
+            Decoded::Part(part) | Decoded::LastPart(part) => {
+                let payload = part.payload.as_bytes().to_vec();
+                Step::Part(part.payload.is_text(), payload, part.first, part.last)
+            }
             Decoded::Ping => Step::Ping,
             Decoded::Pong => Step::Pong,
             Decoded::Close(code, reason) => Step::Close(code, reason),

@@ -16,11 +16,11 @@ pub(super) struct Rules {
     /// Our own side.
     pub(super) side: Side,
     /// Largest message, in payload bytes.
-    pub(super) message_size: usize,
+    pub(super) message_size: u64,
     /// Whether compression was agreed on.
     pub(super) compression: bool,
     /// Bytes of the message that waits for its next fragment, if there is one, and whether it is compressed.
-    pub(super) assembled: Option<(usize, bool)>,
+    pub(super) assembled: Option<(u64, bool)>,
 }
 
 /// What a frame is, if it is allowed.
@@ -76,14 +76,14 @@ impl Rules {
                 self.room(is_compressed).saturating_sub(assembled)
             }
         };
-        if header.payload > room as u64 {
+        if header.payload > room {
             return Err(FaultKind::TooBig { limit: self.message_size }.into());
         }
         Ok(kind)
     }
 
     /// Most bytes of a message on the wire.
-    fn room(&self, is_compressed: bool) -> usize {
+    fn room(&self, is_compressed: bool) -> u64 {
         if is_compressed { Inflation::most_compressed(self.message_size) } else { self.message_size }
     }
 }

@@ -205,7 +205,7 @@ fn an_announced_text_takes_memory_only_as_it_comes() {
             assert_eq!((came, message.len()), (100 << 20, 100 << 20));
             return;
         }
-        let Some(Assembly::Text(text)) = decoder.assembly.as_deref() else { panic!("{steps:?}") };
+        let Some(text) = decoder.assembly.as_deref() else { panic!("{steps:?}") };
         assert!(
             text.capacity() <= 16 * came && text.capacity() <= 100 << 20,
             "{} for {came}",
@@ -234,4 +234,70 @@ fn an_announced_message_takes_memory_only_as_it_comes() {
         }
     }
     panic!("{came} bytes came, and no message of them");
+}
+
+#[test]
+fn a_message_in_parts_takes_memory_for_one_part_and_its_frames_count_once() {
+    const PART: usize = 64 * 1024;
+    for (frames, len) in [(1, 40 << 20), (40, 1 << 20)] {
+        for opcode in [1, 2] {
+            let mut decoder = Decoder::new(Side::Client, 1000, TextPolicy::Strict);
+            decoder.receive_parts(MessageParts::new(PART, 1 << 40));
+            let piece = "é".repeat(8 * 1024);
+            let (mut bytes, mut parts, mut ends) = (0, 0, 0);
+            for n in 0..frames {
+                let first = if n == 0 { opcode } else { 0 } | if n + 1 == frames { 0x80 } else { 0 };
+                let mut input = [&[first, 127][..], &u64::to_be_bytes(len)].concat();
+                for _ in 0..len as usize / piece.len() {
+                    input.extend(piece.as_bytes());
+                    for step in run(&mut decoder, &input).0 {
+                        let part = match step {
+                            Decoded::Fragment => {
+                                ends += 1;
+                                continue;
+                            }
+                            Decoded::Part(part) => part,
+                            Decoded::LastPart(part) => {
+                                ends += 1;
+                                part
+                            }
+                            step => panic!("{step:?}"),
+                        };
+                        assert_eq!((part.first, part.payload.is_text()), (bytes == 0, opcode == 1));
+                        assert!(part.len() <= PART);
+                        bytes += part.len();
+                        parts += 1;
+                    }
+                    let held = decoder.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+                    assert!(held <= 2 * PART && decoder.large().is_none(), "{held}");
+                    input.clear();
+                }
+            }
+            assert_eq!((bytes, parts, ends), (40 << 20, (40 << 20) / PART, frames));
+            assert!(decoder.assembly.is_none());
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_messages_in_parts_is_judged_by_the_header_that_exceeds_it() {
+    let mut decoder = client();
+    decoder.receive_parts(MessageParts::new(4, 10));
+    let (steps, _) = run(&mut decoder, b"\x82\x0a0123456789\x82\x0b");
+    let [Decoded::Part(_), Decoded::Part(_), Decoded::LastPart(_), Decoded::Fault(fault)] = &steps[..] else {
+        panic!("{steps:?}")
+    };
+    assert_eq!((fault.code, fault.kind()), (CloseCode::TOO_BIG, FaultKind::TooBig { limit: 10 }));
+    let mut decoder = client();
+    decoder.receive_parts(MessageParts::new(4, 10));
+    let (steps, _) = run(&mut decoder, b"\x02\x0501234\x00\x0556789\x80\x01");
+    let [Decoded::Part(_), Decoded::Fragment, Decoded::Part(_), Decoded::Fragment, Decoded::Fault(_)] =
+        &steps[..]
+    else {
+        panic!("{steps:?}")
+    };
+    let mut decoder = client();
+    decoder.receive_parts(MessageParts::new(4, u64::MAX));
+    let (steps, _) = run(&mut decoder, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff01234");
+    assert!(matches!(&steps[..], [Decoded::Part(_)]), "the largest length there is: {steps:?}");
 }

@@ -117,7 +117,7 @@ impl Inflation {
     }
 
     /// Bytes that a message of `limit` bytes may take while it is compressed: what cannot be compressed grows.
-    pub(crate) fn most_compressed(limit: usize) -> usize {
+    pub(crate) fn most_compressed(limit: u64) -> u64 {
         limit.saturating_add(limit / 64).saturating_add(1024)
     }
 

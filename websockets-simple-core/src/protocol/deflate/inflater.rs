@@ -65,7 +65,7 @@ impl Inflater {
         let status =
             self.0.decompress_vec(rest, output, FlushDecompress::Sync).map_err(|_| FaultKind::Deflate)?;
         if output.len() > limit {
-            return Err(FaultKind::TooBig { limit });
+            return Err(FaultKind::TooBig { limit: limit as u64 });
         }
         let read = usize::try_from(self.0.total_in() - before.0).unwrap_or(rest.len());
         *rest = &rest[read.min(rest.len())..];

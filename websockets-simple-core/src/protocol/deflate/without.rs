@@ -36,7 +36,7 @@ impl Inflation {
         match agreement.0 {}
     }
 
-    pub(crate) fn most_compressed(limit: usize) -> usize {
+    pub(crate) fn most_compressed(limit: u64) -> u64 {
         limit
     }
 

@@ -92,6 +92,21 @@ fn a_time_without_end_is_an_error_that_names_it() {
 }
 
 #[test]
+fn sizes_of_parts_and_their_messages_have_bounds() {
+    let check = |part, message| local().message_parts(MessageParts::new(part, message)).check();
+    let what = "size of a part of a message";
+    let least = MessageParts::LEAST_PART;
+    for part in [0, 64, least - 1] {
+        assert_eq!(check(part, u64::MAX), Err(ParamsError::TooSmall { what, least }));
+    }
+    let most = MessageParts::MOST_PART;
+    assert_eq!(check(most + 1, u64::MAX), Err(ParamsError::TooLarge { what, most }));
+    let what = "size limit of messages in parts";
+    assert_eq!(check(20_000, 19_999), Err(ParamsError::TooSmall { what, least: 20_000 }));
+    assert_eq!((check(least, least as u64), check(most, u64::MAX)), (Ok(()), Ok(())));
+}
+
+#[test]
 fn a_limit_that_lets_nothing_through_is_an_error() {
     for (params, what) in [
         (limited(|limits| limits.headers(0)), "header limit"),

@@ -210,9 +210,10 @@ proptest! {
         (side, input) in inputs(),
         cuts in cuts(),
         lossy: bool,
+        part_size in prop_oneof![Just(None), (4usize..300).prop_map(Some), (4usize..50_000).prop_map(Some)],
     ) {
         let text = if lossy { TextPolicy::Lossy } else { TextPolicy::Strict };
-        model::check(&Replay { side, message_size: MESSAGE_SIZE, text, cuts: &cuts }, &input);
+        model::check(&Replay { side, message_size: MESSAGE_SIZE, text, part_size, cuts: &cuts }, &input);
     }
 
     #[test]
@@ -222,7 +223,7 @@ proptest! {
         cuts in cuts(),
     ) {
         let side = if client { Side::Client } else { Side::Server };
-        model::check(&Replay { side, message_size: 100, text: TextPolicy::Strict, cuts: &cuts }, &input);
+        model::check(&Replay { side, message_size: 100, text: TextPolicy::Strict, part_size: None, cuts: &cuts }, &input);
     }
 }
 
@@ -231,11 +232,16 @@ fn most_of_what_is_generated_is_valid_for_a_while_and_each_kind_of_step_occurs()
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
 
     let mut runner = TestRunner::deterministic();
-    let (mut counts, mut longest) = ([0; 7], 0);
+    let (mut counts, mut longest) = ([0; 8], 0);
     for _ in 0..500 {
         let (side, input) = inputs().new_tree(&mut runner).expect("it filters nothing").current();
-        let replay =
-            Replay { side, message_size: MESSAGE_SIZE, text: TextPolicy::Strict, cuts: &[usize::MAX] };
+        let replay = Replay {
+            side,
+            message_size: MESSAGE_SIZE,
+            text: TextPolicy::Strict,
+            part_size: Some(60),
+            cuts: &[usize::MAX],
+        };
         let steps = replay.run(&input).0.into_iter().flat_map(|piece| piece.steps);
         let before: usize = counts.iter().sum();
         for step in steps {
@@ -247,6 +253,7 @@ fn most_of_what_is_generated_is_valid_for_a_while_and_each_kind_of_step_occurs()
                 Step::Close(..) => 4,
                 Step::Fault(1007) => 5,
                 Step::Fault(_) => 6,
+                Step::Part(..) => 7,
             }] += 1;
         }
         longest = longest.max(counts.iter().sum::<usize>() - before);

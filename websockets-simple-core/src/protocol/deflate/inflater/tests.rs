@@ -57,7 +57,7 @@ fn the_limit_is_the_longest_message_and_holds_while_it_is_decompressed() {
             let message = vec![byte; limit];
             assert_eq!(inflate(&sent(&message), limit).unwrap(), message);
             let longer = sent(&vec![byte; limit + 1]);
-            assert_eq!(inflate(&longer, limit).unwrap_err(), FaultKind::TooBig { limit });
+            assert_eq!(inflate(&longer, limit).unwrap_err(), FaultKind::TooBig { limit: limit as u64 });
         }
     }
     // A bomb: 64 MiB in 64 KiB.

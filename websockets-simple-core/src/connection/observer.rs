@@ -1,0 +1,36 @@
+//! What the end that owns a connection is told of it.
+
+use crate::{
+    connection::shared::ConnectionShared,
+    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment},
+    protocol::{Control, Message, MessagePart},
+};
+
+/// Receives what happens on a connection. Each call may return a future that is polled inside the connection's own
+/// task; the next call comes when that future is done. A panic in a call or in its future ends the connection.
+pub trait ConnectionObserver: Send + Unpin + 'static {
+    /// What the connection's handles share.
+    type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
+
+    /// Which end this connection belongs to, for [`current_owner`](crate::current_owner).
+    fn owner(&self) -> u64;
+
+    /// The connection is open. The first call.
+    fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
+    /// A message was received.
+    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
+    /// A part of a message was received.
+    fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture>;
+    /// A message was accepted for sending; `missed` Sent events were dropped before it.
+    fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
+    /// A control message was received. It is no event, and its future does not wait for the handlers.
+    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
+    /// Something failed.
+    fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
+    /// Called before each event but Connected: handles an event that has to be raised first.
+    fn overdue(&mut self) -> Option<HandlerFuture>;
+    /// The transport is gone: the connection must not be found any more.
+    fn released(&mut self);
+    /// The connection has ended. The last call.
+    fn disconnected(&mut self, end: Disconnect, at: Moment) -> Option<HandlerFuture>;
+}
