@@ -18,8 +18,8 @@ use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::users::Identity;
 
-use decision::asks_for_websocket;
 use reclaim_io::ReclaimableIo;
+use request_rules::asks_for_upgrade;
 use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
@@ -32,6 +32,7 @@ mod decision;
 mod fallback;
 mod reclaim_io;
 mod refusal;
+mod request_rules;
 mod timeout;
 mod tokens;
 
@@ -121,7 +122,7 @@ where
             let Some(received) = received.recv().await else { return std::future::pending().await };
             let (request, reply) = *received;
             if let Some(fallback) = fallback {
-                if !asks_for_websocket(request.headers()) {
+                if !asks_for_upgrade(request.headers()) {
                     let answer = fallback::answer(fallback, request, context, exchange.answer());
                     let _ = reply.send(Reply::Fallback(answer));
                     continue;

@@ -110,13 +110,13 @@ async fn open<I: Identity, S: Socket>(
 }
 
 /// Why a handshake was cut short.
-pub(crate) enum Cut {
+pub(super) enum Cut {
     Late(TimeoutPhase),
     Stopped,
 }
 
 /// What a handshake comes to in the time that a stop leaves it.
-pub(crate) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
+pub(super) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
     tokio::time::timeout(STOP_GRACE, opening).await.map_err(|_| Cut::Stopped)
 }
 
@@ -189,7 +189,7 @@ pub(crate) struct SessionParts<I: Identity> {
 }
 
 /// Runs an open connection, from the 101 to its end.
-pub(crate) fn serve<I: Identity>(
+pub(super) fn serve<I: Identity>(
     context: HandshakeContext<I>,
     opened: Opened<Transport, I>,
     parts: SessionParts<I>,

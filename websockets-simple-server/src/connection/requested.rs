@@ -1,9 +1,9 @@
-//! Connections through the application's HTTP server.
+//! Connections out of requests that an HTTP server has read: that of the application, or our own over HTTP/2.
 
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Response, Version, request::Parts};
 use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
@@ -11,38 +11,42 @@ use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
 use crate::{
-    connection::{Boxed, Cut, ScopedWork, SessionParts, opened_during_stop, serve},
+    connection::{
+        http2_stream::Http2Stream,
+        session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
+    },
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionTask},
     users::Identity,
 };
 
 /// Runs a connection from its request to its last byte. `reply` carries the response to the HTTP server.
-pub(crate) fn mounted<I: Identity>(
+pub(crate) fn requested<I: Identity>(
     context: HandshakeContext<I>,
     guard: SessionGuard<I>,
-    request: MountedRequest<I>,
+    request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> SessionTask<I> {
     SessionTask::new(guard, Box::pin(open(context, request, reply)))
 }
 
-/// A request, and what the application set for it.
-pub(crate) struct MountedRequest<I: Identity> {
+/// A request, what the application set for it, and what its connection needs.
+pub(crate) struct RequestedParts<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) overrides: UpgradeOverrides<I>,
-    pub(crate) local: Option<ScopedWork<I>>,
+    pub(crate) session: SessionParts<I>,
 }
 
 /// Opens a connection, from the request to the upgraded stream.
 async fn open<I: Identity>(
     mut context: HandshakeContext<I>,
-    request: MountedRequest<I>,
+    request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
-    let MountedRequest { parts, overrides, local } = request;
+    let RequestedParts { parts, overrides, session } = request;
+    let version = parts.version;
     let upgrading = answer(&mut context, parts, overrides, reply).await?;
-    let mut opening = pin!(upgrading.open(take));
+    let mut opening = pin!(upgrading.open(|upgraded| take(upgraded, version)));
     let opened = tokio::select! {
         biased;
         opened = &mut opening => Ok(opened),
@@ -50,10 +54,7 @@ async fn open<I: Identity>(
         () = context.stop.begun() => opened_during_stop(&mut opening).await,
     };
     match opened {
-        Ok(Ok(opened)) => {
-            let heartbeat = context.shared.params.heartbeat_over_http();
-            Some(serve(context, opened, SessionParts { heartbeat, local }))
-        }
+        Ok(Ok(opened)) => Some(serve(context, opened, session)),
         Ok(Err(why)) => {
             context.refused(why.to_owned()).await;
             None
@@ -82,7 +83,7 @@ async fn answer<I: Identity>(
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Upgrading<I>> {
-    let timeout = Arc::clone(&context.timeout);
+    let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
         decided = decide(context, parts, overrides) => Ok(decided),
@@ -99,12 +100,12 @@ async fn answer<I: Identity>(
         }
         Ok(Err(refusal)) => {
             let why = refusal.why();
-            let _ = reply.send(refusal.into_guest_response());
+            let _ = reply.send(refusal.into_guest_response(version));
             why
         }
         Err(Undecided::HungUp) => HUNG_UP.to_owned(),
         Err(Undecided::TimedOut) => {
-            let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response());
+            let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response(version));
             context.timed_out().await;
             return None;
         }
@@ -114,7 +115,10 @@ async fn answer<I: Identity>(
 }
 
 /// Takes the stream from the HTTP library.
-fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
+fn take(upgraded: Upgraded, version: Version) -> Option<(Transport, Bytes)> {
+    if version == Version::HTTP_2 {
+        return Some((Transport::shared(Http2Stream::new(TokioIo::new(upgraded))), Bytes::new()));
+    }
     Some(match socket(upgraded) {
         Ok((stream, leftover)) => {
             // As on the server's own endpoints. A failure only causes delays.
