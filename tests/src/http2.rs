@@ -1,4 +1,4 @@
-//! A client of hyper's that opens WebSockets over HTTP/2 (RFC 8441).
+//! Clients that open WebSockets over HTTP/2 (RFC 8441): hyper's, and h2 itself, which can do what is not allowed.
 
 use std::net::SocketAddr;
 
@@ -101,4 +101,42 @@ impl Http2Client {
         let upgraded = within(hyper::upgrade::on(&mut response)).await.unwrap();
         (RawPeer::new(TokioIo::new(upgraded)), response.map(|_| ()))
     }
+}
+
+/// A client of h2 itself, whose streams can be reset and whose window for a stream is of this size.
+#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "for tests")]
+pub async fn frames(addr: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window).initial_connection_window_size(window.max(65_535));
+    let (sender, connection) = builder.handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    within(async {
+        while !sender.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    within(sender.ready()).await.unwrap()
+}
+
+/// The head of a request for a WebSocket, for h2 itself.
+#[must_use]
+pub fn head(addr: SocketAddr) -> Request<()> {
+    let (mut head, _) = Http2Client::asking(addr, "/", &[]).into_parts();
+    head.extensions.clear();
+    head.extensions.insert(h2::ext::Protocol::from_static("websocket"));
+    Request::from_parts(head, ())
+}
+
+/// A WebSocket as a stream of h2 itself.
+#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "for tests")]
+pub async fn stream(
+    sender: &mut h2::client::SendRequest<Bytes>,
+    addr: SocketAddr,
+) -> (h2::SendStream<Bytes>, h2::RecvStream) {
+    let (response, sending) = sender.send_request(head(addr), false).unwrap();
+    let response = within(response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    (sending, response.into_body())
 }

@@ -38,7 +38,8 @@ pub(crate) use user_state::UserState;
 mod current_user;
 mod event;
 mod expiry;
-mod http2_stream;
+#[cfg(feature = "http2")]
+mod http2;
 mod local;
 mod log;
 mod observer;

@@ -24,6 +24,8 @@ use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
 pub(crate) use decision::{Admitted, HUNG_UP, Opened, UpgradeOverrides, Upgrading, decide};
+#[cfg(feature = "http2")]
+pub(crate) use fallback::{TimedBody, answer_alone};
 pub(crate) use refusal::Refusal;
 pub(crate) use timeout::TimeoutPhase;
 

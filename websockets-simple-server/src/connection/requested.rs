@@ -3,18 +3,19 @@
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Response, Version, request::Parts};
+#[cfg(feature = "http2")]
+use http::Version;
+use http::{Response, request::Parts};
 use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
+#[cfg(feature = "http2")]
+use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
-    connection::{
-        http2_stream::Http2Stream,
-        session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
-    },
+    connection::session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionTask},
     users::Identity,
@@ -35,6 +36,9 @@ pub(crate) struct RequestedParts<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) overrides: UpgradeOverrides<I>,
     pub(crate) session: SessionParts<I>,
+    /// The stream of an HTTP/2 connection of our own.
+    #[cfg(feature = "http2")]
+    pub(crate) stream: Option<Arc<Http2Stream>>,
 }
 
 /// Opens a connection, from the request to the upgraded stream.
@@ -43,10 +47,20 @@ async fn open<I: Identity>(
     request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
-    let RequestedParts { parts, overrides, session } = request;
-    let version = parts.version;
+    let RequestedParts { parts, overrides, session, .. } = request;
+    #[cfg(feature = "http2")]
+    let (version, stream) = (parts.version, request.stream);
     let upgrading = answer(&mut context, parts, overrides, reply).await?;
-    let mut opening = pin!(upgrading.open(|upgraded| take(upgraded, version)));
+    #[cfg(feature = "http2")]
+    let of_io = stream.clone();
+    let mut opening = pin!(upgrading.open(|upgraded| {
+        #[cfg(feature = "http2")]
+        if version == Version::HTTP_2 {
+            let io = Http2Io::new(TokioIo::new(upgraded), of_io);
+            return Some((Transport::shared(io), Bytes::new()));
+        }
+        take(upgraded)
+    }));
     let opened = tokio::select! {
         biased;
         opened = &mut opening => Ok(opened),
@@ -54,7 +68,14 @@ async fn open<I: Identity>(
         () = context.stop.begun() => opened_during_stop(&mut opening).await,
     };
     match opened {
-        Ok(Ok(opened)) => Some(serve(context, opened, session)),
+        Ok(Ok(opened)) => {
+            #[cfg(feature = "http2")]
+            if let Some(stream) = stream {
+                stream.keep(context.take_place());
+                stream.is_open();
+            }
+            Some(serve(context, opened, session))
+        }
         Ok(Err(why)) => {
             context.refused(why.to_owned()).await;
             None
@@ -115,10 +136,7 @@ async fn answer<I: Identity>(
 }
 
 /// Takes the stream from the HTTP library.
-fn take(upgraded: Upgraded, version: Version) -> Option<(Transport, Bytes)> {
-    if version == Version::HTTP_2 {
-        return Some((Transport::shared(Http2Stream::new(TokioIo::new(upgraded))), Bytes::new()));
-    }
+fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     Some(match socket(upgraded) {
         Ok((stream, leftover)) => {
             // As on the server's own endpoints. A failure only causes delays.

@@ -18,6 +18,8 @@ use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 /// The media type of the texts.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const HEAD_TOO_LARGE: &str = "the head of the request is too large or has too many headers";
+
 /// The response of a refused handshake, and the reason in its event.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -65,12 +67,15 @@ impl Refusal {
         let status = status.unwrap_or(StatusCode::BAD_REQUEST);
         let body = match status {
             StatusCode::URI_TOO_LONG => "the target of the request is too long",
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                "the head of the request is too large or has too many headers"
-            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => HEAD_TOO_LARGE,
             _ => "the request is malformed",
         };
         Self::new(status, body)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn too_many_headers() -> Self {
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE)
     }
 
     pub(crate) fn no_subprotocol() -> Self {
@@ -186,6 +191,14 @@ impl Refusal {
             response.headers_mut().remove(CONNECTION);
         }
         response
+    }
+
+    /// The response on a connection of our own to a request of this version.
+    pub(crate) fn into_own_response(self, version: Version) -> Response<Full<Bytes>> {
+        match version {
+            Version::HTTP_2 => self.into_guest_response(version),
+            _ => self.into_response(),
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {

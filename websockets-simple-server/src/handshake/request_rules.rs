@@ -30,13 +30,13 @@ fn has_header_token(headers: &HeaderMap, list: HeaderName, token: &str) -> bool 
 
 /// The `:protocol` of an extended CONNECT (RFC 8441 section 4).
 #[cfg(feature = "http2")]
-pub(super) fn protocol(extensions: &Extensions) -> Option<&[u8]> {
+fn protocol(extensions: &Extensions) -> Option<&[u8]> {
     extensions.get::<Protocol>().map(AsRef::as_ref)
 }
 
 /// Without HTTP/2 nothing tells.
 #[cfg(not(feature = "http2"))]
-pub(super) fn protocol(_: &Extensions) -> Option<&[u8]> {
+fn protocol(_: &Extensions) -> Option<&[u8]> {
     None
 }
 

@@ -174,7 +174,13 @@ impl<I: Identity> Upgrade<I> {
         };
         let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop);
         let heartbeat = shared.params.heartbeat_over_http();
-        let request = RequestedParts { parts, overrides, session: SessionParts { heartbeat, local } };
+        let request = RequestedParts {
+            parts,
+            overrides,
+            session: SessionParts { heartbeat, local },
+            #[cfg(feature = "http2")]
+            stream: None,
+        };
         let (reply, answered) = oneshot::channel();
         run.sessions.spawn_on(requested(context, guard, request, reply), &run.runtime);
         match answered.await {

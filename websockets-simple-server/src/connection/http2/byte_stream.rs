@@ -3,39 +3,53 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::http2::stream::Http2Stream;
 
 /// Most bytes of one write: a DATA frame of the size that every peer takes (RFC 9113 section 4.2). hyper takes a write of
 /// any size, copies it and has up to four of them under way, so that a slow peer would be given whole messages that
 /// no overflow policy sees.
 const MOST_AT_ONCE: usize = 16 * 1024;
 
-/// A stream of HTTP/2 that hyper has handed over.
-#[derive(Debug)]
-pub(super) struct Http2Stream<S>(S);
+/// The bytes of an HTTP/2 stream that hyper has handed over.
+pub(crate) struct Http2Io<S> {
+    io: S,
+    /// Unless it is one of the application's HTTP server.
+    stream: Option<Arc<Http2Stream>>,
+}
 
-impl<S> Http2Stream<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self(stream)
+impl<S> Http2Io<S> {
+    pub(crate) fn new(io: S, stream: Option<Arc<Http2Stream>>) -> Self {
+        Self { io, stream }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Http2Stream<S> {
+impl<S> Drop for Http2Io<S> {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.linger();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Http2Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Stream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, &buf[..buf.len().min(MOST_AT_ONCE)])
+        Pin::new(&mut self.io).poll_write(cx, &buf[..buf.len().min(MOST_AT_ONCE)])
     }
 
     /// Several pieces become one, as each write is a DATA frame and wakes two tasks.
@@ -63,11 +77,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Stream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -80,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_of_any_kind_takes_no_more_than_a_data_frame() {
         let (near, mut far) = duplex(1024 * 1024);
-        let mut stream = Http2Stream::new(near);
+        let mut stream = Http2Io::new(near, None);
         let large = vec![1; 100_000];
         assert_eq!(stream.write(&large).await.unwrap(), MOST_AT_ONCE);
         let pieces = |sizes: &[usize]| sizes.iter().map(|size| vec![2; *size]).collect::<Vec<_>>();
