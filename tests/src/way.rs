@@ -20,7 +20,7 @@ use websockets_simple_client::ClientParams;
 use websockets_simple_server::{ServerParams, ServerTls};
 
 use crate::{
-    authority::{Authority, secured},
+    authority::{Authority, Issued, secured},
     params,
     raw::RawPeer,
     within,
@@ -82,6 +82,42 @@ impl Tls {
     pub fn server_tls(&self) -> ServerTls {
         self.0.server()
     }
+
+    /// A TLS connection of a client that offers these protocols (ALPN).
+    pub async fn offering(&self, stream: TcpStream, alpn: &[&str]) -> TlsStream<TcpStream> {
+        secure(&self.0, stream, alpn, None).await
+    }
+}
+
+/// A TLS connection of a client that trusts this authority, offers these protocols (ALPN), and shows this certificate.
+///
+/// # Panics
+///
+/// When there is none.
+pub async fn secure(
+    authority: &Authority,
+    stream: TcpStream,
+    alpn: &[&str],
+    shown: Option<&Issued>,
+) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate");
+    roots.add(root).expect("an authority");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows them")
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        None => config.with_no_client_auth(),
+        Some(shown) => {
+            let chain = vec![CertificateDer::from_pem_slice(shown.chain.as_bytes()).expect("a certificate")];
+            let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).expect("a key");
+            config.with_client_auth_cert(chain, key).expect("they belong together")
+        }
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("localhost").expect("a name");
+    within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("it speaks TLS")
 }
 
 impl Way for Plain {
@@ -118,16 +154,7 @@ impl Way for Tls {
     }
 
     async fn over(&self, stream: TcpStream) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.0.pem().as_bytes()).expect("a certificate");
-        roots.add(root).expect("an authority");
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider knows them")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").expect("a name");
-        within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("it speaks TLS")
+        self.offering(stream, &[]).await
     }
 
     async fn accept(&self, stream: TcpStream) -> server::TlsStream<TcpStream> {

@@ -30,16 +30,20 @@ pub(crate) use current_user::CurrentUser;
 pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
 pub use local::LocalConnection;
 pub use observer::Inbound;
+pub(crate) use requested::{RequestedParts, requested};
 pub(crate) use scoped::ScopedWork;
-pub(crate) use session::{Boxed, Cut, SessionParts, opened_during_stop, serve, session};
+pub(crate) use session::{Boxed, SessionParts, session};
 pub(crate) use user_state::UserState;
 
 mod current_user;
 mod event;
 mod expiry;
+#[cfg(feature = "http2")]
+mod http2;
 mod local;
 mod log;
 mod observer;
+mod requested;
 mod scoped;
 mod session;
 #[cfg(test)]

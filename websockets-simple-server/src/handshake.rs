@@ -18,12 +18,14 @@ use websockets_simple_core::{ErrorStage, EventError};
 
 use crate::users::Identity;
 
-use decision::asks_for_websocket;
 use reclaim_io::ReclaimableIo;
+use request_rules::asks_for_upgrade;
 use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
 pub(crate) use decision::{Admitted, HUNG_UP, Opened, UpgradeOverrides, Upgrading, decide};
+#[cfg(feature = "http2")]
+pub(crate) use fallback::{TimedBody, answer_alone};
 pub(crate) use refusal::Refusal;
 pub(crate) use timeout::TimeoutPhase;
 
@@ -33,6 +35,7 @@ mod extensions;
 mod fallback;
 mod reclaim_io;
 mod refusal;
+mod request_rules;
 mod timeout;
 mod tokens;
 
@@ -122,7 +125,7 @@ where
             let Some(received) = received.recv().await else { return std::future::pending().await };
             let (request, reply) = *received;
             if let Some(fallback) = fallback {
-                if !asks_for_websocket(request.headers()) {
+                if !asks_for_upgrade(request.headers()) {
                     let answer = fallback::answer(fallback, request, context, exchange.answer());
                     let _ = reply.send(Reply::Fallback(answer));
                     continue;

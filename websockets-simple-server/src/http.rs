@@ -8,5 +8,4 @@ pub use upgrade::Upgrade;
 
 #[cfg(feature = "axum")]
 mod axum;
-mod mounted;
 mod upgrade;

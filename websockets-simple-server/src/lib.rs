@@ -61,6 +61,7 @@
 //! | `pkcs12` | | certificates from `.pfx` and `.p12` files |
 //! | `deflate` | | compressed messages: [`ServerParams::compression`] |
 //! | `axum` | | connections out of the routes of an axum application; its router behind the server's own port |
+//! | `http2` | | WebSockets over HTTP/2 (RFC 8441): through the application's HTTP server, and on endpoints that ask for it |
 //! | `jwt`, `jwks` | | `JwtUsers`: JSON Web Tokens with given keys, or with those that an issuer publishes |
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |

@@ -4,8 +4,15 @@ pub use handshake_request::HandshakeRequest;
 pub(crate) use ip_limits::{Admittance, ConnectionLimiter, ConnectionPermit, LimitReached};
 pub(crate) use listener::{BoundListener, Listener, Socket};
 pub(crate) use peer::{LocalEndpoint, Peer};
+pub(crate) use place::Place;
+#[cfg(feature = "http2")]
+pub(crate) use place::SharedPlace;
+#[cfg(feature = "http2")]
+pub(crate) use preface::{ByteStream, Prefixed, begins_with_http2};
 pub use proxy_protocol::ProxyProtocol;
 pub use request_head::RequestHead;
+#[cfg(all(feature = "http2", feature = "rustls"))]
+pub(crate) use tls::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls, TlsHandshakeError};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
@@ -17,6 +24,9 @@ mod handshake_request;
 mod ip_limits;
 mod listener;
 mod peer;
+mod place;
+#[cfg(feature = "http2")]
+mod preface;
 pub(crate) mod proxy_protocol;
 mod request_head;
 #[cfg(feature = "rustls")]

@@ -46,6 +46,9 @@ struct Args {
     /// CHAT_PFX_PASSWORD, as other users of the machine can see command lines.
     #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
     pfx: Option<PathBuf>,
+    /// Offer HTTP/2 beside HTTP/1.1, which needs TLS: browsers then load the page and chat over one connection.
+    #[arg(long)]
+    http2: bool,
     /// The SQLite file that holds the tokens, created if missing; `:memory:` keeps them until the server stops.
     #[arg(long, global = true, value_name = "FILE", default_value = "chat.sqlite")]
     store: String,
@@ -73,7 +76,8 @@ impl Args {
             }
             _ => return None,
         };
-        Some(ServerTls::new(identity).watch_files(Duration::from_secs(60)))
+        let tls = ServerTls::new(identity).watch_files(Duration::from_secs(60));
+        Some(if self.http2 { tls.http2() } else { tls })
     }
 }
 
@@ -97,6 +101,9 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return command.run(&open(&args.store).await?, std::io::stdout()).await;
     }
     let tls = args.tls();
+    if args.http2 && tls.is_none() {
+        return Err("--http2 needs a certificate: --tls-cert and --tls-key, or --pfx".into());
+    }
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let endpoint = Endpoint::tcp(args.listen);
     let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)))

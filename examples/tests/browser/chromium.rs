@@ -66,6 +66,13 @@ impl Driver {
         self.begin(name, wanted).await
     }
 
+    /// The same, and it trusts every certificate.
+    pub(crate) async fn trusting_browser(&self, name: &str) -> Browser {
+        let mut wanted = DesiredCapabilities::chrome();
+        wanted.add_arg("--ignore-certificate-errors").unwrap();
+        self.begin(name, wanted).await
+    }
+
     /// The same on a phone, as large as most are.
     pub(crate) async fn phone(&self, name: &str) -> Browser {
         let mut wanted = DesiredCapabilities::chrome();

@@ -3,6 +3,7 @@
 
 mod chat;
 mod chromium;
+mod http2;
 mod party;
 mod refused;
 mod screen;

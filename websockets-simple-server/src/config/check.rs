@@ -31,6 +31,10 @@ const LARGEST_HEAD: usize = 16 * 1024 * 1024;
 /// Most headers that the HTTP library supports.
 const MOST_HEADERS: usize = 32 * 1024;
 
+/// Most streams of an HTTP/2 connection: the windows of all of them are 1 GiB of the 2 GiB that there are (RFC 9113 section
+/// 6.9.1).
+const MOST_STREAMS: usize = 16 * 1024;
+
 /// Which parameter of a server is invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +61,11 @@ pub enum ParamsError {
     /// A name of `ServerTls::for_name` is not a host name, with or without leading `*.`.
     #[error("`{0}` is not a host name")]
     ServerName(String),
+    /// An endpoint with TLS is to take HTTP/2 from clients that begin with it, which
+    /// [`ServerTls::http2`](crate::ServerTls::http2) offers.
+    #[cfg(feature = "http2")]
+    #[error("the endpoint {0} has TLS, over which HTTP/2 is agreed on and not begun with")]
+    PriorKnowledge(String),
     /// A secret of [`IdSigning`](crate::IdSigning) is empty.
     #[error("the secret that signs client ids is empty")]
     SigningSecret,
@@ -169,7 +178,9 @@ impl Limits {
         at_most("header limit", self.headers, MOST_HEADERS)?;
         at_least("IPv6 prefix length", self.ipv6_prefix.into(), 1)?;
         at_most("IPv6 prefix length", self.ipv6_prefix.into(), 128)?;
+        at_most("limit of HTTP/2 streams", self.http2_streams as usize, MOST_STREAMS)?;
         for (what, limit) in [
+            ("limit of HTTP/2 streams", Some(self.http2_streams as usize)),
             ("header limit", Some(self.headers)),
             ("message size limit", Some(self.message_size)),
             ("limit of connections", self.connections),
@@ -259,6 +270,10 @@ fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), ParamsError> {
         }
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls() {
+            #[cfg(feature = "http2")]
+            if endpoint.http2_prior_knowledge {
+                return Err(ParamsError::PriorKnowledge(endpoint.to_string()));
+            }
             if let Some(every) = tls.watch_interval() {
                 let what = "certificate watch interval";
                 time(what, every)?;

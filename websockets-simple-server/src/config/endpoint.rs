@@ -25,6 +25,8 @@ const BACKLOG: i32 = 1024;
 pub struct Endpoint {
     place: Place,
     pub(crate) proxy_protocol: ProxyProtocol,
+    #[cfg(feature = "http2")]
+    pub(crate) http2_prior_knowledge: bool,
     #[cfg(feature = "rustls")]
     tls: Option<Arc<ServerTls>>,
 }
@@ -69,6 +71,8 @@ impl Endpoint {
         Self {
             place,
             proxy_protocol: ProxyProtocol::Off,
+            #[cfg(feature = "http2")]
+            http2_prior_knowledge: false,
             #[cfg(feature = "rustls")]
             tls: None,
         }
@@ -99,6 +103,16 @@ impl Endpoint {
     #[must_use]
     pub fn proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
         self.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// Takes HTTP/2 beside HTTP/1.1 from clients that begin with it (RFC 9113 section 3.3), for proxies that do so
+    /// without TLS: no browser does. Streams are as over TLS, where [`ServerTls::http2`](crate::ServerTls::http2) offers
+    /// HTTP/2 instead; with TLS this is an error of [`start`](crate::Server::start). Default: off.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_prior_knowledge(mut self) -> Self {
+        self.http2_prior_knowledge = true;
         self
     }
 

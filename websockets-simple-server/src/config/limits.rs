@@ -19,6 +19,7 @@ use websockets_simple_core::ConnectionConfig;
 /// | connections in total | file descriptors less a reserve | 503 |
 /// | connections per IP address, or IPv6 network of 64 bits | 1,024 | 429 |
 /// | connections per user | 64 | 429 |
+/// | streams of an HTTP/2 connection (feature `http2`) | 100 | the client waits, or its stream is refused |
 /// | groups that a client may join | 64 per connection | request refused |
 /// | messages per second | 1,000 | close 1008 |
 /// | bytes per second | 8 MiB | close 1008 |
@@ -44,6 +45,7 @@ pub struct Limits {
     pub(crate) connections_per_ip: usize,
     pub(crate) ipv6_prefix: u8,
     pub(crate) connections_per_user: usize,
+    pub(crate) http2_streams: u32,
     pub(crate) groups_per_connection: usize,
     pub(crate) messages_per_second: Option<u32>,
     pub(crate) bytes_per_second: Option<u64>,
@@ -63,6 +65,7 @@ impl Default for Limits {
             connections_per_ip: 1024,
             ipv6_prefix: 64,
             connections_per_user: 64,
+            http2_streams: 100,
             groups_per_connection: 64,
             messages_per_second: Some(1000),
             bytes_per_second: Some(8 * 1024 * 1024),
@@ -178,6 +181,18 @@ impl Limits {
     #[must_use]
     pub fn idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle = timeout.into();
+        self
+    }
+
+    /// Most streams that an HTTP/2 connection to an endpoint of the server has at the same time, from 1 to 16,384: the
+    /// WebSockets and ordinary requests of one client, or of all clients of a proxy. RFC 9113 section 6.5.2 recommends
+    /// no less than 100. Each counts as a connection, and takes 64 KiB of received data at most while its handler is
+    /// busy. While that many bytes of 16 streams are unread, or of a sixth of this limit if that is more, no other stream
+    /// is read. Default: 100.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_streams(mut self, count: u32) -> Self {
+        self.http2_streams = count;
         self
     }
 

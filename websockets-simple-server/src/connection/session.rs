@@ -16,6 +16,8 @@ use websockets_simple_core::{
     Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
+#[cfg(all(feature = "http2", feature = "rustls"))]
+use crate::net::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
 use crate::net::{ServerTls, TlsHandshakeError};
 use crate::{
@@ -33,6 +35,11 @@ use crate::{
     run::{SessionGuard, SessionTask, Stop},
     users::Identity,
 };
+#[cfg(feature = "http2")]
+use crate::{
+    connection::http2,
+    net::{ByteStream, Prefixed, begins_with_http2},
+};
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -41,7 +48,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 const LOCAL_CAPACITY: usize = 64 * 1024;
 
 /// The error when an ordinary request got no response in time.
-const NO_ANSWER: &str = "the fallback service took too long";
+pub(super) const NO_ANSWER: &str = "the fallback service took too long";
 
 /// A boxed future, which takes one pointer in its owner.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -85,10 +92,12 @@ async fn open<I: Identity, S: Socket>(
         }
     };
     match opened {
-        Ok(Ok(opened)) => {
+        Ok(Ok(Secured::Opened(opened))) => {
             let heartbeat = context.shared.params.heartbeat;
             return Some(serve(context, opened, SessionParts { heartbeat, local: None }));
         }
+        #[cfg(feature = "http2")]
+        Ok(Ok(Secured::Http2(stream))) => return Some(Box::pin(http2::serve(context, stream))),
         // Raised out here, where no deadline cuts it short for those who are told later, and beside the stream, which no
         // handler keeps open.
         Ok(Err(Unopened { why, letting_go })) => {
@@ -110,13 +119,13 @@ async fn open<I: Identity, S: Socket>(
 }
 
 /// Why a handshake was cut short.
-pub(crate) enum Cut {
+pub(super) enum Cut {
     Late(TimeoutPhase),
     Stopped,
 }
 
 /// What a handshake comes to in the time that a stop leaves it.
-pub(crate) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
+pub(super) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
     tokio::time::timeout(STOP_GRACE, opening).await.map_err(|_| Cut::Stopped)
 }
 
@@ -130,12 +139,27 @@ async fn tell<I: Identity>(context: &mut HandshakeContext<I>, why: NotOpened) {
     }
 }
 
+/// What a stream turns out to be.
+#[cfg_attr(
+    feature = "http2",
+    expect(
+        clippy::large_enum_variant,
+        reason = "the large one is the usual one, and not boxed for the other"
+    )
+)]
+enum Secured<I: Identity> {
+    Opened(Opened<Transport, I>),
+    /// HTTP/2, which carries any number of handshakes.
+    #[cfg(feature = "http2")]
+    Http2(Box<dyn ByteStream>),
+}
+
 /// Reads the PROXY protocol header, then does the TLS and the opening handshake.
 async fn secure<I: Identity, S: Socket>(
     context: &mut HandshakeContext<I>,
     mut stream: S,
     endpoint: &Endpoint,
-) -> Result<Opened<Transport, I>, Unopened> {
+) -> Result<Secured<I>, Unopened> {
     if endpoint.proxy_protocol == ProxyProtocol::Required
         && let Err(error) = Box::pin(context.read_proxy_header(&mut stream)).await
     {
@@ -148,7 +172,11 @@ async fn secure<I: Identity, S: Socket>(
         return match Box::pin(accept_tls(tls, stream)).await {
             Ok((stream, certificate)) => {
                 context.peer.certificate = certificate;
-                Box::pin(handshake::handshake(stream, context, Transport::shared)).await
+                #[cfg(feature = "http2")]
+                if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+                    return Ok(Secured::Http2(Box::new(stream)));
+                }
+                Box::pin(handshake::handshake(stream, context, Transport::shared)).await.map(Secured::Opened)
             }
             Err((error, stream)) => {
                 let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
@@ -157,7 +185,19 @@ async fn secure<I: Identity, S: Socket>(
             }
         };
     }
-    handshake::handshake(stream, context, S::into_transport).await
+    #[cfg(feature = "http2")]
+    if endpoint.http2_prior_knowledge {
+        let begun = begins_with_http2(stream).await;
+        let (is_http2, stream) = begun
+            .map_err(|error| NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)).at_once())?;
+        if is_http2 {
+            return Ok(Secured::Http2(Box::new(stream)));
+        }
+        // A request is longer than what was read to see what it is.
+        let keep = |stream: Prefixed<S>| stream.into_inner().into_transport();
+        return Box::pin(handshake::handshake(stream, context, keep)).await.map(Secured::Opened);
+    }
+    handshake::handshake(stream, context, S::into_transport).await.map(Secured::Opened)
 }
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.
@@ -189,7 +229,7 @@ pub(crate) struct SessionParts<I: Identity> {
 }
 
 /// Runs an open connection, from the 101 to its end.
-pub(crate) fn serve<I: Identity>(
+pub(super) fn serve<I: Identity>(
     context: HandshakeContext<I>,
     opened: Opened<Transport, I>,
     parts: SessionParts<I>,

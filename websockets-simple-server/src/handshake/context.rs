@@ -11,7 +11,7 @@ use crate::{
     connection::Event,
     handshake::{refusal::Refusal, timeout::HandshakeTimeout},
     net::{
-        Admittance, ConnectionPermit, HandshakeRequest, Peer,
+        Admittance, ConnectionPermit, HandshakeRequest, Peer, Place,
         proxy_protocol::{self, HeaderError, Source},
     },
     run::{Shared, Stop},
@@ -25,7 +25,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
     pub(crate) stop: Stop,
     /// Shared with the body of a response, which has its own deadline.
     pub(crate) timeout: Arc<HandshakeTimeout>,
-    admittance: Admittance,
+    place: Place,
     /// The attempt of the Connecting event, until Connected or Refused is raised.
     connecting: Option<Attempt>,
 }
@@ -33,8 +33,13 @@ pub(crate) struct HandshakeContext<I: Identity> {
 impl<I: Identity> HandshakeContext<I> {
     /// The context of a handshake that begins now.
     pub(crate) fn new(shared: Arc<Shared<I>>, peer: Peer, admittance: Admittance, stop: Stop) -> Self {
+        Self::in_place(shared, peer, Place::new(admittance), stop)
+    }
+
+    /// The same in a place that may be lent.
+    pub(crate) fn in_place(shared: Arc<Shared<I>>, peer: Peer, place: Place, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
-        Self { shared, peer, stop, timeout, admittance, connecting: None }
+        Self { shared, peer, stop, timeout, place, connecting: None }
     }
 
     /// The refusal, if the server stops or a connection limit is reached.
@@ -43,10 +48,7 @@ impl<I: Identity> HandshakeContext<I> {
         if self.stop.has_begun() {
             return Some(Refusal::stopping(params));
         }
-        match &self.admittance {
-            Admittance::Overflow(overflow) => Some(Refusal::full(overflow.limit, params)),
-            Admittance::Admitted(_) => None,
-        }
+        self.place.overflow().map(|limit| Refusal::full(limit, params))
     }
 
     /// Raises Connecting, and waits for room in event streams. False if a handler panicked.
@@ -65,7 +67,7 @@ impl<I: Identity> HandshakeContext<I> {
 
     /// Counts the connection for this client, which is not the peer if that is a proxy.
     pub(crate) fn count(&mut self, client: Option<IpAddr>) -> Result<(), Refusal> {
-        let (Admittance::Admitted(permit), Some(client)) = (&mut self.admittance, client) else {
+        let (Some(permit), Some(client)) = (self.place.permit(), client) else {
             return Ok(());
         };
         permit.count_for(client).map_err(|limit| Refusal::full(limit, &self.shared.params))
@@ -136,11 +138,11 @@ impl<I: Identity> HandshakeContext<I> {
     /// Counts the connection for a client that is known before its request. False if its limit is reached and too many
     /// others are being refused now.
     fn count_early(&mut self, client: IpAddr) -> bool {
-        let Admittance::Admitted(permit) = &mut self.admittance else { return true };
+        let Some(permit) = self.place.permit() else { return true };
         let Err(limit) = permit.count_for(client) else { return true };
         match self.shared.limiter.overflow(limit) {
             Some(overflow) => {
-                self.admittance = Admittance::Overflow(overflow);
+                self.place.overflows(overflow);
                 true
             }
             None => false,
@@ -149,11 +151,13 @@ impl<I: Identity> HandshakeContext<I> {
 
     /// The parts that the connection keeps: the server, the peer, its permit, the stop.
     pub(crate) fn into_parts(self) -> (Arc<Shared<I>>, Peer, Option<ConnectionPermit>, Stop) {
-        let permit = match self.admittance {
-            Admittance::Admitted(permit) => Some(permit),
-            Admittance::Overflow(_) => None,
-        };
-        (self.shared, self.peer, permit, self.stop)
+        (self.shared, self.peer, self.place.into_permit(), self.stop)
+    }
+
+    /// Its place in the limits, for another owner.
+    #[cfg(feature = "http2")]
+    pub(crate) fn take_place(&mut self) -> Place {
+        self.place.take()
     }
 
     /// Raises an error.

@@ -2,29 +2,26 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
-    },
+    HeaderMap, HeaderValue, Response,
+    header::{HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_core::{
     Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, SUBPROTOCOL,
-    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, has_token},
+    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
 };
 
 use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ServerParams, UnauthorizedDelivery},
-    handshake::{context::HandshakeContext, extensions, refusal::Refusal, tokens::ParsedRequest},
+    handshake::{
+        context::HandshakeContext, extensions, refusal::Refusal, request_rules, tokens::ParsedRequest,
+    },
     net::RequestHead,
     users::{AdmissionError, Authenticated, Credentials, Identity},
 };
@@ -48,7 +45,7 @@ impl<I: Identity> Default for UpgradeOverrides<I> {
     }
 }
 
-/// An admitted request and its 101.
+/// An admitted request and its answer: 101, or 200 over HTTP/2.
 pub(crate) struct Decision<I: Identity> {
     pub(crate) response: Response<Full<Bytes>>,
     admitted: Admitted<I>,
@@ -93,14 +90,14 @@ impl<I: Identity> Decision<I> {
     }
 }
 
-/// An admitted request whose 101 is being sent.
+/// An admitted request whose answer is being sent.
 pub(crate) struct Upgrading<I: Identity> {
     admitted: Admitted<I>,
     upgrade: OnUpgrade,
 }
 
 impl<I: Identity> Upgrading<I> {
-    /// Waits until the HTTP library has sent the 101 and released its stream, which `take` converts.
+    /// Waits until the HTTP library has sent the answer and released its stream, which `take` converts.
     pub(crate) async fn open<S>(
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
@@ -119,10 +116,11 @@ pub(crate) async fn decide<I: Identity>(
     overrides: UpgradeOverrides<I>,
 ) -> Result<Decision<I>, Refusal> {
     let params = &context.shared.params;
-    let parsed = match context.shared.admission.uses_tokens() {
-        true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
-        false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
-    };
+    let parsed =
+        request_rules::unify_host(&mut parts).and_then(|()| match context.shared.admission.uses_tokens() {
+            true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
+            false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
+        });
     // The path of an invalid request may be a token, so it is not shown.
     let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
     let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
@@ -144,7 +142,7 @@ pub(crate) async fn decide<I: Identity>(
     }
 }
 
-/// Checks in the order of their cost: connection limits, RFC 6455, origin, subprotocol, user, the user's limit, the id.
+/// Checks in the order of their cost: connection limits, RFC 6455 or RFC 8441, origin, subprotocol, user, the user's limit, the id.
 async fn judge<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
@@ -156,7 +154,7 @@ async fn judge<I: Identity>(
     context.count(client)?;
     let context = &*context;
     let params = &context.shared.params;
-    let mut response = switching_protocols(&parts)?;
+    let mut response = request_rules::accept(&parts)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
     check_origin(&parts.headers, params)?;
     let subprotocol = choose_subprotocol(&parsed.offered, params)?;
@@ -234,62 +232,6 @@ async fn judge<I: Identity>(
         asked,
     };
     Ok(Decision { response, admitted, upgrade })
-}
-
-/// The 101 of RFC 6455 section 4.2.2, if the request satisfies section 4.2.1.
-fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
-    if parts.version != Version::HTTP_11 {
-        return Err(Refusal::bad_request("HTTP/1.1 is needed"));
-    }
-    if parts.method != Method::GET {
-        return Err(Refusal::wrong_method());
-    }
-    if !asks_for_websocket(&parts.headers) {
-        return Err(Refusal::no_upgrade());
-    }
-    if announces_body(&parts.headers) {
-        return Err(Refusal::body_announced());
-    }
-    // RFC 6455 sections 11.3.1 and 11.3.5
-    for once in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
-        if parts.headers.get_all(&once).iter().count() > 1 {
-            return Err(Refusal::bad_request(format!("{once} is given twice")));
-        }
-    }
-    if parts.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(Refusal::wrong_version());
-    }
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
-    if key.len() != 24 || !matches!(STANDARD.decode_slice(key, &mut [0; 18]), Ok(16)) {
-        return Err(Refusal::bad_request("a Sec-WebSocket-Key of 16 bytes in base64 is needed"));
-    }
-    let accept = HeaderValue::try_from(derive_accept_key(key))
-        .map_err(|_| Refusal::bad_request("the key has no answer"))?;
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.reserve(4);
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
-}
-
-/// Whether bytes of a body may follow the head (RFC 9112 section 6.3), or the client waits until it may send one.
-fn announces_body(headers: &HeaderMap) -> bool {
-    let is_empty =
-        |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0');
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers.contains_key(EXPECT)
-        || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
-}
-
-pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    has_header_token(headers, CONNECTION, "upgrade") && has_header_token(headers, UPGRADE, "websocket")
-}
-
-fn has_header_token(headers: &HeaderMap, list: HeaderName, token: &str) -> bool {
-    has_token(headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok()), token)
 }
 
 /// Requires one Host, and if there is an Origin, that the parameters allow it.

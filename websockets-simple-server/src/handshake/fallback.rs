@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The answer to a request that asks for no WebSocket.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Response<TimedBody>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<TimedBody>> + Send>>;
 
 /// Answers one request. A panic is answered with 500, and the connection continues.
 pub(super) fn answer<I: Identity>(
@@ -39,12 +39,13 @@ pub(super) fn answer<I: Identity>(
         }
         response.map(|body| TimedBody { body, guard, _answered: answered })
     };
+    let version = request.version();
     let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
     let client = context.peer.client_of(&context.shared.params.trusted_proxies, request.headers());
     let refusal = context.overloaded().or_else(|| context.count(client).err());
     if let Some(refusal) = refusal {
         tracing::debug!(peer = ?context.peer.addr, why = refusal.why(), "refused");
-        return Box::pin(std::future::ready(timed(refusal.into_response().map(own))));
+        return Box::pin(std::future::ready(timed(refusal.into_own_response(version).map(own))));
     }
     if let Some(addr) = context.peer.addr {
         request.extensions_mut().insert(addr);
@@ -66,8 +67,18 @@ pub(super) fn answer<I: Identity>(
     })
 }
 
+/// Answers one request of an HTTP/2 connection, each of which has a context of its own.
+#[cfg(feature = "http2")]
+pub(crate) fn answer_alone<I: Identity>(
+    service: &Fallback,
+    request: Request<Incoming>,
+    context: &mut HandshakeContext<I>,
+) -> Answer {
+    answer(service, request, context, AnswerGuard::alone())
+}
+
 /// The body of a response, which has a deadline until it is dropped.
-pub(super) struct TimedBody {
+pub(crate) struct TimedBody {
     body: FallbackBody,
     guard: ResponseGuard,
     _answered: AnswerGuard,

@@ -83,6 +83,12 @@ impl Exchange {
 }
 
 impl AnswerGuard {
+    /// Of an answer that no other request waits for.
+    #[cfg(feature = "http2")]
+    pub(crate) fn alone() -> Self {
+        Self(None)
+    }
+
     /// No other request follows: the answer hands the stream to the application.
     pub(crate) fn is_last(&mut self) {
         self.0 = None;

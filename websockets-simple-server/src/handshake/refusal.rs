@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{
         ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
     },
@@ -17,6 +17,8 @@ use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
 /// The media type of the texts.
 const TEXT: &str = "text/plain; charset=utf-8";
+
+const HEAD_TOO_LARGE: &str = "the head of the request is too large or has too many headers";
 
 /// The response of a refused handshake, and the reason in its event.
 #[derive(Debug)]
@@ -65,12 +67,15 @@ impl Refusal {
         let status = status.unwrap_or(StatusCode::BAD_REQUEST);
         let body = match status {
             StatusCode::URI_TOO_LONG => "the target of the request is too long",
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                "the head of the request is too large or has too many headers"
-            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => HEAD_TOO_LARGE,
             _ => "the request is malformed",
         };
         Self::new(status, body)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn too_many_headers() -> Self {
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE)
     }
 
     pub(crate) fn no_subprotocol() -> Self {
@@ -90,6 +95,37 @@ impl Refusal {
     pub(crate) fn wrong_version() -> Self {
         Self::new(StatusCode::UPGRADE_REQUIRED, "only version 13 of the WebSocket protocol is spoken here")
             .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+    }
+
+    /// 426 has to name a protocol in Upgrade (RFC 9110 section 15.5.22), which HTTP/2 does not have (RFC 9113 section
+    /// 8.6). RFC 6455 section 4.4 leaves the status open.
+    pub(crate) fn wrong_version_over_http2() -> Self {
+        Self::bad_request("only version 13 of the WebSocket protocol is spoken here")
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+    }
+
+    pub(crate) fn no_connect() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this is a WebSocket endpoint: over HTTP/2 a CONNECT with `:protocol` is needed",
+        )
+        .with(ALLOW, HeaderValue::from_static("CONNECT"))
+    }
+
+    /// As RFC 9220 section 3 words it for HTTP/3, where RFC 8441 says nothing.
+    pub(crate) fn wrong_protocol() -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "the only `:protocol` here is `websocket`")
+    }
+
+    pub(crate) fn without_http2(is_connect: bool) -> Self {
+        let status = match is_connect {
+            true => StatusCode::NOT_IMPLEMENTED,
+            false => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        };
+        Self::new(
+            status,
+            "WebSockets over HTTP/2 need the feature `http2` of websockets-simple-server: use HTTP/1.1",
+        )
     }
 
     pub(crate) fn wrong_origin() -> Self {
@@ -146,14 +182,23 @@ impl Refusal {
         format!("{}: {}", self.status.as_u16(), self.body)
     }
 
-    /// The response on a connection of the application's HTTP server, which decides whether to close it.
-    pub(crate) fn into_guest_response(self) -> Response<Full<Bytes>> {
-        let is_final = self.is_final;
+    /// The response to a request of this version on a connection of the application's HTTP server, which decides
+    /// whether to close it. HTTP/2 has no Connection (RFC 9113 section 8.2.2).
+    pub(crate) fn into_guest_response(self, version: Version) -> Response<Full<Bytes>> {
+        let is_final = self.is_final && version != Version::HTTP_2;
         let mut response = self.into_response();
         if !is_final {
             response.headers_mut().remove(CONNECTION);
         }
         response
+    }
+
+    /// The response on a connection of our own to a request of this version.
+    pub(crate) fn into_own_response(self, version: Version) -> Response<Full<Bytes>> {
+        match version {
+            Version::HTTP_2 => self.into_guest_response(version),
+            _ => self.into_response(),
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {

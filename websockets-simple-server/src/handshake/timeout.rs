@@ -53,6 +53,12 @@ impl HandshakeTimeout {
         self.now().0
     }
 
+    /// The deadline.
+    #[cfg(feature = "http2")]
+    pub(crate) fn ends(&self) -> Instant {
+        self.now().1
+    }
+
     /// Resolves when the deadline has passed.
     pub(crate) async fn passed(&self) {
         loop {

@@ -20,9 +20,8 @@ use crate::http::axum::original_uri;
 use crate::{
     addressing::Placement,
     config::Scope,
-    connection::{LocalConnection, ScopedWork},
+    connection::{LocalConnection, RequestedParts, ScopedWork, SessionParts, requested},
     handshake::{HandshakeContext, Refusal, UpgradeOverrides},
-    http::mounted::{MountedRequest, mounted},
     net::{LocalEndpoint, Peer},
     run::Shared,
     server::peer_addr,
@@ -32,8 +31,8 @@ use crate::{
 /// The upgrade of an HTTP request to a connection, made by [`Server::upgrade`](crate::Server::upgrade).
 ///
 /// Awaiting it gives the response, which the application's HTTP server must send unchanged: 101 if the connection is
-/// admitted, otherwise the refusal that the server's own endpoints would send. The connection opens when the HTTP
-/// server has sent the 101 and handed over its stream, which must happen within the handshake timeout. A server that is
+/// admitted (200 over HTTP/2, with the feature `http2`), otherwise the refusal that the server's own endpoints would
+/// send. The connection opens when the HTTP server has sent the answer and handed over its stream, which must happen within the handshake timeout. A server that is
 /// not running answers 503.
 ///
 /// Refuse a request before you await this: if a 101 is replaced by another response, the client was admitted, and only
@@ -156,13 +155,14 @@ impl<I: Identity> Upgrade<I> {
 
     async fn answer(self) -> Response<Full<Bytes>> {
         let Self { shared, parts, peer_addr, endpoint, overrides, scope, local } = self;
+        let version = parts.version;
         let local = match scope {
             Scope::Global => None,
             Scope::Local => Some(local.unwrap_or_else(|| ScopedWork::new(|_| async {}))),
         };
         let (run, guard) = match shared.enter() {
             Ok(entered) => entered,
-            Err(refusal) => return refusal.into_guest_response(),
+            Err(refusal) => return refusal.into_guest_response(version),
         };
         let peer = Peer::new(peer_addr, endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp));
         if peer.addr.is_none() && shared.params.limits.connections_per_ip != usize::MAX {
@@ -170,16 +170,23 @@ impl<I: Identity> Upgrade<I> {
         }
         let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
             Ok(admittance) => admittance,
-            Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(),
+            Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(version),
         };
         let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop);
-        let request = MountedRequest { parts, overrides, local };
+        let heartbeat = shared.params.heartbeat_over_http();
+        let request = RequestedParts {
+            parts,
+            overrides,
+            session: SessionParts { heartbeat, local },
+            #[cfg(feature = "http2")]
+            stream: None,
+        };
         let (reply, answered) = oneshot::channel();
-        run.sessions.spawn_on(mounted(context, guard, request, reply), &run.runtime);
+        run.sessions.spawn_on(requested(context, guard, request, reply), &run.runtime);
         match answered.await {
             Ok(response) => response,
             // The runtime is shutting down, and the server with it.
-            Err(_) => Refusal::at_rest(&shared.params).into_guest_response(),
+            Err(_) => Refusal::at_rest(&shared.params).into_guest_response(version),
         }
     }
 }

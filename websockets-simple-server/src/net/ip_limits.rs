@@ -37,7 +37,7 @@ struct Taken {
 
 /// What is counted as one address: an IPv4 address, or the network of an IPv6 address.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct CountedIp(IpAddr);
+pub(crate) struct CountedIp(IpAddr);
 
 impl CountedIp {
     fn new(ip: IpAddr, ipv6_prefix: u8) -> Self {
@@ -101,18 +101,22 @@ impl ConnectionLimiter {
     /// Admits a connection, counted for its address if there is one, or lets it be refused with an answer. An error if
     /// too many others are being refused now.
     pub(crate) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Admittance, LimitReached> {
-        match self.take(ip) {
+        self.admit_counted(ip.map(|ip| CountedIp::new(ip, self.ipv6_prefix)))
+    }
+
+    /// The same for an address as it is counted.
+    pub(super) fn admit_counted(self: &Arc<Self>, ip: Option<CountedIp>) -> Result<Admittance, LimitReached> {
+        match self.take_counted(ip) {
             Ok(permit) => Ok(Admittance::Admitted(permit)),
             Err(limit) => self.overflow(limit).map(Admittance::Overflow).ok_or(limit),
         }
     }
 
-    fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+    fn take_counted(self: &Arc<Self>, ip: Option<CountedIp>) -> Result<ConnectionPermit, LimitReached> {
         let mut taken = self.lock();
         if taken.total >= self.total {
             return Err(LimitReached::Total);
         }
-        let ip = ip.map(|ip| CountedIp::new(ip, self.ipv6_prefix));
         if let Some(ip) = ip {
             taken.count(ip, self.per_ip)?;
         }
@@ -172,6 +176,28 @@ impl ConnectionPermit {
     }
 }
 
+#[cfg(feature = "http2")]
+impl ConnectionPermit {
+    /// The address that it counts for.
+    pub(super) fn counted(&self) -> Option<CountedIp> {
+        self.ip
+    }
+
+    /// Counts it for this address again, whatever else counts for that meanwhile.
+    pub(super) fn recount(&mut self, ip: Option<CountedIp>) {
+        if self.ip == ip {
+            return;
+        }
+        let mut taken = self.limiter.lock();
+        if let Some(ip) = ip {
+            *taken.per_ip.entry(ip).or_insert(0) += 1;
+        }
+        if let Some(before) = std::mem::replace(&mut self.ip, ip) {
+            taken.uncount(before);
+        }
+    }
+}
+
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.limiter.lock();
@@ -185,6 +211,12 @@ impl Drop for ConnectionPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl ConnectionLimiter {
+        fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+            self.take_counted(ip.map(|ip| CountedIp::new(ip, self.ipv6_prefix)))
+        }
+    }
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())

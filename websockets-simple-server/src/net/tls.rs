@@ -20,6 +20,10 @@ use websockets_simple_core::tls::{ALPN, TlsError, TlsIdentity, TlsVersions, prov
 pub use client_auth::ClientCertificates;
 pub use handshake_error::TlsHandshakeError;
 
+/// The ALPN protocol of HTTP/2 over TLS (RFC 9113 section 3.2).
+#[cfg(feature = "http2")]
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
 /// The TLS configuration of an endpoint: its certificates, the TLS versions, and which client certificates it accepts.
 ///
 /// Everything is read and checked when the server starts, and again by [`reload`](Self::reload). A clone is another
@@ -46,6 +50,8 @@ pub struct ServerTls {
     versions: TlsVersions,
     clients: Option<ClientCertificates>,
     watch: Option<Duration>,
+    #[cfg(feature = "http2")]
+    http2: bool,
     /// `None` until the first start.
     current: Arc<RwLock<Option<InUse>>>,
 }
@@ -67,6 +73,8 @@ impl ServerTls {
             versions: TlsVersions::Both,
             clients: None,
             watch: None,
+            #[cfg(feature = "http2")]
+            http2: false,
             current: Arc::default(),
         }
     }
@@ -111,6 +119,26 @@ impl ServerTls {
         self
     }
 
+    /// Offers HTTP/2 beside HTTP/1.1 (ALPN `h2`, RFC 9113 section 3.2): a client may then open its WebSockets as streams
+    /// of one connection (RFC 8441), and load pages of the [fallback](crate::ServerParams::fallback) over it. Each stream
+    /// is a connection of the server, with its own place in the limits; an HTTP/2 connection without any ends at the
+    /// handshake timeout ([`Limits::handshake`](crate::Limits::handshake)). Default: off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{Endpoint, ServerTls, TlsIdentity};
+    ///
+    /// let identity = TlsIdentity::pem_files("/etc/chat/chain.pem", "/etc/chat/key.pem");
+    /// let endpoint = Endpoint::all(443).tls(ServerTls::new(identity).http2());
+    /// ```
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
     /// Reads everything again; new connections get the new certificates, open ones are not affected. TLS sessions that
     /// clients kept are not resumed, so a client has to send its certificate again, which may have been revoked. Blocks
     /// while it reads the files.
@@ -141,8 +169,17 @@ impl ServerTls {
             Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName { first, named }));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = self.alpn();
         Ok(config)
+    }
+
+    /// What is spoken over it, best first.
+    fn alpn(&self) -> Vec<Vec<u8>> {
+        #[cfg(feature = "http2")]
+        if self.http2 {
+            return vec![ALPN_HTTP2.to_vec(), ALPN.to_vec()];
+        }
+        vec![ALPN.to_vec()]
     }
 
     /// The acceptor for a new connection; `None` before the first start.

@@ -1,5 +1,7 @@
 //! The shutdown of a run.
 
+#[cfg(feature = "http2")]
+use std::collections::HashSet;
 use std::{
     cell::Cell,
     collections::{HashMap, hash_map::Entry},
@@ -46,6 +48,9 @@ pub(super) async fn shutdown<I: Identity>(
         shared.abort_all_handlers(stop);
         let _ = tokio::time::timeout(FINAL_TIMEOUT * 2, shared.shutdown.at_rest()).await;
     }
+    // 4. What carried connections of several clients sends the rest of them. One of them may wait for this stop.
+    #[cfg(feature = "http2")]
+    let _ = tokio::time::timeout(FINAL_TIMEOUT, shared.shutdown.nothing_carried()).await;
     shared.shutdown.take_report()
 }
 
@@ -57,9 +62,12 @@ pub(crate) struct ShutdownTracker {
     dropped: AtomicUsize,
     /// Tasks of connections, handshakes included.
     sessions: AtomicUsize,
+    /// Tasks that carry other sessions, and are none themselves.
+    #[cfg(feature = "http2")]
+    carriers: Mutex<HashSet<u64>>,
     /// Those inside of which the stop is awaited, and how often.
     waiting: Mutex<HashMap<u64, usize>>,
-    /// Notified when one of the two above changes.
+    /// Notified when one of them changes.
     changed: Notify,
 }
 
@@ -93,6 +101,44 @@ impl ShutdownTracker {
         }
     }
 
+    /// The task that is polled now carries sessions: it is waited for after them.
+    #[cfg(feature = "http2")]
+    pub(crate) fn carries_sessions<I: Identity>(&self, shared: &Shared<I>) {
+        let Some((owner, number)) = CURRENT.get() else { return };
+        if owner == shared.owner && self.carriers().insert(number) {
+            self.sessions.fetch_sub(1, Ordering::AcqRel);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Resolves when no task carries sessions.
+    #[cfg(feature = "http2")]
+    async fn nothing_carried(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.carriers().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    #[cfg(feature = "http2")]
+    fn carriers(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the task with this number was no session in the end.
+    #[cfg(feature = "http2")]
+    fn carried(&self, number: u64) -> bool {
+        self.carriers().remove(&number)
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn carried(&self, _number: u64) -> bool {
+        false
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,8 +164,11 @@ impl<I: Identity> SessionGuard<I> {
 
 impl<I: Identity> Drop for SessionGuard<I> {
     fn drop(&mut self) {
-        self.shared.shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
-        self.shared.shutdown.changed.notify_waiters();
+        let shutdown = &self.shared.shutdown;
+        if !shutdown.carried(self.number) {
+            shutdown.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+        shutdown.changed.notify_waiters();
     }
 }
 

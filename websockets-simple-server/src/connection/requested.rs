@@ -1,8 +1,10 @@
-//! Connections through the application's HTTP server.
+//! Connections out of requests that an HTTP server has read: that of the application, or our own over HTTP/2.
 
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
+#[cfg(feature = "http2")]
+use http::Version;
 use http::{Response, request::Parts};
 use http_body_util::Full as Body;
 use hyper::upgrade::Upgraded;
@@ -10,39 +12,55 @@ use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, sync::oneshot};
 use websockets_simple_core::Transport;
 
+#[cfg(feature = "http2")]
+use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
-    connection::{Boxed, Cut, ScopedWork, SessionParts, opened_during_stop, serve},
+    connection::session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionTask},
     users::Identity,
 };
 
 /// Runs a connection from its request to its last byte. `reply` carries the response to the HTTP server.
-pub(crate) fn mounted<I: Identity>(
+pub(crate) fn requested<I: Identity>(
     context: HandshakeContext<I>,
     guard: SessionGuard<I>,
-    request: MountedRequest<I>,
+    request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> SessionTask<I> {
     SessionTask::new(guard, Box::pin(open(context, request, reply)))
 }
 
-/// A request, and what the application set for it.
-pub(crate) struct MountedRequest<I: Identity> {
+/// A request, what the application set for it, and what its connection needs.
+pub(crate) struct RequestedParts<I: Identity> {
     pub(crate) parts: Parts,
     pub(crate) overrides: UpgradeOverrides<I>,
-    pub(crate) local: Option<ScopedWork<I>>,
+    pub(crate) session: SessionParts<I>,
+    /// The stream of an HTTP/2 connection of our own.
+    #[cfg(feature = "http2")]
+    pub(crate) stream: Option<Arc<Http2Stream>>,
 }
 
 /// Opens a connection, from the request to the upgraded stream.
 async fn open<I: Identity>(
     mut context: HandshakeContext<I>,
-    request: MountedRequest<I>,
+    request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Boxed<()>> {
-    let MountedRequest { parts, overrides, local } = request;
+    let RequestedParts { parts, overrides, session, .. } = request;
+    #[cfg(feature = "http2")]
+    let (version, stream) = (parts.version, request.stream);
     let upgrading = answer(&mut context, parts, overrides, reply).await?;
-    let mut opening = pin!(upgrading.open(take));
+    #[cfg(feature = "http2")]
+    let of_io = stream.clone();
+    let mut opening = pin!(upgrading.open(|upgraded| {
+        #[cfg(feature = "http2")]
+        if version == Version::HTTP_2 {
+            let io = Http2Io::new(TokioIo::new(upgraded), of_io);
+            return Some((Transport::shared(io), Bytes::new()));
+        }
+        take(upgraded)
+    }));
     let opened = tokio::select! {
         biased;
         opened = &mut opening => Ok(opened),
@@ -51,8 +69,12 @@ async fn open<I: Identity>(
     };
     match opened {
         Ok(Ok(opened)) => {
-            let heartbeat = context.shared.params.heartbeat_over_http();
-            Some(serve(context, opened, SessionParts { heartbeat, local }))
+            #[cfg(feature = "http2")]
+            if let Some(stream) = stream {
+                stream.keep(context.take_place());
+                stream.is_open();
+            }
+            Some(serve(context, opened, session))
         }
         Ok(Err(why)) => {
             context.refused(why.to_owned()).await;
@@ -82,7 +104,7 @@ async fn answer<I: Identity>(
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Upgrading<I>> {
-    let timeout = Arc::clone(&context.timeout);
+    let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
         decided = decide(context, parts, overrides) => Ok(decided),
@@ -99,12 +121,12 @@ async fn answer<I: Identity>(
         }
         Ok(Err(refusal)) => {
             let why = refusal.why();
-            let _ = reply.send(refusal.into_guest_response());
+            let _ = reply.send(refusal.into_guest_response(version));
             why
         }
         Err(Undecided::HungUp) => HUNG_UP.to_owned(),
         Err(Undecided::TimedOut) => {
-            let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response());
+            let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response(version));
             context.timed_out().await;
             return None;
         }
