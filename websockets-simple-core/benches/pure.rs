@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
     DefaultPacket, Disconnect, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat, IntoMessage,
-    Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
+    Message, MessagePart, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
     encode,
 };
@@ -301,6 +301,10 @@ impl ConnectionObserver for Nobody {
     }
 
     fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
+        None
+    }
+
+    fn received_part(&mut self, _: MessagePart, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
