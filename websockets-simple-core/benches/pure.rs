@@ -20,7 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
     DefaultPacket, Disconnect, Encoding, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat,
-    IntoMessage, Message, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus, Side, Transport,
+    IntoMessage, Message, MessagePart, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus,
+    Side, Transport,
     dotnet::{self, NumericEnum},
 };
 
@@ -299,11 +300,11 @@ impl ConnectionObserver for Nobody {
         None
     }
 
-    fn received_part(&mut self, _: MessagePart, _: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
         None
     }
 
-    fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
+    fn received_part(&mut self, _: MessagePart, _: Moment) -> Option<HandlerFuture> {
         None
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     ConnectionEvent, ConnectionEventKind, Dispatcher, Flow, MessageEvent, MessagePartEvent,
     events::{Attempt, Direction, EventPart},
-    protocol::Message,
+    protocol::{Message, MessagePart},
 };
 
 /// The events of an end whose connections are numbers.
@@ -97,6 +97,11 @@ fn message(text: &str) -> TestEvent {
     TestEvent::Message(MessageEvent::new(Direction::Received, message, 0, 7, Utc::now()))
 }
 
+fn part(text: &str) -> TestEvent {
+    let part = MessagePart::new(Message::text(text.to_owned()), true, false);
+    TestEvent::MessagePart(MessagePartEvent::new(part, 7, Utc::now()))
+}
+
 fn refused(why: &str) -> TestEvent {
     let attempt = Attempt::new(None, "/").unannounced();
     let kind = ConnectionEventKind::Refused(attempt, why.to_owned());
@@ -139,6 +144,39 @@ async fn refusals_of_requests_that_could_not_be_read_count_their_reason_and_are_
     assert!(matches!(first, TestEvent::Connection(_)) && events.try_recv().is_none(), "one fits");
     subscriptions.raise(error("then")).await;
     assert_eq!(held(&mut events), [9]);
+}
+
+#[tokio::test]
+async fn parts_of_messages_wait_for_room_in_a_stream_as_messages_do() {
+    let subscriptions = TestSubscriptions::default();
+    let mut events = subscriptions.stream(capacity(256 + 100));
+    assert_eq!(part(&"x".repeat(100)).flow(), Flow::Bounded(100));
+    assert!(subscriptions.dispatch(part(&"x".repeat(100))).is_none());
+    let waiting = subscriptions.dispatch(part("y")).expect("there is no room");
+    let waiting = tokio::spawn(waiting);
+    for text in ["x", "y"] {
+        let event = events.recv().await.unwrap();
+        let first = event.as_message_part().unwrap().part.payload.as_text().unwrap()[..1].to_owned();
+        assert_eq!(first, text);
+    }
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_is_dropped_on_its_way_reaches_the_others_unless_it_is_of_a_message() {
+    for (event, heard) in [(message("m"), 0), (part("p"), 0), (error("e"), 1)] {
+        let subscriptions = TestSubscriptions::default();
+        subscriptions.on(SubscribeOptions::default(), |_| std::future::pending());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        subscriptions.on(SubscribeOptions::default(), move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        });
+        let name = format!("{event:?}");
+        drop(subscriptions.dispatch(event).expect("the first takes its time"));
+        assert_eq!(count.load(Ordering::Relaxed), heard, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -33,6 +33,10 @@ struct Head {
     len: u64,
 }
 
+/// A message that is not complete: whether it is text, its bytes with their places, and how many of them were told in
+/// parts.
+type Begun = (bool, Vec<(usize, u8)>, usize);
+
 /// Section 5.2, field by field.
 fn head(input: &[u8]) -> Option<Head> {
     let (&first, &second) = (input.first()?, input.get(1)?);
@@ -82,9 +86,7 @@ fn broken_rule(head: &Head, side: Side, message_size: usize, begun: Option<usize
 fn steps(replay: &Replay<'_>, input: &[u8]) -> Vec<(usize, Step)> {
     let is_strict = replay.text == TextPolicy::Strict;
     let mut steps = Vec::new();
-    // The message that is not complete: whether it is text, its bytes with their places, and how many of them were told
-    // in parts.
-    let mut begun: Option<(bool, Vec<(usize, u8)>, usize)> = None;
+    let mut begun: Option<Begun> = None;
     let mut begin = 0;
     while let Some(head) = head(&input[begin..]) {
         let len = begun.as_ref().map(|(_, bytes, _)| bytes.len());
