@@ -1,6 +1,6 @@
 //! The observers that raise the events of a connection: all events if it is admitted, only Refused if it is not.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
@@ -187,7 +187,7 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
         Some(HandlerFuture::new(async move {
             // Caught here, as this observer raises no other event. A stop does not find this connection.
-            stop.run_until_aborted(shared.subscriptions.raise(Event::Connection(event))).await;
+            stop.run_until_aborted(pin!(shared.subscriptions.raise(Event::Connection(event)))).await;
         }))
     }
 

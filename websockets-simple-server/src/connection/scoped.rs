@@ -1,7 +1,7 @@
 //! Connections that live as long as a future of the application.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -117,6 +117,6 @@ fn raise_panic<I: Identity>(session: &Session<I>, panicked: Panicked) -> Boxed<(
         let stage = ErrorStage::HandlerPanic;
         let event = ErrorEvent::new(stage, error, peer, Some(connection), Moment::now().utc);
         // Not in the driver of the connection, so what its handlers do is caught here.
-        stop.run_until_aborted(shared.subscriptions.raise(Event::Error(event))).await;
+        stop.run_until_aborted(pin!(shared.subscriptions.raise(Event::Error(event)))).await;
     })
 }

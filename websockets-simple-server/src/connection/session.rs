@@ -98,9 +98,18 @@ async fn open<I: Identity, S: Socket>(
         }
         #[cfg(feature = "http2")]
         Ok(Ok(Secured::Http2(stream))) => return Some(Box::pin(http2::serve(context, stream))),
-        // Raised out here, where no deadline cuts it short for those who are told later, and beside the stream, which no
-        // handler keeps open.
-        Ok(Err(Unopened { why, letting_go })) => {
+        // Boxed, as most handshakes succeed.
+        Ok(Err(unopened)) => Box::pin(conclude(context, Ok(unopened))).await,
+        Err(cut) => Box::pin(conclude(context, Err(cut))).await,
+    }
+    None
+}
+
+/// Raises why there is no connection: behind the deadline, which cuts nothing short for those who are told late, and
+/// beside the stream, which no handler keeps open.
+async fn conclude<I: Identity>(mut context: HandshakeContext<I>, ended: Result<Unopened, Cut>) {
+    match ended {
+        Ok(Unopened { why, letting_go }) => {
             let letting_go = async {
                 if let Some(letting_go) = letting_go {
                     letting_go.await;
@@ -115,7 +124,6 @@ async fn open<I: Identity, S: Socket>(
         Err(Cut::Late(TimeoutPhase::Request)) => {}
         Err(Cut::Stopped) => context.stopped().await,
     }
-    None
 }
 
 /// Why a handshake was cut short.

@@ -1,6 +1,6 @@
 //! The context of one handshake.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, pin::pin, sync::Arc};
 
 use http::HeaderMap;
 use tokio::io::AsyncRead;
@@ -163,7 +163,7 @@ impl<I: Identity> HandshakeContext<I> {
     /// Raises an error.
     pub(crate) async fn failed(&self, stage: ErrorStage, error: EventError) {
         let raised = self.shared.subscriptions.raise_error(stage, error, self.peer.addr);
-        self.stop.run_until_aborted(raised).await;
+        self.stop.run_until_aborted(pin!(raised)).await;
     }
 
     /// Raises Refused, if Connecting was raised.
@@ -200,7 +200,7 @@ impl<I: Identity> HandshakeContext<I> {
     async fn raise(&self, kind: ConnectionEventKind<crate::connection::Connection<I>>) -> bool {
         let event = ConnectionEvent::new(kind, Moment::now().utc);
         let raised = self.shared.subscriptions.raise(Event::Connection(event));
-        self.stop.run_until_aborted(raised).await.unwrap_or(true)
+        self.stop.run_until_aborted(pin!(raised)).await.unwrap_or(true)
     }
 
     #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -344,7 +345,7 @@ impl<I: Identity> Shared<I> {
         event.missed = self.background.missed.swap(0, Ordering::Relaxed);
         let (subscriptions, stop) = (Arc::clone(&self.subscriptions), stop.clone());
         Some(async move {
-            stop.run_until_aborted(subscriptions.raise(Event::Error(event))).await;
+            stop.run_until_aborted(pin!(subscriptions.raise(Event::Error(event)))).await;
             drop(permit);
         })
     }

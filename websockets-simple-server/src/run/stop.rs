@@ -1,6 +1,6 @@
 //! The stop of one run, as its tasks see it.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +38,9 @@ impl Stop {
         self.0.handlers_aborted.cancel();
     }
 
-    /// Runs a future in which handlers run, until it is ready or handlers are dropped.
-    pub(crate) async fn run_until_aborted<F: Future>(&self, future: F) -> Option<F::Output> {
+    /// Runs a future in which handlers run, until it is ready or handlers are dropped. It is pinned by the caller: an
+    /// `async fn` that owns a future holds it twice.
+    pub(crate) async fn run_until_aborted<F: Future>(&self, future: Pin<&mut F>) -> Option<F::Output> {
         self.0.handlers_aborted.run_until_cancelled(future).await
     }
 }
