@@ -112,7 +112,7 @@ pub mod messages {
 ///
 /// | to get | call |
 /// |---|---|
-/// | parts of messages that are too large to be kept whole | [`on_message_part`](crate::WebsocketClient::on_message_part), with [`MessageParts`](crate::MessageParts) |
+/// | parts of messages that are too large to be kept whole | [`on_message_part`](crate::WebsocketClient::on_message_part), with [`ClientParams::message_parts`](crate::ClientParams::message_parts) |
 /// | messages, connections that open or end, errors | [`on_message`](crate::WebsocketClient::on_message), [`on_connect`](crate::WebsocketClient::on_connect), [`on_disconnect`](crate::WebsocketClient::on_disconnect), [`on_error`](crate::WebsocketClient::on_error) |
 /// | the same for handlers that share a value | [`with_state`](crate::WebsocketClient::with_state) |
 /// | every event, in a closure | [`on`](crate::WebsocketClient::on) |

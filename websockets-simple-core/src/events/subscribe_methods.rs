@@ -22,7 +22,7 @@ macro_rules! subscribe_methods {
         }
 
         /// Calls a closure for every part of a message that is too large to be received whole, on connections that
-        /// receive such messages in [parts]($crate::MessageParts): in order with the other messages of its connection,
+        /// receive such messages in [parts](crate::MessageParts): in order with the other messages of its connection,
         /// which go to [`on_message`](Self::on_message).
         pub fn on_message_part<F, Fut>(&self, handler: F) -> $crate::Subscription<$event>
         where
