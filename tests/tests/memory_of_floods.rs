@@ -4,8 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use peak_alloc::PeakAlloc;
-use tokio::{io::AsyncWriteExt, sync::Notify};
-use websockets_simple_server::{Event, Limits, ServerParams, WebsocketServer};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Notify, watch},
+};
+use websockets_simple_server::{ConnectionEventKind, Event, Limits, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
     raw::{RawPeer, masked},
     started, within,
@@ -36,14 +39,27 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
     let server =
         WebsocketServer::new(ServerParams::local().limits(limits).stop_timeout(Duration::from_millis(50)));
     let busy = Arc::new(Notify::new());
-    let _subscription = server.on({
-        let busy = Arc::clone(&busy);
+    let ended = Arc::new(Notify::new());
+    // Closed while a flood lasts: the handler waits for it.
+    let (gate, closed) = watch::channel(false);
+    server.on({
+        let (busy, ended) = (Arc::clone(&busy), Arc::clone(&ended));
         move |event| {
-            let busy = Arc::clone(&busy);
+            let (busy, ended, mut gate) = (Arc::clone(&busy), Arc::clone(&ended), closed.clone());
             async move {
-                if let Event::Message(_) = event {
-                    busy.notify_one();
-                    std::future::pending::<()>().await;
+                match event {
+                    Event::Message(_) => {
+                        if !*gate.borrow() {
+                            busy.notify_one();
+                        }
+                        let _ = gate.wait_for(|is_open| *is_open).await;
+                    }
+                    Event::Connection(event) => {
+                        if let ConnectionEventKind::Disconnected(..) = event.kind {
+                            ended.notify_one();
+                        }
+                    }
+                    _ => {}
                 }
             }
         }
@@ -96,6 +112,12 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
         // Fragments are kept until the message is complete, or larger than one may be.
         let message = if what.contains("fragments of one byte") { 2 << 20 } else { 0 };
         assert!(held <= MOST + message, "{what}: {held} bytes for {sent} on the wire");
+        // It is over before the next begins, also what is left in the socket of a server that had no time for it.
+        gate.send_replace(true);
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        within(ended.notified()).await;
+        gate.send_replace(false);
     }
     within(server.stop()).await;
 }
