@@ -46,10 +46,12 @@ const ROWS: &[Row] = &[
 ];
 
 /// What came before, and whether a message has begun.
-const BEFORE: [(&[u8], bool); 3] = [(b"", false), (b"\x01\x01a", true), (b"\x02\x01a", true)];
+type Before = (&'static [u8], bool);
+
+const BEFORE: [Before; 3] = [(b"", false), (b"\x01\x01a", true), (b"\x02\x01a", true)];
 
 /// Side, what came before, and whether compression was agreed on.
-fn states() -> Vec<(Side, (&'static [u8], bool), Option<Agreement>)> {
+fn states() -> Vec<(Side, Before, Option<Agreement>)> {
     let agreements: &[Option<Agreement>] = &[
         None,
         #[cfg(feature = "deflate")]
