@@ -203,7 +203,10 @@ impl Outbox {
     /// The message as it goes on the wire.
     pub(crate) fn frame(&self, message: Message, may_be_compressed: bool) -> Frame {
         self.form(message.len(), may_be_compressed)
-            .and_then(|form| form.frame(message.as_bytes(), message.is_text(), self.side))
+            .and_then(|form| {
+                budget::charge_compression(message.len());
+                form.frame(message.as_bytes(), message.is_text(), self.side)
+            })
             .unwrap_or_else(|| Frame::message(message, self.side))
     }
 

@@ -96,6 +96,12 @@ pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
+/// Counts the compression of a message of so many bytes against the budget of the current poll: at the level that is used
+/// by default, 16 bytes take the time of a send.
+pub(super) fn charge_compression(bytes: usize) {
+    charge_sends(bytes / 16);
+}
+
 /// Whether the current poll has made as many sends as it may.
 pub(crate) fn is_exhausted() -> bool {
     SENDS.get() > SENDS_PER_POLL
