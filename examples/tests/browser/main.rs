@@ -3,6 +3,7 @@
 
 mod chat;
 mod chromium;
+mod compression;
 mod party;
 mod refused;
 mod screen;
