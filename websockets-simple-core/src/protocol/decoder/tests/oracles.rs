@@ -212,7 +212,7 @@ proptest! {
         lossy: bool,
     ) {
         let text = if lossy { TextPolicy::Lossy } else { TextPolicy::Strict };
-        model::check(&Replay { side, message_size: MESSAGE_SIZE, text, cuts: &cuts }, &input);
+        model::check(&Replay { side, message_size: MESSAGE_SIZE, text, cuts: &cuts, compression: None }, &input);
     }
 
     #[test]
@@ -222,7 +222,7 @@ proptest! {
         cuts in cuts(),
     ) {
         let side = if client { Side::Client } else { Side::Server };
-        model::check(&Replay { side, message_size: 100, text: TextPolicy::Strict, cuts: &cuts }, &input);
+        model::check(&Replay { side, message_size: 100, text: TextPolicy::Strict, cuts: &cuts, compression: None }, &input);
     }
 }
 
@@ -234,8 +234,13 @@ fn most_of_what_is_generated_is_valid_for_a_while_and_each_kind_of_step_occurs()
     let (mut counts, mut longest) = ([0; 7], 0);
     for _ in 0..500 {
         let (side, input) = inputs().new_tree(&mut runner).expect("it filters nothing").current();
-        let replay =
-            Replay { side, message_size: MESSAGE_SIZE, text: TextPolicy::Strict, cuts: &[usize::MAX] };
+        let replay = Replay {
+            side,
+            message_size: MESSAGE_SIZE,
+            text: TextPolicy::Strict,
+            cuts: &[usize::MAX],
+            compression: None,
+        };
         let steps = replay.run(&input).0.into_iter().flat_map(|piece| piece.steps);
         let before: usize = counts.iter().sum();
         for step in steps {
