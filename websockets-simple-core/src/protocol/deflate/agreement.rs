@@ -108,12 +108,13 @@ impl Form {
 #[derive(Debug)]
 pub(crate) struct Inflation {
     _guard: StatesGuard,
-    window: Option<Inflater>,
+    /// In a box, as few connections have one.
+    window: Option<Box<Inflater>>,
 }
 
 impl Inflation {
     pub(crate) fn new(agreement: Agreement) -> Self {
-        Self { _guard: StatesGuard::new(), window: agreement.keeps_window.then(Inflater::new) }
+        Self { _guard: StatesGuard::new(), window: agreement.keeps_window.then(|| Box::new(Inflater::new())) }
     }
 
     /// Bytes that a message of `limit` bytes may take while it is compressed: what cannot be compressed grows.
@@ -127,5 +128,18 @@ impl Inflation {
             None => states::inflate(message, limit),
         };
         inflated.map(Bytes::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_holds_a_few_bytes_of_it() {
+        // In each outbox, with the feature.
+        assert_eq!(size_of::<Option<Agreement>>(), 8);
+        // And where compression was agreed on.
+        assert_eq!(size_of::<Inflation>(), 8);
     }
 }
