@@ -130,4 +130,15 @@ mod tests {
             assert!(is_exhausted());
         }
     }
+
+    #[test]
+    fn the_compression_of_128_kib_is_what_a_poll_may_do() {
+        let _budget = PollBudget::begin(None);
+        for _ in 0..128 {
+            charge_compression(1024);
+        }
+        assert!(!is_exhausted());
+        charge_compression(1024);
+        assert!(is_exhausted());
+    }
 }
