@@ -204,7 +204,7 @@ impl Outbox {
     pub(crate) fn frame(&self, message: Message, may_be_compressed: bool) -> Frame {
         self.form(message.len(), may_be_compressed)
             .and_then(|form| {
-                budget::charge_compression(message.len());
+                budget::charge_compression(form.work(message.len()));
                 form.frame(message.as_bytes(), message.is_text(), self.side)
             })
             .unwrap_or_else(|| Frame::message(message, self.side))

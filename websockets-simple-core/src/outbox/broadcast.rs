@@ -58,7 +58,7 @@ impl Encoding {
         if let Some((_, frame)) = compressed.iter().find(|(known, _)| *known == form) {
             return frame.clone();
         }
-        budget::charge_compression(self.plain.payload().len());
+        budget::charge_compression(form.work(self.plain.payload().len()));
         let frame = form.frame(self.plain.payload(), self.plain.is_text(), Side::Server);
         compressed.push((form, frame.clone()));
         frame

@@ -96,10 +96,10 @@ pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
-/// Counts the compression of a message of so many bytes against the budget of the current poll: at the level that is used
-/// by default, 16 bytes take the time of a send.
-pub(super) fn charge_compression(bytes: usize) {
-    charge_sends(bytes / 16);
+/// Counts the compression of a message against the budget of the current poll. At the lowest level, in whose bytes the work
+/// is given, 16 bytes take the time of a send.
+pub(super) fn charge_compression(work: usize) {
+    charge_sends(work / 16);
 }
 
 /// Whether the current poll has made as many sends as it may.
