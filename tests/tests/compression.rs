@@ -146,6 +146,24 @@ async fn a_header_that_cannot_be_read_is_refused_with_400_and_only_where_it_is_l
 }
 
 #[tokio::test]
+async fn a_hook_that_panics_refuses_the_client_with_500_and_no_other() {
+    let params = server().compression_if(|request| match request.head().query("bad") {
+        Some(_) => panic!("the hook"),
+        None => true,
+    });
+    let server = WebsocketServer::new(params);
+    let addr = started(&server).await;
+    for (target, status) in [("/?bad", "500"), ("/", "101")] {
+        let mut peer = RawPeer::connect(addr).await;
+        let head = peer.request(target, OFFER).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+    // Who offers nothing is not asked about.
+    let head = RawPeer::connect(addr).await.request("/?bad", "").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+#[tokio::test]
 async fn an_unauthorized_client_is_answered_without_the_extension() {
     use websockets_simple_server::{MemoryUsers, UnauthorizedDelivery, WebsocketServerAuth};
     let params = server().unauthorized_delivery(UnauthorizedDelivery::UpgradeAndClose);

@@ -3,12 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use flate2::{Compress, FlushCompress};
 use peak_alloc::PeakAlloc;
 use tokio::{
     io::AsyncWriteExt,
     sync::{Notify, watch},
 };
-use websockets_simple_server::{ConnectionEventKind, Event, Limits, ServerParams, WebsocketServer};
+use websockets_simple_server::{
+    Compression, ConnectionEventKind, Event, Limits, ServerParams, WebsocketServer,
+};
 use websockets_simple_tests::{
     raw::{RawPeer, masked},
     started, within,
@@ -33,11 +36,19 @@ fn with_long_length(first: u8, payload: &[u8], bytes: usize) -> Vec<u8> {
     [&[first, 0x80 | if bytes == 2 { 126 } else { 127 }], &len[8 - bytes..], &[0; 4], payload].concat()
 }
 
+/// A compressed message as it is on the wire.
+fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut deflated = Vec::with_capacity(message.len() + 100);
+    let mut compress = Compress::new(flate2::Compression::best(), false);
+    compress.compress_vec(message, &mut deflated, FlushCompress::Sync).unwrap();
+    deflated.strip_suffix(&[0, 0, 0xFF, 0xFF]).unwrap().to_vec()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_flood_takes_more_memory_than_is_read_ahead() {
     let limits = Limits::default().messages_per_second(None).bytes_per_second(None);
-    let server =
-        WebsocketServer::new(ServerParams::local().limits(limits).stop_timeout(Duration::from_millis(50)));
+    let params = ServerParams::local().limits(limits).compression(Compression::new());
+    let server = WebsocketServer::new(params.stop_timeout(Duration::from_millis(50)));
     let busy = Arc::new(Notify::new());
     let ended = Arc::new(Notify::new());
     // Closed while a flood lasts: the handler waits for it.
@@ -91,8 +102,18 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
         ("lengths in two bytes", Vec::new(), with_long_length(0x81, b"", 2)),
         ("lengths in eight bytes", Vec::new(), with_long_length(0x81, b"x", 8)),
         ("empty objects", Vec::new(), masked(0x81, b"[{\"\":0}]")),
+        ("compressed texts of one byte", Vec::new(), masked(0xC1, &deflated(b"x"))),
+        ("compressed empty messages", Vec::new(), masked(0xC2, &[0])),
+        ("compressed texts of 1,025 bytes", Vec::new(), masked(0xC1, &deflated(&[b'x'; KIB + 1]))),
+        ("compressed messages of 1 MiB", Vec::new(), masked(0xC2, &deflated(&vec![0; 1 << 20]))),
+        (
+            "compressed messages of 1 MiB and a byte",
+            Vec::new(),
+            masked(0xC2, &deflated(&vec![0; (1 << 20) + 1])),
+        ),
+        ("compressed fragments of one byte without end", masked(0x41, b"x"), masked(0x00, b"x")),
     ] {
-        let mut peer = RawPeer::open(addr, "/", "").await;
+        let mut peer = RawPeer::open(addr, "/", "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
         peer.text("keeps the handler busy").await;
         within(busy.notified()).await;
         let flood = unit.repeat(64 * KIB / unit.len() + 1);
@@ -109,8 +130,10 @@ async fn no_flood_takes_more_memory_than_is_read_ahead() {
             sent += flood.len();
         }
         let held = HEAP.peak_usage() - before;
-        // Fragments are kept until the message is complete, or larger than one may be.
-        let message = if what.contains("fragments of one byte") { 2 << 20 } else { 0 };
+        // Fragments are kept until the message is complete, or larger than one may be. A message is decompressed as a
+        // whole, into memory that doubles.
+        let is_large = what.contains("fragments of one byte") || what.contains("of 1 MiB");
+        let message = if is_large { 2 << 20 } else { 0 };
         assert!(held <= MOST + message, "{what}: {held} bytes for {sent} on the wire");
         // It is over before the next begins, also what is left in the socket of a server that had no time for it.
         gate.send_replace(true);

@@ -82,6 +82,8 @@ pub use transport::Transport;
 /// For the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzing {
+    #[cfg(feature = "deflate")]
+    use crate::protocol::deflate::oracles;
     use crate::{
         Controls, Message, Side, TextPolicy,
         protocol::decoder::{differential, model, replay::Replay},
@@ -100,6 +102,24 @@ pub mod fuzzing {
         differential::compare(side, 128 << (kind >> 2 & 15), input, &cuts);
     }
 
+    /// Decompresses any bytes, and reads them by decoders that agreed on compression. The first bytes say how.
+    #[cfg(feature = "deflate")]
+    pub fn inflate(data: &[u8]) {
+        oracles::inflate(data);
+    }
+
+    /// Answers any offer of extensions, and takes any answer.
+    #[cfg(feature = "deflate")]
+    pub fn offer(data: &[u8]) {
+        oracles::offer(data);
+    }
+
+    /// Compresses any bytes and decompresses them. The first bytes say how.
+    #[cfg(feature = "deflate")]
+    pub fn roundtrip(data: &[u8]) {
+        oracles::roundtrip(data);
+    }
+
     /// Compares the decoder with the slow model, as [`decoder`].
     pub fn model(data: &[u8]) {
         let Some((&[kind, first, second, third], input)) = data.split_first_chunk() else { return };
@@ -108,6 +128,7 @@ pub mod fuzzing {
         let cuts = [first, second, third].map(|cut| usize::from(cut) << (kind >> 6));
         let message_size = 128 << (kind >> 2 & 15);
         let part_size = (third & 1 == 1).then(|| 4 + usize::from(third));
-        model::check(&Replay { side, message_size, text, part_size, cuts: &cuts }, input);
+        let replay = Replay { side, message_size, text, part_size, cuts: &cuts, compression: None };
+        model::check(&replay, input);
     }
 }

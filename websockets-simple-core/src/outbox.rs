@@ -206,7 +206,10 @@ impl Outbox {
         if form.is_none() && self.join(&message, notice) {
             return Ok(Offer::Queued);
         }
-        let frame = form.and_then(|form| form.frame(message.as_bytes(), message.is_text(), self.side));
+        let frame = form.and_then(|form| {
+            budget::charge_compression(form.work(message.len()));
+            form.frame(message.as_bytes(), message.is_text(), self.side)
+        });
         let frame = frame.unwrap_or_else(|| Frame::message(message, self.side));
         Ok(self.offer(frame, FlushWhen::Now, notice))
     }

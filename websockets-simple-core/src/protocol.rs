@@ -22,7 +22,7 @@ pub(crate) mod buffer_pool;
 mod close_code;
 mod control;
 pub(crate) mod decoder;
-mod deflate;
+pub(crate) mod deflate;
 mod farewell;
 mod frame;
 mod group_name;

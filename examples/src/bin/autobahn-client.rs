@@ -8,7 +8,7 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 use clap::Parser;
 use tokio::sync::Notify;
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, Heartbeat, OverflowPolicy, WebsocketClient,
+    ClientEvent, ClientParams, Compression, ConnectionEventKind, Heartbeat, OverflowPolicy, WebsocketClient,
 };
 use websockets_simple_examples::in_one_line;
 
@@ -25,6 +25,9 @@ struct Args {
     url: String,
     /// The name under which the reports list this client.
     agent: String,
+    /// Offer compression (permessage-deflate), and compress messages of this many bytes and more.
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "1024")]
+    compress: Option<u32>,
 }
 
 #[tokio::main]
@@ -87,10 +90,14 @@ fn is_end<C>(kind: &ConnectionEventKind<C>) -> bool {
 }
 
 fn params(args: &Args, path: &str) -> Result<ClientParams, Box<dyn Error>> {
-    Ok(ClientParams::url(&args.url)?
+    let params = ClientParams::url(&args.url)?
         .path(path)
         .message_size(MESSAGE_SIZE)
         .outbox(MESSAGE_SIZE)
         .overflow(OverflowPolicy::Wait(Duration::from_secs(30)))
-        .heartbeat(Heartbeat::off()))
+        .heartbeat(Heartbeat::off());
+    Ok(match args.compress {
+        Some(threshold) => params.compression(Compression::new().threshold(threshold)),
+        None => params,
+    })
 }

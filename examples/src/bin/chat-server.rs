@@ -24,7 +24,8 @@ use websockets_simple_examples::{
     tokens::TokensCommand,
 };
 use websockets_simple_server::{
-    Endpoint, Identity, Server, ServerTls, SqlUsers, TlsIdentity, WebsocketServer, WebsocketServerAuth,
+    Compression, Endpoint, Identity, Server, ServerTls, SqlUsers, TlsIdentity, WebsocketServer,
+    WebsocketServerAuth,
 };
 
 /// A chat server that prints invites for three demo users when it starts for the first time.
@@ -52,6 +53,9 @@ struct Args {
     /// The SQLite file that holds the tokens, created if missing; `:memory:` keeps them until the server stops.
     #[arg(long, global = true, value_name = "FILE", default_value = "chat.sqlite")]
     store: String,
+    /// Compress messages for clients that offer it, as browsers do.
+    #[arg(long)]
+    compress: bool,
     /// Also serve deployed clients of the .NET library, which send the token in the path (v6) or in a header (v7).
     #[arg(long, value_enum)]
     compat: Option<Compat>,
@@ -113,6 +117,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Some(compat) => params.compatibility(compat.into()),
         None => params,
     };
+    let params = if args.compress { params.compression(Compression::new()) } else { params };
     if args.anonymous {
         let server = WebsocketServer::new(Page::for_guests().behind(params));
         Room::open_to_guests(&server);

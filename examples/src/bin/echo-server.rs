@@ -9,8 +9,8 @@ use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 use clap::Parser;
 use websockets_simple_examples::{compat::Compat, in_one_line, stop_request};
 use websockets_simple_server::{
-    CloseCode, Endpoint, Event, Heartbeat, HeartbeatMode, Limits, MessageEvent, OverflowPolicy, SendError,
-    ServerParams, WebsocketServer,
+    CloseCode, Compression, Endpoint, Event, Heartbeat, HeartbeatMode, Limits, MessageEvent, OverflowPolicy,
+    SendError, ServerParams, WebsocketServer,
 };
 
 /// The path that broadcasts.
@@ -31,6 +31,9 @@ struct Args {
     /// Worker threads; by default as many as there are cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Compress messages of this many bytes and more, for clients that offer it (permessage-deflate).
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "1024")]
+    compress: Option<u32>,
     /// Serve deployed clients of the .NET library: they are welcomed by `Connected Successfully`, as their own servers
     /// do it.
     #[arg(long, value_enum)]
@@ -96,6 +99,10 @@ fn params(args: &Args) -> ServerParams {
             ServerParams::local().compatibility(compat.into()).success_text("Connected Successfully")
         }
         None => ServerParams::local(),
+    };
+    let params = match args.compress {
+        Some(threshold) => params.compression(Compression::new().threshold(threshold)),
+        None => params,
     };
     params
         .endpoint(Endpoint::tcp(args.listen))

@@ -3,6 +3,7 @@
 
 mod chat;
 mod chromium;
+mod compression;
 mod http2;
 mod party;
 mod refused;

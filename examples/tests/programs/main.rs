@@ -6,6 +6,7 @@ mod axum_chat;
 mod browser_module;
 mod chat;
 mod compat;
+mod compression;
 mod echo;
 mod extended;
 mod history;

@@ -98,7 +98,7 @@ async fn meets(script: &str, url: &str, [ronald, john]: [&str; 2], pings: usize)
 }
 
 /// Whatever runs this script, which finds its packages.
-async fn interpreter(script: &str) -> Command {
+pub(crate) async fn interpreter(script: &str) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/other_clients").join(script);
     let mut command = if script.ends_with(".py") {
         let mut command = Command::new(python().await);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     message::{EncodeError, IntoMessage},
-    outbox::{FlushWhen, Offer, Outbox},
+    outbox::{FlushWhen, Offer, Outbox, budget},
     protocol::{Form, Frame, Message, Side},
 };
 
@@ -58,6 +58,7 @@ impl Encoding {
         if let Some((_, frame)) = compressed.iter().find(|(known, _)| *known == form) {
             return frame.clone();
         }
+        budget::charge_compression(form.work(self.plain.payload().len()));
         let frame = form.frame(self.plain.payload(), self.plain.is_text(), Side::Server);
         compressed.push((form, frame.clone()));
         frame

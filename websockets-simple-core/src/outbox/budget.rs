@@ -96,6 +96,12 @@ pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
+/// Counts the compression of a message against the budget of the current poll. At the lowest level, in whose bytes the work
+/// is given, 16 bytes take the time of a send.
+pub(super) fn charge_compression(work: usize) {
+    charge_sends(work / 16);
+}
+
 /// Whether the current poll has made as many sends as it may.
 pub(crate) fn is_exhausted() -> bool {
     SENDS.get() > SENDS_PER_POLL
@@ -123,5 +129,16 @@ mod tests {
             charge_sends(usize::MAX);
             assert!(is_exhausted());
         }
+    }
+
+    #[test]
+    fn the_compression_of_128_kib_is_what_a_poll_may_do() {
+        let _budget = PollBudget::begin(None);
+        for _ in 0..128 {
+            charge_compression(1024);
+        }
+        assert!(!is_exhausted());
+        charge_compression(1024);
+        assert!(is_exhausted());
     }
 }

@@ -13,6 +13,8 @@ mod extension;
 mod inflater;
 #[cfg(feature = "deflate")]
 mod negotiation;
+#[cfg(all(feature = "deflate", any(test, fuzzing)))]
+pub(crate) mod oracles;
 #[cfg(feature = "deflate")]
 mod states;
 #[cfg(not(feature = "deflate"))]

@@ -56,7 +56,8 @@ pub(crate) fn compare(side: Side, message_size: usize, input: &[u8], cuts: &[usi
 }
 
 fn decoded(side: Side, message_size: usize, input: &[u8], cuts: &[usize]) -> (Vec<Step>, Option<FaultKind>) {
-    let replay = Replay { side, message_size, text: TextPolicy::Strict, part_size: None, cuts };
+    let text = TextPolicy::Strict;
+    let replay = Replay { side, message_size, text, part_size: None, cuts, compression: None };
     let (pieces, fault) = replay.run(input);
     let steps = pieces.into_iter().flat_map(|piece| piece.steps);
     (steps.filter(|step| *step != Step::Fragment).collect(), fault)

@@ -28,6 +28,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) part_size: Option<usize>,
     /// Sizes of pieces, which are repeated.
     pub(crate) cuts: &'a [usize],
+    pub(crate) compression: Option<Agreement>,
 }
 
 /// The steps of one piece of the input.
@@ -40,7 +41,8 @@ pub(super) struct Piece {
 impl Replay<'_> {
     /// The pieces up to that of a fault or a Close, which are the last steps; and the fault.
     pub(super) fn run(&self, input: &[u8]) -> (Vec<Piece>, Option<FaultKind>) {
-        let mut decoder = Decoder::new(self.side, self.message_size, self.text);
+        let decoder = Decoder::new(self.side, self.message_size, self.text);
+        let mut decoder = decoder.with_compression(self.compression);
         if let Some(part_size) = self.part_size {
             decoder.receive_parts(MessageParts::new(part_size, self.message_size as u64));
         }
@@ -56,6 +58,14 @@ impl Replay<'_> {
             pieces.push(Piece { bytes, steps });
         }
         (pieces, fault)
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Replay<'_> {
+    /// All steps of the input.
+    pub(crate) fn steps(&self, input: &[u8]) -> Vec<Step> {
+        self.run(input).0.into_iter().flat_map(|piece| piece.steps).collect()
     }
 }
 
@@ -88,8 +98,9 @@ fn piece(
             }
             Decoded::Over => return steps,
             Decoded::Fragment => Step::Fragment,
-            Decoded::Inflated(..) => unreachable!("nothing was agreed on"),
-            Decoded::Message(message) => Step::Message(message.is_text(), message.as_bytes().to_vec()),
+            Decoded::Message(message) | Decoded::Inflated(message, _) => {
+                Step::Message(message.is_text(), message.as_bytes().to_vec())
+            }
             Decoded::Part(part) | Decoded::LastPart(part) => {
                 let payload = part.payload.as_bytes().to_vec();
                 Step::Part(part.payload.is_text(), payload, part.first, part.last)

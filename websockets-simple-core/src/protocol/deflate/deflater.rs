@@ -47,7 +47,9 @@ impl Deflater {
             if !matches!(status, Ok(Status::Ok | Status::BufError)) {
                 return None;
             }
-            if self.output.capacity() - self.output.len() >= LEAST_ROOM {
+            // Of a message of 4 GiB and more it takes only a part at a time.
+            let read_all = self.compress.total_in() == message.len() as u64;
+            if read_all && self.output.capacity() - self.output.len() >= LEAST_ROOM {
                 break;
             }
             self.output.reserve(self.output.len().max(LEAST_ROOM));

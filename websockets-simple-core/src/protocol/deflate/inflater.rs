@@ -11,6 +11,9 @@ const FIRST_PIECE: usize = 1024;
 /// followed by another; each costs a reset.
 const MOST_STREAMS: usize = 64;
 
+/// An empty final block: it is read only where no other block is unfinished.
+const FINAL: [u8; 2] = [0x03, 0x00];
+
 /// A decompressor. The state takes some 47 KiB, whatever the window is.
 #[derive(Debug)]
 pub(super) struct Inflater(Decompress);
@@ -26,30 +29,62 @@ impl Inflater {
         self.0.reset(false);
     }
 
-    /// Decompresses a message as it was on the wire. Never makes more than `limit` bytes of it, and one.
+    /// Decompresses a message that may refer to those before it, as it was on the wire. Never makes more than `limit`
+    /// bytes of it, and one. The memory of the result is as large as its length, by which those who keep it count it.
     pub(super) fn inflate(&mut self, message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
         let mut output = Vec::new();
+        // Some send an empty message so, instead of with an empty block (RFC 7692 section 7.2.3.6).
+        if message.is_empty() {
+            return Ok(output);
+        }
+        // A sender has to leave it out (section 7.2.1). Where it did not, it is there already.
+        let message = message.strip_suffix(&TAIL).unwrap_or(message);
         let mut streams = 1;
-        for mut rest in [message, &TAIL] {
-            let ended = loop {
-                let ended = self.step(&mut rest, &mut output, limit)?;
-                if ended {
-                    streams += 1;
-                    if streams > MOST_STREAMS {
-                        return Err(FaultKind::Deflate);
-                    }
-                    self.0.reset(false);
-                }
-                if rest.is_empty() && (ended || output.len() < output.capacity()) {
-                    break ended;
-                }
-            };
-            if ended {
-                // The next message begins a stream of its own.
-                break;
+        if !self.read(message, &mut output, limit, &mut streams)? {
+            let len = output.len();
+            self.read(&TAIL, &mut output, limit, &mut streams)?;
+            // The tail is the rest of an empty block, unless the message ends inside of another block.
+            if output.len() > len {
+                return Err(FaultKind::Deflate);
             }
         }
+        output.shrink_to_fit();
         Ok(output)
+    }
+
+    /// Decompresses a message that refers to none before it, and to which none after it refers.
+    pub(super) fn inflate_alone(&mut self, message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
+        self.reset();
+        let inflated = self.inflate(message, limit)?;
+        let before = self.0.total_out();
+        let end = self.0.decompress(&FINAL, &mut [0], FlushDecompress::Sync);
+        let is_whole =
+            message.is_empty() || matches!(end, Ok(Status::StreamEnd)) && self.0.total_out() == before;
+        if is_whole { Ok(inflated) } else { Err(FaultKind::Deflate) }
+    }
+
+    /// Reads a part of a message. True if a stream ends with it.
+    fn read(
+        &mut self,
+        mut rest: &[u8],
+        output: &mut Vec<u8>,
+        limit: usize,
+        streams: &mut usize,
+    ) -> Result<bool, FaultKind> {
+        loop {
+            let ended = self.step(&mut rest, output, limit)?;
+            if ended {
+                *streams += 1;
+                if *streams > MOST_STREAMS {
+                    return Err(FaultKind::Deflate);
+                }
+                // What comes next begins a stream of its own.
+                self.0.reset(false);
+            }
+            if rest.is_empty() && (ended || output.len() < output.capacity()) {
+                return Ok(ended);
+            }
+        }
     }
 
     /// Reads on until there is no room or nothing left; true if a stream has ended. Fails if it does neither, so that

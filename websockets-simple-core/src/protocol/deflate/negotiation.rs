@@ -127,6 +127,26 @@ impl Compression {
     }
 }
 
+/// Checks that an answer has the parameters that the first valid offer asks for, and none that it rules out (RFC 7692
+/// section 7.1).
+#[cfg(any(test, fuzzing))]
+pub(super) fn obeys<'a>(offers: impl IntoIterator<Item = &'a [u8]>, answer: &str) {
+    let read = |line: &'a [u8]| {
+        parse([line]).map_or_else(
+            |_| Vec::new(),
+            |extensions| {
+                extensions.iter().filter(|offer| offer.name == NAME).filter_map(Params::read).collect()
+            },
+        )
+    };
+    let offers: Vec<Params> = offers.into_iter().flat_map(read).collect();
+    let answers = parse([answer.as_bytes()]).unwrap_or_default();
+    let ([answer], Some(offer)) = (&answers[..], offers.first()) else { panic!("{answer} to {offers:?}") };
+    let Some(answer) = Params::read(answer) else { panic!("{answer:?} has other parameters") };
+    assert!(answer.server_no_takeover && answer.client_no_takeover && answer.client_bits.is_none());
+    assert_eq!(answer.server_bits, offer.server_bits);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -252,9 +272,7 @@ mod tests {
             let answer = answer(&[&offers.join(", ")]).unwrap();
             prop_assert_eq!(answer.is_some(), valid.is_some());
             if let (Some((agreement, answer)), Some(valid)) = (answer, valid) {
-                let read = Params::read(&parse([answer.as_bytes()]).unwrap()[0]).unwrap();
-                prop_assert!(read.server_no_takeover && read.client_no_takeover && read.client_bits.is_none());
-                prop_assert_eq!(read.server_bits, valid.server_bits);
+                obeys(offers.iter().map(|offer| offer.as_bytes()), &answer);
                 prop_assert_eq!(agreement.peer_bits, valid.server_bits.unwrap_or(15));
                 // Our own client takes it.
                 prop_assert!(confirm(&answer).is_ok());

@@ -58,8 +58,7 @@ pub(super) fn deflate<T>(level: u8, bits: u8, message: &[u8], use_it: impl FnOnc
 /// Decompresses a message that refers to none before it.
 pub(super) fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
     let mut state = with_states(|states| states.inflaters.pop()).unwrap_or_else(Inflater::new);
-    state.reset();
-    let inflated = state.inflate(message, limit);
+    let inflated = state.inflate_alone(message, limit);
     drop(with_states(|states| {
         let guards = states.guards;
         keep(&mut states.inflaters, state, guards)
@@ -115,6 +114,67 @@ mod tests {
         assert_eq!(keep(&mut states, most, 1), Some(0));
         assert_eq!(states.len(), most);
         assert_eq!(keep(&mut states, 7, 0), Some(7), "without a guard nothing is kept");
+    }
+
+    #[test]
+    fn what_one_peer_sent_is_never_in_what_another_gets_and_cannot_be_referred_to() {
+        let _guard = StatesGuard::new();
+        let secret = b"the secret of another peer ".repeat(40);
+        let sent = deflate(1, 15, &secret, <[u8]>::to_vec).unwrap();
+        // Block of fixed codes: a match of 10 bytes, 20 bytes back; the state that is kept has just read the secret.
+        for distance_code in 0..30u32 {
+            assert_eq!(inflate(&sent, 10_000).unwrap(), secret);
+            let mut bits = BitWriter::default();
+            bits.put(0, 1);
+            bits.put(1, 2);
+            bits.put_code(0b0001000, 7);
+            bits.put_code(distance_code, 5);
+            bits.put(0, 13);
+            bits.put(0, 16);
+            assert_eq!(
+                inflate(&bits.bytes, 10_000),
+                Err(FaultKind::Deflate),
+                "distance code {distance_code}"
+            );
+        }
+        // What is compressed after it is what a state gives that was never used.
+        for level in [1, 6, 9] {
+            deflate(level, 15, &secret, |_| ()).unwrap();
+            let message = b"the secret of another peer, of which this one knows nothing".repeat(2);
+            let used = deflate(level, 15, &message, <[u8]>::to_vec).unwrap();
+            assert_eq!(Deflater::new(level, 15).deflate(&message), Some(&used[..]));
+        }
+        // A message that breaks off, or is too long, leaves nothing either.
+        for (bad, limit) in [(&sent[..sent.len() / 2], 10_000), (&sent, 100)] {
+            assert!(inflate(bad, limit).is_err());
+            let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+            assert_eq!(inflate(&hello, 5).unwrap(), b"Hello");
+        }
+    }
+
+    /// Bits as deflate has them, the lowest first (RFC 1951 section 3.1.1).
+    #[derive(Default)]
+    struct BitWriter {
+        bytes: Vec<u8>,
+        used: usize,
+    }
+
+    impl BitWriter {
+        fn put(&mut self, value: u32, bits: usize) {
+            for bit in 0..bits {
+                if self.used % 8 == 0 {
+                    self.bytes.push(0);
+                }
+                let at = self.bytes.len() - 1;
+                self.bytes[at] |= ((value >> bit & 1) as u8) << (self.used % 8);
+                self.used += 1;
+            }
+        }
+
+        /// Huffman codes have their highest bit first.
+        fn put_code(&mut self, code: u32, bits: usize) {
+            self.put(code.reverse_bits() >> (32 - bits), bits);
+        }
     }
 
     #[test]

@@ -26,6 +26,10 @@ impl Agreement {
 }
 
 impl Form {
+    pub(crate) fn work(self, _: usize) -> usize {
+        match self.0 {}
+    }
+
     pub(crate) fn frame(self, _: &[u8], _: bool, _: Side) -> Option<Frame> {
         match self.0 {}
     }

@@ -188,6 +188,13 @@ async fn what_cannot_be_decompressed_and_text_that_is_not_utf8_close_with_1007()
         (TEXT, vec![7]),
         (TEXT, deflated([0x61, 0xFF])),
         (BINARY, vec![3, 0, 0xFF]),
+        // A block of 10 bytes of which 6 have come: nothing of it is delivered, nor of one with a code cut off.
+        (BINARY, [&[0x00, 10, 0, 0xF5, 0xFF][..], b"abcdef"].concat()),
+        (TEXT, deflated("hello hello hello")[..6].to_vec()),
+        // As many streams as no honest peer sends.
+        (BINARY, [3, 0].repeat(64)),
+        // A distance into what was before the message, where nothing was.
+        (BINARY, vec![0xf2, 0x00, 0x11, 0x00, 0x00]),
     ] {
         let mut rig = server().run();
         rig.peer.say(opcode | RSV1, &payload).await;
@@ -195,6 +202,27 @@ async fn what_cannot_be_decompressed_and_text_that_is_not_utf8_close_with_1007()
         drop(rig.peer.stream.shutdown().await);
         assert_eq!(rig.end().await.by, EndedBy::Protocol);
         assert_eq!(rig.errors(), [ErrorStage::Protocol]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_message_is_read_however_a_peer_compresses_it() {
+    for mut rig in [server().run(), client_with_window().run()] {
+        let mut sender = Sender::new();
+        let first = sender.deflate(b"hello");
+        let again = sender.deflate(b"hello");
+        rig.peer.say(TEXT | RSV1, &first).await;
+        for empty in [&[][..], &[0], &[2, 0], &[]] {
+            rig.peer.say(TEXT | RSV1, empty).await;
+        }
+        rig.until_received(5).await;
+        if rig.shared.outbox.side() == Side::Client {
+            rig.peer.say(TEXT | RSV1, &again).await;
+            rig.until_received(6).await;
+        }
+        let received = rig.received();
+        assert_eq!(received[..5], ["hello", "", "", "", ""]);
+        assert_eq!(received.get(5).map_or("hello", |text| text), "hello");
     }
 }
 

@@ -213,7 +213,9 @@ proptest! {
         part_size in prop_oneof![Just(None), (4usize..300).prop_map(Some), (4usize..50_000).prop_map(Some)],
     ) {
         let text = if lossy { TextPolicy::Lossy } else { TextPolicy::Strict };
-        model::check(&Replay { side, message_size: MESSAGE_SIZE, text, part_size, cuts: &cuts }, &input);
+        let replay =
+            Replay { side, message_size: MESSAGE_SIZE, text, part_size, cuts: &cuts, compression: None };
+        model::check(&replay, &input);
     }
 
     #[test]
@@ -223,7 +225,10 @@ proptest! {
         cuts in cuts(),
     ) {
         let side = if client { Side::Client } else { Side::Server };
-        model::check(&Replay { side, message_size: 100, text: TextPolicy::Strict, part_size: None, cuts: &cuts }, &input);
+        let text = TextPolicy::Strict;
+        let replay =
+            Replay { side, message_size: 100, text, part_size: None, cuts: &cuts, compression: None };
+        model::check(&replay, &input);
     }
 }
 
@@ -241,6 +246,7 @@ fn most_of_what_is_generated_is_valid_for_a_while_and_each_kind_of_step_occurs()
             text: TextPolicy::Strict,
             part_size: Some(60),
             cuts: &[usize::MAX],
+            compression: None,
         };
         let steps = replay.run(&input).0.into_iter().flat_map(|piece| piece.steps);
         let before: usize = counts.iter().sum();

@@ -8,6 +8,10 @@ fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
     Inflater::new().inflate(message, limit)
 }
 
+fn inflate_alone(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind> {
+    Inflater::new().inflate_alone(message, limit)
+}
+
 fn deflated(message: &[u8], flush: FlushCompress) -> Vec<u8> {
     let mut compress = Compress::new_with_window_bits(Compression::new(6), false, 15);
     let mut output = Vec::with_capacity(message.len() + 1000);
@@ -102,10 +106,48 @@ fn what_is_not_deflate_is_refused_and_nothing_spins() {
 }
 
 #[test]
+fn a_message_that_ends_inside_of_a_block_is_refused_and_nothing_of_it_is_delivered() {
+    let text = "what was cut off is never taken for the whole ".repeat(20) + "0123456789";
+    let noise: Vec<u8> = (0..600).map(|_| rand::random()).collect();
+    for message in [text.as_bytes(), &noise, b"x"] {
+        let sent = sent(message);
+        // One byte of zero is an empty message.
+        for len in 2..sent.len() - 1 {
+            assert_eq!(
+                inflate_alone(&sent[..len], 10_000),
+                Err(FaultKind::Deflate),
+                "{len} of {}",
+                sent.len()
+            );
+        }
+        assert_eq!(inflate_alone(&sent, 10_000).unwrap(), message);
+        // A peer that does not cut the tail off is understood.
+        assert_eq!(inflate_alone(&[&sent[..], &TAIL].concat(), 10_000).unwrap(), message);
+    }
+    // A block of 10 bytes that holds 6: the tail is no part of the message, with a window either.
+    let stored = [0x00, 10, 0, 0xF5, 0xFF, b'a', b'b', b'c', b'd', b'e', b'f'];
+    assert_eq!(inflate_alone(&stored, 100), Err(FaultKind::Deflate));
+    assert_eq!(inflate(&stored, 100), Err(FaultKind::Deflate));
+}
+
+#[test]
+fn an_empty_message_may_have_no_block_at_all_and_leaves_the_window_as_it_is() {
+    assert_eq!(inflate_alone(&[], 0).unwrap(), b"");
+    let mut inflater = Inflater::new();
+    assert_eq!(inflater.inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], 5).unwrap(), b"Hello");
+    for empty in [&[][..], &[0], &[]] {
+        assert_eq!(inflater.inflate(empty, 5).unwrap(), b"");
+    }
+    assert_eq!(inflater.inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00], 5).unwrap(), b"Hello");
+}
+
+#[test]
 fn memory_is_taken_only_for_what_has_come() {
-    let message = inflate(&sent(&vec![b'x'; 3000]), 1 << 30).unwrap();
-    assert!(message.capacity() <= 2 * 3000, "{}", message.capacity());
-    assert_eq!(inflate(&sent(b"x"), 1 << 30).unwrap().capacity(), FIRST_PIECE);
+    // What waits for a handler is counted by its length.
+    for len in [0, 1, 10, 1023, 1024, 1025, 100_000] {
+        let message = inflate(&sent(&vec![b'x'; len]), 1 << 30).unwrap();
+        assert_eq!((message.len(), message.capacity()), (len, len));
+    }
 }
 
 /// Messages that get shorter, and such that do not.
