@@ -22,7 +22,7 @@ use crate::{
         kept_buffers::KeptBuffers,
         observer::ConnectionObserver,
         ping_watch::PingWatch,
-        rate::Rate,
+        rate::Rates,
         shared::ConnectionShared,
     },
     events::{Disconnect, EndCause, EndedBy, ErrorStage, EventError, Moment},
@@ -90,12 +90,6 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
 struct Leftover {
     input: Box<[u8]>,
     used: usize,
-}
-
-#[derive(Debug)]
-struct Rates {
-    messages: Option<Rate>,
-    bytes: Option<Rate>,
 }
 
 /// How far a driver has come.
@@ -194,12 +188,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         outbox.open(writer);
         let decoder = Decoder::new(config.side, config.message_size, config.text);
         let decoder = decoder.with_compression(outbox.compression());
-        let rates = (config.messages_per_second.is_some() || config.bytes_per_second.is_some()).then(|| {
-            Box::new(Rates {
-                messages: config.messages_per_second.map(|rate| Rate::new(rate.into(), now)),
-                bytes: config.bytes_per_second.map(|rate| Rate::new(rate, now)),
-            })
-        });
+        let rates = Rates::new(config.messages_per_second, config.bytes_per_second, now);
         Self {
             phase: Phase::Open,
             decoder,

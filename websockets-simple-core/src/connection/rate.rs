@@ -35,6 +35,22 @@ impl Rate {
     }
 }
 
+/// The rates of one connection.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    pub(crate) messages: Option<Rate>,
+    pub(crate) bytes: Option<Rate>,
+}
+
+impl Rates {
+    /// Full buckets; `None` if nothing is limited.
+    pub(crate) fn new(messages: Option<u32>, bytes: Option<u64>, now: Instant) -> Option<Box<Self>> {
+        let messages = messages.map(|rate| Rate::new(rate.into(), now));
+        let bytes = bytes.map(|rate| Rate::new(rate, now));
+        (messages.is_some() || bytes.is_some()).then(|| Box::new(Self { messages, bytes }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
