@@ -123,7 +123,7 @@ mod tests {
     /// Bytes, and messages that are compressed.
     fn input() -> impl Strategy<Value = Vec<u8>> {
         let compressed = ("[a-d]{0,200}", 1u8..10).prop_map(|(text, level)| {
-            Deflater::new(level, 15).deflate(text.as_bytes()).map_or(vec![0], <[u8]>::to_vec)
+            Deflater::new(level, 15).deflate(text.as_bytes()).map_or_else(|| vec![0], <[u8]>::to_vec)
         });
         prop_oneof![prop::collection::vec(any::<u8>(), 0..100), compressed]
     }

@@ -162,7 +162,7 @@ mod tests {
     impl BitWriter {
         fn put(&mut self, value: u32, bits: usize) {
             for bit in 0..bits {
-                if self.used % 8 == 0 {
+                if self.used.is_multiple_of(8) {
                     self.bytes.push(0);
                 }
                 let at = self.bytes.len() - 1;
