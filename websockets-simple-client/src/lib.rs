@@ -52,7 +52,7 @@
 //! |---|---|---|
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
-//! | `deflate` | | compressed messages: [`ClientParams::compression`] |
+//! | `deflate` | | compressed messages: `ClientParams::compression` |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
 //!
 //! # How it works

@@ -59,7 +59,7 @@
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `pkcs12` | | certificates from `.pfx` and `.p12` files |
-//! | `deflate` | | compressed messages: [`ServerParams::compression`] |
+//! | `deflate` | | compressed messages: `ServerParams::compression` |
 //! | `axum` | | connections out of the routes of an axum application; its router behind the server's own port |
 //! | `http2` | | WebSockets over HTTP/2 (RFC 8441): through the application's HTTP server, and on endpoints that ask for it |
 //! | `jwt`, `jwks` | | `JwtUsers`: JSON Web Tokens with given keys, or with those that an issuer publishes |
