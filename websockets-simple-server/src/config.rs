@@ -25,5 +25,6 @@ mod identity_headers;
 mod limits;
 mod message_parts;
 mod params;
+mod per_request;
 mod scope;
 mod signal_defaults;

@@ -1,22 +1,11 @@
 //! Compression of a server's messages, and with which clients.
 
-use std::{fmt, sync::Arc};
-
 use websockets_simple_core::Compression;
 
-use crate::{config::params::ServerParams, net::HandshakeRequest};
-
-/// The application's function that is asked whether to agree on compression with a client.
-#[derive(Clone)]
-pub(crate) struct CompressionIf(Arc<CompressesFor>);
-
-type CompressesFor = dyn Fn(&HandshakeRequest<'_>) -> bool + Send + Sync;
-
-impl fmt::Debug for CompressionIf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CompressionIf")
-    }
-}
+use crate::{
+    config::{params::ServerParams, per_request::PerRequest},
+    net::HandshakeRequest,
+};
 
 impl ServerParams {
     /// Agrees on compression (permessage-deflate, RFC 7692) with clients that offer it. A message is compressed each on
@@ -61,13 +50,13 @@ impl ServerParams {
         mut self,
         agree: impl Fn(&HandshakeRequest<'_>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.compression_if = Some(CompressionIf(Arc::new(agree)));
+        self.compression_if = Some(PerRequest::new(agree));
         self
     }
 
     /// The compression to agree on with a client that offers one.
     pub(crate) fn compression_for(&self, request: &HandshakeRequest<'_>) -> Option<Compression> {
-        let agrees = || self.compression_if.as_ref().is_none_or(|agree| (agree.0)(request));
+        let agrees = || self.compression_if.as_ref().is_none_or(|agree| agree.ask(request));
         self.compression.filter(|_| !is_broken_safari(request.head().header("user-agent")) && agrees())
     }
 }

@@ -1,28 +1,15 @@
 //! The heartbeat of a server's connections, and its choice per request.
 
-use std::{fmt, sync::Arc};
-
 use websockets_simple_core::{Heartbeat, HeartbeatMode};
 
 use crate::{
     config::{
         check::{LONGEST, SHORTEST},
         params::ServerParams,
+        per_request::PerRequest,
     },
     net::HandshakeRequest,
 };
-
-/// The application's function that chooses a heartbeat per request.
-#[derive(Clone)]
-pub(crate) struct HeartbeatOf(Arc<ChooseHeartbeat>);
-
-type ChooseHeartbeat = dyn Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync;
-
-impl fmt::Debug for HeartbeatOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HeartbeatOf")
-    }
-}
 
 impl ServerParams {
     /// Sets the heartbeat, which detects dead peers. Default: the text `ping` every 120 s; for connections through an
@@ -52,12 +39,12 @@ impl ServerParams {
         mut self,
         choose: impl Fn(&HandshakeRequest<'_>) -> Option<Heartbeat> + Send + Sync + 'static,
     ) -> Self {
-        self.heartbeat_of = Some(HeartbeatOf(Arc::new(choose)));
+        self.heartbeat_of = Some(PerRequest::new(choose));
         self
     }
 
     pub(crate) fn heartbeat_for(&self, request: &HandshakeRequest<'_>) -> Option<Heartbeat> {
-        self.heartbeat_of.as_ref().and_then(|choose| (choose.0)(request))
+        self.heartbeat_of.as_ref().and_then(|choose| choose.ask(request))
     }
 
     /// A heartbeat that was chosen while the server runs, within the bounds that `start` checks.

@@ -1,22 +1,11 @@
 //! Whether a server's connections receive large messages in parts, and its choice per request.
 
-use std::{fmt, sync::Arc};
-
 use websockets_simple_core::MessageParts;
 
-use crate::{config::params::ServerParams, net::HandshakeRequest};
-
-/// The application's function that chooses per request.
-#[derive(Clone)]
-pub(crate) struct MessagePartsOf(Arc<ChooseParts>);
-
-type ChooseParts = dyn Fn(&HandshakeRequest<'_>) -> Option<MessageParts> + Send + Sync;
-
-impl fmt::Debug for MessagePartsOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MessagePartsOf")
-    }
-}
+use crate::{
+    config::{params::ServerParams, per_request::PerRequest},
+    net::HandshakeRequest,
+};
 
 impl ServerParams {
     /// Lets all connections receive messages of more than a part in [parts](MessageParts), for
@@ -51,12 +40,12 @@ impl ServerParams {
         mut self,
         choose: impl Fn(&HandshakeRequest<'_>) -> Option<MessageParts> + Send + Sync + 'static,
     ) -> Self {
-        self.message_parts_of = Some(MessagePartsOf(Arc::new(choose)));
+        self.message_parts_of = Some(PerRequest::new(choose));
         self
     }
 
     pub(crate) fn message_parts_for(&self, request: &HandshakeRequest<'_>) -> Option<MessageParts> {
-        let chosen = self.message_parts_of.as_ref().and_then(|choose| (choose.0)(request));
+        let chosen = self.message_parts_of.as_ref().and_then(|choose| choose.ask(request));
         chosen.map(MessageParts::bounded).or(self.message_parts)
     }
 }

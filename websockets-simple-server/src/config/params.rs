@@ -6,9 +6,9 @@ use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, MessagePar
 
 use crate::{
     config::{
-        broadcast_level::Levels, endpoint::Endpoint, fallback::Fallback, heartbeat::HeartbeatOf,
-        id_signing::IdSigning, identity_headers::IdentityHeaders, limits::Limits,
-        message_parts::MessagePartsOf, scope::Scope, signal_defaults::SignalDefaults,
+        broadcast_level::Levels, endpoint::Endpoint, fallback::Fallback, id_signing::IdSigning,
+        identity_headers::IdentityHeaders, limits::Limits, per_request::PerRequest, scope::Scope,
+        signal_defaults::SignalDefaults,
     },
     net::TrustedProxies,
 };
@@ -35,14 +35,14 @@ pub struct ServerParams {
     pub(crate) subprotocols: Vec<String>,
     pub(crate) heartbeat: Heartbeat,
     pub(super) heartbeat_is_default: bool,
-    pub(super) heartbeat_of: Option<HeartbeatOf>,
+    pub(super) heartbeat_of: Option<PerRequest<Option<Heartbeat>>>,
     #[cfg(feature = "deflate")]
     pub(super) compression: Option<websockets_simple_core::Compression>,
     #[cfg(feature = "deflate")]
-    pub(super) compression_if: Option<crate::config::compression::CompressionIf>,
+    pub(super) compression_if: Option<PerRequest<bool>>,
     pub(crate) limits: Limits,
     pub(super) message_parts: Option<MessageParts>,
-    pub(super) message_parts_of: Option<MessagePartsOf>,
+    pub(super) message_parts_of: Option<PerRequest<Option<MessageParts>>>,
     pub(crate) outbox: usize,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) compatibility: Compatibility,
