@@ -9,7 +9,7 @@ use websockets_simple_examples::{
     chat::{self, Room},
     page::Page,
 };
-use websockets_simple_server::{ServerParams, ServerTls, WebsocketServer};
+use websockets_simple_server::{ServerParams, ServerTls, SubscribeOptions, WebsocketServer};
 
 use crate::{chromium::Driver, party::anywhere};
 
@@ -90,9 +90,11 @@ async fn the_page_of_the_chat_works_over_http_2() {
 }
 
 async fn wait_for(server: &WebsocketServer, connections: usize) {
+    // With those of the connections that are open already: their end counts, too.
+    let mut events = server.events_with(SubscribeOptions::default().replay());
     let counted = async {
         while server.connection_count() != connections {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            events.recv().await.expect("the server runs");
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), counted).await.expect("in time");

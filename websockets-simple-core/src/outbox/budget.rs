@@ -96,8 +96,8 @@ pub fn charge_sends(receivers: usize) {
     SENDS.set(SENDS.get().saturating_add(receivers));
 }
 
-/// Counts the compression of a message against the budget of the current poll. At the lowest level, in whose bytes the work
-/// is given, 16 bytes take the time of a send.
+/// Counts the compression of a message against the budget of the current poll. At the lowest level, in whose bytes the
+/// work is given, 16 bytes take the time of a send.
 pub(super) fn charge_compression(work: usize) {
     charge_sends(work / 16);
 }

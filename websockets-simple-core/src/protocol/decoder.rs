@@ -94,7 +94,7 @@ pub(crate) struct Decoder {
 enum Place {
     /// Between frames, or in a header of which these bytes have come.
     Between([u8; Header::LONGEST], u8),
-    /// In the payload of a binary message in one frame.
+    /// In the payload of a message in one frame: a binary one, or one that is compressed.
     Message(Box<Partial>),
     /// In the payload of a fragment, or of text in one frame: it goes to the assembly.
     Fragment(Box<PartialFragment>),

@@ -142,7 +142,8 @@ pub(crate) async fn decide<I: Identity>(
     }
 }
 
-/// Checks in the order of their cost: connection limits, RFC 6455 or RFC 8441, origin, subprotocol, user, the user's limit, the id.
+/// Checks in the order of their cost: connection limits, RFC 6455 or RFC 8441, origin, subprotocol, user, the user's
+/// limit, the id.
 async fn judge<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,

@@ -45,8 +45,8 @@ pub(super) enum Assembled {
 }
 
 impl Assembly {
-    /// For a message that begins with a frame of `len` bytes. If it `is_whole`, no other frame follows. Parts of
-    /// `part_size` bytes are given away, if there is such a size.
+    /// For a message that begins; `whole_len` is its length if it has one frame. Parts of `part_size` bytes are given
+    /// away, if there is such a size.
     pub(super) fn new(
         is_text: bool,
         policy: TextPolicy,
