@@ -249,32 +249,40 @@ impl Outbox {
             return Offer::Closed;
         }
         if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
-            // The policy applies to bytes that the socket refused, so try to write first.
-            state.flush_for(frame.len(), self.capacity);
-            if state.stage != Stage::Open {
-                return Offer::Closed;
-            }
-            if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
-                match self.policy {
-                    OverflowPolicy::Wait(_) if when == FlushWhen::Now => return Offer::Full(frame),
-                    OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest => {
-                        state.dropped += 1;
-                        return Offer::Dropped;
-                    }
-                    OverflowPolicy::DropOldest => {
-                        if !state.make_room(frame.len(), self.capacity) {
-                            state.dropped += 1;
-                            return Offer::Dropped;
-                        }
-                    }
-                    OverflowPolicy::Disconnect => {
-                        state.request_close(EndCause::SlowReader);
-                        return Offer::Overflow;
-                    }
+            return self.offer_to_full(&mut state, frame, when, notice);
+        }
+        self.enter(&mut state, frame, when, notice)
+    }
+
+    /// As `offer`, for a frame that does not fit or that others wait in front of.
+    #[cold]
+    fn offer_to_full(
+        &self,
+        state: &mut OutboxState,
+        frame: Frame,
+        when: FlushWhen,
+        notice: Option<&Message>,
+    ) -> Offer {
+        // The policy applies to bytes that the socket refused, so try to write first.
+        state.flush_for(frame.len(), self.capacity);
+        if state.stage != Stage::Open {
+            return Offer::Closed;
+        }
+        if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
+            match self.policy {
+                OverflowPolicy::Wait(_) if when == FlushWhen::Now => return Offer::Full(frame),
+                OverflowPolicy::DropOldest if state.make_room(frame.len(), self.capacity) => {}
+                OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest | OverflowPolicy::DropOldest => {
+                    state.dropped += 1;
+                    return Offer::Dropped;
+                }
+                OverflowPolicy::Disconnect => {
+                    state.request_close(EndCause::SlowReader);
+                    return Offer::Overflow;
                 }
             }
         }
-        self.enter(&mut state, frame, when, notice)
+        self.enter(state, frame, when, notice)
     }
 
     /// One attempt of a sender that waits for room.
@@ -397,6 +405,7 @@ impl Outbox {
     }
 
     /// Queues a message, and writes it if it is time.
+    #[inline]
     fn enter(
         &self,
         state: &mut OutboxState,

@@ -7,6 +7,8 @@ use std::{
     task::Waker,
 };
 
+use bytes::Bytes;
+
 use crate::{
     events::catch_panic,
     outbox::{
@@ -21,6 +23,7 @@ pub(super) struct Locked<'a>(Option<MutexGuard<'a, OutboxState>>);
 
 impl<'a> Locked<'a> {
     /// The queue has all that was sent.
+    #[inline]
     pub(super) fn new(state: &'a Mutex<OutboxState>) -> Self {
         let mut locked = Self::unsettled(state);
         locked.settle();
@@ -36,6 +39,7 @@ impl<'a> Locked<'a> {
 impl Deref for Locked<'_> {
     type Target = OutboxState;
 
+    #[inline]
     fn deref(&self) -> &OutboxState {
         self.0.as_deref().unwrap_or_else(|| unreachable!("only `drop` takes the guard"))
     }
@@ -48,9 +52,10 @@ impl DerefMut for Locked<'_> {
 }
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0 = None;
-        run();
+        run_if_due();
     }
 }
 
@@ -66,9 +71,8 @@ struct Due {
 /// Something whose drop may run code of others: a payload may belong to the application.
 #[expect(dead_code, reason = "held until the lock is released, and then dropped")]
 pub(super) enum Dropped {
-    Encoded(Frame),
-    Frame(QueuedFrame),
     Message(Message),
+    Payload(Bytes),
     Waker(Waker),
 }
 
@@ -102,17 +106,30 @@ pub(super) fn discard(dropped: impl Into<Dropped>) {
     with(|due| due.drops.push(dropped.into()));
 }
 
-/// As `discard`, for several.
-pub(super) fn discard_all(dropped: impl IntoIterator<Item = QueuedFrame>) {
-    with(|due| due.drops.extend(dropped.into_iter().map(Dropped::Frame)));
+/// Lets go of a frame. Only the payload of one that nobody else holds can be somebody's to drop.
+#[inline]
+pub(super) fn release(frame: Frame) {
+    if let Some(payload) = frame.into_payload() {
+        discard(payload);
+    }
+}
+
+/// As `release`, for several.
+pub(super) fn release_all(frames: impl IntoIterator<Item = QueuedFrame>) {
+    frames.into_iter().for_each(|queued| release(queued.frame));
+}
+
+#[inline]
+fn run_if_due() {
+    if IS_DUE.with(|is_due| is_due.replace(false)) {
+        run();
+    }
 }
 
 /// Does what is due. Called without the lock, also when a panic goes through who held it: one more would end the
 /// process, so those of the code that runs here go no further.
+#[cold]
 fn run() {
-    if !IS_DUE.with(|is_due| is_due.replace(false)) {
-        return;
-    }
     let Some(mut due) = DUE.with(Cell::take).map(ManuallyDrop::into_inner) else { return };
     each(due.wakes.drain(..), Waker::wake, "a waker");
     each(due.drops.drain(..), drop, "the drop of a message or a waker");
@@ -139,15 +156,9 @@ fn with(f: impl FnOnce(&mut Due)) {
     IS_DUE.with(|is_due| is_due.set(true));
 }
 
-impl From<QueuedFrame> for Dropped {
-    fn from(frame: QueuedFrame) -> Self {
-        Self::Frame(frame)
-    }
-}
-
-impl From<Frame> for Dropped {
-    fn from(frame: Frame) -> Self {
-        Self::Encoded(frame)
+impl From<Bytes> for Dropped {
+    fn from(payload: Bytes) -> Self {
+        Self::Payload(payload)
     }
 }
 

@@ -35,7 +35,7 @@ impl Coalesced {
             return None;
         }
         // Under the lock of another outbox than those that had these frames.
-        self.frames.drain(..).for_each(after_lock::discard);
+        self.frames.drain(..).for_each(after_lock::release);
         self.forget();
         for queued in queue {
             self.frames.push(queued.frame.clone());

@@ -23,6 +23,10 @@ impl InternalCounts {
         self.0[internal as usize].into()
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
     pub(super) fn total(&self) -> usize {
         self.0.iter().map(|count| usize::from(*count)).sum()
     }
@@ -54,6 +58,7 @@ mod tests {
         }
         assert_eq!(kinds.map(|kind| counts.of(kind)), [1, 2, 3, 4, 5]);
         assert_eq!(counts.total(), 15);
+        assert!(!counts.is_empty() && InternalCounts::default().is_empty());
         counts.remove(&queued(None));
         counts.remove(&queued(Some(InternalFrame::Pong)));
         counts.remove_all(&[None, Some(InternalFrame::Text), Some(InternalFrame::Text)].map(queued).into());

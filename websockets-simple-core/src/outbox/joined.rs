@@ -81,8 +81,15 @@ impl OutboxState {
     }
 
     /// Puts joined messages into the queue, each in a frame of its own.
+    #[inline]
     pub(super) fn settle(&mut self) {
-        let Some(joined) = self.joined.take() else { return };
+        if let Some(joined) = self.joined.take() {
+            self.settle_each(joined);
+        }
+    }
+
+    #[cold]
+    fn settle_each(&mut self, joined: Box<Joined>) {
         let mut rest = &joined.bytes[..];
         while let Some((frame, len)) = Frame::read(rest) {
             self.queue.push_back(QueuedFrame { frame, internal: None, part: false });

@@ -147,6 +147,7 @@ impl OutboxState {
     }
 
     /// Whether a frame of `len` bytes may enter; a larger one than the outbox may when it is empty.
+    #[inline]
     pub(super) fn fits(&self, len: usize, capacity: usize) -> bool {
         let queued = self.bytes + self.behind_bytes();
         let is_few = || self.queue.len() + self.behind_frames() < most_frames(capacity);
@@ -158,6 +159,7 @@ impl OutboxState {
     }
 
     /// Queues a message. False when it waits behind a message in parts.
+    #[inline]
     pub(super) fn accept(&mut self, frame: Frame) -> bool {
         let queued = QueuedFrame { frame, internal: None, part: false };
         if let Some(parts) = self.parts() {
@@ -171,14 +173,21 @@ impl OutboxState {
     }
 
     /// Counts a message that was accepted, and has its Sent event raised if one is asked for.
+    #[inline]
     pub(super) fn count(&mut self, notice: Option<&Message>) {
         self.messages += 1;
         if let Some(message) = notice {
-            self.cold().sent_events.push(message);
-            self.wake_driver();
+            self.note(message);
         }
     }
 
+    #[cold]
+    fn note(&mut self, message: &Message) {
+        self.cold().sent_events.push(message);
+        self.wake_driver();
+    }
+
+    #[inline]
     pub(super) fn write_when(&mut self, when: FlushWhen) -> Offer {
         if self.corked || self.listed {
             return Offer::Queued;
@@ -188,12 +197,16 @@ impl OutboxState {
                 self.listed = true;
                 Offer::List
             }
-            FlushWhen::Now => match self.flush(false, None) {
-                // A write that failed leaves nothing in the queue either.
-                _ if self.stage == Stage::Closed => Offer::Closed,
-                FlushOutcome::Nothing => Offer::Sent,
-                FlushOutcome::More | FlushOutcome::Throttled(_) | FlushOutcome::Refused => Offer::Queued,
-            },
+            FlushWhen::Now => self.write_offered(),
+        }
+    }
+
+    fn write_offered(&mut self) -> Offer {
+        match self.flush(false, None) {
+            // A write that failed leaves nothing in the queue either.
+            _ if self.stage == Stage::Closed => Offer::Closed,
+            FlushOutcome::Nothing => Offer::Sent,
+            FlushOutcome::More | FlushOutcome::Throttled(_) | FlushOutcome::Refused => Offer::Queued,
         }
     }
 
@@ -281,8 +294,23 @@ impl OutboxState {
     }
 
     /// Removes the first `taken` bytes, which the stream took.
-    pub(super) fn advance(&mut self, mut taken: usize) {
+    pub(super) fn advance(&mut self, taken: usize) {
         self.sent_bytes += taken as u64;
+        if taken == self.bytes && self.internals.is_empty() && self.cold.is_none() {
+            // Nothing but whole messages, all of which left.
+            self.bytes = 0;
+            self.written = 0;
+            after_lock::release_all(self.queue.drain(..));
+        } else {
+            self.advance_each(taken);
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
+            self.queue = VecDeque::new();
+        }
+        self.wake_waiting();
+    }
+
+    fn advance_each(&mut self, mut taken: usize) {
         let (mut data, mut whole, mut closed) = (false, false, false);
         while taken > 0
             && let Some(front) = self.queue.front()
@@ -308,7 +336,7 @@ impl OutboxState {
             if let Some(sent) = self.queue.pop_front() {
                 closed |= sent.internal == Some(InternalFrame::Close);
                 self.internals.remove(&sent);
-                after_lock::discard(sent);
+                after_lock::release(sent.frame);
             }
             whole = true;
         }
@@ -318,10 +346,6 @@ impl OutboxState {
                 pace.stop_nudging();
             }
         }
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
-            self.queue = VecDeque::new();
-        }
-        self.wake_waiting();
     }
 
     /// Drops the oldest whole messages until `len` bytes fit. Drops nothing if they cannot fit.
@@ -343,7 +367,7 @@ impl OutboxState {
                 if let Some(queued) = self.queue.remove(at) {
                     self.bytes -= queued.frame.len();
                     self.dropped += 1;
-                    after_lock::discard(queued);
+                    after_lock::release(queued.frame);
                 }
             } else {
                 at += 1;
@@ -356,7 +380,7 @@ impl OutboxState {
         {
             parts.bytes -= queued.frame.len();
             self.dropped += 1;
-            after_lock::discard(queued);
+            after_lock::release(queued.frame);
         }
         self.fits(len, capacity)
     }
@@ -379,7 +403,7 @@ impl OutboxState {
             self.dropped += parts.behind.iter().filter(|queued| queued.internal.is_none()).count() as u64;
             self.internals.remove_all(&parts.behind);
             parts.writer.into_iter().for_each(after_lock::wake);
-            after_lock::discard_all(parts.behind);
+            after_lock::release_all(parts.behind);
             self.cold().before_parts.wake_all();
         }
     }
@@ -394,7 +418,7 @@ impl OutboxState {
         self.stage = Stage::Closed;
         let lost = self.queue.iter().filter(|queued| queued.internal.is_none()).count();
         self.dropped += lost as u64;
-        after_lock::discard_all(mem::take(&mut self.queue));
+        after_lock::release_all(mem::take(&mut self.queue));
         self.written = 0;
         self.bytes = 0;
         if let Some(cold) = &mut self.cold {
@@ -409,6 +433,7 @@ impl OutboxState {
         self.wake_waiting();
     }
 
+    #[inline]
     pub(super) fn wake_waiting(&mut self) {
         let Some(cold) = &mut self.cold else { return };
         if self.stage == Stage::Open {

@@ -93,7 +93,7 @@ impl Outbox {
             // A data frame may not come between the parts of a message. One text is enough, as in the queue.
             let known = parts.behind.iter_mut().find(|known| known.internal == Some(InternalFrame::Text));
             match known.filter(|_| internal == InternalFrame::Text) {
-                Some(known) => after_lock::discard(std::mem::replace(known, queued)),
+                Some(known) => after_lock::release(std::mem::replace(known, queued).frame),
                 None => {
                     parts.behind.push_back(queued);
                     state.internals.add(internal);
@@ -111,7 +111,7 @@ impl Outbox {
             && internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
-            after_lock::discard(std::mem::replace(&mut state.queue[first + same], queued));
+            after_lock::release(std::mem::replace(&mut state.queue[first + same], queued).frame);
             return;
         }
         // A text may not come between the parts of a message whose first part has left.
@@ -141,7 +141,7 @@ impl Outbox {
         let given_up = state.queue.split_off(keep);
         state.dropped += given_up.iter().filter(|queued| queued.internal.is_none()).count() as u64;
         state.internals.remove_all(&given_up);
-        after_lock::discard_all(given_up);
+        after_lock::release_all(given_up);
         state.bytes = match state.queue.front() {
             Some(begun) if begun.internal.is_none() => begun.frame.len() - state.written,
             _ => 0,

@@ -112,6 +112,11 @@ impl Frame {
         &self.0.payload
     }
 
+    /// Lets go of the frame: its payload, if nobody else holds it.
+    pub(crate) fn into_payload(self) -> Option<Bytes> {
+        Arc::into_inner(self.0).map(|encoded| encoded.payload)
+    }
+
     /// Whether this is a text message, or its first frame.
     pub(crate) fn is_text(&self) -> bool {
         self.header().first().is_some_and(|first| first & OPCODE == TEXT)
@@ -156,8 +161,12 @@ impl Frame {
 
     /// Puts a header in front of a payload that is masked already.
     fn new(first_byte: u8, payload: Bytes, key: Option<[u8; 4]>) -> Self {
-        let (header, header_len) = header(first_byte, payload.len(), key);
-        Self(Arc::new(Encoded { header, header_len, payload }))
+        let (mut header, mut used) = ([0; Header::LONGEST], 0);
+        put_header(first_byte, payload.len(), key, |bytes| {
+            header[used..used + bytes.len()].copy_from_slice(bytes);
+            used += bytes.len();
+        });
+        Self(Arc::new(Encoded { header, header_len: used as u8, payload }))
     }
 
     /// Appends a whole message in one frame, as it goes on the wire.
@@ -165,8 +174,7 @@ impl Frame {
         let opcode = if message.is_text() { TEXT } else { BINARY };
         let payload = message.as_bytes();
         let key = (side == Side::Client).then(rand::random);
-        let (header, used) = header(FIN | opcode, payload.len(), key);
-        bytes.extend_from_slice(&header[..usize::from(used)]);
+        put_header(FIN | opcode, payload.len(), key, |header| bytes.extend_from_slice(header));
         let begin = bytes.len();
         bytes.extend_from_slice(payload);
         if let Some(key) = key {
@@ -196,32 +204,24 @@ impl Frame {
     }
 }
 
-/// A header as RFC 6455 section 5.2 has it, and its length.
-fn header(first_byte: u8, len: usize, key: Option<[u8; 4]>) -> ([u8; Header::LONGEST], u8) {
-    let mut header = [0; Header::LONGEST];
+/// Hands over a header as RFC 6455 section 5.2 has it, piece by piece.
+#[inline]
+fn put_header(first_byte: u8, len: usize, key: Option<[u8; 4]>, mut put: impl FnMut(&[u8])) {
     let masked = if key.is_some() { MASKED } else { 0 };
-    header[0] = first_byte;
-    let mut used = match len {
-        0..=125 => {
-            header[1] = masked | len as u8;
-            2
-        }
+    match len {
+        0..=125 => put(&[first_byte, masked | len as u8]),
         126..=0xFFFF => {
-            header[1] = masked | 126;
-            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-            4
+            let [a, b] = (len as u16).to_be_bytes();
+            put(&[first_byte, masked | 126, a, b]);
         }
         _ => {
-            header[1] = masked | 127;
-            header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
-            10
+            put(&[first_byte, masked | 127]);
+            put(&(len as u64).to_be_bytes());
         }
-    };
-    if let Some(key) = key {
-        header[used..used + 4].copy_from_slice(&key);
-        used += 4;
     }
-    (header, used as u8)
+    if let Some(key) = key {
+        put(&key);
+    }
 }
 
 #[cfg(test)]
