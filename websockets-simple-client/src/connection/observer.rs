@@ -91,6 +91,10 @@ impl ConnectionObserver for SubscribedObserver {
         self.dispatcher.replay()
     }
 
+    fn rest(&mut self) {
+        self.dispatcher.rest();
+    }
+
     fn released(&mut self) {
         self.ready = None;
         let connection = self.dispatcher.connection();

@@ -190,6 +190,18 @@ impl<O: ConnectionObserver> Inbox<O> {
         {
             self.panicked(panic);
         }
+        let polled = self.handle(cx);
+        let observer = &mut self.observer;
+        if let Err(panic) = catch_panic(|| observer.rest()) {
+            self.panicked(panic);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        polled
+    }
+
+    /// Handles one item after the other.
+    fn handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MESSAGES_PER_POLL {
             if self.running.is_none() && budget::is_exhausted() {
                 break;

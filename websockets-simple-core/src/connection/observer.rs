@@ -29,6 +29,8 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
     /// Called before each event but Connected: handles an event that has to be raised first.
     fn overdue(&mut self) -> Option<HandlerFuture>;
+    /// Nothing more is handled in this poll of the connection.
+    fn rest(&mut self) {}
     /// The transport is gone: the connection must not be found any more.
     fn released(&mut self);
     /// The connection has ended. The last call.

@@ -9,7 +9,8 @@ use crate::{
     events::{
         ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, ErrorStage, EventError,
         EventType, HandlerFuture, MessageEvent, MessagePartEvent, Moment, Subscriptions,
-        subscriber::Subscriber, subscriptions::deliver,
+        subscriber::{HeldHandler, Subscriber},
+        subscriptions::deliver,
     },
     protocol::{Message, MessagePart},
 };
@@ -23,6 +24,8 @@ pub struct Dispatcher<E: EventType> {
     /// The subscribers at `version`: looked up once per change and not once per event.
     current: Arc<[Arc<Subscriber<E>>]>,
     version: u64,
+    /// The handler, if `current` is a single one: between [`dispatch`](Self::dispatch) and [`rest`](Self::rest).
+    held: HeldHandler<E>,
     /// The version up to which late subscriptions got Connected.
     replayed: u64,
 }
@@ -39,6 +42,7 @@ impl<E: EventType> Dispatcher<E> {
             saw_connected: Arc::clone(&current),
             current,
             version: u64::MAX,
+            held: HeldHandler::none(),
             replayed: u64::MAX,
         }
     }
@@ -54,7 +58,16 @@ impl<E: EventType> Dispatcher<E> {
         self.catch_up();
         self.replayed = self.version;
         self.saw_connected = Arc::clone(&self.current);
-        deliver(&self.saw_connected, self.event(ConnectionEventKind::Connected(self.connection.clone()), at))
+        let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), at);
+        deliver(&self.saw_connected, event, &mut HeldHandler::none())
+    }
+
+    /// No event follows for now: keeps no handler that may be unsubscribed meanwhile. May drop one, which runs its
+    /// owner's code.
+    pub fn rest(&mut self) {
+        if !self.held.is_none() {
+            self.held = HeldHandler::none();
+        }
     }
 
     /// Raises Connected for later subscriptions that asked for it.
@@ -78,7 +91,7 @@ impl<E: EventType> Dispatcher<E> {
         }
         self.saw_connected = self.saw_connected.iter().chain(&late).cloned().collect();
         let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), Moment::now());
-        deliver(&late.into(), event)
+        deliver(&late.into(), event, &mut HeldHandler::none())
     }
 
     /// Raises Disconnected for the subscribers that got Connected.
@@ -86,7 +99,7 @@ impl<E: EventType> Dispatcher<E> {
         let kind = ConnectionEventKind::Disconnected(self.connection.clone(), end);
         let event = ConnectionEvent::new(kind, at.utc).keeping(E::kept(&self.connection));
         let event = E::of_connection(event);
-        deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event)
+        deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event, &mut HeldHandler::none())
     }
 
     /// Raises a received message.
@@ -124,13 +137,14 @@ impl<E: EventType> Dispatcher<E> {
 
     fn dispatch(&mut self, event: E) -> Option<HandlerFuture> {
         self.catch_up();
-        deliver(&self.current, event)
+        deliver(&self.current, event, &mut self.held)
     }
 
     fn catch_up(&mut self) {
         let version = self.subscriptions.version.load(Ordering::Acquire);
         if version != self.version {
             self.version = version;
+            self.held = HeldHandler::none();
             self.current = self.subscriptions.snapshot();
         }
     }

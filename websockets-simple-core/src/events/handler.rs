@@ -54,7 +54,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     fn handle(&self, event: E) -> Option<HandlerFuture> {
-        Some(HandlerFuture::new((self.0)(event)))
+        Some(HandlerFuture::made_by(|| (self.0)(event)))
     }
 }
 

@@ -32,7 +32,13 @@ pin_project! {
 impl HandlerFuture {
     /// Boxes the work.
     pub fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        let work = Work { work: Some(work) };
+        Self::made_by(|| work)
+    }
+
+    /// Boxes the work that is made: in its place, which copies it once less.
+    #[inline]
+    pub(super) fn made_by<F: Future<Output = ()> + Send + 'static>(make: impl FnOnce() -> F) -> Self {
+        let work = Work { work: Some(make()) };
         Self(Some(match spare::take(&SPARE) {
             Some(mut spare) => {
                 spare.set(work);

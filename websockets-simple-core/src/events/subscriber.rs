@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::mpsc;
 
 use crate::events::{
-    EventType, Flow, HandlerFuture, SubscribeOptions, Subscriptions,
+    Direction, EventType, Flow, HandlerFuture, SubscribeOptions, Subscriptions,
     handler::DynHandler,
     stream::{StreamState, StreamUnread},
 };
@@ -32,6 +32,22 @@ enum Sink<E> {
     /// `None` once it is unsubscribed: a connection that is open for longer keeps nothing of what the handler holds.
     Handler(ArcSwapOption<Box<dyn DynHandler<E>>>),
     Stream(StreamSink<E>),
+}
+
+/// The handler of one subscriber, looked up once for the events of one poll. An unsubscribed one lives until this is
+/// dropped, but is not called.
+pub(super) struct HeldHandler<E>(Option<Guard<Option<Arc<Box<dyn DynHandler<E>>>>>>);
+
+impl<E> HeldHandler<E> {
+    /// None yet.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is nothing to drop.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The writing end of an event stream.
@@ -84,20 +100,29 @@ impl<E: EventType> Subscriber<E> {
 
     /// Gives the event to this subscriber; what is left to do is returned.
     pub(super) fn take(&self, event: E) -> Option<HandlerFuture> {
-        let flow = event.flow();
-        if !self.is_active() || (matches!(flow, Flow::Notice(_)) && !self.options.sent) {
+        self.take_held(event, &mut HeldHandler::none())
+    }
+
+    /// As `take`, with the handler from the last call, if there was one. `held` belongs to this subscriber alone.
+    pub(super) fn take_held(&self, event: E, held: &mut HeldHandler<E>) -> Option<HandlerFuture> {
+        let is_notice = || event.as_message().is_some_and(|event| event.direction == Direction::Sent);
+        if !self.is_active() || (!self.options.sent && is_notice()) {
             return None;
         }
         match &self.sink {
-            Sink::Handler(handler) => handler.load().as_ref().and_then(|handler| handler.handle(event)),
-            Sink::Stream(stream) => stream.take(event, flow),
+            Sink::Handler(handler) => match held.0.get_or_insert_with(|| handler.load()).as_ref() {
+                Some(handler) => handler.handle(event),
+                None => None,
+            },
+            Sink::Stream(stream) => stream.take(event),
         }
     }
 }
 
 impl<E: EventType> StreamSink<E> {
-    fn take(&self, mut event: E, flow: Flow) -> Option<HandlerFuture> {
+    fn take(&self, mut event: E) -> Option<HandlerFuture> {
         let room = &self.state.room;
+        let flow = event.flow();
         let bytes = match flow {
             Flow::Free => 0,
             Flow::Bounded(payload) => {

@@ -20,7 +20,7 @@ use crate::events::{
     handler::{Closure, Selective, Stateful},
     handler_panic::{CatchPanic, Panicked},
     stream::{StreamState, StreamUnread},
-    subscriber::Subscriber,
+    subscriber::{HeldHandler, Subscriber},
 };
 
 /// All subscriptions of one end.
@@ -109,7 +109,7 @@ impl<E: EventType> Subscriptions<E> {
     /// Hands an event to all present subscribers. What is left to do is returned. For the task of a connection, whose
     /// driver catches what panics in a handler, here or in the future.
     pub fn dispatch(&self, event: E) -> Option<HandlerFuture> {
-        deliver(&self.snapshot(), event)
+        deliver(&self.snapshot(), event, &mut HeldHandler::none())
     }
 
     /// As [`dispatch`](Self::dispatch), for a failure of a connection.
@@ -191,14 +191,15 @@ impl<E: EventType> Default for Subscriptions<E> {
     }
 }
 
-/// Hands an event to subscribers one after the other.
+/// Hands an event to subscribers one after the other. `held` belongs to these subscribers alone.
 pub(super) fn deliver<E: EventType>(
     subscribers: &Arc<[Arc<Subscriber<E>>]>,
     event: E,
+    held: &mut HeldHandler<E>,
 ) -> Option<HandlerFuture> {
     match &**subscribers {
         [] => None,
-        [only] => only.take(event),
+        [only] => only.take_held(event, held),
         _ => Some(HandlerFuture::new(Delivery::new(event, Arc::clone(subscribers)))),
     }
 }

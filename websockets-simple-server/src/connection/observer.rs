@@ -109,6 +109,10 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
         self.dispatcher.replay()
     }
 
+    fn rest(&mut self) {
+        self.dispatcher.rest();
+    }
+
     fn released(&mut self) {
         self.registered = None;
         if let Some(local) = &self.local
