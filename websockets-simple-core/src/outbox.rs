@@ -404,8 +404,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a message, and writes it if it is time.
-    #[inline]
+    /// Queues a message, and writes it if it is time. Inlined, as a call costs a receiver of a broadcast a tenth more.
+    #[inline(always)]
     fn enter(
         &self,
         state: &mut OutboxState,

@@ -174,7 +174,8 @@ impl Decoder {
                 }
             };
             if let Some(step) = step {
-                return self.after(step);
+                self.end_after(&step);
+                return step;
             }
         }
     }
@@ -197,16 +198,17 @@ impl Decoder {
             partial.missing -= len;
         }
         let step = self.finish();
-        self.after(step)
+        self.end_after(&step);
+        step
     }
 
     /// Reads nothing after a fault or a Close.
-    fn after(&mut self, step: Decoded) -> Decoded {
+    #[inline]
+    fn end_after(&mut self, step: &Decoded) {
         if matches!(step, Decoded::Fault(_) | Decoded::Close(..)) {
             self.place = Place::Over;
             self.assembly = None;
         }
-        step
     }
 
     /// The Close frame to send, unless one was sent before.

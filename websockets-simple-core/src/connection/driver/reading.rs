@@ -177,7 +177,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             self.send_internal_text("pong");
             return;
         }
-        let Some(message) = self.without_controls(message, at) else { return };
+        if self.is_control(&message, at) {
+            return;
+        }
         self.last_data = at.instant;
         self.keep_buffers(message.len(), at);
         self.shared().count_received(message.len(), true);
@@ -203,18 +205,18 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
     }
 
-    /// The message, unless it is a control message.
-    fn without_controls(&mut self, message: Message, at: Moment) -> Option<Message> {
+    /// Whether the message is a control message, which is acted on.
+    fn is_control(&mut self, message: &Message, at: Moment) -> bool {
         if std::mem::take(&mut self.expects_hello)
-            && let Some(controls) = Controls::of_hello(&message)
+            && let Some(controls) = Controls::of_hello(message)
         {
             self.shared().join_controls(controls);
             self.inbox.control(Control::Hello, message.len(), at);
-            return None;
+            return true;
         }
-        let Some(controls) = self.shared().controls() else { return Some(message) };
-        match controls.read(&message) {
-            None => return Some(message),
+        let Some(controls) = self.shared().controls() else { return false };
+        match controls.read(message) {
+            None => return false,
             Some(Ok(None)) => {}
             Some(Ok(Some(control))) => {
                 if !self.inbox.control(control, message.len(), at) {
@@ -225,7 +227,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 self.fail(&EndCause::MalformedControl, Some(EventError::new(malformed)), at);
             }
         }
-        None
+        true
     }
 
     /// Counts what was read, and by how much it grew when it was decompressed.

@@ -318,6 +318,31 @@ fn what_a_handler_holds_is_let_go_of_when_it_is_unsubscribed_although_connection
 }
 
 #[test]
+fn a_handler_that_is_unsubscribed_between_two_events_of_one_poll_hears_none_and_is_let_go_of_with_the_poll() {
+    for goes_on in [false, true] {
+        let subscriptions = TestSubscriptions::default();
+        let held = Arc::new(AtomicUsize::new(0));
+        let theirs = Arc::clone(&held);
+        let subscription = subscriptions.on(SubscribeOptions::default(), move |_| {
+            theirs.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        });
+        let mut open = Dispatcher::new(7, Arc::clone(&subscriptions));
+        let mut heard = || {
+            let _ = open.received(Message::text("x"), Moment::now());
+            held.load(Ordering::Relaxed)
+        };
+        assert_eq!((heard(), heard()), (1, 2));
+        subscription.unsubscribe();
+        if goes_on {
+            assert_eq!(heard(), 2);
+        }
+        open.rest();
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
+
+#[test]
 fn an_open_connection_remembers_no_more_after_100_000_subscriptions_that_came_and_went() {
     let subscriptions = TestSubscriptions::default();
     let mut open = Dispatcher::new(7, Arc::clone(&subscriptions));
