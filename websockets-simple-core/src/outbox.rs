@@ -24,6 +24,7 @@ use crate::{
 use after_lock::Locked;
 use pace::Pace;
 use queue::{OutboxState, Stage};
+use send::KeptPolicy;
 use sync::{AtomicBool, Mutex, Ordering};
 use waiters::Place;
 
@@ -41,6 +42,7 @@ mod after_lock;
 mod broadcast;
 pub(crate) mod budget;
 mod coalesce;
+mod cold_state;
 mod flusher;
 mod fragmented;
 mod gather;
@@ -66,10 +68,10 @@ pub struct Outbox {
     /// Whether the driver is in a round: read before each send, to take the shorter way in one.
     corked: AtomicBool,
     side: Side,
-    capacity: usize,
-    policy: OverflowPolicy,
     v6_server: Option<V6Server>,
     compression: Option<Agreement>,
+    capacity: usize,
+    policy: KeptPolicy,
     state: Mutex<OutboxState>,
 }
 
@@ -157,7 +159,7 @@ impl Outbox {
         Self {
             side,
             capacity,
-            policy,
+            policy: KeptPolicy::new(policy),
             v6_server,
             compression,
             has_sent_events: AtomicBool::new(false),
@@ -239,7 +241,7 @@ impl Outbox {
     }
 
     pub(crate) fn policy(&self) -> OverflowPolicy {
-        self.policy
+        self.policy.get()
     }
 
     /// Queues a frame in call order, if the policy allows it.
@@ -269,11 +271,11 @@ impl Outbox {
             return Offer::Closed;
         }
         if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
-            match self.policy {
+            match self.policy.get() {
                 OverflowPolicy::Wait(_) if when == FlushWhen::Now => return Offer::Full(frame),
                 OverflowPolicy::DropOldest if state.make_room(frame.len(), self.capacity) => {}
                 OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest | OverflowPolicy::DropOldest => {
-                    state.dropped += 1;
+                    state.drops(1);
                     return Offer::Dropped;
                 }
                 OverflowPolicy::Disconnect => {
@@ -390,7 +392,7 @@ impl Outbox {
         OutboxStatistics {
             messages: state.messages,
             bytes: state.sent_bytes,
-            dropped: state.dropped,
+            dropped: state.dropped(),
             queued: state.bytes + state.behind_bytes(),
         }
     }
@@ -413,11 +415,11 @@ impl Outbox {
         when: FlushWhen,
         notice: Option<&Message>,
     ) -> Offer {
-        let dropped = state.dropped;
+        let dropped = state.dropped();
         let status = if state.accept(frame) { state.write_when(when) } else { Offer::Queued };
         if matches!(status, Offer::Closed) {
             // A write that fails takes the message with it, and the sender is told so: it is not lost besides.
-            state.dropped -= u64::from(state.dropped > dropped);
+            state.forget_drop_since(dropped);
             return status;
         }
         state.count(notice);

@@ -6,7 +6,7 @@ use std::{
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::{Audience, ListPositions},
     config::{ClientId, Scope},
-    net::{Peer, RequestHead},
+    net::{KeptPeer, RequestHead},
     run::Shared,
     server::Server,
     users::{Authenticated, Identity, User, UserId},
@@ -28,6 +28,7 @@ use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
 pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
+pub(crate) use extras::{Extras, Held};
 pub use local::LocalConnection;
 pub use observer::Inbound;
 pub(crate) use requested::{RequestedParts, requested};
@@ -38,6 +39,7 @@ pub(crate) use user_state::UserState;
 mod current_user;
 mod event;
 mod expiry;
+mod extras;
 #[cfg(feature = "http2")]
 mod http2;
 mod local;
@@ -63,19 +65,17 @@ pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) id: ClientId,
     /// Unique within the server; ascending.
     pub(crate) serial: u64,
-    /// Replaces the path of the request, if the placement set it.
-    pub(crate) channel: Option<Box<str>>,
-    /// Changed only by the registry, under its lock.
-    pub(crate) groups: Mutex<Vec<Arc<str>>>,
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) head: RequestHead,
-    pub(crate) subprotocol: Option<Arc<str>>,
+    /// Its [number](ServerParams::subprotocol).
+    pub(crate) subprotocol: Option<u32>,
     /// Boxed, so that it takes little room on a server without users.
     pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
-    pub(crate) peer: Peer,
-    pub(crate) since: DateTime<Utc>,
+    pub(crate) peer: KeptPeer,
+    /// In nanoseconds since 1970.
+    pub(crate) since: i64,
     pub(crate) scope: Scope,
-    pub(crate) state: UserState<I>,
+    pub(crate) extras: Extras<I>,
     pub(crate) positions: ListPositions,
 }
 
@@ -99,19 +99,20 @@ impl<I: Identity> Connection<I> {
     /// the request, or `/` if the path was the token.
     #[must_use]
     pub fn channel(&self) -> &str {
-        self.0.channel.as_deref().unwrap_or_else(|| self.0.head.channel())
+        let placed = self.0.extras.get().and_then(|extras| extras.channel.as_deref());
+        placed.unwrap_or_else(|| self.0.head.channel())
     }
 
     /// The groups of the channel that the connection is in, in no particular order.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<str>> {
-        self.0.groups().clone()
+        self.0.groups().map(|groups| groups.clone()).unwrap_or_default()
     }
 
     /// Whether the connection is in this group of its channel.
     #[must_use]
     pub fn is_in(&self, group: &str) -> bool {
-        self.0.groups().iter().any(|joined| **joined == *group)
+        self.0.groups().is_some_and(|groups| groups.iter().any(|joined| **joined == *group))
     }
 
     /// Joins a group of its channel, which need not exist before. False if the connection is in it already, or has
@@ -174,20 +175,20 @@ impl<I: Identity> Connection<I> {
     /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.subprotocol.as_deref()
+        self.0.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
     }
 
     /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
     /// application has not [set](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
-        self.0.peer.endpoint.tcp()
+        self.0.peer.endpoint()
     }
 
     /// The path of the local Unix domain socket that the peer connected to.
     #[must_use]
     pub fn unix_endpoint(&self) -> Option<&Path> {
-        self.0.peer.endpoint.unix()
+        self.0.peer.unix_endpoint()
     }
 
     /// The address of the client: that of the peer, or what a
@@ -195,14 +196,14 @@ impl<I: Identity> Connection<I> {
     /// `None` over a Unix domain socket, unless a proxy names the client there.
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
-        self.0.peer.client
+        self.0.peer.client()
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
     /// domain socket, and where an HTTP server of the application has not [set](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer.addr
+        self.0.peer.addr()
     }
 
     /// The verified certificate of the peer, if it sent one in the TLS handshake.
@@ -210,7 +211,7 @@ impl<I: Identity> Connection<I> {
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
-        self.0.peer.certificate.as_ref()
+        self.0.peer.certificate()
     }
 
     /// Whether broadcasts reach the connection ([`Scope::Global`]) or only its own future ([`Scope::Local`]).
@@ -222,7 +223,7 @@ impl<I: Identity> Connection<I> {
     /// When the handshake was complete.
     #[must_use]
     pub fn connected_since(&self) -> DateTime<Utc> {
-        self.0.since
+        DateTime::from_timestamp_nanos(self.0.since)
     }
 
     /// Numbers of messages and bytes in both directions, queued bytes, and the round-trip time.
@@ -256,14 +257,14 @@ impl<I: Identity> Connection<I> {
     /// [streams](websockets_simple_core::Events) still have them at that event. So two connections may hold handles of
     /// each other. After that, nothing is stored.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, state: T) -> Option<T> {
-        self.0.state.insert(state, &self.0.shared)
+        self.0.extras.get_or_make().state.insert(state, &self.0.shared)
     }
 
     /// A clone of the value of this type that [`insert`](Self::insert) stored. For values that change, store an
     /// `Arc<Mutex<_>>`.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.0.state.get()
+        self.0.extras.get()?.state.get()
     }
 
     /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
@@ -369,8 +370,19 @@ impl<T: UserId> Connection<User<T>> {
 }
 
 impl<I: Identity> ConnectionState<I> {
-    pub(crate) fn groups(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Its groups; `None` if it has not been in any.
+    pub(crate) fn groups(&self) -> Option<MutexGuard<'_, Vec<Arc<str>>>> {
+        Some(self.extras.get()?.groups.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its groups, to which one is to be added.
+    pub(crate) fn groups_to_join(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.extras.get_or_make().groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection has ended: the values of the application are dropped, unless an event keeps them.
+    pub(crate) fn end_state(&self) {
+        self.extras.end(&self.shared.no_extras);
     }
 
     /// False if the connection was ending already.
@@ -425,7 +437,7 @@ impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.0.id)
-            .field("peer_addr", &self.0.peer.addr)
+            .field("peer_addr", &self.0.peer.addr())
             .field("channel", &self.channel())
             .field("user", &self.0.user)
             .finish_non_exhaustive()

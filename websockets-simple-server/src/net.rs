@@ -3,7 +3,7 @@
 pub use handshake_request::HandshakeRequest;
 pub(crate) use ip_limits::{Admittance, ConnectionLimiter, ConnectionPermit, LimitReached};
 pub(crate) use listener::{BoundListener, Listener, Socket};
-pub(crate) use peer::{LocalEndpoint, Peer};
+pub(crate) use peer::{KeptPeer, LocalEndpoint, Peer};
 pub(crate) use place::Place;
 #[cfg(feature = "http2")]
 pub(crate) use place::SharedPlace;

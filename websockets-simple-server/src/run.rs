@@ -2,7 +2,7 @@
 
 pub use error::StartError;
 pub(crate) use shared::Shared;
-pub(crate) use shutdown::{SessionGuard, SessionTask, StopWaiter};
+pub(crate) use shutdown::{SessionGuard, SessionStage, SessionTask, StopWaiter};
 pub(crate) use start::start;
 pub(crate) use stop::Stop;
 

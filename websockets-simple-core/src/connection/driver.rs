@@ -4,7 +4,7 @@
 //! the deadlines, and then writes everything that this produced at once.
 
 use std::{
-    fmt, io,
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,7 +15,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     connection::{
-        closing::Closing,
         config::ConnectionConfig,
         heartbeat::{Heartbeat, Liveness, LivenessAction},
         inbox::Inbox,
@@ -34,9 +33,10 @@ use crate::{
     transport::{Reader, Transport},
 };
 
-use ending::Ending;
+use cold::Cold;
 use reading::Read;
 
+mod cold;
 mod ending;
 mod reading;
 
@@ -59,30 +59,20 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     reader: Option<Reader>,
     decoder: Decoder,
     inbox: Inbox<O>,
-    /// Input that was read, and comes before what is in the socket.
-    leftover: Option<Box<Leftover>>,
     liveness: Liveness,
-    rates: Option<Box<Rates>>,
-    ping_watch: Option<Box<PingWatch>>,
-    last_data: Instant,
+    rates: Rates,
+    /// When the last bytes came, and how many nanoseconds before that the last data: less than none, if nothing was read
+    /// for a while because of our own handlers.
+    last_read: Instant,
+    quiet: i64,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
-    /// Set while large messages arrive.
-    kept_buffers: Option<KeptBuffers>,
-    /// Since when nothing is read because too many messages wait for the handler.
-    paused: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
-    closing: Option<Box<Closing>>,
-    /// The peer's Close or its fault, whose answer waits for the handlers of what came before.
-    ending: Option<Box<Ending>>,
+    cold: Cold,
     /// Flushers that wait because this driver had not finished in its last poll.
     deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
-    /// Writing failed. What arrived before that is read first: the peer's Close may be in it.
-    broken: Option<io::Error>,
-    /// Reads since then.
-    last_reads: u32,
 }
 
 /// Input of which the first part is decoded.
@@ -93,12 +83,13 @@ struct Leftover {
 }
 
 /// How far a driver has come.
+#[derive(Clone, Copy)]
 enum Phase {
     Open,
     /// The transport is gone; what was received is still handled.
-    Released(Box<Disconnect>),
+    Released,
     /// The Disconnected event is being handled.
-    Disconnected(Box<Disconnect>),
+    Disconnected,
     Done,
 }
 
@@ -114,23 +105,24 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
         let driver = self.get_mut();
         let budget = PollBudget::begin(driver.deferred.take());
         loop {
-            match &mut driver.phase {
+            match driver.phase {
                 Phase::Open => {
                     let Poll::Ready(end) = driver.poll_open(cx) else {
                         driver.deferred = budget.end();
                         return Poll::Pending;
                     };
                     driver.release(&end);
-                    driver.phase = Phase::Released(Box::new(end));
+                    driver.cold.make().end = Some(end);
+                    driver.phase = Phase::Released;
                 }
-                Phase::Released(end) => {
+                Phase::Released => {
                     let outbox = &(*driver.shared).as_ref().outbox;
                     let aborted = outbox.begin_round(cx.waker()).abort_handlers;
                     if aborted {
                         driver.inbox.give_up();
                         outbox.discard_sent_events();
                     }
-                    if driver.inbox.poll(cx).is_pending() {
+                    if driver.inbox.poll(&(*driver.shared).as_ref().outbox, cx).is_pending() {
                         if !aborted {
                             return Poll::Pending;
                         }
@@ -138,26 +130,27 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                         ready!(poll_last_word(&mut driver.alarm, cx));
                         driver.inbox.drop_all();
                     }
-                    driver.inbox.end((**end).clone());
+                    driver.cold.end.clone().into_iter().for_each(|end| driver.inbox.end(end));
                     driver.alarm = None;
-                    let end = Box::new((**end).clone());
-                    driver.phase = Phase::Disconnected(end);
+                    driver.phase = Phase::Disconnected;
                 }
-                Phase::Disconnected(end) => {
+                Phase::Disconnected => {
                     let aborted = (*driver.shared).as_ref().outbox.begin_round(cx.waker()).abort_handlers;
-                    if driver.inbox.poll(cx).is_pending() {
+                    if driver.inbox.poll(&(*driver.shared).as_ref().outbox, cx).is_pending() {
                         if !aborted {
                             return Poll::Pending;
                         }
                         // The last event has a deadline of its own, so that a stop does not wait for ever.
                         ready!(poll_last_word(&mut driver.alarm, cx));
-                        if driver.inbox.owes_end() {
-                            driver.inbox.end_unpolled((**end).clone());
+                        if driver.inbox.owes_end()
+                            && let Some(end) = driver.cold.end.clone()
+                        {
+                            driver.inbox.end_unpolled(end);
                         }
                     }
-                    let end = (**end).clone();
                     driver.phase = Phase::Done;
-                    return Poll::Ready(end);
+                    let end = driver.cold.get().and_then(|cold| cold.end.take());
+                    return end.map_or(Poll::Pending, Poll::Ready);
                 }
                 Phase::Done => return Poll::Pending,
             }
@@ -188,29 +181,29 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         outbox.open(writer);
         let decoder = Decoder::new(config.side, config.message_size, config.text);
         let decoder = decoder.with_compression(outbox.compression());
-        let rates = Rates::new(config.messages_per_second, config.bytes_per_second, now);
+        let mut cold = Cold::default();
+        if !leftover.is_empty() {
+            cold.make().leftover = Some(Leftover { input: leftover.into(), used: 0 });
+        }
+        if config.watches_text_pings {
+            cold.make().ping_watch = Some(PingWatch::default());
+        }
         Self {
             phase: Phase::Open,
             decoder,
-            inbox: Inbox::new(observer, Arc::clone(&shared)),
+            inbox: Inbox::new(observer),
             liveness: Liveness::new(heartbeat, now, rand::random()),
-            ping_watch: config.watches_text_pings.then(Box::default),
+            rates: Rates::new(&config),
             shared,
             expects_hello: false,
             config,
             reader: Some(reader),
-            leftover: (!leftover.is_empty()).then(|| Box::new(Leftover { input: leftover.into(), used: 0 })),
-            rates,
-            last_data: now,
-            kept_buffers: None,
-            paused: None,
+            last_read: now,
+            quiet: 0,
             alarm: None,
-            closing: None,
-            ending: None,
+            cold,
             deferred: None,
             drained: true,
-            broken: None,
-            last_reads: 0,
         }
     }
 
@@ -232,9 +225,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
         self.reader = None;
-        self.kept_buffers = None;
+        if let Some(cold) = self.cold.get() {
+            (cold.kept_buffers, cold.leftover) = (None, None);
+        }
         self.decoder = Decoder::new(self.config.side, 0, self.config.text);
-        self.leftover = None;
         self.alarm = None;
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
@@ -258,15 +252,17 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if commands.abort_handlers {
             self.inbox.give_up();
             self.close(&EndCause::StopDeadline);
-            if let Some(closing) = &mut self.closing {
+            if let Some(closing) = self.cold.closing() {
                 closing.deadline = Instant::now();
             }
         }
-        self.broken = self.broken.take().or(commands.failed);
+        if let Some(failed) = commands.failed {
+            self.cold.make().broken.get_or_insert(failed);
+        }
         let mut reads = 0;
         loop {
             // What a handler of this connection sends is collected until the end of the round.
-            let handled = self.inbox.poll(cx).is_ready();
+            let handled = self.inbox.poll(&(*self.shared).as_ref().outbox, cx).is_ready();
             self.end_after_handlers(handled);
             if self.inbox.has_panicked() {
                 // The inbox has raised the error event, with the text of the panic.
@@ -274,8 +270,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             match self.read(cx) {
                 Read::Nothing => {
-                    if self.paused.is_none()
-                        && let Some(error) = self.broken.take()
+                    if self.cold.paused.is_none()
+                        && let Some(error) = self.cold.take_broken()
                     {
                         self.transport_failed(error, ErrorStage::Send);
                     }
@@ -293,11 +289,15 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 }
                 Read::Something => {
                     reads += 1;
-                    self.last_reads += u32::from(self.broken.is_some());
-                    if self.last_reads > LAST_READS
-                        && let Some(error) = self.broken.take()
+                    if let Some(cold) = self.cold.get()
+                        && cold.broken.is_some()
                     {
-                        self.transport_failed(error, ErrorStage::Send);
+                        cold.last_reads += 1;
+                        if cold.last_reads > LAST_READS
+                            && let Some(error) = cold.broken.take()
+                        {
+                            self.transport_failed(error, ErrorStage::Send);
+                        }
                     }
                 }
             }
@@ -325,7 +325,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// begun to end the connection.
     /// True if a deadline has passed and the connection closes for it.
     fn look_at_the_clock(&mut self) -> bool {
-        if self.paused.is_some() || self.ending.is_some() || self.closing.is_some() {
+        if self.cold.paused.is_some() || self.cold.ending.is_some() || self.cold.is_closing() {
             return false;
         }
         // Nothing is due before the alarm.
@@ -356,18 +356,18 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 }
             }
         }
-        let watch = self.ping_watch.as_ref().and_then(|watch| watch.deadline());
+        let watch = self.cold.ping_watch.as_ref().and_then(|watch| watch.deadline());
         if watch.is_some_and(|deadline| deadline <= at.instant) {
             self.fail(&EndCause::PingsStopped, None, at);
             return true;
         }
-        if self.kept_buffers.as_ref().is_some_and(|kept_buffers| kept_buffers.until() <= at.instant) {
-            self.kept_buffers = None;
+        if let Some(cold) = self.cold.get() {
+            cold.kept_buffers.take_if(|kept_buffers| kept_buffers.until() <= at.instant);
         }
-        if self.config.idle.is_some_and(|idle| at.instant.saturating_duration_since(self.last_data) >= idle) {
+        if self.idle_until().is_some_and(|until| until <= at.instant) {
             self.close(&EndCause::Idle);
         }
-        self.closing.is_some()
+        self.cold.is_closing()
     }
 
     /// Sets the one timer for the earliest deadline, and has it wake this task if the last round had another waker.
@@ -378,17 +378,18 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             FlushOutcome::More | FlushOutcome::Nothing | FlushOutcome::Refused => None,
         };
         let mut earliest = |deadline: Option<Instant>| next = next.into_iter().chain(deadline).min();
-        earliest(self.ending.as_ref().map(|ending| ending.until));
+        self.cold.shrink();
+        earliest(self.cold.ending.as_ref().map(|ending| ending.until));
         if self.config.nudges {
             earliest(self.shared().outbox.nudge_due());
         }
-        match &self.closing {
+        match &self.cold.closing {
             Some(closing) => earliest(Some(closing.deadline)),
-            None if self.paused.is_none() && self.ending.is_none() => {
+            None if self.cold.paused.is_none() && self.cold.ending.is_none() => {
                 earliest(self.liveness.next());
-                earliest(self.ping_watch.as_ref().and_then(|watch| watch.deadline()));
-                earliest(self.kept_buffers.as_ref().map(KeptBuffers::until));
-                earliest(self.config.idle.and_then(|idle| self.last_data.checked_add(idle)));
+                earliest(self.cold.ping_watch.as_ref().and_then(|watch| watch.deadline()));
+                earliest(self.cold.kept_buffers.as_ref().map(KeptBuffers::until));
+                earliest(self.idle_until());
             }
             None => {}
         }
@@ -418,10 +419,13 @@ impl<O: ConnectionObserver> Drop for ConnectionDriver<O> {
                 self.release(&end);
                 end
             }
-            Phase::Released(end) => *end,
-            // Something else was raised before it.
-            Phase::Disconnected(end) if self.inbox.owes_end() => *end,
-            Phase::Disconnected(_) | Phase::Done => return,
+            // Something else was raised before it, if that is not over.
+            Phase::Disconnected if !self.inbox.owes_end() => return,
+            Phase::Released | Phase::Disconnected => match self.cold.get().and_then(|cold| cold.end.take()) {
+                Some(end) => end,
+                None => return,
+            },
+            Phase::Done => return,
         };
         self.inbox.end_unpolled(end);
     }
@@ -432,7 +436,7 @@ impl<O: ConnectionObserver> fmt::Debug for ConnectionDriver<O> {
         f.debug_struct("ConnectionDriver")
             .field("side", &self.config.side)
             .field("inbox", &self.inbox)
-            .field("closing", &self.closing)
+            .field("closing", &self.cold.closing)
             .finish_non_exhaustive()
     }
 }

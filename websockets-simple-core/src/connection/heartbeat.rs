@@ -84,42 +84,32 @@ impl Default for Heartbeat {
 /// The heartbeat of one connection.
 #[derive(Debug)]
 pub(crate) struct Liveness {
-    heartbeat: Heartbeat,
     /// `None` while the heartbeat is off.
     next: Option<Instant>,
-    waiting: Option<Instant>,
-    /// Whether another ping followed before the answer, which then belongs to one of several.
+    /// In nanoseconds: half of a `Duration`, and enough for 584 years.
+    interval: u64,
+    mode: HeartbeatMode,
+    /// Whether a ping has no answer yet. It left one interval before the next one.
+    waiting: bool,
+    /// Whether the answer gives no round trip: another ping followed before it, so that it belongs to one of several, or
+    /// nothing was read for a while.
     is_late: bool,
     /// Whether anything has come since the last tick.
     heard: bool,
-    backlog: Backlog,
-}
-
-/// What may still be on its way to the peer, ahead of a ping.
-#[derive(Debug, Default)]
-struct Backlog {
-    bytes: u64,
+    /// What may still be on its way to the peer, ahead of a ping.
+    backlog: u32,
     /// All that was written by the last tick.
     written: u64,
 }
 
-impl Backlog {
-    /// Bytes per second at which the slowest peer reads, and most bytes that wait for it: what Linux lets a send buffer
-    /// grow to (`tcp_wmem`).
-    const SLOWEST: u64 = 16 * 1024;
-    const LARGEST: u64 = 4 * 1024 * 1024;
-    /// So little, pings among it, delays no ping.
-    const NOTHING: u64 = 4 * 1024;
+/// Bytes per second at which the slowest peer reads.
+const SLOWEST: u64 = 16 * 1024;
 
-    /// Whether any is left that delays a ping. `written` counts all bytes ever written, and `passed` is the time between two calls.
-    fn is_left(&mut self, written: u64, passed: Duration) -> bool {
-        let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
-        let read = Self::SLOWEST.saturating_mul(micros) / 1_000_000;
-        let new = written - std::mem::replace(&mut self.written, written);
-        self.bytes = self.bytes.saturating_add(new).saturating_sub(read).min(Self::LARGEST);
-        self.bytes > Self::NOTHING
-    }
-}
+/// Most bytes that wait for it: what Linux lets a send buffer grow to (`tcp_wmem`).
+const LARGEST: u32 = 4 * 1024 * 1024;
+
+/// So little, pings among it, delays no ping.
+const NOTHING: u32 = 4 * 1024;
 
 /// What to do on a tick.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -145,7 +135,21 @@ impl Liveness {
             HeartbeatMode::Off => None,
             _ => first.and_then(|first| now.checked_add(first)),
         };
-        Self { heartbeat, next, waiting: None, is_late: false, heard: false, backlog: Backlog::default() }
+        let interval = u64::try_from(heartbeat.interval.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            next,
+            interval,
+            mode: heartbeat.mode,
+            waiting: false,
+            is_late: false,
+            heard: false,
+            backlog: 0,
+            written: 0,
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval)
     }
 
     /// When [`tick`](Self::tick) is due.
@@ -155,21 +159,20 @@ impl Liveness {
 
     /// Whether a text `pong` is an answer and not a message.
     pub(crate) fn expects_text_pong(&self) -> bool {
-        matches!(self.heartbeat.mode, HeartbeatMode::Text | HeartbeatMode::Both)
+        matches!(self.mode, HeartbeatMode::Text | HeartbeatMode::Both)
     }
 
     /// What to do at a tick that is due. `written` are all bytes that the transport has taken so far.
     pub(crate) fn tick(&mut self, now: Instant, written: u64) -> LivenessAction {
-        let backlog = self.backlog.is_left(written, self.heartbeat.interval);
+        let backlog = self.is_backlog_left(written, self.interval());
         let heard = std::mem::take(&mut self.heard);
-        if self.waiting.is_some() && !heard && !backlog {
+        if self.waiting && !heard && !backlog {
             self.next = None;
             return LivenessAction::Unresponsive;
         }
-        self.next = now.checked_add(self.heartbeat.interval);
-        self.is_late = self.waiting.is_some();
-        self.waiting.get_or_insert(now);
-        let (text, frame) = match self.heartbeat.mode {
+        self.next = now.checked_add(self.interval());
+        self.is_late = std::mem::replace(&mut self.waiting, true);
+        let (text, frame) = match self.mode {
             HeartbeatMode::Text => (true, false),
             HeartbeatMode::Both => (true, true),
             HeartbeatMode::AnyTraffic | HeartbeatMode::Ping | HeartbeatMode::Off => (false, true),
@@ -177,27 +180,39 @@ impl Liveness {
         LivenessAction::Ping { text, frame }
     }
 
+    /// Whether any is left that delays a ping. `written` counts all bytes ever written, and `passed` is the time between
+    /// two calls.
+    fn is_backlog_left(&mut self, written: u64, passed: Duration) -> bool {
+        let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+        let read = SLOWEST.saturating_mul(micros) / 1_000_000;
+        let new = written - std::mem::replace(&mut self.written, written);
+        let left = u64::from(self.backlog).saturating_add(new).saturating_sub(read);
+        self.backlog = u32::try_from(left).unwrap_or(u32::MAX).min(LARGEST);
+        self.backlog > NOTHING
+    }
+
     /// Records activity of the peer; returns the round trip when it answers the last ping.
     pub(crate) fn observe(&mut self, what: PeerActivity, now: Instant) -> Option<Duration> {
         self.heard = true;
-        let answers = match self.heartbeat.mode {
+        let answers = match self.mode {
             HeartbeatMode::AnyTraffic => true,
             HeartbeatMode::Both => what != PeerActivity::Traffic,
             HeartbeatMode::Ping => what == PeerActivity::PongFrame,
             HeartbeatMode::Text => what == PeerActivity::PongText,
             HeartbeatMode::Off => false,
         };
-        if !answers {
+        if !answers || !std::mem::take(&mut self.waiting) || self.is_late {
             return None;
         }
-        let since = self.waiting.take().filter(|_| !self.is_late);
-        since.map(|since| now.saturating_duration_since(since))
+        let since = self.next?.checked_sub(self.interval())?;
+        Some(now.saturating_duration_since(since))
     }
 
     /// Delays the next tick by the time in which nothing was read from the peer.
     pub(crate) fn extend(&mut self, paused: Duration) {
         if let Some(next) = &mut self.next {
             *next = next.checked_add(paused).unwrap_or(*next);
+            self.is_late = true;
         }
     }
 }
@@ -219,10 +234,10 @@ mod tests {
     #[test]
     fn at_most_4_mib_are_on_their_way_and_256_s_are_time_to_read_them() {
         let written = 1 << 40;
-        let mut backlog = Backlog::default();
-        assert!(backlog.is_left(written, Duration::ZERO));
-        assert!(backlog.is_left(written, Duration::from_secs(255)));
-        assert!(!backlog.is_left(written, Duration::from_secs(1)));
+        let (mut liveness, _) = liveness(HeartbeatMode::Ping);
+        assert!(liveness.is_backlog_left(written, Duration::ZERO));
+        assert!(liveness.is_backlog_left(written, Duration::from_secs(255)));
+        assert!(!liveness.is_backlog_left(written, Duration::from_secs(1)));
         let heartbeat = Heartbeat::new(Duration::from_secs(7), HeartbeatMode::Ping);
         assert_eq!((heartbeat.interval(), heartbeat.mode()), (Duration::from_secs(7), HeartbeatMode::Ping));
     }

@@ -5,17 +5,14 @@ use std::{
     collections::VecDeque,
     fmt, mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
 };
 
 use crate::{
     connection::observer::ConnectionObserver,
     events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic, spare},
-    outbox::budget,
+    outbox::{Outbox, budget},
     protocol::{Control, Message, MessagePart},
 };
 
@@ -25,13 +22,16 @@ const MESSAGES_PER_POLL: usize = 1024;
 /// The received messages and errors of one connection that wait for its handlers.
 pub(crate) struct Inbox<O: ConnectionObserver> {
     observer: O,
-    shared: Arc<O::Connection>,
-    queue: VecDeque<Item>,
+    /// `None` while it is empty.
+    queue: Option<Queue>,
     bytes: usize,
-    running: Option<HandlerFuture>,
+    running: HandlerFuture,
     controls: Option<Box<ControlQueue>>,
     panicked: bool,
 }
+
+/// Boxed, so that an idle connection keeps one pointer.
+type Queue = Box<VecDeque<Item>>;
 
 /// Control messages, which do not wait for the handlers of the user.
 #[derive(Default)]
@@ -80,9 +80,10 @@ impl Received {
 }
 
 impl<O: ConnectionObserver> Inbox<O> {
-    pub(crate) fn new(observer: O, shared: Arc<O::Connection>) -> Self {
-        let queue = VecDeque::from([Item::Connected(Moment::now())]);
-        Self { observer, shared, queue, bytes: 0, running: None, controls: None, panicked: false }
+    pub(crate) fn new(observer: O) -> Self {
+        let queue = Some(Box::new(VecDeque::from([Item::Connected(Moment::now())])));
+        let running = HandlerFuture::DONE;
+        Self { observer, queue, bytes: 0, running, controls: None, panicked: false }
     }
 
     /// Bytes of messages that wait for the handler: of each its payload and [`ITEM`].
@@ -100,10 +101,15 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     fn received(&mut self, received: Received, at: Moment) {
         self.bytes += received.len() + ITEM;
-        if self.queue.capacity() == 0 {
-            self.queue = spare::take(&SPARE);
-        }
-        self.queue.push_back(Item::Received(received, at));
+        self.push(Item::Received(received, at));
+    }
+
+    fn push(&mut self, item: Item) {
+        self.queue.get_or_insert_with(|| spare::take(&SPARE).unwrap_or_default()).push_back(item);
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.queue.iter().flat_map(|queue| queue.iter())
     }
 
     /// Queues a control message of `size` bytes. False if too many wait already.
@@ -118,11 +124,11 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     pub(crate) fn error(&mut self, stage: ErrorStage, error: EventError, at: Moment) {
-        self.queue.push_back(Item::Failed(stage, error, at));
+        self.push(Item::Failed(stage, error, at));
     }
 
     pub(crate) fn end(&mut self, end: Disconnect) {
-        self.queue.push_back(Item::Disconnected(end, Moment::now()));
+        self.push(Item::Disconnected(end, Moment::now()));
     }
 
     pub(crate) fn release(&mut self) {
@@ -144,27 +150,29 @@ impl<O: ConnectionObserver> Inbox<O> {
     /// Drops whatever is left to do.
     pub(crate) fn drop_all(&mut self) {
         self.give_up();
-        self.queue = VecDeque::new();
+        self.queue = None;
         self.drop_running();
     }
 
     /// Drops the messages that wait for the handler, but not the one that it handles.
     pub(crate) fn drop_messages(&mut self) {
         self.bytes = 0;
-        self.queue.retain(|item| !matches!(item, Item::Received(..)));
+        if let Some(queue) = &mut self.queue {
+            queue.retain(|item| !matches!(item, Item::Received(..)));
+        }
     }
 
     /// Whether the end is still to be raised.
     pub(crate) fn owes_end(&self) -> bool {
-        self.queue.iter().any(|item| matches!(item, Item::Disconnected(..)))
+        self.items().any(|item| matches!(item, Item::Disconnected(..)))
     }
 
     /// Raises the end of a connection whose task is dropped, or has no more time. What a handler does before it first waits is done, the
     /// rest is not.
     pub(crate) fn end_unpolled(&mut self, end: Disconnect) {
-        let is_known = !self.queue.iter().any(|item| matches!(item, Item::Connected(_)));
+        let is_known = !self.items().any(|item| matches!(item, Item::Connected(_)));
         self.give_up();
-        self.queue = VecDeque::new();
+        self.queue = None;
         if !is_known {
             return;
         }
@@ -183,14 +191,14 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Runs the handlers: ready when nothing is left for them to do.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter(self.observer.owner());
         if self.controls.is_some()
             && let Err(panic) = catch_panic(|| self.poll_controls(cx))
         {
             self.panicked(panic);
         }
-        let polled = self.handle(cx);
+        let polled = self.handle(outbox, cx);
         let observer = &mut self.observer;
         if let Err(panic) = catch_panic(|| observer.rest()) {
             self.panicked(panic);
@@ -201,12 +209,12 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Handles one item after the other.
-    fn handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn handle(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MESSAGES_PER_POLL {
-            if self.running.is_none() && budget::is_exhausted() {
+            if self.running.is_done() && budget::is_exhausted() {
                 break;
             }
-            match catch_panic(|| self.step(cx)) {
+            match catch_panic(|| self.step(outbox, cx)) {
                 Ok(Some(Poll::Ready(()))) => {}
                 Ok(Some(Poll::Pending)) => return Poll::Pending,
                 Ok(None) => return Poll::Ready(()),
@@ -237,34 +245,33 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Polls the running handler, or starts one for the next item. `None` if there is neither.
-    fn step(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
-        if self.running.is_none() {
-            self.running = self.begin_next()?;
-        }
-        if let Some(running) = &mut self.running {
-            if Pin::new(running).poll(cx).is_pending() {
-                return Some(Poll::Pending);
+    fn step(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        if self.running.is_done() {
+            match self.begin_next(outbox)? {
+                Some(handler) => self.running = handler,
+                None => return Some(Poll::Ready(())),
             }
-            self.running = None;
         }
-        Some(Poll::Ready(()))
+        Some(Pin::new(&mut self.running).poll(cx))
     }
 
     /// Passes the next item to the observer, which may return a future. `None` if there is no item.
-    fn begin_next(&mut self) -> Option<Option<HandlerFuture>> {
-        let Self { observer, shared, queue, bytes, .. } = self;
-        if !matches!(queue.front(), Some(Item::Connected(_))) {
+    fn begin_next(&mut self, outbox: &Outbox) -> Option<Option<HandlerFuture>> {
+        let Self { observer, queue, bytes, .. } = self;
+        if !matches!(queue.as_ref().and_then(|queue| queue.front()), Some(Item::Connected(_))) {
             if let Some(overdue) = observer.overdue() {
                 return Some(Some(overdue));
             }
-            if let Some((message, missed, at)) = (**shared).as_ref().outbox.take_sent_event() {
+            if let Some((message, missed, at)) = outbox.take_sent_event() {
                 return Some(observer.sent(message, missed, at));
             }
         }
-        let item = queue.pop_front()?;
-        if queue.is_empty() {
-            lend(mem::take(queue));
+        let items = queue.as_mut()?;
+        let item = items.pop_front();
+        if items.is_empty() {
+            queue.take().into_iter().for_each(lend);
         }
+        let item = item?;
         Some(match item {
             Item::Connected(at) => observer.connected(at),
             Item::Disconnected(end, at) => observer.disconnected(end, at),
@@ -272,7 +279,7 @@ impl<O: ConnectionObserver> Inbox<O> {
             Item::Received(received, at) => {
                 *bytes -= received.len() + ITEM;
                 match received {
-                    _ if (**shared).as_ref().outbox.drops_received() => None,
+                    _ if outbox.drops_received() => None,
                     Received::Message(message) => observer.received(message, at),
                     Received::Part(part) => observer.received_part(*part, at),
                 }
@@ -289,9 +296,8 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     /// Dropping a future runs user code too, which may panic.
     fn drop_running(&mut self) {
-        if let Some(running) = self.running.take()
-            && let Err(panic) = catch_panic(|| drop(running))
-        {
+        let running = mem::replace(&mut self.running, HandlerFuture::DONE);
+        if let Err(panic) = catch_panic(|| drop(running)) {
             self.panicked(panic);
         }
     }
@@ -301,14 +307,14 @@ impl<O: ConnectionObserver> Inbox<O> {
 const SPARE_PLACES: usize = 256;
 
 /// Leaves the memory of an empty queue to the next connection of this thread: a waiting connection keeps none.
-fn lend(queue: VecDeque<Item>) {
+fn lend(queue: Queue) {
     if queue.capacity() <= SPARE_PLACES {
-        spare::keep(&SPARE, queue);
+        spare::keep(&SPARE, Some(queue));
     }
 }
 
 thread_local! {
-    static SPARE: Cell<VecDeque<Item>> = const { Cell::new(VecDeque::new()) };
+    static SPARE: Cell<Option<Queue>> = const { Cell::new(None) };
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -350,9 +356,9 @@ impl Drop for Inside {
 impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
-            .field("queue", &self.queue.len())
+            .field("queue", &self.items().count())
             .field("bytes", &self.bytes)
-            .field("running", &self.running.is_some())
+            .field("running", &!self.running.is_done())
             .finish_non_exhaustive()
     }
 }

@@ -1,87 +1,107 @@
-//! A token bucket: so much per second, and no more than a second's worth at once.
+//! Token buckets: so much per second, and no more than a second's worth at once.
 
-use tokio::time::Instant;
+use std::time::Duration;
 
-/// A token bucket. Its unit is what the caller takes: messages or bytes.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    per_second: f64,
-    left: f64,
-    at: Instant,
-}
+use crate::connection::config::ConnectionConfig;
 
-impl Rate {
-    /// A full bucket.
-    pub(crate) fn new(per_second: u64, now: Instant) -> Self {
-        let per_second = per_second as f64;
-        Self { per_second, left: per_second, at: now }
-    }
-
-    /// Takes `amount` if that much is left. A single amount above the whole bucket passes when it is full, so
-    /// that one large message is judged by the size limit and not by the rate.
-    pub(crate) fn take(&mut self, amount: u64, now: Instant) -> bool {
-        // All messages of one read have the same time.
-        if now != self.at {
-            let passed = now.saturating_duration_since(self.at);
-            self.at = now;
-            self.left = self.per_second.min(self.left + passed.as_secs_f64() * self.per_second);
-        }
-        let amount = amount as f64;
-        if amount > self.left && self.left < self.per_second {
-            return false;
-        }
-        self.left -= amount;
-        true
-    }
-}
-
-/// The rates of one connection.
+/// The rates of one connection. How much there is per second is in the configuration, which all connections share.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    pub(crate) messages: Option<Rate>,
-    pub(crate) bytes: Option<Rate>,
+    messages: Bucket,
+    bytes: Bucket,
 }
 
+/// What is left in a token bucket.
+#[derive(Debug)]
+struct Bucket(f64);
+
 impl Rates {
-    /// Full buckets; `None` if nothing is limited.
-    pub(crate) fn new(messages: Option<u32>, bytes: Option<u64>, now: Instant) -> Option<Box<Self>> {
-        let messages = messages.map(|rate| Rate::new(rate.into(), now));
-        let bytes = bytes.map(|rate| Rate::new(rate, now));
-        (messages.is_some() || bytes.is_some()).then(|| Box::new(Self { messages, bytes }))
+    /// Full buckets.
+    pub(crate) fn new(config: &ConnectionConfig) -> Self {
+        let messages = Bucket(config.messages_per_second.map_or(0.0, f64::from));
+        let bytes = Bucket(config.bytes_per_second.map_or(0.0, |rate| rate as f64));
+        Self { messages, bytes }
+    }
+
+    /// Takes one message if there is one left, or no limit.
+    pub(crate) fn take_message(&mut self, config: &ConnectionConfig) -> bool {
+        config.messages_per_second.is_none_or(|rate| self.messages.take(1.0, rate.into()))
+    }
+
+    /// Takes so many bytes if that much is left, or there is no limit.
+    pub(crate) fn take_bytes(&mut self, bytes: usize, config: &ConnectionConfig) -> bool {
+        config.bytes_per_second.is_none_or(|rate| self.bytes.take(bytes as f64, rate as f64))
+    }
+
+    /// So much time has passed since they were filled last.
+    pub(crate) fn fill(&mut self, passed: Duration, config: &ConnectionConfig) {
+        let passed = passed.as_secs_f64();
+        if let Some(per_second) = config.messages_per_second {
+            self.messages.fill(passed, per_second.into());
+        }
+        if let Some(per_second) = config.bytes_per_second {
+            self.bytes.fill(passed, per_second as f64);
+        }
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self, passed: f64, per_second: f64) {
+        self.0 = per_second.min(self.0 + passed * per_second);
+    }
+
+    /// A single amount above the whole bucket passes when it is full, so that one large message is judged by the size
+    /// limit and not by the rate.
+    fn take(&mut self, amount: f64, per_second: f64) -> bool {
+        if amount > self.0 && self.0 < per_second {
+            return false;
+        }
+        self.0 -= amount;
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::protocol::Side;
+
+    fn config(messages: Option<u32>, bytes: Option<u64>) -> ConnectionConfig {
+        let mut config = ConnectionConfig::new(Side::Server);
+        (config.messages_per_second, config.bytes_per_second) = (messages, bytes);
+        config
+    }
 
     #[test]
     fn a_second_holds_its_share_and_the_next_one_refills() {
-        let now = Instant::now();
-        let mut rate = Rate::new(1000, now);
-        assert!((0..1000).all(|_| rate.take(1, now)));
-        assert!(!rate.take(1, now));
-        assert!(rate.take(500, now + Duration::from_millis(500)));
-        assert!(!rate.take(1, now + Duration::from_millis(500)));
+        let config = config(Some(1000), None);
+        let mut rates = Rates::new(&config);
+        assert!((0..1000).all(|_| rates.take_message(&config)));
+        assert!(!rates.take_message(&config));
+        rates.fill(Duration::from_millis(500), &config);
+        assert!((0..500).all(|_| rates.take_message(&config)));
+        assert!(!rates.take_message(&config));
+        assert!(rates.take_bytes(usize::MAX, &config), "bytes have no limit");
     }
 
     #[test]
     fn one_amount_above_the_bucket_passes_once() {
-        let now = Instant::now();
-        let mut rate = Rate::new(10, now);
-        assert!(rate.take(25, now));
-        assert!(!rate.take(1, now + Duration::from_secs(1)));
-        assert!(rate.take(1, now + Duration::from_secs(2)));
+        let config = config(None, Some(10));
+        let mut rates = Rates::new(&config);
+        assert!(rates.take_bytes(25, &config));
+        rates.fill(Duration::from_secs(1), &config);
+        assert!(!rates.take_bytes(1, &config));
+        rates.fill(Duration::from_secs(1), &config);
+        assert!(rates.take_bytes(1, &config));
+        assert!(rates.take_message(&config), "messages have no limit");
     }
 
     #[test]
     fn unused_time_does_not_pile_up() {
-        let now = Instant::now();
-        let mut rate = Rate::new(5, now);
-        let later = now + Duration::from_secs(3600);
-        assert!((0..5).all(|_| rate.take(1, later)));
-        assert!(!rate.take(1, later));
+        let config = config(Some(5), Some(7));
+        let mut rates = Rates::new(&config);
+        rates.fill(Duration::from_secs(3600), &config);
+        assert!((0..5).all(|_| rates.take_message(&config)) && !rates.take_message(&config));
+        assert!((0..7).all(|_| rates.take_bytes(1, &config)) && !rates.take_bytes(1, &config));
     }
 }

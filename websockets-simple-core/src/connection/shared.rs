@@ -24,8 +24,15 @@ pub struct ConnectionShared {
     received_messages: AtomicU64,
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
-    end: OnceLock<Box<Disconnect>>,
-    controls: OnceLock<Box<Controls>>,
+    /// Made when the first of it is there.
+    cold: OnceLock<Box<ColdParts>>,
+}
+
+/// What an idle connection does not have.
+#[derive(Debug, Default)]
+struct ColdParts {
+    end: OnceLock<Disconnect>,
+    controls: OnceLock<Controls>,
 }
 
 /// Counters of one connection, and its last round trip.
@@ -62,8 +69,7 @@ impl ConnectionShared {
             received_messages: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             round_trip_micros: AtomicU64::new(u64::MAX),
-            end: OnceLock::new(),
-            controls: OnceLock::new(),
+            cold: OnceLock::new(),
         }
     }
 
@@ -72,22 +78,22 @@ impl ConnectionShared {
         let controls = Controls::new();
         self.outbox
             .push_internal(Frame::message(controls.hello(), self.outbox.side()), InternalFrame::Control);
-        let _ = self.controls.set(Box::new(controls));
+        let _ = self.cold().controls.set(controls);
     }
 
     /// Takes part in the control messages that the peer has begun.
     pub(crate) fn join_controls(&self, controls: Controls) {
-        let _ = self.controls.set(Box::new(controls));
+        let _ = self.cold().controls.set(controls);
     }
 
     pub(crate) fn controls(&self) -> Option<&Controls> {
-        self.controls.get().map(|controls| &**controls)
+        self.cold.get()?.controls.get()
     }
 
     /// Whether both ends take part in control messages.
     #[must_use]
     pub fn has_controls(&self) -> bool {
-        self.controls.get().is_some()
+        self.controls().is_some()
     }
 
     /// Sends a control message. False, and nothing is sent, if the ends did not agree on control messages.
@@ -102,7 +108,7 @@ impl ConnectionShared {
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
-        self.end.get().map(|end| &**end)
+        self.cold.get()?.end.get()
     }
 
     /// The counters at this moment.
@@ -136,7 +142,11 @@ impl ConnectionShared {
     }
 
     pub(crate) fn set_end(&self, end: &Disconnect) {
-        let _ = self.end.set(Box::new(end.clone()));
+        let _ = self.cold().end.set(end.clone());
+    }
+
+    fn cold(&self) -> &ColdParts {
+        self.cold.get_or_init(Box::default)
     }
 }
 

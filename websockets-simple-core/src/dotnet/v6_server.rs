@@ -1,5 +1,7 @@
 //! What a .NET v6 server certainly loses of what is sent to it.
 
+use std::num::NonZeroU32;
+
 use crate::protocol::Message;
 
 /// The server's word for an alive client, which it does not hand on.
@@ -12,7 +14,7 @@ const CLOSE: u8 = 3;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct V6Server {
     /// Largest payload in bytes.
-    largest: u32,
+    largest: NonZeroU32,
 }
 
 /// Why a .NET v6 server would lose a message.
@@ -41,11 +43,11 @@ pub enum V6Loss {
 
 impl V6Server {
     /// Over plain TCP: it does not read lengths of 64 bits (RFC 6455 section 5.2).
-    pub const PLAIN: Self = Self { largest: 65_535 };
+    pub const PLAIN: Self = Self { largest: NonZeroU32::new(65_535).unwrap() };
 
     /// Over TLS: its reads end with the record, which holds 16,384 bytes (RFC 8446 section 5.1), eight of them for the
     /// header of the frame.
-    pub const TLS: Self = Self { largest: 16_376 };
+    pub const TLS: Self = Self { largest: NonZeroU32::new(16_376).unwrap() };
 
     /// Whether the server can read this message, alone and in time.
     ///
@@ -54,8 +56,9 @@ impl V6Server {
     /// [`V6Loss`] when it certainly cannot.
     pub(crate) fn check(self, message: &Message) -> Result<(), V6Loss> {
         let payload = message.as_bytes();
-        if payload.len() > self.largest as usize {
-            return Err(V6Loss::TooLong { most: self.largest });
+        let most = self.largest.get();
+        if payload.len() > most as usize {
+            return Err(V6Loss::TooLong { most });
         }
         if payload.contains(&CLOSE) {
             return Err(V6Loss::ByteThree);

@@ -19,15 +19,22 @@ use crate::{
 pub struct Dispatcher<E: EventType> {
     connection: E::Connection,
     subscriptions: Arc<Subscriptions<E>>,
-    /// The subscribers that got Connected.
-    saw_connected: Arc<[Arc<Subscriber<E>>]>,
+    /// The subscribers that got Connected; `None` if they are those of `current`.
+    saw_connected: Option<Box<SawConnected<E>>>,
     /// The subscribers at `version`: looked up once per change and not once per event.
-    current: Arc<[Arc<Subscriber<E>>]>,
+    current: List<E>,
     version: u64,
     /// The handler, if `current` is a single one: between [`dispatch`](Self::dispatch) and [`rest`](Self::rest).
     held: HeldHandler<E>,
-    /// The version up to which late subscriptions got Connected.
-    replayed: u64,
+}
+
+type List<E> = Arc<[Arc<Subscriber<E>>]>;
+
+/// The subscribers that got Connected, where others have come or gone since then.
+struct SawConnected<E: EventType> {
+    list: List<E>,
+    /// Whether those that came may have asked for it, too.
+    is_behind: bool,
 }
 
 impl<E: EventType> Dispatcher<E> {
@@ -39,11 +46,10 @@ impl<E: EventType> Dispatcher<E> {
         Self {
             connection,
             subscriptions,
-            saw_connected: Arc::clone(&current),
+            saw_connected: None,
             current,
             version: u64::MAX,
             held: HeldHandler::none(),
-            replayed: u64::MAX,
         }
     }
 
@@ -56,10 +62,8 @@ impl<E: EventType> Dispatcher<E> {
     /// Raises Connected.
     pub fn connected(&mut self, at: Moment) -> Option<HandlerFuture> {
         self.catch_up();
-        self.replayed = self.version;
-        self.saw_connected = Arc::clone(&self.current);
-        let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), at);
-        deliver(&self.saw_connected, event, &mut HeldHandler::none())
+        self.saw_connected = None;
+        self.dispatch(self.event(ConnectionEventKind::Connected(self.connection.clone()), at))
     }
 
     /// No event follows for now: keeps no handler that may be unsubscribed meanwhile. May drop one, which runs its
@@ -73,23 +77,19 @@ impl<E: EventType> Dispatcher<E> {
     /// Raises Connected for later subscriptions that asked for it.
     pub fn replay(&mut self) -> Option<HandlerFuture> {
         self.catch_up();
-        if self.replayed == self.version {
-            return None;
-        }
-        self.replayed = self.version;
+        let saw = self.saw_connected.as_mut().filter(|saw| saw.is_behind)?;
+        saw.is_behind = false;
         // Without this, a connection would keep every subscription that it has ever told of itself.
-        if self.saw_connected.iter().any(|saw| !saw.is_active()) {
-            self.saw_connected = self.saw_connected.iter().filter(|saw| saw.is_active()).cloned().collect();
+        if saw.list.iter().any(|saw| !saw.is_active()) {
+            saw.list = saw.list.iter().filter(|saw| saw.is_active()).cloned().collect();
         }
-        let known = |subscriber: &Arc<Subscriber<E>>| {
-            self.saw_connected.iter().any(|saw| Arc::ptr_eq(saw, subscriber))
-        };
+        let known = |subscriber: &Arc<Subscriber<E>>| saw.list.iter().any(|saw| Arc::ptr_eq(saw, subscriber));
         let is_late = |subscriber: &&Arc<Subscriber<E>>| subscriber.options.replay && !known(subscriber);
         let late: Vec<_> = self.current.iter().filter(is_late).cloned().collect();
         if late.is_empty() {
             return None;
         }
-        self.saw_connected = self.saw_connected.iter().chain(&late).cloned().collect();
+        saw.list = saw.list.iter().chain(&late).cloned().collect();
         let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), Moment::now());
         deliver(&late.into(), event, &mut HeldHandler::none())
     }
@@ -99,7 +99,10 @@ impl<E: EventType> Dispatcher<E> {
         let kind = ConnectionEventKind::Disconnected(self.connection.clone(), end);
         let event = ConnectionEvent::new(kind, at.utc).keeping(E::kept(&self.connection));
         let event = E::of_connection(event);
-        deliver(&std::mem::replace(&mut self.saw_connected, Arc::new([])), event, &mut HeldHandler::none())
+        let saw = self.saw_connected.take().map_or_else(|| Arc::clone(&self.current), |saw| saw.list);
+        // Nobody is told of it twice.
+        self.saw_connected = Some(Box::new(SawConnected { list: Arc::new([]), is_behind: false }));
+        deliver(&saw, event, &mut HeldHandler::none())
     }
 
     /// Raises a received message.
@@ -145,7 +148,9 @@ impl<E: EventType> Dispatcher<E> {
         if version != self.version {
             self.version = version;
             self.held = HeldHandler::none();
-            self.current = self.subscriptions.snapshot();
+            let before = std::mem::replace(&mut self.current, self.subscriptions.snapshot());
+            let saw = SawConnected { list: before, is_behind: true };
+            self.saw_connected.get_or_insert_with(|| Box::new(saw)).is_behind = true;
         }
     }
 
@@ -156,6 +161,7 @@ impl<E: EventType> Dispatcher<E> {
 
 impl<E: EventType> fmt::Debug for Dispatcher<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatcher").field("saw_connected", &self.saw_connected.len()).finish_non_exhaustive()
+        let saw = self.saw_connected.as_ref().map_or(&self.current, |saw| &saw.list);
+        f.debug_struct("Dispatcher").field("saw_connected", &saw.len()).finish_non_exhaustive()
     }
 }

@@ -49,6 +49,16 @@ impl HandlerFuture {
     }
 }
 
+impl HandlerFuture {
+    /// Nothing to do.
+    pub(crate) const DONE: Self = Self(None);
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl Future for HandlerFuture {
     type Output = ();
 

@@ -12,9 +12,8 @@ use tokio::time::Instant;
 use crate::{
     events::EndCause,
     outbox::{
-        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, gather::gather,
-        internal_counts::InternalCounts, joined::Joined, pace::Pace, sent_events::SentEvents,
-        waiters::Waiters,
+        FlushOutcome, FlushWhen, Offer, after_lock, coalesce::Coalesced, cold_state::ColdState,
+        gather::gather, internal_counts::InternalCounts, joined::Joined, pace::Pace,
     },
     protocol::{Frame, InternalFrame, Message},
     transport::{WriteNow, Writer},
@@ -61,27 +60,9 @@ pub(super) struct OutboxState {
     pub(super) bytes: usize,
     pub(super) messages: u64,
     pub(super) sent_bytes: u64,
-    pub(super) dropped: u64,
     pub(super) driver: Option<Waker>,
     pub(super) writer: Option<Writer>,
     pub(super) cold: Option<Box<ColdState>>,
-}
-
-/// The state that most connections never need.
-#[derive(Default)]
-pub(super) struct ColdState {
-    pub(super) close: Option<EndCause>,
-    pub(super) failed: Option<io::Error>,
-    pub(super) pace: Option<Pace>,
-    pub(super) parts: Option<Box<FragmentedMessage>>,
-    /// Unsent bytes and number of the frames in the queue that are parts of a message.
-    pub(super) part_bytes: usize,
-    pub(super) part_frames: usize,
-    pub(super) waiters: Waiters,
-    /// The tasks that wait for the end of a message in parts, and for that of the connection.
-    pub(super) before_parts: Waiters,
-    pub(super) before_end: Waiters,
-    pub(super) sent_events: SentEvents,
 }
 
 #[derive(Debug)]
@@ -117,7 +98,6 @@ impl OutboxState {
             bytes: 0,
             messages: 0,
             sent_bytes: 0,
-            dropped: 0,
             driver: None,
             writer: None,
             cold: pace.map(|pace| Box::new(ColdState { pace: Some(pace), ..ColdState::default() })),
@@ -366,7 +346,7 @@ impl OutboxState {
             if droppable(&self.queue[at]) {
                 if let Some(queued) = self.queue.remove(at) {
                     self.bytes -= queued.frame.len();
-                    self.dropped += 1;
+                    self.drops(1);
                     after_lock::release(queued.frame);
                 }
             } else {
@@ -379,7 +359,7 @@ impl OutboxState {
             && let Some(queued) = parts.behind.remove(oldest)
         {
             parts.bytes -= queued.frame.len();
-            self.dropped += 1;
+            self.drops(1);
             after_lock::release(queued.frame);
         }
         self.fits(len, capacity)
@@ -400,7 +380,7 @@ impl OutboxState {
     /// A message in parts that is not complete cannot be taken back; what waits behind it cannot follow.
     pub(super) fn abandon_parts(&mut self) {
         if let Some(parts) = self.cold.as_mut().and_then(|cold| cold.parts.take()) {
-            self.dropped += parts.behind.iter().filter(|queued| queued.internal.is_none()).count() as u64;
+            self.drops(parts.behind.iter().filter(|queued| queued.internal.is_none()).count());
             self.internals.remove_all(&parts.behind);
             parts.writer.into_iter().for_each(after_lock::wake);
             after_lock::release_all(parts.behind);
@@ -417,7 +397,7 @@ impl OutboxState {
     pub(super) fn give_up(&mut self) {
         self.stage = Stage::Closed;
         let lost = self.queue.iter().filter(|queued| queued.internal.is_none()).count();
-        self.dropped += lost as u64;
+        self.drops(lost);
         after_lock::release_all(mem::take(&mut self.queue));
         self.written = 0;
         self.bytes = 0;

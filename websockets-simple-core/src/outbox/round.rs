@@ -139,7 +139,7 @@ impl Outbox {
         }
         let keep = usize::from(state.written > 0).min(state.queue.len());
         let given_up = state.queue.split_off(keep);
-        state.dropped += given_up.iter().filter(|queued| queued.internal.is_none()).count() as u64;
+        state.drops(given_up.iter().filter(|queued| queued.internal.is_none()).count());
         state.internals.remove_all(&given_up);
         after_lock::release_all(given_up);
         state.bytes = match state.queue.front() {

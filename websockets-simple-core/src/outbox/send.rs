@@ -74,6 +74,39 @@ pub enum OverflowPolicy {
     Wait(Duration),
 }
 
+/// An [`OverflowPolicy`] in 8 bytes, as every connection has one: the nanoseconds to wait, or one of the other three, which
+/// are longer than any wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptPolicy(u64);
+
+impl KeptPolicy {
+    const DISCONNECT: u64 = u64::MAX;
+    const DROP_NEWEST: u64 = u64::MAX - 1;
+    const DROP_OLDEST: u64 = u64::MAX - 2;
+    /// 584 years.
+    const LONGEST: u64 = u64::MAX - 3;
+
+    pub(super) fn new(policy: OverflowPolicy) -> Self {
+        Self(match policy {
+            OverflowPolicy::Disconnect => Self::DISCONNECT,
+            OverflowPolicy::DropNewest => Self::DROP_NEWEST,
+            OverflowPolicy::DropOldest => Self::DROP_OLDEST,
+            OverflowPolicy::Wait(time) => {
+                u64::try_from(time.as_nanos()).unwrap_or(Self::LONGEST).min(Self::LONGEST)
+            }
+        })
+    }
+
+    pub(super) fn get(self) -> OverflowPolicy {
+        match self.0 {
+            Self::DISCONNECT => OverflowPolicy::Disconnect,
+            Self::DROP_NEWEST => OverflowPolicy::DropNewest,
+            Self::DROP_OLDEST => OverflowPolicy::DropOldest,
+            nanoseconds => OverflowPolicy::Wait(Duration::from_nanos(nanoseconds)),
+        }
+    }
+}
+
 /// A message on its way into the outbox of a connection: resolves at once unless it has to wait for room there.
 ///
 /// # Errors
@@ -142,5 +175,22 @@ impl Future for Sending<'_> {
 impl fmt::Debug for Sending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_kept_in_8_bytes_and_comes_out_as_it_went_in() {
+        let waits = [0, 1, 1_000_000_000, KeptPolicy::LONGEST].map(Duration::from_nanos);
+        let waits = waits.map(OverflowPolicy::Wait);
+        let others = [OverflowPolicy::Disconnect, OverflowPolicy::DropNewest, OverflowPolicy::DropOldest];
+        for policy in waits.into_iter().chain(others) {
+            assert_eq!(KeptPolicy::new(policy).get(), policy);
+        }
+        let endless = KeptPolicy::new(OverflowPolicy::Wait(Duration::MAX)).get();
+        assert_eq!(endless, OverflowPolicy::Wait(Duration::from_nanos(KeptPolicy::LONGEST)));
     }
 }

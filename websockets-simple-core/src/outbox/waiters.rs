@@ -10,7 +10,8 @@ use std::{
 use crate::{
     outbox::{
         Outbox, after_lock,
-        queue::{ColdState, OutboxState},
+        cold_state::ColdState,
+        queue::OutboxState,
         send::{SendError, SendStatus},
     },
     protocol::{Frame, Message},

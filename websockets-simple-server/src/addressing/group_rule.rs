@@ -40,7 +40,7 @@ fn allows<I: Identity>(connection: &Connection<I>, group: &GroupName) -> bool {
 
 fn has_room<I: Identity>(connection: &Connection<I>, group: &GroupName) -> bool {
     let most = connection.0.shared.params.limits.groups_per_connection;
-    connection.is_in(group.as_str()) || connection.0.groups().len() < most
+    connection.is_in(group.as_str()) || connection.0.groups().map_or(0, |groups| groups.len()) < most
 }
 
 fn refusal(group: GroupName, reason: &str) -> Control {

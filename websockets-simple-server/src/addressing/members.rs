@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -26,13 +26,18 @@ pub(crate) enum ListKind {
     User,
 }
 
-/// The positions of a connection in the list of each kind. Only used under the registry's lock.
+/// The positions of a connection in the list of each kind. Only used under the registry's lock. As many connections as
+/// 32 bits count do not fit into the memory of any machine.
 #[derive(Default)]
-pub(crate) struct ListPositions([AtomicUsize; 3]);
+pub(crate) struct ListPositions([AtomicU32; 3]);
 
 impl ListPositions {
-    fn of(&self, kind: ListKind) -> &AtomicUsize {
-        &self.0[kind as usize]
+    fn of(&self, kind: ListKind) -> usize {
+        self.0[kind as usize].load(Ordering::Relaxed) as usize
+    }
+
+    fn set(&self, kind: ListKind, place: usize) {
+        self.0[kind as usize].store(u32::try_from(place).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 }
 
@@ -47,19 +52,19 @@ impl<I: Identity> Members<I> {
 
     pub(crate) fn add(&mut self, connection: &Connection<I>) {
         self.copy = None;
-        connection.0.positions.of(self.kind).store(self.list.len(), Ordering::Relaxed);
+        connection.0.positions.set(self.kind, self.list.len());
         self.list.push(connection.clone());
     }
 
     pub(crate) fn remove(&mut self, connection: &Connection<I>) {
-        let place = connection.0.positions.of(self.kind).load(Ordering::Relaxed);
+        let place = connection.0.positions.of(self.kind);
         if self.list.get(place).is_none_or(|held| held != connection) {
             return;
         }
         self.copy = None;
         self.list.swap_remove(place);
         if let Some(moved) = self.list.get(place) {
-            moved.0.positions.of(self.kind).store(place, Ordering::Relaxed);
+            moved.0.positions.set(self.kind, place);
         }
         if self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(self.list.len() * 2);

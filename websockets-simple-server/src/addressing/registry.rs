@@ -2,8 +2,8 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashMap, hash_map::Entry},
-    hash::Hash,
+    collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,12 +19,17 @@ pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
 
 struct Maps<I: Identity> {
     all: Members<I>,
-    /// `None` for an id that is reserved for a pending handshake.
-    by_id: HashMap<ClientId, Option<Connection<I>>>,
+    by_id: HashSet<TakenId<I>>,
     channels: HashMap<Box<str>, Channel<I>>,
     users: HashMap<I::Id, UserEntry<I>>,
     /// Released connections whose handlers have not finished.
     draining: Members<I>,
+}
+
+/// An id that a connection has, or that is reserved for a pending handshake. A connection brings its id along.
+enum TakenId<I: Identity> {
+    Open(Connection<I>),
+    Reserved(Box<ClientId>),
 }
 
 struct Channel<I: Identity> {
@@ -42,7 +47,7 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Maps {
             all: Members::new(ListKind::Server),
-            by_id: HashMap::new(),
+            by_id: HashSet::new(),
             channels: HashMap::new(),
             users: HashMap::new(),
             draining: Members::new(ListKind::Server),
@@ -73,26 +78,22 @@ impl<I: Identity> Registry<I> {
 
     /// Reserves an id for a connection to be opened; `None` if it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
-        match self.lock().by_id.entry(id.clone()) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(vacant) => {
-                vacant.insert(None);
-                Some(ReservedId { registry: Arc::clone(self), id: id.clone() })
-            }
-        }
+        let taken = TakenId::Reserved(Box::new(id.clone()));
+        let is_free = self.lock().by_id.insert(taken);
+        is_free.then(|| ReservedId { registry: Arc::clone(self), id: id.clone() })
     }
 
     /// Registers a connection until the guard is dropped.
-    pub(crate) fn register(self: &Arc<Self>, connection: &Connection<I>) -> Registered<I> {
+    pub(crate) fn register(&self, connection: &Connection<I>) -> Registered<I> {
         let mut maps = self.lock();
         maps.all.add(connection);
-        maps.by_id.insert(connection.id().clone(), Some(connection.clone()));
+        let _reserved = maps.by_id.replace(TakenId::Open(connection.clone()));
         let channel = match maps.channels.get_mut(connection.channel()) {
             Some(channel) => channel,
             None => maps.channels.entry(connection.channel().into()).or_insert_with(Channel::new),
         };
         channel.members.add(connection);
-        for group in connection.0.groups().iter() {
+        for group in connection.0.groups().iter().flat_map(|groups| groups.iter()) {
             channel.groups.entry(Arc::clone(group)).or_insert_with(Group::new).add(connection);
         }
         // It has an entry since the permit was given.
@@ -102,7 +103,7 @@ impl<I: Identity> Registry<I> {
             entry.members.add(connection);
         }
         drop(maps);
-        Registered { registry: Arc::clone(self), connection: connection.clone() }
+        Registered(connection.clone())
     }
 
     fn unregister(&self, connection: &Connection<I>) {
@@ -111,7 +112,7 @@ impl<I: Identity> Registry<I> {
         maps.forget_id(connection.id());
         if let Some(channel) = maps.channels.get_mut(connection.channel()) {
             channel.members.remove(connection);
-            for group in connection.0.groups().iter() {
+            for group in connection.0.groups().iter().flat_map(|groups| groups.iter()) {
                 channel.leave(connection, group);
             }
             if channel.members.list().is_empty() {
@@ -130,7 +131,7 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn join(&self, connection: &Connection<I>, group: &str) -> bool {
         let mut maps = self.lock();
         let Some(channel) = maps.channel_of(connection) else { return false };
-        let mut groups = connection.0.groups();
+        let mut groups = connection.0.groups_to_join();
         if groups.iter().any(|joined| **joined == *group) {
             return false;
         }
@@ -145,7 +146,7 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn leave(&self, connection: &Connection<I>, group: &str) -> bool {
         let mut maps = self.lock();
         let Some(channel) = maps.channel_of(connection) else { return false };
-        let mut groups = connection.0.groups();
+        let Some(mut groups) = connection.0.groups() else { return false };
         let Some(place) = groups.iter().position(|joined| **joined == *group) else { return false };
         groups.swap_remove(place);
         channel.leave(connection, group);
@@ -165,7 +166,7 @@ impl<I: Identity> Registry<I> {
     }
 
     pub(crate) fn client(&self, id: &ClientId) -> Option<Connection<I>> {
-        self.lock().by_id.get(id)?.clone()
+        self.lock().by_id.get(id)?.connection().cloned()
     }
 
     pub(crate) fn channel(&self, channel: &str) -> Arc<[Connection<I>]> {
@@ -234,7 +235,7 @@ impl<I: Identity> Registry<I> {
 impl<I: Identity> Maps<I> {
     /// The channel of a connection that is open.
     fn channel_of(&mut self, connection: &Connection<I>) -> Option<&mut Channel<I>> {
-        let held = self.by_id.get(connection.id())?.as_ref();
+        let held = self.by_id.get(connection.id())?.connection();
         held.filter(|held| *held == connection)?;
         self.channels.get_mut(connection.channel())
     }
@@ -244,6 +245,40 @@ impl<I: Identity> Maps<I> {
         if self.by_id.len() < self.by_id.capacity() / 4 {
             self.by_id.shrink_to(self.by_id.len() * 2);
         }
+    }
+}
+
+impl<I: Identity> TakenId<I> {
+    fn connection(&self) -> Option<&Connection<I>> {
+        match self {
+            Self::Open(connection) => Some(connection),
+            Self::Reserved(_) => None,
+        }
+    }
+}
+
+impl<I: Identity> Borrow<ClientId> for TakenId<I> {
+    fn borrow(&self) -> &ClientId {
+        match self {
+            Self::Open(connection) => connection.id(),
+            Self::Reserved(id) => id,
+        }
+    }
+}
+
+impl<I: Identity> PartialEq for TakenId<I> {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, other): (&ClientId, &ClientId) = (self.borrow(), other.borrow());
+        one == other
+    }
+}
+
+impl<I: Identity> Eq for TakenId<I> {}
+
+impl<I: Identity> Hash for TakenId<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let id: &ClientId = self.borrow();
+        id.hash(state);
     }
 }
 
@@ -296,21 +331,18 @@ impl<I: Identity> Drop for ReservedId<I> {
     fn drop(&mut self) {
         let mut maps = self.registry.lock();
         // The connection may have registered with the id.
-        if maps.by_id.get(&self.id).is_some_and(Option::is_none) {
+        if maps.by_id.get(&self.id).is_some_and(|taken| taken.connection().is_none()) {
             maps.forget_id(&self.id);
         }
     }
 }
 
 /// Keeps a connection registered; dropped when its transport is released, also by a panic.
-pub(crate) struct Registered<I: Identity> {
-    registry: Arc<Registry<I>>,
-    connection: Connection<I>,
-}
+pub(crate) struct Registered<I: Identity>(Connection<I>);
 
 impl<I: Identity> Drop for Registered<I> {
     fn drop(&mut self) {
-        self.registry.unregister(&self.connection);
+        self.0.0.shared.registry.unregister(&self.0);
     }
 }
 
@@ -352,8 +384,9 @@ mod tests {
             assert!(registry.leave(&connection, &group) && !registry.leave(&connection, &group));
         }
         let groups = || registry.lock().channels.get("/").map(|channel| channel.groups.len());
-        assert_eq!((groups(), connection.0.groups().len(), other.0.groups().len()), (Some(0), 0, 0));
-        assert!(connection.0.groups().capacity() < 100);
+        let of = |connection: &Connection<User<i64>>| connection.0.groups().map(|groups| groups.len());
+        assert_eq!((groups(), of(&connection), of(&other)), (Some(0), Some(0), None));
+        assert!(connection.0.groups_to_join().capacity() < 100);
         // Those it is in when it ends.
         assert!(registry.join(&connection, "left by the end") && registry.join(&other, "left by the end"));
         drop(guards);

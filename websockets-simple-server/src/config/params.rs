@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing};
+use websockets_simple_core::{
+    Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing, SUBPROTOCOL,
+};
 
 use crate::{
     config::{
@@ -368,6 +370,11 @@ impl ServerParams {
     pub fn log_users(mut self, log: bool) -> Self {
         self.logs_users = log;
         self
+    }
+
+    /// The subprotocol of this number: those that are set come first, then the library's own.
+    pub(crate) fn subprotocol(&self, number: u32) -> &str {
+        self.subprotocols.get(number as usize).map_or(SUBPROTOCOL, String::as_str)
     }
 
     /// How the frames of a connection leave.

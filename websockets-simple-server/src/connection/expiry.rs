@@ -83,9 +83,9 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
     let credentials = Credentials {
         token: Some(token),
         #[cfg(feature = "rustls")]
-        certificate: peer.certificate.clone(),
+        certificate: peer.certificate().cloned(),
     };
-    let request = peer.handshake_request(head, peer.client);
+    let request = peer.handshake_request(head);
     let refusal = match shared.admission.admit(&credentials, &request, &shared.params).await {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             let at = renewed.expiry();

@@ -34,7 +34,7 @@ pub(crate) struct SubscribedObserver<I: Identity> {
     pub(crate) dispatcher: Dispatcher<Event<I>>,
     pub(crate) registered: Option<Registered<I>>,
     /// The future of a local connection receives its messages here.
-    pub(crate) local: Option<MessageSink>,
+    pub(crate) local: Option<Box<MessageSink>>,
 }
 
 impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {

@@ -15,9 +15,9 @@ use websockets_simple_core::Transport;
 #[cfg(feature = "http2")]
 use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
-    connection::session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
+    connection::session::{Cut, SessionParts, opened_during_stop, serve},
     handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
-    run::{SessionGuard, SessionTask},
+    run::{SessionGuard, SessionStage, SessionTask},
     users::Identity,
 };
 
@@ -46,7 +46,7 @@ async fn open<I: Identity>(
     mut context: HandshakeContext<I>,
     request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
-) -> Option<Boxed<()>> {
+) -> Option<SessionStage<I>> {
     let RequestedParts { parts, overrides, session, .. } = request;
     #[cfg(feature = "http2")]
     let (version, stream) = (parts.version, request.stream);

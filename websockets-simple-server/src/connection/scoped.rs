@@ -47,7 +47,7 @@ impl<I: Identity> ScopedWork<I> {
         messages: Messages,
         scope: SessionScope<I>,
     ) -> ScopedSession<I> {
-        let work = (self.0)(LocalConnection::new(session.connection.clone(), messages));
+        let work = (self.0)(LocalConnection::new(session.connection().clone(), messages));
         ScopedSession { session, work: Some(CatchPanic::new(work)), raising: None, ended: None, scope }
     }
 }
@@ -76,7 +76,7 @@ impl<I: Identity> Future for ScopedSession<I> {
         {
             *ended = Some(clean);
         }
-        let ConnectionState { core, shared, .. } = &*session.connection.0;
+        let ConnectionState { core, shared, .. } = &*session.connection().0;
         if ended.is_some() && (!scope.demand.is_there() || core.outbox.handlers_aborted()) {
             // The work cannot use the connection any more, and learns of it in no other way or has no more time.
             *work = None;
@@ -110,7 +110,7 @@ impl<I: Identity> Future for ScopedSession<I> {
 }
 
 fn raise_panic<I: Identity>(session: &Session<I>, panicked: Panicked) -> Boxed<()> {
-    let (connection, stop) = (session.connection.clone(), session.stop.clone());
+    let (connection, stop) = (session.connection().clone(), session.stop.clone());
     Box::pin(async move {
         let error = panicked.of_code("the future of a local connection");
         let (peer, shared) = (connection.peer_addr(), Arc::clone(&connection.0.shared));

@@ -2,7 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,15 +24,15 @@ use crate::{
     addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{Endpoint, Scope, ServerParams},
     connection::{
-        Connection, ConnectionState, UserState,
+        Connection, ConnectionState, Extras,
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
         scoped::{ScopedWork, SessionScope},
     },
     handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
-    net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
-    run::{SessionGuard, SessionTask, Stop},
+    net::{ConnectionPermit, KeptPeer, LocalEndpoint, ProxyProtocol, Socket},
+    run::{SessionGuard, SessionStage, SessionTask, Stop},
     users::Identity,
 };
 #[cfg(feature = "http2")]
@@ -75,7 +75,7 @@ async fn open<I: Identity, S: Socket>(
     stream: S,
     endpoint: Endpoint,
     local: Option<LocalEndpoint>,
-) -> Option<Boxed<()>> {
+) -> Option<SessionStage<I>> {
     context.peer.endpoint = match local {
         Some(local) => local,
         None => stream.local().ok()?,
@@ -97,7 +97,9 @@ async fn open<I: Identity, S: Socket>(
             return Some(serve(context, opened, SessionParts { heartbeat, local: None }));
         }
         #[cfg(feature = "http2")]
-        Ok(Ok(Secured::Http2(stream))) => return Some(Box::pin(http2::serve(context, stream))),
+        Ok(Ok(Secured::Http2(stream))) => {
+            return Some(SessionStage::last(Box::pin(http2::serve(context, stream))));
+        }
         // Boxed, as most handshakes succeed.
         Ok(Err(unopened)) => Box::pin(conclude(context, Ok(unopened))).await,
         Err(cut) => Box::pin(conclude(context, Err(cut))).await,
@@ -241,7 +243,7 @@ pub(super) fn serve<I: Identity>(
     context: HandshakeContext<I>,
     opened: Opened<Transport, I>,
     parts: SessionParts<I>,
-) -> Boxed<()> {
+) -> SessionStage<I> {
     let SessionParts { heartbeat, local } = parts;
     let Opened { stream: transport, leftover, admitted } = opened;
     let Admitted {
@@ -265,16 +267,14 @@ pub(super) fn serve<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),
         id,
         serial: shared.next_serial(),
-        channel,
-        groups: Mutex::new(groups),
         shared: Arc::clone(&shared),
         head,
         subprotocol,
         user: user.map(|user| Box::new(CurrentUser::new(user))),
-        peer,
-        since: chrono::Utc::now(),
+        peer: KeptPeer::new(peer),
+        since: chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
-        state: UserState::new(),
+        extras: Extras::new(channel, groups),
         positions: ListPositions::default(),
     }));
     let core = &connection.0.core;
@@ -288,10 +288,10 @@ pub(super) fn serve<I: Identity>(
         let observer = RefusedObserver::new(&connection, stop);
         let state = Arc::clone(&connection.0);
         let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer);
-        return Box::pin(async move {
+        return SessionStage::last(Box::pin(async move {
             driver.await;
             drop(permit);
-        });
+        }));
     }
     if let Some(text) = shared.params.success_text.as_deref() {
         let _ = core.outbox.try_send(Message::text(text), shared.subscriptions.wants_notices());
@@ -310,7 +310,7 @@ pub(super) fn serve<I: Identity>(
                 demand: sink.demand(),
                 _unlisted: shared.unlisted.keep(&connection, reserved),
             };
-            (None, Some(sink), Some((work, messages, scope)))
+            (None, Some(Box::new(sink)), Some((work, messages, scope)))
         }
     };
     shared.revocable.set(&connection, scoped.is_none());
@@ -328,16 +328,15 @@ pub(super) fn serve<I: Identity>(
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let session = Session {
         driver,
-        _end: SessionEnd(connection.clone()),
-        connection,
+        end: SessionEnd(connection),
         expiry,
         stop,
         _user_permit: user_permit,
         _permit: permit,
     };
     match scoped {
-        None => Box::pin(session),
-        Some((work, messages, scope)) => Box::pin(work.run(session, messages, scope)),
+        None => SessionStage::last(session),
+        Some((work, messages, scope)) => SessionStage::last(work.run(session, messages, scope)),
     }
 }
 
@@ -345,8 +344,7 @@ pub(super) fn serve<I: Identity>(
 pub(crate) struct Session<I: Identity> {
     driver: ConnectionDriver<SubscribedObserver<I>>,
     /// Behind the driver, as it is dropped after it.
-    _end: SessionEnd<I>,
-    pub(super) connection: Connection<I>,
+    end: SessionEnd<I>,
     expiry: Option<Box<Expiry>>,
     pub(super) stop: Stop,
     _user_permit: Option<UserPermit<I>>,
@@ -360,7 +358,7 @@ impl<I: Identity> Session<I> {
     /// Runs the connection; ready with whether it ended cleanly.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Poll::Ready(end) = Pin::new(&mut self.driver).poll(cx) else {
-            let Self { connection, expiry, .. } = self;
+            let Self { end: SessionEnd(connection), expiry, .. } = self;
             if let Some(expiry) = expiry {
                 expiry.poll(&*connection.0, cx);
             }
@@ -369,9 +367,13 @@ impl<I: Identity> Session<I> {
         Poll::Ready(end.clean)
     }
 
+    pub(super) fn connection(&self) -> &Connection<I> {
+        &self.end.0
+    }
+
     /// Counts the end for the report of a stop.
     pub(super) fn count(&self, clean: bool) {
-        let ConnectionState { shared, core, .. } = &*self.connection.0;
+        let ConnectionState { shared, core, .. } = &*self.end.0.0;
         if self.stop.has_begun() {
             shared.shutdown.count(core.outbox.handlers_aborted(), clean);
         }
@@ -391,10 +393,10 @@ struct SessionEnd<I: Identity>(Connection<I>);
 
 impl<I: Identity> Drop for SessionEnd<I> {
     fn drop(&mut self) {
-        let ConnectionState { shared, state, .. } = &*self.0.0;
+        let ConnectionState { shared, .. } = &*self.0.0;
         shared.revocable.remove(&self.0);
         shared.registry.drained(&self.0);
-        state.end();
+        self.0.0.end_state();
     }
 }
 

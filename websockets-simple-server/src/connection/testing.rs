@@ -1,14 +1,14 @@
 //! Connections without a transport, for tests of what keeps them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use websockets_simple_core::{ConnectionShared, OutboxConfig, OverflowPolicy, Side};
 
-use super::{Connection, ConnectionState, CurrentUser, UserState};
+use super::{Connection, ConnectionState, CurrentUser, Extras};
 use crate::{
     addressing::ListPositions,
     config::{ClientId, Scope, ServerParams},
-    net::{LocalEndpoint, Peer, RequestHead},
+    net::{KeptPeer, LocalEndpoint, Peer, RequestHead},
     run::Shared,
     users::{AdmitUsers, Authenticated, Identity, MemoryUsers, User},
 };
@@ -29,16 +29,14 @@ pub(crate) fn unconnected<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox),
         id: ClientId::random(),
         serial: shared.next_serial(),
-        channel: None,
-        groups: Mutex::new(Vec::new()),
         shared: Arc::clone(shared),
         head: RequestHead::new("/", "", &http::HeaderMap::new()),
         subprotocol: None,
         user: user.map(|user| Box::new(CurrentUser::new(user))),
-        peer: Peer::new(Some(addr), LocalEndpoint::Tcp(addr)),
-        since: chrono::Utc::now(),
+        peer: KeptPeer::new(Peer::new(Some(addr), LocalEndpoint::Tcp(addr))),
+        since: chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX),
         scope: Scope::Global,
-        state: UserState::new(),
+        extras: Extras::new(None, Vec::new()),
         positions: ListPositions::default(),
     }))
 }

@@ -1,6 +1,6 @@
 //! The decision on one request: admitted or refused, and the response.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{
@@ -55,7 +55,8 @@ pub(crate) struct Decision<I: Identity> {
 /// The result of an admitted request.
 pub(crate) struct Admitted<I: Identity> {
     pub(crate) head: RequestHead,
-    pub(crate) subprotocol: Option<Arc<str>>,
+    /// Its [number](ServerParams::subprotocol).
+    pub(crate) subprotocol: Option<u32>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) user_permit: Option<UserPermit<I>>,
     /// The compression that both ends agreed on.
@@ -208,12 +209,12 @@ async fn judge<I: Identity>(
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
         context.add_identity_headers(&request, place, headers);
     }
-    let subprotocol = subprotocol.map(|Chosen { name, offered }| {
+    let subprotocol = subprotocol.map(|Chosen { number, offered }| {
         // Browsers accept only what they have offered, to the letter.
         if let Ok(offered) = HeaderValue::from_str(offered) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
         }
-        name
+        number
     });
     if farewell.is_some() {
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
@@ -249,8 +250,8 @@ fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusa
 
 /// A subprotocol that both ends have.
 struct Chosen<'a> {
-    /// As the server spells it.
-    name: Arc<str>,
+    /// That of the server.
+    number: u32,
     /// As the client does.
     offered: &'a str,
 }
@@ -265,9 +266,9 @@ fn choose_subprotocol<'a>(
         return Ok(None);
     }
     let supported = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
-    let mut common = supported.filter_map(|name| {
+    let mut common = (0..).zip(supported).filter_map(|(number, name)| {
         let offered = offered.iter().find(|offer| params.compatibility.is_same_subprotocol(offer, name))?;
-        Some(Chosen { name: name.into(), offered })
+        Some(Chosen { number, offered })
     });
     common.next().map(Some).ok_or_else(Refusal::no_subprotocol)
 }

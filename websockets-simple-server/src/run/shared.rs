@@ -25,7 +25,7 @@ use crate::{
         GroupRule, PlacedConnection, Placement, Registry, RevocableConnections, UnlistedConnections,
     },
     config::ServerParams,
-    connection::{Connection, ConnectionState, CurrentUser, Event, Inbound, StopReport},
+    connection::{Connection, ConnectionState, CurrentUser, Event, Held, Inbound, StopReport},
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
     run::{
@@ -69,6 +69,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) handles: AtomicUsize,
     pub(crate) state: Mutex<RunState>,
     background: Background,
+    /// Shared by the connections that have ended and had nothing of it.
+    pub(crate) no_extras: Arc<Held<I>>,
     /// The bound addresses of the endpoints, with the ports that the system chose for port 0.
     bound: Mutex<Vec<Option<SocketAddr>>>,
 }
@@ -164,6 +166,7 @@ impl<I: Identity> Shared<I> {
             params,
             admission,
             registry: Arc::new(Registry::new()),
+            no_extras: Arc::default(),
             unlisted: UnlistedConnections::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),

@@ -175,20 +175,59 @@ impl<I: Identity> Drop for SessionGuard<I> {
 /// The task of a connection: its handshake, then the connection itself. It knows of a stop that is awaited inside of it,
 /// whether by a handler of any event, a hook, a service or the work of a local connection. A panic that nothing inside of
 /// it has caught is an error event.
-pub(crate) struct SessionTask<I: Identity> {
-    /// Dropped first. `None` once it is over.
-    stage: Option<SessionStage>,
-    guard: SessionGuard<I>,
+///
+/// One pointer, as the runtime rounds a task up to whole 128 bytes: its stage holds its guard. `None` once it is over.
+pub(crate) struct SessionTask<I: Identity>(Option<SessionStage<I>>);
+
+/// What the task of a connection does until its next stage, or its end.
+pub(crate) struct SessionStage<I: Identity>(Box<dyn Stage<I>>);
+
+trait Stage<I: Identity>: Send {
+    /// Ready with the next stage, or with nothing if the task is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<SessionStage<I>>>;
+
+    /// The guard of the task, which the current stage has.
+    fn guard(&mut self) -> &mut Option<SessionGuard<I>>;
 }
 
-enum SessionStage {
-    Opening(Boxed<Option<Boxed<()>>>),
-    Open(Boxed<()>),
+/// A stage that is a future. The guard is behind it, as it is dropped after it.
+struct Guarded<I: Identity, F> {
+    future: F,
+    guard: Option<SessionGuard<I>>,
+}
+
+impl<I: Identity> SessionStage<I> {
+    /// The last stage.
+    pub(crate) fn last(future: impl Future<Output = ()> + Send + Unpin + 'static) -> Self {
+        struct Last<F>(F);
+
+        impl<I: Identity, F: Future<Output = ()> + Send + Unpin> Stage<I> for Guarded<I, Last<F>> {
+            fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<SessionStage<I>>> {
+                Pin::new(&mut self.future.0).poll(cx).map(|()| None)
+            }
+
+            fn guard(&mut self) -> &mut Option<SessionGuard<I>> {
+                &mut self.guard
+            }
+        }
+
+        Self(Box::new(Guarded { future: Last(future), guard: None }))
+    }
+}
+
+impl<I: Identity> Stage<I> for Guarded<I, Boxed<Option<SessionStage<I>>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<SessionStage<I>>> {
+        self.future.as_mut().poll(cx)
+    }
+
+    fn guard(&mut self) -> &mut Option<SessionGuard<I>> {
+        &mut self.guard
+    }
 }
 
 impl<I: Identity> SessionTask<I> {
-    pub(crate) fn new(guard: SessionGuard<I>, opening: Boxed<Option<Boxed<()>>>) -> Self {
-        Self { stage: Some(SessionStage::Opening(opening)), guard }
+    pub(crate) fn new(guard: SessionGuard<I>, opening: Boxed<Option<SessionStage<I>>>) -> Self {
+        Self(Some(SessionStage(Box::new(Guarded { future: opening, guard: Some(guard) }))))
     }
 }
 
@@ -196,34 +235,31 @@ impl<I: Identity> Future for SessionTask<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { stage, guard } = &mut *self;
+        let Some(guard) = self.0.as_mut().and_then(|stage| stage.0.guard().as_ref()) else {
+            return Poll::Ready(());
+        };
         let _inside = Inside::enter(guard);
-        let polled = catch_panic(|| {
-            let polled = poll_stage(stage, cx);
-            if polled.is_ready() {
-                *stage = None;
-            }
-            polled
-        });
-        polled.unwrap_or_else(|panicked| {
+        let panicked = match catch_panic(|| poll_stage(&mut self.0, cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => None,
+            Err(panicked) => Some(panicked),
+        };
+        let guard = self.0.as_mut().and_then(|stage| stage.0.guard().take());
+        let dropped = catch_panic(|| self.0 = None).err();
+        if let (Some(guard), Some(panicked)) = (&guard, panicked.or(dropped)) {
             guard.shared.report_panic(panicked, "the task of a connection");
-            let _ = catch_panic(|| *stage = None);
-            Poll::Ready(())
-        })
+        }
+        Poll::Ready(())
     }
 }
 
-fn poll_stage(stage: &mut Option<SessionStage>, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        match stage {
-            Some(SessionStage::Opening(opening)) => match ready!(opening.as_mut().poll(cx)) {
-                Some(session) => *stage = Some(SessionStage::Open(session)),
-                None => return Poll::Ready(()),
-            },
-            Some(SessionStage::Open(session)) => return session.as_mut().poll(cx),
-            None => return Poll::Ready(()),
-        }
+fn poll_stage<I: Identity>(stage: &mut Option<SessionStage<I>>, cx: &mut Context<'_>) -> Poll<()> {
+    while let Some(current) = stage {
+        let Some(mut next) = ready!(current.0.poll(cx)) else { break };
+        *next.0.guard() = current.0.guard().take();
+        *stage = Some(next);
     }
+    Poll::Ready(())
 }
 
 /// While this lives, the thread polls a task.

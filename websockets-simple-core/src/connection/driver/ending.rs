@@ -24,7 +24,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Raises the error event of a cause, if the cause has one, and closes. The event carries `error`, or the
     /// reason of the cause if there is none.
     pub(super) fn fail(&mut self, cause: &EndCause, error: Option<EventError>, at: Moment) {
-        if self.closing.is_some() {
+        if self.cold.is_closing() {
             return;
         }
         if let Some(stage) = cause.error_stage() {
@@ -35,7 +35,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
 
     /// Sends Close behind what is queued, unless the cause discards the queue.
     pub(super) fn close(&mut self, cause: &EndCause) {
-        if self.closing.is_some() {
+        if self.cold.is_closing() {
             return;
         }
         if cause.drops_received() {
@@ -59,13 +59,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             _ => self.config.close_timeout,
         };
         let deadline = deadline(Instant::now(), timeout);
-        self.closing = Some(Box::new(Closing::ours(cause.disconnect(false), deadline)));
+        self.cold.make().closing = Some(Closing::ours(cause.disconnect(false), deadline));
     }
 
     /// The peer has sent Close. Its earlier messages are handled and answered before our Close, for at most the close
     /// timeout.
     pub(super) fn peer_closed(&mut self, code: Option<u16>, reason: String, at: Moment) {
-        match &mut self.closing {
+        match self.cold.closing() {
             Some(closing) => {
                 closing.peer_has_closed();
                 if self.config.closes_twice {
@@ -81,7 +81,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// The peer broke the protocol: it gets a Close with the reason, and its further input is ignored. Its earlier
     /// messages are handled and answered first, for at most the close timeout.
     pub(super) fn fault(&mut self, fault: Fault, at: Moment) {
-        if let Some(closing) = &mut self.closing {
+        if let Some(closing) = self.cold.closing() {
             closing.deaf = true;
             return;
         }
@@ -97,26 +97,25 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     fn end_with(&mut self, cause: EndCause, at: Moment) {
-        self.ending =
-            Some(Box::new(Ending { cause, until: deadline(at.instant, self.config.close_timeout) }));
+        let until = deadline(at.instant, self.config.close_timeout);
+        self.cold.make().ending = Some(Ending { cause, until });
     }
 
     /// Answers the peer's Close, or closes for its fault, once the messages before it are handled or the deadline has
     /// passed.
     pub(super) fn end_after_handlers(&mut self, handled: bool) {
-        let handled = handled || self.closing.is_some();
-        let Some(ending) = self.ending.take_if(|ending| handled || ending.until <= Instant::now()) else {
-            return;
-        };
-        let Ending { cause, .. } = *ending;
+        let Some(cold) = self.cold.get() else { return };
+        let handled = handled || cold.closing.is_some();
+        let ended = cold.ending.take_if(|ending| handled || ending.until <= Instant::now());
+        let Some(Ending { cause, .. }) = ended else { return };
         let EndCause::PeerClosed { code, reason } = &cause else {
             self.close(&cause);
-            if let Some(closing) = &mut self.closing {
+            if let Some(closing) = self.cold.closing() {
                 closing.deaf = true;
             }
             return;
         };
-        if let Some(closing) = &mut self.closing {
+        if let Some(closing) = self.cold.closing() {
             closing.peer_has_closed();
             return;
         }
@@ -127,13 +126,14 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         outbox.stop_accepting();
         self.drained = false;
         let deadline = deadline(Instant::now(), self.config.close_timeout);
-        self.closing = Some(Box::new(Closing::theirs(cause.disconnect(true), deadline)));
+        self.cold.make().closing = Some(Closing::theirs(cause.disconnect(true), deadline));
     }
 
     pub(super) fn peer_hung_up(&mut self) {
-        match &mut self.closing {
-            Some(closing) => closing.peer_has_hung_up(self.drained && self.broken.is_none()),
-            None => match self.broken.take() {
+        let drained = self.drained && self.cold.broken.is_none();
+        match self.cold.closing() {
+            Some(closing) => closing.peer_has_hung_up(drained),
+            None => match self.cold.take_broken() {
                 Some(error) => self.transport_failed(error, ErrorStage::Send),
                 None => self.gone(&EndCause::PeerHungUp),
             },
@@ -142,15 +142,15 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
 
     /// Reading or writing failed. While the connection closes, that is how some peers hang up.
     pub(super) fn transport_failed(&mut self, error: io::Error, stage: ErrorStage) {
-        if let Some(closing) = &mut self.closing {
-            let drained = self.drained && self.broken.is_none();
+        let drained = self.drained && self.cold.broken.is_none();
+        if let Some(closing) = self.cold.closing() {
             closing.peer_has_hung_up(drained && stage == ErrorStage::Transport);
             return;
         }
-        if let Some(ending) = self.ending.take() {
+        if let Some(ending) = self.cold.get().and_then(|cold| cold.ending.take()) {
             // It has closed, or broken the protocol, and does not wait for our Close.
             let clean = matches!(ending.cause, EndCause::PeerClosed { .. });
-            self.closing = Some(Box::new(Closing::gone(ending.cause.disconnect(clean))));
+            self.cold.make().closing = Some(Closing::gone(ending.cause.disconnect(clean)));
             return;
         }
         let cause = EndCause::TransportFailed { stage, reason: error.to_string() };
@@ -159,11 +159,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     fn gone(&mut self, cause: &EndCause) {
-        self.closing = Some(Box::new(Closing::gone(cause.disconnect(false))));
+        self.cold.make().closing = Some(Closing::gone(cause.disconnect(false)));
     }
 
     pub(super) fn poll_closing(&mut self, cx: &Context<'_>) -> Option<Disconnect> {
         let outbox = &(*self.shared).as_ref().outbox;
-        self.closing.as_mut()?.poll(self.drained, outbox, cx)
+        self.cold.closing()?.poll(self.drained, outbox, cx)
     }
 }

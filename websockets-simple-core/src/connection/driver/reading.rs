@@ -3,12 +3,14 @@
 use std::{
     cell::Cell,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
     connection::{
+        closing::Closing,
         driver::{ConnectionDriver, Leftover},
         heartbeat::PeerActivity,
         kept_buffers::KeptBuffers,
@@ -31,26 +33,32 @@ pub(super) enum Read {
 impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Reads once, and processes all of that input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Read {
-        if self.ending.is_some() || self.closing.as_ref().is_some_and(|closing| closing.is_peer_gone()) {
-            return Read::Nothing;
-        }
-        if self.is_ahead() {
-            self.paused.get_or_insert_with(Instant::now);
-            return Read::Nothing;
-        }
-        if let Some(since) = self.paused.take() {
-            let paused = since.elapsed();
-            self.liveness.extend(paused);
-            if let Some(watch) = &mut self.ping_watch {
-                watch.extend(paused);
+        let is_ahead = self.is_ahead();
+        if is_ahead || self.cold.get().is_some() {
+            let cold = self.cold.make();
+            if cold.ending.is_some() || cold.closing.as_ref().is_some_and(Closing::is_peer_gone) {
+                return Read::Nothing;
             }
-            self.last_data += paused;
+            if is_ahead {
+                cold.paused.get_or_insert_with(Instant::now);
+                return Read::Nothing;
+            }
+            if let Some(since) = cold.paused.take() {
+                let paused = since.elapsed();
+                self.liveness.extend(paused);
+                if let Some(watch) = &mut cold.ping_watch {
+                    watch.extend(paused);
+                }
+                self.quiet = self.quiet.saturating_sub(nanoseconds(paused));
+            }
         }
-        if let Some(mut leftover) = self.leftover.take() {
-            let left = self.decode(&mut leftover.input[leftover.used..]);
+        if let Some(mut leftover) = self.cold.get().and_then(|cold| cold.leftover.take()) {
+            let at = Moment::now();
+            self.fill_rates(at);
+            let left = self.decode(&mut leftover.input[leftover.used..], at);
             leftover.used = leftover.input.len() - left;
             if left > 0 {
-                self.leftover = Some(leftover);
+                self.cold.make().leftover = Some(leftover);
             }
             return Read::Something;
         }
@@ -86,16 +94,17 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
 
     /// Whether more waits for the handler than is to be read ahead of it.
     fn is_ahead(&self) -> bool {
-        self.closing.is_none() && self.inbox.waiting_bytes() > self.config.read_ahead
+        self.inbox.waiting_bytes() > self.config.read_ahead && !self.cold.is_closing()
     }
 
     /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the payload of a
     /// large message already.
     fn take_in(&mut self, input: Option<&mut [u8]>, len: usize) {
-        if self.closing.as_ref().is_some_and(|closing| closing.deaf) {
+        if self.cold.closing().is_some_and(|closing| closing.deaf) {
             return;
         }
         let at = Moment::now();
+        self.fill_rates(at);
         self.observe(PeerActivity::Traffic, at);
         self.count_bytes(len, at);
         let Some(input) = input else {
@@ -103,17 +112,16 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             self.act_on(decoded, at);
             return;
         };
-        let left = self.decode(input);
+        let left = self.decode(input, at);
         if left > 0 {
             let rest = &input[input.len() - left..];
-            self.leftover = Some(Box::new(Leftover { input: rest.into(), used: 0 }));
+            self.cold.make().leftover = Some(Leftover { input: rest.into(), used: 0 });
         }
     }
 
     /// Decodes input until it is used up, or so much waits for the handler that the rest has to wait as well. Returns
     /// the number of bytes that are left.
-    fn decode(&mut self, mut input: &mut [u8]) -> usize {
-        let at = Moment::now();
+    fn decode(&mut self, mut input: &mut [u8], at: Moment) -> usize {
         loop {
             let outbox = &(*self.shared).as_ref().outbox;
             let decoded =
@@ -159,11 +167,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     fn message(&mut self, message: Message, at: Moment) {
-        if self.closing.is_some() {
+        if self.cold.is_closing() {
             return;
         }
         self.count_frame(at);
-        if self.closing.is_some() {
+        if self.cold.is_closing() {
             return;
         }
         if self.liveness.expects_text_pong() && is_word(&message, "pong") {
@@ -171,7 +179,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return;
         }
         if self.config.answers_text_ping && is_word(&message, "ping") {
-            if let Some(watch) = &mut self.ping_watch {
+            if let Some(watch) = self.cold.ping_watch() {
                 watch.pinged(at.instant);
             }
             self.send_internal_text("pong");
@@ -180,7 +188,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if self.is_control(&message, at) {
             return;
         }
-        self.last_data = at.instant;
+        self.quiet = 0;
         self.keep_buffers(message.len(), at);
         self.shared().count_received(message.len(), true);
         self.inbox.message(message, at);
@@ -188,11 +196,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
 
     /// A part is never read as what the two libraries say to each other, all of which is shorter than any part.
     fn part(&mut self, part: Box<MessagePart>, at: Moment) {
-        if self.closing.is_some() {
+        if self.cold.is_closing() {
             return;
         }
         self.expects_hello = false;
-        self.last_data = at.instant;
+        self.quiet = 0;
         self.keep_buffers(part.len(), at);
         self.shared().count_received(part.len(), part.last);
         self.inbox.part(part, at);
@@ -201,7 +209,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Keeps buffers while large messages arrive.
     fn keep_buffers(&mut self, len: usize, at: Moment) {
         if len >= buffer_pool::LARGE {
-            self.kept_buffers.get_or_insert_with(|| KeptBuffers::new(at.instant)).renew(at.instant);
+            self.cold
+                .make()
+                .kept_buffers
+                .get_or_insert_with(|| KeptBuffers::new(at.instant))
+                .renew(at.instant);
         }
     }
 
@@ -230,18 +242,31 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         true
     }
 
+    /// Time has passed since the last bytes were read.
+    fn fill_rates(&mut self, at: Moment) {
+        let passed = at.instant.saturating_duration_since(self.last_read);
+        self.last_read = at.instant;
+        self.quiet = self.quiet.saturating_add(nanoseconds(passed));
+        self.rates.fill(passed, &self.config);
+    }
+
+    /// When the idle limit is reached.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        let from_read = self.last_read.checked_add(self.config.idle?)?;
+        let quiet = Duration::from_nanos(self.quiet.unsigned_abs());
+        if self.quiet < 0 { from_read.checked_add(quiet) } else { from_read.checked_sub(quiet) }
+    }
+
     /// Counts what was read, and by how much it grew when it was decompressed.
     fn count_bytes(&mut self, len: usize, at: Moment) {
-        let within = self.rates.as_mut().and_then(|rates| rates.bytes.as_mut());
-        if within.is_some_and(|rate| !rate.take(len as u64, at.instant)) {
+        if !self.rates.take_bytes(len, &self.config) {
             self.fail(&EndCause::ByteRate, None, at);
         }
     }
 
     /// Each frame counts as a message: an empty fragment costs as much as an empty message.
     fn count_frame(&mut self, at: Moment) {
-        let within = self.rates.as_mut().and_then(|rates| rates.messages.as_mut());
-        if within.is_some_and(|rate| !rate.take(1, at.instant)) {
+        if !self.rates.take_message(&self.config) {
             self.fail(&EndCause::MessageRate, None, at);
         }
     }
@@ -251,6 +276,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             self.shared().measured(round_trip);
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn is_word(message: &Message, word: &str) -> bool {

@@ -13,6 +13,7 @@ mod peer;
 mod reading;
 
 use std::{
+    io,
     sync::atomic::{AtomicUsize, Ordering},
     task::Waker,
 };

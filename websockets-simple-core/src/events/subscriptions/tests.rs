@@ -311,6 +311,7 @@ fn what_a_handler_holds_is_let_go_of_when_it_is_unsubscribed_although_connection
     });
     let mut open = Dispatcher::new(7, Arc::clone(&subscriptions));
     assert!(open.connected(Moment::now()).is_some());
+    open.rest();
     assert_eq!(Arc::strong_count(&held), 2);
     subscription.unsubscribe();
     assert_eq!(Arc::strong_count(&held), 1);

@@ -1,0 +1,83 @@
+//! A connection that does nothing takes so many bytes of the heap, and no more.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+
+use std::{net, time::Duration};
+
+use peak_alloc::PeakAlloc;
+use tokio::net::TcpStream;
+use websockets_simple_server::{Anonymous, Server, WebsocketServer};
+use websockets_simple_tests::{
+    raw::RawPeer,
+    started,
+    way::{Plain, Tls, Way},
+    within,
+};
+
+/// Counts the live bytes of this process, of which the one test here is all.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Connections before the first look: what the first ones cost is the server's own. A power of 2, as are all, so that
+/// lists and tables are as full.
+const FIRST: usize = 64;
+const ALL: usize = 256;
+
+/// Over TCP: what the allocator is asked for, which is some 5 % less than the memory that it takes for that.
+const OVER_TCP: usize = 1_440;
+
+/// The same over TLS 1.3.
+const OVER_TLS: usize = 8_200;
+
+/// A socket that is a WebSocket for the server. Nothing of this end is on the heap.
+async fn open<W: Way>(
+    way: &W,
+    addr: net::SocketAddr,
+    socket: impl Fn(W::Stream) -> TcpStream,
+) -> net::TcpStream {
+    let stream = way.over(TcpStream::connect(addr).await.unwrap()).await;
+    let mut peer = RawPeer::new(stream);
+    let head = peer.request("/", "User-Agent: none\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    socket(peer.stream).into_std().unwrap()
+}
+
+/// Bytes of the heap that each connection takes.
+async fn idle<W: Way>(way: W, socket: impl Fn(W::Stream) -> TcpStream) -> usize {
+    let server: Server<Anonymous> = WebsocketServer::new(way.server());
+    server.on_message(|connection, message| async move {
+        let _ = connection.send(message).await;
+    });
+    let addr = started(&server).await;
+    let mut sockets = Vec::with_capacity(ALL);
+    let mut looks = Vec::with_capacity(2);
+    for number in [FIRST, ALL] {
+        while sockets.len() < number {
+            sockets.push(within(open(&way, addr, &socket)).await);
+        }
+        looks.push(within(at_rest()).await);
+    }
+    within(server.stop()).await;
+    (looks[1] - looks[0]) / (ALL - FIRST)
+}
+
+/// The live bytes, once what the last handshakes took is given back.
+async fn at_rest() -> usize {
+    let mut live = HEAP.current_usage();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = HEAP.current_usage();
+        if now == live {
+            return live;
+        }
+        live = now;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_takes_as_little_as_it_is_said_to() {
+    let over_tcp = idle(Plain, |stream| stream).await;
+    let over_tls = idle(Tls::default(), |stream| stream.into_inner().0).await;
+    println!("{over_tcp} over TCP, {over_tls} over TLS");
+    assert!(over_tcp <= OVER_TCP, "{over_tcp} bytes over TCP");
+    assert!(over_tls <= OVER_TLS, "{over_tls} bytes over TLS");
+}
