@@ -16,7 +16,7 @@ use websockets_simple_core::Transport;
 use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
     connection::session::{Boxed, Cut, SessionParts, opened_during_stop, serve},
-    handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
+    handshake::{HUNG_UP, HandshakeContext, Refusal, StreamOwner, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionTask},
     users::Identity,
 };
@@ -107,7 +107,7 @@ async fn answer<I: Identity>(
     let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
-        decided = decide(context, parts, overrides) => Ok(decided),
+        decided = decide(context, parts, overrides, StreamOwner::HttpLibrary) => Ok(decided),
         () = reply.closed() => Err(Undecided::HungUp),
         () = timeout.passed() => Err(Undecided::TimedOut),
     };

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
 #[cfg(feature = "rustls")]
@@ -38,7 +39,7 @@ use crate::{
 #[cfg(feature = "http2")]
 use crate::{
     connection::http2,
-    net::{ByteStream, Prefixed, begins_with_http2},
+    net::{ByteStream, Rewound, begins_with_http2},
 };
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
@@ -65,7 +66,9 @@ pub(crate) fn session<I: Identity, S: Socket>(
     local: Option<LocalEndpoint>,
 ) -> SessionTask<I> {
     let guard = SessionGuard::new(&context.shared);
-    SessionTask::new(guard, Box::pin(open(context, stream, endpoint, local)))
+    // Made where it stays: on the stack first, all of it would be copied.
+    let opening = Box::write(Box::new_uninit(), open(context, stream, endpoint, local));
+    SessionTask::new(guard, Box::into_pin(opening))
 }
 
 /// Opens a connection, from the first byte to the 101, under one deadline: PROXY protocol and TLS if the endpoint uses
@@ -184,7 +187,9 @@ async fn secure<I: Identity, S: Socket>(
                 if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
                     return Ok(Secured::Http2(Box::new(stream)));
                 }
-                Box::pin(handshake::handshake(stream, context, Transport::shared)).await.map(Secured::Opened)
+                Box::pin(handshake::handshake(stream, Bytes::new(), context, Transport::shared))
+                    .await
+                    .map(Secured::Opened)
             }
             Err((error, stream)) => {
                 let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
@@ -193,19 +198,19 @@ async fn secure<I: Identity, S: Socket>(
             }
         };
     }
+    #[cfg_attr(not(feature = "http2"), expect(unused_mut, reason = "nothing is read before"))]
+    let mut read = Bytes::new();
     #[cfg(feature = "http2")]
     if endpoint.http2_prior_knowledge {
-        let begun = begins_with_http2(stream).await;
-        let (is_http2, stream) = begun
+        let begun = begins_with_http2(&mut stream).await;
+        let (is_http2, begun) = begun
             .map_err(|error| NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)).at_once())?;
         if is_http2 {
-            return Ok(Secured::Http2(Box::new(stream)));
+            return Ok(Secured::Http2(Box::new(Rewound::new(stream, begun, None))));
         }
-        // A request is longer than what was read to see what it is.
-        let keep = |stream: Prefixed<S>| stream.into_inner().into_transport();
-        return Box::pin(handshake::handshake(stream, context, keep)).await.map(Secured::Opened);
+        read = begun;
     }
-    handshake::handshake(stream, context, S::into_transport).await.map(Secured::Opened)
+    handshake::handshake(stream, read, context, S::into_transport).await.map(Secured::Opened)
 }
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+    header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
 use http_body_util::Full;
@@ -20,7 +20,11 @@ use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ServerParams, UnauthorizedDelivery},
     handshake::{
-        context::HandshakeContext, extensions, refusal::Refusal, request_rules, tokens::ParsedRequest,
+        context::HandshakeContext,
+        extensions,
+        refusal::Refusal,
+        request_rules::{self, Opening, RequestFacts},
+        tokens::ParsedRequest,
     },
     net::RequestHead,
     users::{AdmissionError, Authenticated, Credentials, Identity},
@@ -45,11 +49,22 @@ impl<I: Identity> Default for UpgradeOverrides<I> {
     }
 }
 
+/// Who has the stream of a request while it is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum StreamOwner {
+    Handshake,
+    /// It comes with the upgrade.
+    HttpLibrary,
+}
+
 /// An admitted request and its answer: 101, or 200 over HTTP/2.
 pub(crate) struct Decision<I: Identity> {
-    pub(crate) response: Response<Full<Bytes>>,
+    opening: Opening,
+    /// Those of the answer, besides what opens the WebSocket.
+    headers: HeaderMap,
     admitted: Admitted<I>,
-    upgrade: OnUpgrade,
+    /// `None` if the handshake itself has the stream.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// The result of an admitted request.
@@ -85,15 +100,20 @@ pub(crate) struct Opened<S, I: Identity> {
 impl<I: Identity> Decision<I> {
     /// The response, and the upgrade to open once it is sent.
     pub(crate) fn split(self) -> (Response<Full<Bytes>>, Upgrading<I>) {
-        let Self { response, admitted, upgrade } = self;
-        (response, Upgrading { admitted, upgrade })
+        let Self { opening, headers, admitted, upgrade } = self;
+        (opening.into_response(headers), Upgrading { admitted, upgrade })
+    }
+
+    /// The 101 in bytes, where the handshake itself has the stream.
+    pub(super) fn into_head(self) -> (Vec<u8>, Admitted<I>) {
+        (self.opening.into_head(&self.headers), self.admitted)
     }
 }
 
 /// An admitted request whose answer is being sent.
 pub(crate) struct Upgrading<I: Identity> {
     admitted: Admitted<I>,
-    upgrade: OnUpgrade,
+    upgrade: Option<OnUpgrade>,
 }
 
 impl<I: Identity> Upgrading<I> {
@@ -102,8 +122,9 @@ impl<I: Identity> Upgrading<I> {
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
     ) -> Result<Opened<S, I>, &'static str> {
-        let upgraded = self.upgrade.await.map_err(|_| HUNG_UP)?;
-        let (stream, leftover) = take(upgraded).ok_or("the upgraded stream is unavailable")?;
+        const UNAVAILABLE: &str = "the upgraded stream is unavailable";
+        let upgraded = self.upgrade.ok_or(UNAVAILABLE)?.await.map_err(|_| HUNG_UP)?;
+        let (stream, leftover) = take(upgraded).ok_or(UNAVAILABLE)?;
         Ok(Opened { stream, leftover, admitted: self.admitted })
     }
 }
@@ -114,6 +135,7 @@ pub(crate) async fn decide<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
     overrides: UpgradeOverrides<I>,
+    owner: StreamOwner,
 ) -> Result<Decision<I>, Refusal> {
     let params = &context.shared.params;
     let parsed =
@@ -131,7 +153,9 @@ pub(crate) async fn decide<I: Identity>(
         Ok(parsed) => parsed,
         Err(refusal) => return Err(context.overloaded().unwrap_or(refusal)),
     };
-    let judged = CatchPanic::new(Box::pin(judge(context, parts, parsed, client, overrides))).await;
+    let judging =
+        Box::into_pin(Box::write(Box::new_uninit(), judge(context, parts, parsed, client, overrides, owner)));
+    let judged = CatchPanic::new(judging).await;
     match judged {
         Ok(judged) => judged,
         Err(panicked) => {
@@ -150,14 +174,21 @@ async fn judge<I: Identity>(
     parsed: ParsedRequest,
     client: Option<IpAddr>,
     overrides: UpgradeOverrides<I>,
+    owner: StreamOwner,
 ) -> Result<Decision<I>, Refusal> {
     context.overloaded().map_or(Ok(()), Err)?;
     context.count(client)?;
     let context = &*context;
     let params = &context.shared.params;
-    let mut response = request_rules::accept(&parts)?;
-    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
-    check_origin(&parts.headers, params)?;
+    let facts = RequestFacts::of(&parts.headers);
+    let opening = request_rules::accept(&parts, &facts)?;
+    let upgrade = match owner {
+        StreamOwner::Handshake => None,
+        StreamOwner::HttpLibrary => {
+            Some(parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?)
+        }
+    };
+    check_origin(&facts, params)?;
     let subprotocol = choose_subprotocol(&parsed.offered, params)?;
     let credentials = Credentials {
         token: parsed.token,
@@ -200,13 +231,13 @@ async fn judge<I: Identity>(
         (None, None) => extensions::agree(&parts.headers, &request, params)?,
         _ => None,
     };
-    let headers = response.headers_mut();
+    let mut headers = HeaderMap::new();
     let compression = agreed.map(|(agreement, answer)| {
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
         agreement
     });
     if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
-        context.add_identity_headers(&request, place, headers);
+        context.add_identity_headers(&request, place, &mut headers);
     }
     let subprotocol = subprotocol.map(|Chosen { name, offered }| {
         // Browsers accept only what they have offered, to the letter.
@@ -232,19 +263,17 @@ async fn judge<I: Identity>(
         message_parts,
         asked,
     };
-    Ok(Decision { response, admitted, upgrade })
+    Ok(Decision { opening, headers, admitted, upgrade })
 }
 
 /// Requires one Host, and if there is an Origin, that the parameters allow it.
-fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(Refusal::bad_request("one Host header is needed"));
-    };
+fn check_origin(facts: &RequestFacts<'_>, params: &ServerParams) -> Result<(), Refusal> {
+    let (host, origin) =
+        facts.host_and_origin().ok_or_else(|| Refusal::bad_request("one Host header is needed"))?;
     let host = host.to_str().unwrap_or_default();
     let is_allowed =
         |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| params.allows_origin(origin, host));
-    if headers.get(ORIGIN).is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
+    if origin.is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
 }
 
 /// A subprotocol that both ends have.
