@@ -286,7 +286,7 @@ async fn refused<I: Identity>(host: &TestServer<I>, request: &str) -> (String, S
     let Err(ended) = shaken else { panic!("this was admitted: {answer}") };
     assert!(!format!("{ended:?}{answer}").contains(SECRET), "{ended:?} {answer}");
     match ended {
-        Ended::Refused(attempt, why) => (answer, attempt.path, why),
+        Ended::Refused(attempt, why) => (answer, attempt.path.to_string(), why),
         other => panic!("{other:?}: {answer}"),
     }
 }
