@@ -98,8 +98,8 @@ where
         // Answers bear dates.
         Some(_) => Rewound::new(stream, read, None),
         None => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
-            Beginning::Plain(parts, behind) => {
-                return plain::answer(stream, parts, behind, context, keep).await;
+            Beginning::Plain(mut parts, behind) => {
+                return plain::answer(stream, &mut parts, behind, context, keep).await;
             }
             Beginning::Other(read, ended) => Rewound::new(stream, read, ended),
         },
@@ -161,9 +161,9 @@ where
                 context.timeout.handshaking();
             }
             // The body, though empty, is kept until the response: hyper checks whether it is still read.
-            let (parts, _body) = request.into_parts();
+            let (mut parts, _body) = request.into_parts();
             let (overrides, owner) = (UpgradeOverrides::default(), StreamOwner::HttpLibrary);
-            let (response, decided) = match decide(context, parts, overrides, owner).await {
+            let (response, decided) = match decide(context, &mut parts, overrides, owner).await {
                 Ok(decision) => {
                     let (response, upgrading) = decision.split();
                     (response, Ok(upgrading))

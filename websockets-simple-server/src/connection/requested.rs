@@ -100,14 +100,14 @@ enum Undecided {
 /// Answers the request, and returns it if it is admitted.
 async fn answer<I: Identity>(
     context: &mut HandshakeContext<I>,
-    parts: Parts,
+    mut parts: Parts,
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Upgrading<I>> {
     let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
-        decided = decide(context, parts, overrides, StreamOwner::HttpLibrary) => Ok(decided),
+        decided = decide(context, &mut parts, overrides, StreamOwner::HttpLibrary) => Ok(decided),
         () = reply.closed() => Err(Undecided::HungUp),
         () = timeout.passed() => Err(Undecided::TimedOut),
     };

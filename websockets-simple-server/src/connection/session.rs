@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     Agreement, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
-    Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Message, MessageSink, Moment, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(all(feature = "http2", feature = "rustls"))]
@@ -180,23 +180,7 @@ async fn secure<I: Identity, S: Socket>(
     #[cfg(feature = "rustls")]
     if let Some(tls) = endpoint.server_tls() {
         // Boxed like other optional steps, as a future is as large as its largest step.
-        return match Box::pin(accept_tls(tls, stream)).await {
-            Ok((stream, certificate)) => {
-                context.peer.certificate = certificate;
-                #[cfg(feature = "http2")]
-                if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
-                    return Ok(Secured::Http2(Box::new(stream)));
-                }
-                Box::pin(handshake::handshake(stream, Bytes::new(), context, Transport::shared))
-                    .await
-                    .map(Secured::Opened)
-            }
-            Err((error, stream)) => {
-                let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
-                // Gives the client time to read the TLS alert with the reason.
-                Err(failed.answered(stream, Vec::new()))
-            }
-        };
+        return Box::pin(secure_by_tls(context, stream, tls)).await;
     }
     #[cfg_attr(not(feature = "http2"), expect(unused_mut, reason = "nothing is read before"))]
     let mut read = Bytes::new();
@@ -211,6 +195,31 @@ async fn secure<I: Identity, S: Socket>(
         read = begun;
     }
     handshake::handshake(stream, read, context, S::into_transport).await.map(Secured::Opened)
+}
+
+/// Does the TLS handshake, then the opening one.
+#[cfg(feature = "rustls")]
+async fn secure_by_tls<I: Identity, S: Socket>(
+    context: &mut HandshakeContext<I>,
+    stream: S,
+    tls: &ServerTls,
+) -> Result<Secured<I>, Unopened> {
+    match accept_tls(tls, stream).await {
+        Ok((stream, certificate)) => {
+            context.peer.certificate = certificate;
+            #[cfg(feature = "http2")]
+            if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+                return Ok(Secured::Http2(Box::new(stream)));
+            }
+            let opened = handshake::handshake(stream, Bytes::new(), context, Transport::shared).await;
+            opened.map(Secured::Opened)
+        }
+        Err((error, stream)) => {
+            let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
+            // Gives the client time to read the TLS alert with the reason.
+            Err(failed.answered(stream, Vec::new()))
+        }
+    }
 }
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.
@@ -261,7 +270,7 @@ pub(super) fn serve<I: Identity>(
         heartbeat: chosen,
         message_parts,
         asked,
-    } = admitted;
+    } = *admitted;
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
     let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
@@ -277,7 +286,7 @@ pub(super) fn serve<I: Identity>(
         subprotocol,
         user: user.map(|user| Box::new(CurrentUser::new(user))),
         peer,
-        since: chrono::Utc::now(),
+        since: Moment::now().utc,
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
         state: UserState::new(),
         positions: ListPositions::default(),

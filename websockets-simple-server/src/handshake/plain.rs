@@ -14,7 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
 use httparse::Status;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -23,7 +27,6 @@ use crate::{
     handshake::{
         HandshakeContext, NotOpened, Opened, Unopened, UpgradeOverrides,
         decision::{HUNG_UP, StreamOwner, decide},
-        request_rules::RequestFacts,
     },
     net::poll_read_some,
     users::Identity,
@@ -31,6 +34,9 @@ use crate::{
 
 /// Most headers of a plain request: browsers send about 15.
 const MOST_HEADERS: usize = 32;
+
+/// The values of `Connection` in plain requests: in particular, the connection does not end with the answer.
+const UPGRADES: [&[u8]; 2] = [b"upgrade", b"keep-alive, upgrade"];
 
 /// What a stream begins with.
 pub(super) enum Beginning {
@@ -82,12 +88,21 @@ fn parse(read: &Bytes, limits: &Limits) -> Option<(Parts, Bytes)> {
         return None;
     }
     let mut headers = HeaderMap::with_capacity(head.headers.len());
+    let (mut is_upgrade, mut is_websocket) = (false, false);
     for header in &*head.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        match name {
+            CONNECTION if UPGRADES.iter().any(|value| header.value.eq_ignore_ascii_case(value)) => {
+                is_upgrade = true;
+            }
+            UPGRADE if header.value.eq_ignore_ascii_case(b"websocket") => is_websocket = true,
+            CONNECTION | UPGRADE | CONTENT_LENGTH | TRANSFER_ENCODING | EXPECT => return None,
+            _ => {}
+        }
         let value = HeaderValue::from_maybe_shared(read.slice_ref(header.value)).ok()?;
         headers.append(name, value);
     }
-    if !RequestFacts::of(&headers).are_plain() {
+    if !(is_upgrade && is_websocket) {
         return None;
     }
     let uri = Uri::from_maybe_shared(read.slice_ref(head.path?.as_bytes())).ok()?;
@@ -102,7 +117,7 @@ fn parse(read: &Bytes, limits: &Limits) -> Option<(Parts, Bytes)> {
 /// Judges and answers a plain request.
 pub(super) async fn answer<S, T, I>(
     mut stream: S,
-    parts: Parts,
+    parts: &mut Parts,
     mut behind: Bytes,
     context: &mut HandshakeContext<I>,
     keep: impl FnOnce(S) -> T,

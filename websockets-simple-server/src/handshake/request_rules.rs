@@ -22,15 +22,12 @@ use crate::handshake::refusal::Refusal;
 /// What the headers of a request say about the WebSocket that it asks for, found in one pass.
 #[derive(Debug, Default)]
 pub(super) struct RequestFacts<'a> {
-    /// Whether `Connection` names `upgrade`, and whether it names `close`.
+    /// Whether `Connection` names `upgrade`.
     upgrades: bool,
-    closes: bool,
     /// Whether `Upgrade` names `websocket`.
     to_websocket: bool,
     /// Whether bytes of a body may follow the head (RFC 9112 section 6.3), or the client waits until it may send one.
     announces_body: bool,
-    /// Whether a header is there that says something of a body, if only that there is none.
-    speaks_of_body: bool,
     key: Once<'a>,
     version: Once<'a>,
     host: Once<'a>,
@@ -57,20 +54,13 @@ impl<'a> RequestFacts<'a> {
         let mut facts = Self::default();
         for (name, value) in headers {
             match *name {
-                CONNECTION => {
-                    facts.upgrades |= has_token(value.to_str(), "upgrade");
-                    facts.closes |= has_token(value.to_str(), "close");
-                }
+                CONNECTION => facts.upgrades |= has_token(value.to_str(), "upgrade"),
                 UPGRADE => facts.to_websocket |= has_token(value.to_str(), "websocket"),
                 CONTENT_LENGTH => {
-                    facts.speaks_of_body = true;
                     facts.announces_body |=
                         value.is_empty() || value.as_bytes().iter().any(|digit| *digit != b'0');
                 }
-                TRANSFER_ENCODING | EXPECT => {
-                    facts.speaks_of_body = true;
-                    facts.announces_body = true;
-                }
+                TRANSFER_ENCODING | EXPECT => facts.announces_body = true,
                 SEC_WEBSOCKET_KEY => facts.key.add(value),
                 SEC_WEBSOCKET_VERSION => facts.version.add(value),
                 HOST => facts.host.add(value),
@@ -84,11 +74,6 @@ impl<'a> RequestFacts<'a> {
     /// Whether an HTTP/1.1 request asks for an upgrade to a WebSocket.
     pub(super) fn ask_for_upgrade(&self) -> bool {
         self.upgrades && self.to_websocket
-    }
-
-    /// The same, and whether nothing is said of a body or of the end of the connection.
-    pub(super) fn are_plain(&self) -> bool {
-        self.ask_for_upgrade() && !self.speaks_of_body && !self.closes
     }
 
     /// The host, if there is one, and the origin.

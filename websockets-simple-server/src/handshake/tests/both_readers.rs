@@ -32,7 +32,7 @@ async fn told<I: Identity>(host: &TestServer<I>, by: Reader, request: &[u8], han
         Err(_) => "waits".to_owned(),
         Ok(Err(ended)) => format!("{ended:?}"),
         Ok(Ok(Opened { leftover, admitted, mut stream })) => {
-            let Admitted { head, subprotocol, farewell, client, heartbeat, .. } = admitted;
+            let Admitted { head, subprotocol, farewell, client, heartbeat, .. } = *admitted;
             // What came behind the request, wherever it is now.
             let mut behind = leftover.to_vec();
             let more = stream.read_to_end(&mut behind);
