@@ -46,7 +46,7 @@ async fn connecting_comes_once_and_then_connected_messages_and_one_disconnected_
         match event {
             Event::Connection(event) => match event.kind {
                 ConnectionEventKind::Connecting(attempt) => {
-                    assert_eq!(attempt.path, "/room");
+                    assert_eq!(&*attempt.path, "/room");
                     story.push("connecting".to_owned());
                 }
                 ConnectionEventKind::Connected(_) => story.push("connected".to_owned()),
@@ -85,7 +85,7 @@ async fn a_refused_request_is_connecting_and_one_refused() {
                 None
             }
             ConnectionEventKind::Refused(attempt, why) => {
-                assert_eq!(attempt.path, "/x");
+                assert_eq!(&*attempt.path, "/x");
                 Some(why)
             }
             other => panic!("{other:?}"),

@@ -122,7 +122,7 @@ async fn a_request_becomes_a_connection_that_is_like_any_other() {
         })
         .await;
         let connection = opened(&mut events).await;
-        assert_eq!(attempt.path, "/room");
+        assert_eq!(&*attempt.path, "/room");
         assert_eq!(attempt.peer_addr, connection.peer_addr());
         assert_eq!(connection.client_addr(), Some(addr.ip()));
         assert_eq!(connection.endpoint(), endpoint);

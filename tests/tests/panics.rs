@@ -68,13 +68,13 @@ async fn a_handler_that_panics_at_connecting_refuses_with_500_and_others_are_tol
         if let Event::Connection(event) = &event
             && let ConnectionEventKind::Connecting(attempt) = &event.kind
         {
-            assert_ne!(attempt.path, "/at-once");
+            assert_ne!(&*attempt.path, "/at-once");
         }
         async move {
             if let Event::Connection(event) = event
                 && let ConnectionEventKind::Connecting(attempt) = event.kind
             {
-                assert_ne!(attempt.path, "/later");
+                assert_ne!(&*attempt.path, "/later");
             }
         }
     });

@@ -88,7 +88,7 @@ async fn refused(events: &mut Events<Event<Anonymous>>) -> (String, String) {
     next(events, |event| match event {
         Event::Connection(event) => match event.kind {
             ConnectionEventKind::Connecting(_) => None,
-            ConnectionEventKind::Refused(attempt, why) => Some((attempt.path, why)),
+            ConnectionEventKind::Refused(attempt, why) => Some((attempt.path.to_string(), why)),
             other => panic!("{other:?}"),
         },
         Event::Server(_) => None,
@@ -171,7 +171,7 @@ async fn code_of_the_application_that_panics_in_a_handshake_is_500_on_every_way_
             if let Event::Connection(event) = event
                 && let ConnectionEventKind::Connecting(attempt) = event.kind
             {
-                assert_ne!(attempt.path, "/connecting");
+                assert_ne!(&*attempt.path, "/connecting");
             }
         });
         let mut events = server.events();

@@ -1,5 +1,5 @@
-//! The opening handshake on the server's own endpoints: hyper reads the request and writes the response, this module
-//! decides in between.
+//! The opening handshake on the server's own endpoints. A plain request for a WebSocket is read and answered here
+//! (`plain.rs`); hyper reads any other, and writes the response. What is decided in between is the same.
 //!
 //! The decision is asynchronous and precedes the 101, so that a refused client gets a proper HTTP response.
 
@@ -16,14 +16,15 @@ use tokio::{
 };
 use websockets_simple_core::{ErrorStage, EventError};
 
-use crate::users::Identity;
+use crate::{net::Rewound, users::Identity};
 
+use plain::Beginning;
 use reclaim_io::ReclaimableIo;
-use request_rules::asks_for_upgrade;
+use request_rules::RequestFacts;
 use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
-pub(crate) use decision::{Admitted, HUNG_UP, Opened, UpgradeOverrides, Upgrading, decide};
+pub(crate) use decision::{Admitted, HUNG_UP, Opened, StreamOwner, UpgradeOverrides, Upgrading, decide};
 #[cfg(feature = "http2")]
 pub(crate) use fallback::{TimedBody, answer_alone};
 pub(crate) use refusal::Refusal;
@@ -33,6 +34,7 @@ mod context;
 mod decision;
 mod extensions;
 mod fallback;
+mod plain;
 mod reclaim_io;
 mod refusal;
 mod request_rules;
@@ -80,10 +82,35 @@ enum Reply {
     Fallback(fallback::Answer),
 }
 
-/// Does the handshake over `stream`, which `keep` converts for the connection. The caller sets the deadline, and raises
-/// what has failed: without the stream, which handlers must not keep open.
+/// Does the handshake over `stream`, of which `read` was read already, and which `keep` converts for the connection. The
+/// caller sets the deadline, and raises what has failed: without the stream, which handlers must not keep open.
 pub(crate) async fn handshake<S, T, I>(
-    stream: S,
+    mut stream: S,
+    read: Bytes,
+    context: &mut HandshakeContext<I>,
+    keep: impl FnOnce(S) -> T,
+) -> Result<Opened<T, I>, Unopened>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    I: Identity,
+{
+    let rewound = match context.shared.params.fallback {
+        // Answers bear dates.
+        Some(_) => Rewound::new(stream, read, None),
+        None => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
+            Beginning::Plain(mut parts, behind) => {
+                return plain::answer(stream, &mut parts, behind, context, keep).await;
+            }
+            Beginning::Other(read, ended) => Rewound::new(stream, read, ended),
+        },
+    };
+    // Boxed, as most requests are plain.
+    Box::pin(through_library(rewound, context, keep)).await
+}
+
+/// The handshake of a request that the HTTP library reads.
+async fn through_library<S, T, I>(
+    stream: Rewound<S>,
     context: &mut HandshakeContext<I>,
     keep: impl FnOnce(S) -> T,
 ) -> Result<Opened<T, I>, Unopened>
@@ -125,7 +152,7 @@ where
             let Some(received) = received.recv().await else { return std::future::pending().await };
             let (request, reply) = *received;
             if let Some(fallback) = fallback {
-                if !asks_for_upgrade(request.headers()) {
+                if !RequestFacts::of(request.headers()).ask_for_upgrade() {
                     let answer = fallback::answer(fallback, request, context, exchange.answer());
                     let _ = reply.send(Reply::Fallback(answer));
                     continue;
@@ -134,8 +161,9 @@ where
                 context.timeout.handshaking();
             }
             // The body, though empty, is kept until the response: hyper checks whether it is still read.
-            let (parts, _body) = request.into_parts();
-            let (response, decided) = match decide(context, parts, UpgradeOverrides::default()).await {
+            let (mut parts, _body) = request.into_parts();
+            let (overrides, owner) = (UpgradeOverrides::default(), StreamOwner::HttpLibrary);
+            let (response, decided) = match decide(context, &mut parts, overrides, owner).await {
                 Ok(decision) => {
                     let (response, upgrading) = decision.split();
                     (response, Ok(upgrading))
@@ -189,8 +217,13 @@ where
         }
     };
     let take = |upgraded: Upgraded| {
-        let parts = upgraded.downcast::<TokioIo<ReclaimableIo<S>>>().ok()?;
-        Some((keep(parts.io.into_inner().keep()?), parts.read_buf))
+        let parts = upgraded.downcast::<TokioIo<ReclaimableIo<Rewound<S>>>>().ok()?;
+        let (stream, unread) = parts.io.into_inner().keep()?.into_parts();
+        let leftover = match unread.is_empty() {
+            true => parts.read_buf,
+            false => [parts.read_buf, unread].concat().into(),
+        };
+        Some((keep(stream), leftover))
     };
     upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned()).at_once())
 }

@@ -8,9 +8,10 @@ pub(crate) use place::Place;
 #[cfg(feature = "http2")]
 pub(crate) use place::SharedPlace;
 #[cfg(feature = "http2")]
-pub(crate) use preface::{ByteStream, Prefixed, begins_with_http2};
+pub(crate) use preface::{ByteStream, begins_with_http2};
 pub use proxy_protocol::ProxyProtocol;
 pub use request_head::RequestHead;
+pub(crate) use rewound::{Rewound, poll_read_some};
 #[cfg(all(feature = "http2", feature = "rustls"))]
 pub(crate) use tls::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
@@ -29,6 +30,7 @@ mod place;
 mod preface;
 pub(crate) mod proxy_protocol;
 mod request_head;
+mod rewound;
 #[cfg(feature = "rustls")]
 mod tls;
 mod trusted_proxies;

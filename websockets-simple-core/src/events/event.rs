@@ -159,7 +159,7 @@ pub struct Attempt {
     /// Address of the client, as far as it is known: that of the peer, unless the peer is a proxy.
     pub client_addr: Option<IpAddr>,
     /// The requested path, `/` if the path was the token or could not be read.
-    pub path: String,
+    pub path: Arc<str>,
     /// Whether Connecting reached all subscribers.
     is_announced: bool,
 }
@@ -168,7 +168,7 @@ impl Attempt {
     /// Describes an attempt.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<String>) -> Self {
+    pub fn new(peer_addr: Option<SocketAddr>, path: impl Into<Arc<str>>) -> Self {
         let client_addr = peer_addr.map(|peer| peer.ip().to_canonical());
         Self { peer_addr, client_addr, path: path.into(), is_announced: true }
     }
@@ -179,6 +179,12 @@ impl Attempt {
     pub fn unannounced(mut self) -> Self {
         self.is_announced = false;
         self
+    }
+
+    /// Marks an attempt whose Connecting has reached all subscribers.
+    #[doc(hidden)]
+    pub fn announce(&mut self) {
+        self.is_announced = true;
     }
 
     /// Whether Connecting reached all subscribers.

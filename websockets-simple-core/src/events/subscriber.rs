@@ -27,16 +27,18 @@ pub(crate) struct Subscriber<E> {
     sink: Sink<E>,
 }
 
+type BoxedHandler<E> = Box<dyn DynHandler<E>>;
+
 /// Where the events of a subscription go.
 enum Sink<E> {
     /// `None` once it is unsubscribed: a connection that is open for longer keeps nothing of what the handler holds.
-    Handler(ArcSwapOption<Box<dyn DynHandler<E>>>),
+    Handler(ArcSwapOption<BoxedHandler<E>>),
     Stream(StreamSink<E>),
 }
 
 /// The handler of one subscriber, looked up once for the events of one poll. An unsubscribed one lives until this is
 /// dropped, but is not called.
-pub(super) struct HeldHandler<E>(Option<Guard<Option<Arc<Box<dyn DynHandler<E>>>>>>);
+pub(super) struct HeldHandler<E>(Option<Guard<Option<Arc<BoxedHandler<E>>>>>);
 
 impl<E> HeldHandler<E> {
     /// None yet.

@@ -18,7 +18,7 @@ use crate::events::{
     ErrorEvent, ErrorStage, EventError, EventType, Events, Handler, HandlerFuture, Moment, SubscribeOptions,
     delivery::Delivery,
     handler::{Closure, Selective, Stateful},
-    handler_panic::{CatchPanic, Panicked},
+    handler_panic::{CatchPanic, Panicked, catch_panic},
     stream::{StreamState, StreamUnread},
     subscriber::{HeldHandler, Subscriber},
 };
@@ -158,7 +158,15 @@ impl<E: EventType> Subscriptions<E> {
 
     /// Hands an event to one subscriber after the other. Answers the first panic.
     async fn hand_to_each(&self, event: E) -> Option<Panicked> {
-        CatchPanic::new(Delivery::new(event, self.snapshot())).await.err()
+        let subscribers = self.snapshot();
+        match &*subscribers {
+            [] => None,
+            [only] => match catch_panic(|| only.take(event)) {
+                Ok(left) => CatchPanic::new(left?).await.err(),
+                Err(panicked) => Some(panicked),
+            },
+            _ => CatchPanic::new(Delivery::new(event, subscribers)).await.err(),
+        }
     }
 
     /// Logs and raises that an event stream is not read.

@@ -15,7 +15,8 @@ pub const NO_SUBPROTOCOL: &str = "Invalid subprotocols requested";
 /// Whether a header that is a list of tokens, possibly over several lines (RFC 9110 section 5.3), has this one. Case
 /// does not matter.
 pub fn has_token<'a>(lines: impl IntoIterator<Item = &'a str>, token: &str) -> bool {
-    lines.into_iter().flat_map(|line| line.split(',')).any(|held| held.trim().eq_ignore_ascii_case(token))
+    let is_token = |held: &[u8]| held.trim_ascii().eq_ignore_ascii_case(token.as_bytes());
+    lines.into_iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_token))
 }
 
 #[cfg(test)]

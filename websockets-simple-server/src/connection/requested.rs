@@ -16,7 +16,7 @@ use websockets_simple_core::Transport;
 use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
     connection::session::{Cut, SessionParts, opened_during_stop, serve},
-    handshake::{HUNG_UP, HandshakeContext, Refusal, UpgradeOverrides, Upgrading, decide},
+    handshake::{HUNG_UP, HandshakeContext, Refusal, StreamOwner, UpgradeOverrides, Upgrading, decide},
     run::{SessionGuard, SessionStage, SessionTask},
     users::Identity,
 };
@@ -100,14 +100,14 @@ enum Undecided {
 /// Answers the request, and returns it if it is admitted.
 async fn answer<I: Identity>(
     context: &mut HandshakeContext<I>,
-    parts: Parts,
+    mut parts: Parts,
     overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Upgrading<I>> {
     let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
-        decided = decide(context, parts, overrides) => Ok(decided),
+        decided = decide(context, &mut parts, overrides, StreamOwner::HttpLibrary) => Ok(decided),
         () = reply.closed() => Err(Undecided::HungUp),
         () = timeout.passed() => Err(Undecided::TimedOut),
     };

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 #[cfg(feature = "rustls")]
 use tokio_rustls::server::TlsStream;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     Agreement, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
-    Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Message, MessageSink, Moment, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(all(feature = "http2", feature = "rustls"))]
@@ -38,7 +39,7 @@ use crate::{
 #[cfg(feature = "http2")]
 use crate::{
     connection::http2,
-    net::{ByteStream, Prefixed, begins_with_http2},
+    net::{ByteStream, Rewound, begins_with_http2},
 };
 
 /// How long a handshake may still take once the server stops: enough time to send a 503.
@@ -65,7 +66,9 @@ pub(crate) fn session<I: Identity, S: Socket>(
     local: Option<LocalEndpoint>,
 ) -> SessionTask<I> {
     let guard = SessionGuard::new(&context.shared);
-    SessionTask::new(guard, Box::pin(open(context, stream, endpoint, local)))
+    // Made where it stays: on the stack first, all of it would be copied.
+    let opening = Box::write(Box::new_uninit(), open(context, stream, endpoint, local));
+    SessionTask::new(guard, Box::into_pin(opening))
 }
 
 /// Opens a connection, from the first byte to the 101, under one deadline: PROXY protocol and TLS if the endpoint uses
@@ -179,35 +182,46 @@ async fn secure<I: Identity, S: Socket>(
     #[cfg(feature = "rustls")]
     if let Some(tls) = endpoint.server_tls() {
         // Boxed like other optional steps, as a future is as large as its largest step.
-        return match Box::pin(accept_tls(tls, stream)).await {
-            Ok((stream, certificate)) => {
-                context.peer.certificate = certificate;
-                #[cfg(feature = "http2")]
-                if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
-                    return Ok(Secured::Http2(Box::new(stream)));
-                }
-                Box::pin(handshake::handshake(stream, context, Transport::shared)).await.map(Secured::Opened)
-            }
-            Err((error, stream)) => {
-                let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
-                // Gives the client time to read the TLS alert with the reason.
-                Err(failed.answered(stream, Vec::new()))
-            }
-        };
+        return Box::pin(secure_by_tls(context, stream, tls)).await;
     }
+    #[cfg_attr(not(feature = "http2"), expect(unused_mut, reason = "nothing is read before"))]
+    let mut read = Bytes::new();
     #[cfg(feature = "http2")]
     if endpoint.http2_prior_knowledge {
-        let begun = begins_with_http2(stream).await;
-        let (is_http2, stream) = begun
+        let begun = begins_with_http2(&mut stream).await;
+        let (is_http2, begun) = begun
             .map_err(|error| NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)).at_once())?;
         if is_http2 {
-            return Ok(Secured::Http2(Box::new(stream)));
+            return Ok(Secured::Http2(Box::new(Rewound::new(stream, begun, None))));
         }
-        // A request is longer than what was read to see what it is.
-        let keep = |stream: Prefixed<S>| stream.into_inner().into_transport();
-        return Box::pin(handshake::handshake(stream, context, keep)).await.map(Secured::Opened);
+        read = begun;
     }
-    handshake::handshake(stream, context, S::into_transport).await.map(Secured::Opened)
+    handshake::handshake(stream, read, context, S::into_transport).await.map(Secured::Opened)
+}
+
+/// Does the TLS handshake, then the opening one.
+#[cfg(feature = "rustls")]
+async fn secure_by_tls<I: Identity, S: Socket>(
+    context: &mut HandshakeContext<I>,
+    stream: S,
+    tls: &ServerTls,
+) -> Result<Secured<I>, Unopened> {
+    match accept_tls(tls, stream).await {
+        Ok((stream, certificate)) => {
+            context.peer.certificate = certificate;
+            #[cfg(feature = "http2")]
+            if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+                return Ok(Secured::Http2(Box::new(stream)));
+            }
+            let opened = handshake::handshake(stream, Bytes::new(), context, Transport::shared).await;
+            opened.map(Secured::Opened)
+        }
+        Err((error, stream)) => {
+            let failed = NotOpened::Failed(ErrorStage::Tls, EventError::new(error));
+            // Gives the client time to read the TLS alert with the reason.
+            Err(failed.answered(stream, Vec::new()))
+        }
+    }
 }
 
 /// The result of a TLS handshake: a stream and the certificate of the client, or an error and the socket.
@@ -258,7 +272,7 @@ pub(super) fn serve<I: Identity>(
         heartbeat: chosen,
         message_parts,
         asked,
-    } = admitted;
+    } = *admitted;
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
     let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
@@ -272,7 +286,7 @@ pub(super) fn serve<I: Identity>(
         subprotocol,
         user: user.map(|user| Box::new(CurrentUser::new(user))),
         peer: KeptPeer::new(peer),
-        since: chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX),
+        since: Moment::now().utc.timestamp_nanos_opt().unwrap_or(i64::MAX),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
         extras: Extras::new(channel, groups),
         positions: ListPositions::default(),

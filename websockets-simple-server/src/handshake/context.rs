@@ -55,8 +55,10 @@ impl<I: Identity> HandshakeContext<I> {
     pub(crate) async fn connecting(&mut self, path: &str, client: Option<IpAddr>) -> bool {
         let attempt = Attempt::new(self.peer.addr, path).of_client(client);
         self.connecting = Some(attempt.clone().unannounced());
-        let handled = self.raise(ConnectionEventKind::Connecting(attempt.clone())).await;
-        self.connecting = Some(attempt);
+        let handled = self.raise(ConnectionEventKind::Connecting(attempt)).await;
+        if let Some(attempt) = &mut self.connecting {
+            attempt.announce();
+        }
         handled
     }
 

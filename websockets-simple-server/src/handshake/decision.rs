@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+    header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
 use websockets_simple_core::{
-    Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, SUBPROTOCOL,
+    Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, Panicked, SUBPROTOCOL, Token, catch_panic,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
 };
 
@@ -20,7 +20,11 @@ use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     config::{ServerParams, UnauthorizedDelivery},
     handshake::{
-        context::HandshakeContext, extensions, refusal::Refusal, request_rules, tokens::ParsedRequest,
+        context::HandshakeContext,
+        extensions,
+        refusal::Refusal,
+        request_rules::{self, Opening, RequestFacts},
+        tokens::ParsedRequest,
     },
     net::RequestHead,
     users::{AdmissionError, Authenticated, Credentials, Identity},
@@ -45,11 +49,22 @@ impl<I: Identity> Default for UpgradeOverrides<I> {
     }
 }
 
+/// Who has the stream of a request while it is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum StreamOwner {
+    Handshake,
+    /// It comes with the upgrade.
+    HttpLibrary,
+}
+
 /// An admitted request and its answer: 101, or 200 over HTTP/2.
 pub(crate) struct Decision<I: Identity> {
-    pub(crate) response: Response<Full<Bytes>>,
-    admitted: Admitted<I>,
-    upgrade: OnUpgrade,
+    opening: Opening,
+    /// Those of the answer, besides what opens the WebSocket.
+    headers: HeaderMap,
+    admitted: Box<Admitted<I>>,
+    /// `None` if the handshake itself has the stream.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// The result of an admitted request.
@@ -80,21 +95,27 @@ pub(crate) struct Opened<S, I: Identity> {
     pub(crate) stream: S,
     /// Bytes received after the request.
     pub(crate) leftover: Bytes,
-    pub(crate) admitted: Admitted<I>,
+    /// Boxed, as it is passed on several times.
+    pub(crate) admitted: Box<Admitted<I>>,
 }
 
 impl<I: Identity> Decision<I> {
     /// The response, and the upgrade to open once it is sent.
     pub(crate) fn split(self) -> (Response<Full<Bytes>>, Upgrading<I>) {
-        let Self { response, admitted, upgrade } = self;
-        (response, Upgrading { admitted, upgrade })
+        let Self { opening, headers, admitted, upgrade } = self;
+        (opening.into_response(headers), Upgrading { admitted, upgrade })
+    }
+
+    /// The 101 in bytes, where the handshake itself has the stream.
+    pub(super) fn into_head(self) -> (Vec<u8>, Box<Admitted<I>>) {
+        (self.opening.into_head(&self.headers), self.admitted)
     }
 }
 
 /// An admitted request whose answer is being sent.
 pub(crate) struct Upgrading<I: Identity> {
-    admitted: Admitted<I>,
-    upgrade: OnUpgrade,
+    admitted: Box<Admitted<I>>,
+    upgrade: Option<OnUpgrade>,
 }
 
 impl<I: Identity> Upgrading<I> {
@@ -103,8 +124,9 @@ impl<I: Identity> Upgrading<I> {
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
     ) -> Result<Opened<S, I>, &'static str> {
-        let upgraded = self.upgrade.await.map_err(|_| HUNG_UP)?;
-        let (stream, leftover) = take(upgraded).ok_or("the upgraded stream is unavailable")?;
+        const UNAVAILABLE: &str = "the upgraded stream is unavailable";
+        let upgraded = self.upgrade.ok_or(UNAVAILABLE)?.await.map_err(|_| HUNG_UP)?;
+        let (stream, leftover) = take(upgraded).ok_or(UNAVAILABLE)?;
         Ok(Opened { stream, leftover, admitted: self.admitted })
     }
 }
@@ -113,15 +135,15 @@ impl<I: Identity> Upgrading<I> {
 /// an error event, and refuses the request.
 pub(crate) async fn decide<I: Identity>(
     context: &mut HandshakeContext<I>,
-    mut parts: Parts,
+    parts: &mut Parts,
     overrides: UpgradeOverrides<I>,
+    owner: StreamOwner,
 ) -> Result<Decision<I>, Refusal> {
     let params = &context.shared.params;
-    let parsed =
-        request_rules::unify_host(&mut parts).and_then(|()| match context.shared.admission.uses_tokens() {
-            true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
-            false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
-        });
+    let parsed = request_rules::unify_host(parts).and_then(|()| match context.shared.admission.asks() {
+        true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
+        false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
+    });
     // The path of an invalid request may be a token, so it is not shown.
     let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
     let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
@@ -132,53 +154,100 @@ pub(crate) async fn decide<I: Identity>(
         Ok(parsed) => parsed,
         Err(refusal) => return Err(context.overloaded().unwrap_or(refusal)),
     };
-    let judged = CatchPanic::new(Box::pin(judge(context, parts, parsed, client, overrides))).await;
-    match judged {
-        Ok(judged) => judged,
-        Err(panicked) => {
-            let error = panicked.of_code("a function of the application for handshakes");
-            context.failed(ErrorStage::HandlerPanic, error).await;
-            Err(Refusal::internal())
+    let UpgradeOverrides { routed, user, placement } = overrides;
+    let examined = match catch_panic(|| examine(context, parts, &parsed.offered, client, owner)) {
+        Ok(examined) => examined?,
+        Err(panicked) => return Err(Box::pin(refuse_panicked(context, panicked)).await),
+    };
+    let asked = Instant::now();
+    let known = match user {
+        Some(user) => Known::User(Some(user)),
+        // Nobody is asked where all are admitted.
+        None if !context.shared.admission.asks() => Known::User(None),
+        None => {
+            let asking = Box::pin(ask(context, parsed.token, &parsed.head, client));
+            match CatchPanic::new(asking).await {
+                Ok(known) => known?,
+                Err(panicked) => return Err(Box::pin(refuse_panicked(context, panicked)).await),
+            }
         }
+    };
+    let request = (parsed.head, &parts.headers, client);
+    let placing = (placement, context.shared.params.sends_identity_headers || routed);
+    match catch_panic(|| settle(context, examined, known, request, placing, asked)) {
+        Ok(decision) => decision,
+        Err(panicked) => Err(Box::pin(refuse_panicked(context, panicked)).await),
     }
 }
 
-/// Checks in the order of their cost: connection limits, RFC 6455 or RFC 8441, origin, subprotocol, user, the user's
-/// limit, the id.
-async fn judge<I: Identity>(
+/// A function of the application has panicked: an error event.
+async fn refuse_panicked<I: Identity>(context: &HandshakeContext<I>, panicked: Panicked) -> Refusal {
+    let error = panicked.of_code("a function of the application for handshakes");
+    context.failed(ErrorStage::HandlerPanic, error).await;
+    Refusal::internal()
+}
+
+/// What a request has before its user is known.
+struct Examined<'a> {
+    opening: Opening,
+    upgrade: Option<OnUpgrade>,
+    subprotocol: Option<Chosen<'a>>,
+}
+
+/// Checks what is known without asking for the user: connection limits, RFC 6455 or RFC 8441, origin, subprotocol.
+fn examine<'a, I: Identity>(
     context: &mut HandshakeContext<I>,
-    mut parts: Parts,
-    parsed: ParsedRequest,
+    parts: &mut Parts,
+    offered: &'a [String],
     client: Option<IpAddr>,
-    overrides: UpgradeOverrides<I>,
-) -> Result<Decision<I>, Refusal> {
+    owner: StreamOwner,
+) -> Result<Examined<'a>, Refusal> {
     context.overloaded().map_or(Ok(()), Err)?;
     context.count(client)?;
-    let context = &*context;
     let params = &context.shared.params;
-    let mut response = request_rules::accept(&parts)?;
-    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?;
-    check_origin(&parts.headers, params)?;
-    let subprotocol = choose_subprotocol(&parsed.offered, params)?;
+    let facts = RequestFacts::of(&parts.headers);
+    let opening = request_rules::accept(parts, &facts)?;
+    let upgrade = match owner {
+        StreamOwner::Handshake => None,
+        StreamOwner::HttpLibrary => {
+            Some(parts.extensions.remove::<OnUpgrade>().ok_or_else(Refusal::no_stream)?)
+        }
+    };
+    check_origin(&facts, params)?;
+    Ok(Examined { opening, upgrade, subprotocol: choose_subprotocol(offered, params)? })
+}
+
+/// Who a client is.
+enum Known<T> {
+    /// `None` on a server without users.
+    User(Option<Authenticated<T>>),
+    /// Not authorized, and upgraded to be told this text.
+    Stranger(String),
+}
+
+/// Asks the user service.
+async fn ask<I: Identity>(
+    context: &HandshakeContext<I>,
+    token: Option<Token>,
+    head: &RequestHead,
+    client: Option<IpAddr>,
+) -> Result<Known<I::Id>, Refusal> {
+    let params = &context.shared.params;
     let credentials = Credentials {
-        token: parsed.token,
+        token,
         #[cfg(feature = "rustls")]
         certificate: context.peer.certificate.clone(),
     };
-    let request = context.peer.handshake_request(&parsed.head, client);
-    let asked = Instant::now();
-    let admitted = match overrides.user {
-        Some(user) => Ok(Some(user)),
-        None => tokio::select! {
-            biased;
-            admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
-            () = context.stop.begun() => return Err(Refusal::stopping(params)),
-        },
+    let request = context.peer.handshake_request(head, client);
+    let admitted = tokio::select! {
+        biased;
+        admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
+        () = context.stop.begun() => return Err(Refusal::stopping(params)),
     };
-    let (user, farewell) = match admitted {
-        Ok(user) => (user, None),
+    let known = match admitted {
+        Ok(user) => Known::User(user),
         Err(AdmissionError::Unauthorized) => match params.unauthorized_delivery {
-            UnauthorizedDelivery::UpgradeAndClose => (None, Some(params.unauthorized_text.clone())),
+            UnauthorizedDelivery::UpgradeAndClose => Known::Stranger(params.unauthorized_text.clone()),
             UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
         },
         Err(AdmissionError::Failed(error)) => {
@@ -187,10 +256,30 @@ async fn judge<I: Identity>(
         }
     };
     // The server may have stopped while the user service was asked.
-    context.overloaded().map_or(Ok(()), Err)?;
+    context.overloaded().map_or(Ok(known), Err)
+}
+
+/// Checks the user's limit and the id, and makes the answer. `placing` is the placement of the application, and whether
+/// the client is told of it.
+fn settle<I: Identity>(
+    context: &HandshakeContext<I>,
+    examined: Examined<'_>,
+    known: Known<I::Id>,
+    (head, asking, client): (RequestHead, &HeaderMap, Option<IpAddr>),
+    placing: (Option<Placement>, bool),
+    asked: Instant,
+) -> Result<Decision<I>, Refusal> {
+    let Examined { opening, upgrade, subprotocol } = examined;
+    let (placement, tells_identity) = placing;
+    let params = &context.shared.params;
+    let request = context.peer.handshake_request(&head, client);
+    let (user, farewell) = match known {
+        Known::User(user) => (user, None),
+        Known::Stranger(farewell) => (None, Some(farewell)),
+    };
     let user_permit = context.permit_for(user.as_ref().map(Authenticated::id))?;
     let place = match farewell {
-        None => Some(context.place(&request, user.as_ref(), overrides.placement)?),
+        None => Some(context.place(&request, user.as_ref(), placement)?),
         Some(_) => None,
     };
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
@@ -198,16 +287,16 @@ async fn judge<I: Identity>(
     let message_parts = params.message_parts_for(&request);
     // A message that is received in parts may be far larger than what is decompressed at once.
     let agreed = match (&farewell, message_parts) {
-        (None, None) => extensions::agree(&parts.headers, &request, params)?,
+        (None, None) => extensions::agree(asking, &request, params)?,
         _ => None,
     };
-    let headers = response.headers_mut();
+    let mut headers = HeaderMap::new();
     let compression = agreed.map(|(agreement, answer)| {
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
         agreement
     });
-    if let Some(place) = place.as_ref().filter(|_| params.sends_identity_headers || overrides.routed) {
-        context.add_identity_headers(&request, place, headers);
+    if let Some(place) = place.as_ref().filter(|_| tells_identity) {
+        context.add_identity_headers(&request, place, &mut headers);
     }
     let subprotocol = subprotocol.map(|Chosen { number, offered }| {
         // Browsers accept only what they have offered, to the letter.
@@ -219,8 +308,7 @@ async fn judge<I: Identity>(
     if farewell.is_some() {
         headers.insert(VERDICT_HEADER, HeaderValue::from_static(VERDICT_UNAUTHORIZED));
     }
-    let head = parsed.head;
-    let admitted = Admitted {
+    let admitted = Box::new(Admitted {
         head,
         subprotocol,
         compression,
@@ -232,20 +320,18 @@ async fn judge<I: Identity>(
         heartbeat,
         message_parts,
         asked,
-    };
-    Ok(Decision { response, admitted, upgrade })
+    });
+    Ok(Decision { opening, headers, admitted, upgrade })
 }
 
 /// Requires one Host, and if there is an Origin, that the parameters allow it.
-fn check_origin(headers: &HeaderMap, params: &ServerParams) -> Result<(), Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(Refusal::bad_request("one Host header is needed"));
-    };
+fn check_origin(facts: &RequestFacts<'_>, params: &ServerParams) -> Result<(), Refusal> {
+    let (host, origin) =
+        facts.host_and_origin().ok_or_else(|| Refusal::bad_request("one Host header is needed"))?;
     let host = host.to_str().unwrap_or_default();
     let is_allowed =
         |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| params.allows_origin(origin, host));
-    if headers.get(ORIGIN).is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
+    if origin.is_none_or(is_allowed) { Ok(()) } else { Err(Refusal::wrong_origin()) }
 }
 
 /// A subprotocol that both ends have.

@@ -11,7 +11,7 @@ use http::{
 };
 use http_body_util::Full;
 
-use crate::{config::ServerParams, net::LimitReached};
+use crate::{config::ServerParams, handshake::request_rules::write_header, net::LimitReached};
 
 use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
@@ -213,13 +213,15 @@ impl Refusal {
         response
     }
 
-    /// The response as it is written where the HTTP library cannot.
+    /// The response as it is written without the HTTP library.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        let Self { status, body, .. } = self;
-        format!(
-            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {TEXT}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
+        let Self { status, body, header, .. } = self;
+        let mut bytes =
+            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {TEXT}\r\n").into_bytes();
+        if let Some((name, value)) = header {
+            write_header(&mut bytes, &name, &value);
+        }
+        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        bytes
     }
 }

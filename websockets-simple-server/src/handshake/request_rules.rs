@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
@@ -15,17 +15,150 @@ use http_body_util::Full;
 #[cfg(feature = "http2")]
 use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use websockets_simple_core::handshake_words::has_token;
+use websockets_simple_core::handshake_words;
 
 use crate::handshake::refusal::Refusal;
 
-/// Whether an HTTP/1.1 request asks for an upgrade to a WebSocket.
-pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    has_header_token(headers, CONNECTION, "upgrade") && has_header_token(headers, UPGRADE, "websocket")
+/// What the headers of a request say about the WebSocket that it asks for, found in one pass.
+#[derive(Debug, Default)]
+pub(super) struct RequestFacts<'a> {
+    /// Whether `Connection` names `upgrade`.
+    upgrades: bool,
+    /// Whether `Upgrade` names `websocket`.
+    to_websocket: bool,
+    /// Whether bytes of a body may follow the head (RFC 9112 section 6.3), or the client waits until it may send one.
+    announces_body: bool,
+    key: Once<'a>,
+    version: Once<'a>,
+    host: Once<'a>,
+    origin: Option<&'a HeaderValue>,
 }
 
-fn has_header_token(headers: &HeaderMap, list: HeaderName, token: &str) -> bool {
-    has_token(headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok()), token)
+/// A header that is given once.
+#[derive(Clone, Copy, Debug, Default)]
+enum Once<'a> {
+    #[default]
+    Missing,
+    Given(&'a HeaderValue),
+    Repeated,
+}
+
+impl<'a> Once<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = if matches!(self, Self::Missing) { Self::Given(value) } else { Self::Repeated };
+    }
+}
+
+impl<'a> RequestFacts<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut facts = Self::default();
+        for (name, value) in headers {
+            match *name {
+                CONNECTION => facts.upgrades |= has_token(value.to_str(), "upgrade"),
+                UPGRADE => facts.to_websocket |= has_token(value.to_str(), "websocket"),
+                CONTENT_LENGTH => {
+                    facts.announces_body |=
+                        value.is_empty() || value.as_bytes().iter().any(|digit| *digit != b'0');
+                }
+                TRANSFER_ENCODING | EXPECT => facts.announces_body = true,
+                SEC_WEBSOCKET_KEY => facts.key.add(value),
+                SEC_WEBSOCKET_VERSION => facts.version.add(value),
+                HOST => facts.host.add(value),
+                ORIGIN => facts.origin = facts.origin.or(Some(value)),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Whether an HTTP/1.1 request asks for an upgrade to a WebSocket.
+    pub(super) fn ask_for_upgrade(&self) -> bool {
+        self.upgrades && self.to_websocket
+    }
+
+    /// The host, if there is one, and the origin.
+    pub(super) fn host_and_origin(&self) -> Option<(&'a HeaderValue, Option<&'a HeaderValue>)> {
+        match self.host {
+            Once::Given(host) => Some((host, self.origin)),
+            Once::Missing | Once::Repeated => None,
+        }
+    }
+
+    fn has_version(&self) -> Result<bool, Refusal> {
+        match self.version {
+            Once::Missing => Ok(false),
+            Once::Given(version) => Ok(version == "13"),
+            Once::Repeated => Err(given_twice(&SEC_WEBSOCKET_VERSION)),
+        }
+    }
+}
+
+fn has_token<E>(line: Result<&str, E>, token: &str) -> bool {
+    line.is_ok_and(|line| handshake_words::has_token([line], token))
+}
+
+fn given_twice(name: &HeaderName) -> Refusal {
+    Refusal::bad_request(format!("{name} is given twice"))
+}
+
+/// How a WebSocket is opened.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// The 101 of RFC 6455 section 4.2.2, with the value of `Sec-WebSocket-Accept`.
+    SwitchingProtocols(String),
+    /// The 200 of RFC 8441 section 5, which knows neither key nor Connection and Upgrade.
+    Tunnel,
+}
+
+impl Opening {
+    /// The response with these headers besides its own.
+    pub(super) fn into_response(self, more: HeaderMap) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        let Self::SwitchingProtocols(accept) = self else {
+            *response.headers_mut() = more;
+            return response;
+        };
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.reserve(3 + more.len());
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        // It is base64.
+        if let Ok(accept) = HeaderValue::try_from(accept) {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        headers.extend(more);
+        response
+    }
+
+    /// The head of a 101 as the HTTP library writes it.
+    pub(super) fn into_head(self, more: &HeaderMap) -> Vec<u8> {
+        let Self::SwitchingProtocols(accept) = self else { return Vec::new() };
+        let mut head = Vec::with_capacity(256);
+        head.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-Websocket-Accept: ",
+        );
+        head.extend_from_slice(accept.as_bytes());
+        head.extend_from_slice(b"\r\n");
+        for (name, value) in more {
+            write_header(&mut head, name, value);
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+/// Writes a header as the HTTP library does where it is asked for `title_case_headers`.
+pub(super) fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let mut before = b'-';
+    for byte in name.as_str().bytes() {
+        head.push(if before == b'-' { byte.to_ascii_uppercase() } else { byte });
+        before = byte;
+    }
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
 }
 
 /// The `:protocol` of an extended CONNECT (RFC 8441 section 4).
@@ -62,51 +195,43 @@ pub(super) fn unify_host(parts: &mut Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The answer that opens the WebSocket, if the request is as it has to be.
-pub(super) fn accept(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+/// What opens the WebSocket, if the request is as it has to be.
+pub(super) fn accept(parts: &Parts, facts: &RequestFacts<'_>) -> Result<Opening, Refusal> {
     match parts.version {
-        Version::HTTP_11 => switching_protocols(parts),
-        Version::HTTP_2 => tunnel(parts),
+        Version::HTTP_11 => switching_protocols(parts, facts),
+        Version::HTTP_2 => tunnel(parts, facts),
         _ => Err(Refusal::bad_request("HTTP/1.1 is needed")),
     }
 }
 
-/// The 101 of RFC 6455 section 4.2.2, if the request satisfies section 4.2.1.
-fn switching_protocols(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+/// RFC 6455 section 4.2.1
+fn switching_protocols(parts: &Parts, facts: &RequestFacts<'_>) -> Result<Opening, Refusal> {
     if parts.method != Method::GET {
         return Err(Refusal::wrong_method());
     }
-    if !asks_for_upgrade(&parts.headers) {
+    if !facts.ask_for_upgrade() {
         return Err(Refusal::no_upgrade());
     }
-    if announces_body(&parts.headers) {
+    if facts.announces_body {
         return Err(Refusal::body_announced());
     }
-    // RFC 6455 sections 11.3.1 and 11.3.5
-    for once in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
-        at_most_once(&parts.headers, &once)?;
-    }
-    if !has_version(&parts.headers) {
+    // RFC 6455 sections 11.3.1 and 11.3.5: neither key nor version may be given twice.
+    let key = match facts.key {
+        Once::Missing => &[][..],
+        Once::Given(key) => key.as_bytes(),
+        Once::Repeated => return Err(given_twice(&SEC_WEBSOCKET_KEY)),
+    };
+    if !facts.has_version()? {
         return Err(Refusal::wrong_version());
     }
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
     if key.len() != 24 || !matches!(STANDARD.decode_slice(key, &mut [0; 18]), Ok(16)) {
         return Err(Refusal::bad_request("a Sec-WebSocket-Key of 16 bytes in base64 is needed"));
     }
-    let accept = HeaderValue::try_from(derive_accept_key(key))
-        .map_err(|_| Refusal::bad_request("the key has no answer"))?;
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.reserve(4);
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
+    Ok(Opening::SwitchingProtocols(derive_accept_key(key)))
 }
 
-/// The 200 of RFC 8441 section 5, which knows neither key nor Connection and Upgrade.
-fn tunnel(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+/// RFC 8441 section 5
+fn tunnel(parts: &Parts, facts: &RequestFacts<'_>) -> Result<Opening, Refusal> {
     if cfg!(not(feature = "http2")) {
         return Err(Refusal::without_http2(parts.method == Method::CONNECT));
     }
@@ -116,34 +241,13 @@ fn tunnel(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
     if protocol(&parts.extensions) != Some(b"websocket") {
         return Err(Refusal::wrong_protocol());
     }
-    if announces_body(&parts.headers) {
+    if facts.announces_body {
         return Err(Refusal::body_announced());
     }
-    at_most_once(&parts.headers, &SEC_WEBSOCKET_VERSION)?;
-    if !has_version(&parts.headers) {
+    if !facts.has_version()? {
         return Err(Refusal::wrong_version_over_http2());
     }
-    Ok(Response::new(Full::default()))
-}
-
-fn at_most_once(headers: &HeaderMap, name: &HeaderName) -> Result<(), Refusal> {
-    match headers.get_all(name).iter().count() {
-        0 | 1 => Ok(()),
-        _ => Err(Refusal::bad_request(format!("{name} is given twice"))),
-    }
-}
-
-fn has_version(headers: &HeaderMap) -> bool {
-    headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-}
-
-/// Whether bytes of a body may follow the head (RFC 9112 section 6.3), or the client waits until it may send one.
-fn announces_body(headers: &HeaderMap) -> bool {
-    let is_empty =
-        |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0');
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers.contains_key(EXPECT)
-        || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
+    Ok(Opening::Tunnel)
 }
 
 #[cfg(test)]
@@ -165,8 +269,13 @@ mod tests {
         request.into_parts().0
     }
 
+    fn opened(parts: &Parts) -> Result<Response<Full<Bytes>>, Refusal> {
+        accept(parts, &RequestFacts::of(&parts.headers))
+            .map(|opening| opening.into_response(HeaderMap::new()))
+    }
+
     fn status(parts: &Parts) -> u16 {
-        match accept(parts) {
+        match opened(parts) {
             Ok(response) => response.status().as_u16(),
             Err(refusal) => refusal.into_response().status().as_u16(),
         }
@@ -175,7 +284,7 @@ mod tests {
     #[cfg(feature = "http2")]
     #[test]
     fn an_extended_connect_is_answered_with_200_and_without_headers_of_http_1() {
-        let response = accept(&asked(|_| ())).unwrap();
+        let response = opened(&asked(|_| ())).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.headers().is_empty());
     }
@@ -205,7 +314,7 @@ mod tests {
     #[test]
     fn without_the_feature_the_answer_names_it() {
         for (method, status) in [(Method::CONNECT, "501"), (Method::GET, "505")] {
-            let refusal = accept(&asked(|request| *request.method_mut() = method)).unwrap_err();
+            let refusal = opened(&asked(|request| *request.method_mut() = method)).unwrap_err();
             let why = refusal.why();
             assert!(why.starts_with(status) && why.contains("`http2`"), "{why}");
         }

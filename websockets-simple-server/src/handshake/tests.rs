@@ -28,6 +28,7 @@ use crate::{
 
 mod agreed;
 mod asking;
+mod both_readers;
 mod cut_short;
 mod refusals;
 
@@ -227,9 +228,26 @@ enum Ended {
     Unreadable(String),
 }
 
+/// Who reads a plain request.
+#[derive(Clone, Copy)]
+enum Reader {
+    Ours,
+    Library,
+}
+
 async fn shake<I: Identity>(host: &TestServer<I>, stream: DuplexStream) -> Shaken<I> {
-    let mut context = host.context();
-    let unopened = match handshake(stream, &mut context, |stream| stream).await {
+    shake_by(host, stream, Reader::Ours).await
+}
+
+async fn shake_by<I: Identity>(host: &TestServer<I>, stream: DuplexStream, reader: Reader) -> Shaken<I> {
+    let (mut context, read) = (host.context(), Bytes::new());
+    let shaken = match reader {
+        Reader::Ours => handshake(stream, read, &mut context, |stream| stream).await,
+        Reader::Library => {
+            through_library(Rewound::new(stream, read, None), &mut context, |stream| stream).await
+        }
+    };
+    let unopened = match shaken {
         Ok(opened) => return Ok(opened),
         Err(unopened) => unopened,
     };
@@ -268,7 +286,7 @@ async fn refused<I: Identity>(host: &TestServer<I>, request: &str) -> (String, S
     let Err(ended) = shaken else { panic!("this was admitted: {answer}") };
     assert!(!format!("{ended:?}{answer}").contains(SECRET), "{ended:?} {answer}");
     match ended {
-        Ended::Refused(attempt, why) => (answer, attempt.path, why),
+        Ended::Refused(attempt, why) => (answer, attempt.path.to_string(), why),
         other => panic!("{other:?}: {answer}"),
     }
 }

@@ -1,5 +1,7 @@
 //! Finds the token of a request, and removes it from the request.
 
+use std::borrow::Cow;
+
 use base64::{
     Engine,
     alphabet::URL_SAFE,
@@ -105,13 +107,13 @@ fn check_target(uri: &Uri) -> Result<(), Refusal> {
 }
 
 /// The channel: the decoded path, which must be UTF-8. It reaches logs, so it must not end a line there.
-fn channel(path: &str) -> Result<String, Refusal> {
+fn channel(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let decoded = percent_decode_str(path).decode_utf8();
     let decoded = decoded.map_err(|_| Refusal::bad_request("the path is not UTF-8"))?;
     if decoded.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
         return Err(Refusal::bad_request("the path holds a control character"));
     }
-    Ok(decoded.into_owned())
+    Ok(decoded)
 }
 
 /// Removes `Authorization: Bearer`; other schemes are kept.

@@ -1,7 +1,7 @@
 //! The limits of connections, in total and per IP address.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -151,10 +151,10 @@ impl Taken {
     }
 
     fn uncount(&mut self, ip: CountedIp) {
-        if let Some(of_ip) = self.per_ip.get_mut(&ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                self.per_ip.remove(&ip);
+        if let Entry::Occupied(mut of_ip) = self.per_ip.entry(ip) {
+            *of_ip.get_mut() -= 1;
+            if *of_ip.get() == 0 {
+                of_ip.remove();
             }
         }
     }

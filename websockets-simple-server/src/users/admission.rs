@@ -51,8 +51,9 @@ mod sealed {
 /// Decides which clients are admitted.
 #[async_trait]
 pub(crate) trait Admission<I: Identity>: Send + Sync {
-    /// Whether requests carry tokens, which are removed from them.
-    fn uses_tokens(&self) -> bool;
+    /// Whether clients are authenticated: their requests carry tokens, which are removed from them. If not, all are
+    /// admitted, as nobody.
+    fn asks(&self) -> bool;
 
     /// Authenticates a request; `Ok(None)` on a server without users.
     async fn admit(
@@ -80,7 +81,7 @@ pub(crate) struct AdmitAll;
 
 #[async_trait]
 impl Admission<Anonymous> for AdmitAll {
-    fn uses_tokens(&self) -> bool {
+    fn asks(&self) -> bool {
         false
     }
 
@@ -109,7 +110,7 @@ impl<U: UserService> AdmitUsers<U> {
 
 #[async_trait]
 impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
-    fn uses_tokens(&self) -> bool {
+    fn asks(&self) -> bool {
         true
     }
 
