@@ -144,6 +144,7 @@ where
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
         .auto_date_header(fallback.is_some())
+        // Nearly as deployed .NET servers spell names (tests/traces); that their clients disregard case is not known.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();

@@ -10,6 +10,9 @@ use std::{
 
 use crate::{connection::Connection, users::Identity};
 
+/// So many places are kept where there were connections: a list that is often empty is not made anew for each.
+const FEW: usize = 16;
+
 /// A list of connections, with a copy for broadcasts that is made once per change, not once per use.
 pub(crate) struct Members<I: Identity> {
     kind: ListKind,
@@ -66,7 +69,7 @@ impl<I: Identity> Members<I> {
         if let Some(moved) = self.list.get(place) {
             moved.0.positions.set(self.kind, place);
         }
-        if self.list.len() < self.list.capacity() / 4 {
+        if self.list.capacity() > FEW && self.list.len() < self.list.capacity() / 4 {
             self.list.shrink_to(self.list.len() * 2);
         }
     }

@@ -153,13 +153,6 @@ async fn tell<I: Identity>(context: &mut HandshakeContext<I>, why: NotOpened) {
 }
 
 /// What a stream turns out to be.
-#[cfg_attr(
-    feature = "http2",
-    expect(
-        clippy::large_enum_variant,
-        reason = "the large one is the usual one, and not boxed for the other"
-    )
-)]
 enum Secured<I: Identity> {
     Opened(Opened<Transport, I>),
     /// HTTP/2, which carries any number of handshakes.

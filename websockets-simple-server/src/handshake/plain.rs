@@ -39,6 +39,7 @@ const MOST_HEADERS: usize = 32;
 const UPGRADES: [&[u8]; 2] = [b"upgrade", b"keep-alive, upgrade"];
 
 /// What a stream begins with.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is passed on once")]
 pub(super) enum Beginning {
     /// A plain request, and what came behind it.
     Plain(Parts, Bytes),
