@@ -14,6 +14,8 @@ pub use request_head::RequestHead;
 #[cfg(all(feature = "http2", feature = "rustls"))]
 pub(crate) use tls::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
+pub(crate) use tls::TlsStream;
+#[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls, TlsHandshakeError};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
 #[cfg(unix)]
