@@ -26,7 +26,7 @@ const ALL: usize = 256;
 const OVER_TCP: usize = 1_440;
 
 /// The same over TLS 1.3.
-const OVER_TLS: usize = 8_200;
+const OVER_TLS: usize = 4_050;
 
 /// A socket that is a WebSocket for the server. Nothing of this end is on the heap.
 async fn open<W: Way>(

@@ -440,19 +440,6 @@ impl Outbox {
     }
 }
 
-impl Offer {
-    pub(crate) fn into_result(self) -> Result<SendStatus, SendError> {
-        match self {
-            Self::Sent => Ok(SendStatus::Sent),
-            Self::Queued | Self::List => Ok(SendStatus::Queued),
-            Self::Dropped => Ok(SendStatus::Dropped),
-            Self::Closed => Err(SendError::Closed),
-            Self::Full(_) => Err(SendError::Full),
-            Self::Overflow => Err(SendError::Overflow),
-        }
-    }
-}
-
 #[cfg(test)]
 #[cfg(shuttle)]
 mod model;

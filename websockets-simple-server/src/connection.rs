@@ -18,7 +18,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::{Audience, ListPositions},
     config::{ClientId, Scope},
-    net::{KeptPeer, RequestHead},
+    net::RequestHead,
     run::Shared,
     server::Server,
     users::{Authenticated, Identity, User, UserId},
@@ -31,6 +31,7 @@ pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
 pub(crate) use extras::{Extras, Held};
 pub use local::LocalConnection;
 pub use observer::Inbound;
+pub(crate) use origin::Origin;
 pub(crate) use requested::{RequestedParts, requested};
 pub(crate) use scoped::ScopedWork;
 pub(crate) use session::{Boxed, SessionParts, session};
@@ -45,6 +46,7 @@ mod http2;
 mod local;
 mod log;
 mod observer;
+mod origin;
 mod requested;
 mod scoped;
 mod session;
@@ -62,18 +64,12 @@ pub struct Connection<I: Identity>(pub(crate) Arc<ConnectionState<I>>);
 /// The state that all handles of a connection share.
 pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) core: ConnectionShared,
-    pub(crate) id: ClientId,
     /// Unique within the server; ascending.
     pub(crate) serial: u64,
     pub(crate) shared: Arc<Shared<I>>,
-    pub(crate) head: RequestHead,
-    /// Its [number](ServerParams::subprotocol).
-    pub(crate) subprotocol: Option<u32>,
+    pub(crate) origin: Box<Origin>,
     /// Boxed, so that it takes little room on a server without users.
     pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
-    pub(crate) peer: KeptPeer,
-    /// In nanoseconds since 1970.
-    pub(crate) since: i64,
     pub(crate) scope: Scope,
     pub(crate) extras: Extras<I>,
     pub(crate) positions: ListPositions,
@@ -83,7 +79,7 @@ impl<I: Identity> Connection<I> {
     /// The id of the connection, without a signature.
     #[must_use]
     pub fn id(&self) -> &ClientId {
-        &self.0.id
+        &self.0.origin.id
     }
 
     /// The id as it is sent to clients: signed if [`ServerParams::id_signing`](crate::ServerParams::id_signing) is set.
@@ -100,7 +96,7 @@ impl<I: Identity> Connection<I> {
     #[must_use]
     pub fn channel(&self) -> &str {
         let placed = self.0.extras.get().and_then(|extras| extras.channel.as_deref());
-        placed.unwrap_or_else(|| self.0.head.channel())
+        placed.unwrap_or_else(|| self.0.origin.head.channel())
     }
 
     /// The groups of the channel that the connection is in, in no particular order.
@@ -150,19 +146,19 @@ impl<I: Identity> Connection<I> {
     /// The first query parameter of that name, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.0.head.query(name)
+        self.0.origin.head.query(name)
     }
 
     /// The head of the request that opened the connection, without its token.
     #[must_use]
     pub fn request(&self) -> &RequestHead {
-        &self.0.head
+        &self.0.origin.head
     }
 
     /// The first header of that name, in any case. Values that are not UTF-8 are left out.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.head.header(name)
+        self.0.origin.head.header(name)
     }
 
     /// Whether both ends agreed on compression ([`ServerParams::compression`](crate::ServerParams::compression)).
@@ -175,20 +171,20 @@ impl<I: Identity> Connection<I> {
     /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
+        self.0.origin.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
     }
 
     /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
     /// application has not [set](crate::Upgrade::endpoint) it.
     #[must_use]
     pub fn endpoint(&self) -> Option<SocketAddr> {
-        self.0.peer.endpoint()
+        self.0.origin.peer.endpoint()
     }
 
     /// The path of the local Unix domain socket that the peer connected to.
     #[must_use]
     pub fn unix_endpoint(&self) -> Option<&Path> {
-        self.0.peer.unix_endpoint()
+        self.0.origin.peer.unix_endpoint()
     }
 
     /// The address of the client: that of the peer, or what a
@@ -196,14 +192,14 @@ impl<I: Identity> Connection<I> {
     /// `None` over a Unix domain socket, unless a proxy names the client there.
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
-        self.0.peer.client()
+        self.0.origin.peer.client()
     }
 
     /// The address of the peer: of the other end of the socket, which may be a proxy. `None` over a Unix
     /// domain socket, and where an HTTP server of the application has not [set](crate::Upgrade::peer_addr) it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer.addr()
+        self.0.origin.peer.addr()
     }
 
     /// The verified certificate of the peer, if it sent one in the TLS handshake.
@@ -211,7 +207,7 @@ impl<I: Identity> Connection<I> {
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
-        self.0.peer.certificate()
+        self.0.origin.peer.certificate()
     }
 
     /// Whether broadcasts reach the connection ([`Scope::Global`]) or only its own future ([`Scope::Local`]).
@@ -223,7 +219,7 @@ impl<I: Identity> Connection<I> {
     /// When the handshake was complete.
     #[must_use]
     pub fn connected_since(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.0.since)
+        self.0.origin.since()
     }
 
     /// Numbers of messages and bytes in both directions, queued bytes, and the round-trip time.
@@ -436,8 +432,8 @@ impl<I: Identity> Hash for Connection<I> {
 impl<I: Identity> fmt::Debug for Connection<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("id", &self.0.id)
-            .field("peer_addr", &self.0.peer.addr())
+            .field("id", &self.0.origin.id)
+            .field("peer_addr", &self.0.origin.peer.addr())
             .field("channel", &self.channel())
             .field("user", &self.0.user)
             .finish_non_exhaustive()

@@ -15,6 +15,8 @@ pub(crate) use rewound::{Rewound, poll_read_some};
 #[cfg(all(feature = "http2", feature = "rustls"))]
 pub(crate) use tls::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
+pub(crate) use tls::TlsStream;
+#[cfg(feature = "rustls")]
 pub use tls::{ClientCertificates, ServerTls, TlsHandshakeError};
 pub use trusted_proxies::{ForwardedHeader, InvalidNetwork, TrustedProxies};
 #[cfg(unix)]

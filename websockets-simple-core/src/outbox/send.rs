@@ -55,6 +55,19 @@ pub enum SendError {
     Unreadable(#[source] V6Loss),
 }
 
+impl Offer {
+    pub(crate) fn into_result(self) -> Result<SendStatus, SendError> {
+        match self {
+            Self::Sent => Ok(SendStatus::Sent),
+            Self::Queued | Self::List => Ok(SendStatus::Queued),
+            Self::Dropped => Ok(SendStatus::Dropped),
+            Self::Closed => Err(SendError::Closed),
+            Self::Full(_) => Err(SendError::Full),
+            Self::Overflow => Err(SendError::Overflow),
+        }
+    }
+}
+
 /// What to do when more is to be sent to a peer than its outbox holds.
 ///
 /// The outbox counts the bytes of encoded frames that the socket has not taken. Before a policy is applied the

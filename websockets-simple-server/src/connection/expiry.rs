@@ -74,7 +74,8 @@ impl Expiry {
 
 /// Authenticates a client again with its new token, and sends it the result.
 pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
-    let ConnectionState { shared, core, head, peer, user, .. } = &*connection.0;
+    let ConnectionState { shared, core, origin, user, .. } = &*connection.0;
+    let (head, peer) = (&origin.head, &origin.peer);
     let Some(user) = user.as_ref().filter(|user| user.latest().expiry().is_some()) else {
         core.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;

@@ -9,30 +9,28 @@ use std::{
 
 use bytes::Bytes;
 #[cfg(feature = "rustls")]
-use tokio_rustls::server::TlsStream;
-#[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     Agreement, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
-    Message, MessageSink, Moment, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
 };
 
 #[cfg(all(feature = "http2", feature = "rustls"))]
 use crate::net::ALPN_HTTP2;
 #[cfg(feature = "rustls")]
-use crate::net::{ServerTls, TlsHandshakeError};
+use crate::net::{ServerTls, TlsHandshakeError, TlsStream};
 use crate::{
     addressing::{ListPositions, PlacedConnection, UserPermit},
     config::{Endpoint, Scope, ServerParams},
     connection::{
-        Connection, ConnectionState, Extras,
+        Connection, ConnectionState, Extras, Origin,
         current_user::CurrentUser,
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
         scoped::{ScopedWork, SessionScope},
     },
     handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
-    net::{ConnectionPermit, KeptPeer, LocalEndpoint, ProxyProtocol, Socket},
+    net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
     run::{SessionGuard, SessionStage, SessionTask, Stop},
     users::Identity,
 };
@@ -203,7 +201,7 @@ async fn secure_by_tls<I: Identity, S: Socket>(
         Ok((stream, certificate)) => {
             context.peer.certificate = certificate;
             #[cfg(feature = "http2")]
-            if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+            if stream.agreed().alpn_protocol() == Some(ALPN_HTTP2) {
                 return Ok(Secured::Http2(Box::new(stream)));
             }
             let opened = handshake::handshake(stream, Bytes::new(), context, Transport::shared).await;
@@ -224,15 +222,16 @@ type TlsAccepted<S> = Result<(TlsStream<S>, Option<PeerCertificate>), (TlsHandsh
 #[cfg(feature = "rustls")]
 async fn accept_tls<S: Socket>(tls: &ServerTls, stream: S) -> TlsAccepted<S> {
     let other = |why: &str| TlsHandshakeError::Other(why.to_owned());
-    let Some(acceptor) = tls.acceptor() else {
+    let Some(config) = tls.in_use() else {
         return Err((other("no certificate is loaded"), stream));
     };
-    let accepted = acceptor.accept(stream).into_fallible().await;
-    let stream = accepted.map_err(|(error, stream)| (TlsHandshakeError::new(&error), stream))?;
-    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let stream = TlsStream::accept(config, stream)
+        .await
+        .map_err(|(error, stream)| (TlsHandshakeError::new(&error), stream))?;
+    let shown = stream.agreed().peer_certificates().and_then(<[_]>::first);
     match shown.map(|der| PeerCertificate::new(der)) {
         // A verified but unreadable certificate must not be treated as no certificate.
-        Some(None) => Err((other("the client's certificate cannot be read"), stream.into_inner().0)),
+        Some(None) => Err((other("the client's certificate cannot be read"), stream.into_inner())),
         certificate => Ok((stream, certificate.flatten())),
     }
 }
@@ -272,14 +271,10 @@ pub(super) fn serve<I: Identity>(
     let heartbeat = chosen.unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
         core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),
-        id,
         serial: shared.next_serial(),
         shared: Arc::clone(&shared),
-        head,
-        subprotocol,
+        origin: Origin::new(id, head, subprotocol, peer),
         user: user.map(|user| Box::new(CurrentUser::new(user))),
-        peer: KeptPeer::new(peer),
-        since: Moment::now().utc.timestamp_nanos_opt().unwrap_or(i64::MAX),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
         extras: Extras::new(channel, groups),
         positions: ListPositions::default(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use websockets_simple_core::{ConnectionShared, OutboxConfig, OverflowPolicy, Side};
 
-use super::{Connection, ConnectionState, CurrentUser, Extras};
+use super::{Connection, ConnectionState, CurrentUser, Extras, Origin};
 use crate::{
     addressing::ListPositions,
     config::{ClientId, Scope, ServerParams},
-    net::{KeptPeer, LocalEndpoint, Peer, RequestHead},
+    net::{LocalEndpoint, Peer, RequestHead},
     run::Shared,
     users::{AdmitUsers, Authenticated, Identity, MemoryUsers, User},
 };
@@ -24,17 +24,15 @@ pub(crate) fn unconnected<I: Identity>(
     user: Option<Authenticated<I::Id>>,
 ) -> Connection<I> {
     let addr = ([192, 0, 2, 1], 80).into();
+    let (head, peer) =
+        (RequestHead::new("/", "", &http::HeaderMap::new()), Peer::new(Some(addr), LocalEndpoint::Tcp(addr)));
     let outbox = OutboxConfig::new(1024, OverflowPolicy::Disconnect);
     Connection(Arc::new(ConnectionState {
         core: ConnectionShared::new(Side::Server, outbox),
-        id: ClientId::random(),
         serial: shared.next_serial(),
         shared: Arc::clone(shared),
-        head: RequestHead::new("/", "", &http::HeaderMap::new()),
-        subprotocol: None,
+        origin: Origin::new(ClientId::random(), head, None, peer),
         user: user.map(|user| Box::new(CurrentUser::new(user))),
-        peer: KeptPeer::new(Peer::new(Some(addr), LocalEndpoint::Tcp(addr))),
-        since: chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX),
         scope: Scope::Global,
         extras: Extras::new(None, Vec::new()),
         positions: ListPositions::default(),

@@ -7,18 +7,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        server::{ClientHello, ResolvesServerCert},
-        sign::CertifiedKey,
-    },
+use tokio_rustls::rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use websockets_simple_core::tls::{ALPN, TlsError, TlsIdentity, TlsVersions, provider};
 
 pub use client_auth::ClientCertificates;
 pub use handshake_error::TlsHandshakeError;
+pub(crate) use stream::TlsStream;
 
 /// The ALPN protocol of HTTP/2 over TLS (RFC 9113 section 3.2).
 #[cfg(feature = "http2")]
@@ -182,10 +180,10 @@ impl ServerTls {
         vec![ALPN.to_vec()]
     }
 
-    /// The acceptor for a new connection; `None` before the first start.
-    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+    /// What a new connection is accepted with; `None` before the first start.
+    pub(crate) fn in_use(&self) -> Option<Arc<ServerConfig>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().map(|in_use| TlsAcceptor::from(Arc::clone(&in_use.config)))
+        current.as_ref().map(|in_use| Arc::clone(&in_use.config))
     }
 
     /// When the files that are in use were written.
@@ -265,7 +263,7 @@ mod tests {
     fn nothing_is_accepted_before_everything_is_read() {
         let tls = ServerTls::new(identity("localhost"));
         let endpoint = crate::config::Endpoint::all(0).tls(tls.clone());
-        let accepts = || endpoint.server_tls().unwrap().acceptor().is_some();
+        let accepts = || endpoint.server_tls().unwrap().in_use().is_some();
         assert!(!accepts());
         tls.reload().unwrap();
         assert!(accepts());
@@ -315,3 +313,4 @@ mod tests {
 
 mod client_auth;
 mod handshake_error;
+mod stream;
