@@ -13,7 +13,7 @@
 pub use crate::config::{BroadcastLevel, ClientId, IdSigning, InvalidClientId, InvalidSignature};
 pub use audience::Audience;
 pub(crate) use group_rule::GroupRule;
-pub(crate) use members::ListPositions;
+pub(crate) use members::{ListPositions, Snapshot};
 pub(crate) use placement::PlacedConnection;
 pub use placement::Placement;
 pub(crate) use registry::{Registered, Registry, UserPermit};

@@ -7,6 +7,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
+    addressing::Snapshot,
     config::{BroadcastError, BroadcastLevel, ClientId},
     connection::{Connection, ConnectionState},
     run::Shared,
@@ -144,16 +145,14 @@ impl<I: Identity> Audience<I> {
         let mut lists: Vec<Vec<Arc<ConnectionState<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
         let members = self.members();
         charge_sends(members.len());
-        for member in members.iter() {
-            if self.is_excluded(member) {
-                continue;
-            }
-            if member.0.core.outbox.broadcast(&encoding, &mut report) {
+        // Faster than a loop, which goes from chunk to chunk in each of its steps.
+        members.iter().for_each(|member| {
+            if !self.is_excluded(member) && member.0.core.outbox.broadcast(&encoding, &mut report) {
                 // With one flusher the serial need not be loaded into the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));
             }
-        }
+        });
         for (flusher, list) in flushers.iter().zip(&mut lists) {
             flusher.list(list);
         }
@@ -184,7 +183,7 @@ impl<I: Identity> Audience<I> {
         self.shared.params.levels.check(&self.channels, named)
     }
 
-    fn members(&self) -> Arc<[Connection<I>]> {
+    fn members(&self) -> Snapshot<I> {
         let registry = &self.shared.registry;
         match (&*self.channels, &*self.only) {
             ([], []) => registry.all(),
@@ -202,7 +201,7 @@ impl<I: Identity> Audience<I> {
                 && (self.only.is_empty() || self.only.iter().any(|part| part.matches(connection)))
         };
         let mut selected = Vec::new();
-        let mut add = |candidates: &[Connection<I>]| {
+        let mut add = |candidates: Snapshot<I>| {
             selected.extend(candidates.iter().filter(|one| is_selected(one)).cloned());
         };
         let has_direct_lookup =
@@ -210,15 +209,15 @@ impl<I: Identity> Audience<I> {
         if has_direct_lookup {
             for part in &self.only {
                 match part {
-                    Selector::Client(id) => add(registry.client(id).as_slice()),
-                    Selector::User(user) => add(&registry.user(user)),
+                    Selector::Client(id) => add(Vec::from_iter(registry.client(id)).into()),
+                    Selector::User(user) => add(registry.user(user)),
                     Selector::Channel(_) | Selector::Connection(_) | Selector::Group(_) => {}
                 }
             }
         } else if self.channels.is_empty() {
-            add(&registry.all());
+            add(registry.all());
         } else {
-            self.channels.iter().for_each(|channel| add(&registry.channel(channel)));
+            self.channels.iter().for_each(|channel| add(registry.channel(channel)));
         }
         // A connection that was named twice is selected once.
         selected.sort_unstable_by_key(|connection| connection.0.serial);

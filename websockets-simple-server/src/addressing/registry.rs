@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    addressing::members::{Group, ListKind, Members},
+    addressing::members::{Group, ListKind, Members, Snapshot},
     config::ClientId,
     connection::Connection,
     users::Identity,
@@ -115,7 +115,7 @@ impl<I: Identity> Registry<I> {
             for group in connection.0.groups().iter().flat_map(|groups| groups.iter()) {
                 channel.leave(connection, group);
             }
-            if channel.members.list().is_empty() {
+            if channel.members.is_empty() {
                 maps.channels.remove(connection.channel());
             }
         }
@@ -153,34 +153,34 @@ impl<I: Identity> Registry<I> {
         true
     }
 
-    pub(crate) fn all(&self) -> Arc<[Connection<I>]> {
-        self.lock().all.copy()
+    pub(crate) fn all(&self) -> Snapshot<I> {
+        self.lock().all.snapshot()
     }
 
-    pub(crate) fn draining(&self) -> Arc<[Connection<I>]> {
-        self.lock().draining.copy()
+    pub(crate) fn draining(&self) -> Snapshot<I> {
+        self.lock().draining.snapshot()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.lock().all.list().len()
+        self.lock().all.len()
     }
 
     pub(crate) fn client(&self, id: &ClientId) -> Option<Connection<I>> {
         self.lock().by_id.get(id)?.connection().cloned()
     }
 
-    pub(crate) fn channel(&self, channel: &str) -> Arc<[Connection<I>]> {
-        self.lock().channels.get_mut(channel).map(|channel| channel.members.copy()).unwrap_or_default()
+    pub(crate) fn channel(&self, channel: &str) -> Snapshot<I> {
+        self.lock().channels.get(channel).map(|channel| channel.members.snapshot()).unwrap_or_default()
     }
 
     pub(crate) fn channels(&self) -> Vec<String> {
         self.lock().channels.keys().map(|name| name.to_string()).collect()
     }
 
-    pub(crate) fn group(&self, channel: &str, group: &str) -> Arc<[Connection<I>]> {
-        let mut maps = self.lock();
-        let group = maps.channels.get_mut(channel).and_then(|channel| channel.groups.get_mut(group));
-        group.map(Group::copy).unwrap_or_default()
+    pub(crate) fn group(&self, channel: &str, group: &str) -> Snapshot<I> {
+        let maps = self.lock();
+        let group = maps.channels.get(channel).and_then(|channel| channel.groups.get(group));
+        group.map(Group::snapshot).unwrap_or_default()
     }
 
     /// The groups of a channel with at least one connection.
@@ -190,18 +190,18 @@ impl<I: Identity> Registry<I> {
         groups.map(|name| name.to_string()).collect()
     }
 
-    pub(crate) fn user<Q>(&self, user: &Q) -> Arc<[Connection<I>]>
+    pub(crate) fn user<Q>(&self, user: &Q) -> Snapshot<I>
     where
         I::Id: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.lock().users.get_mut(user).map(|entry| entry.members.copy()).unwrap_or_default()
+        self.lock().users.get(user).map(|entry| entry.members.snapshot()).unwrap_or_default()
     }
 
     pub(crate) fn users(&self) -> Vec<I::Id> {
         let one_each: Vec<_> = {
             let maps = self.lock();
-            maps.users.values().filter_map(|entry| entry.members.list().first().cloned()).collect()
+            maps.users.values().filter_map(|entry| entry.members.first().cloned()).collect()
         };
         // Cloned outside of the lock, as the ids are values of the application.
         one_each.iter().filter_map(|connection| Some(connection.0.user.as_ref()?.id().clone())).collect()
@@ -212,7 +212,7 @@ impl<I: Identity> Registry<I> {
         I::Id: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.lock().users.get(user).is_some_and(|entry| !entry.members.list().is_empty())
+        self.lock().users.get(user).is_some_and(|entry| !entry.members.is_empty())
     }
 
     /// Removes a released connection whose handlers have finished.
@@ -416,7 +416,7 @@ mod tests {
         }
         let maps = registry.lock();
         assert!(maps.by_id.is_empty() && maps.channels.is_empty() && maps.users.is_empty());
-        assert!(maps.all.list().is_empty() && maps.draining.list().is_empty());
+        assert!(maps.all.is_empty() && maps.draining.is_empty());
         assert!(maps.by_id.capacity() < 100, "{}", maps.by_id.capacity());
     }
 

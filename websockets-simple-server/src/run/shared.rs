@@ -291,7 +291,7 @@ impl<I: Identity> Shared<I> {
         self.revoked.add(revocation);
         let mut candidates = self.revocable.of(revocation);
         if let Revocation::User(user) = revocation {
-            candidates.extend_from_slice(&self.registry.user(user));
+            candidates.extend(self.registry.user(user).iter().cloned());
         }
         let concerned = |connection: &&Connection<I>| {
             connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
@@ -357,7 +357,7 @@ impl<I: Identity> Shared<I> {
     pub(crate) fn abort_all_handlers(&self, stop: &Stop) {
         stop.abort_handlers();
         let (open, draining, local) = (self.registry.all(), self.registry.draining(), self.unlisted.all());
-        for connection in open.iter().chain(&*draining).chain(&local) {
+        for connection in open.iter().chain(draining.iter()).chain(&local) {
             connection.0.core.outbox.abort_handlers();
         }
     }

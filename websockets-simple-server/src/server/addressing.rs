@@ -14,7 +14,7 @@ impl<I: Identity> Server<I> {
     /// All open connections, in no particular order.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection<I>> {
-        self.shared.registry.all().to_vec()
+        self.shared.registry.all().iter().cloned().collect()
     }
 
     /// The open connection with this id.

@@ -56,9 +56,8 @@ impl<T: UserId> WebsocketServerAuth<T> {
         T: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let connections = self.shared.registry.user(user);
-        let id = connections.first()?.user_id().clone();
-        Some(ConnectedUser { id, connections: connections.to_vec() })
+        let connections: Vec<_> = self.shared.registry.user(user).iter().cloned().collect();
+        Some(ConnectedUser { id: connections.first()?.user_id().clone(), connections })
     }
 
     /// Whether a user has a connection. False as soon as the last one has ended.
