@@ -91,11 +91,13 @@ fn run(args: Args) -> anyhow::Result<()> {
             print_sample(&client.run(&target)?)
         }
         None => {
-            let samples = measure::measure(&args.plan)?;
+            let mut samples = Vec::new();
+            let measured = measure::measure(&args.plan, &mut samples);
             println!("{}", report::table(&samples));
             if let Some(path) = &args.json {
                 std::fs::write(path, report::json(&samples)?)?;
             }
+            measured?;
             if let Some(path) = &args.svg {
                 plot::fanout(&report::summaries(&samples), path)?;
             }

@@ -62,8 +62,8 @@ enum Subject {
 /// A process that ends with its handle.
 struct Process(Child);
 
-/// Runs all rows of the plan.
-pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
+/// Runs all rows of the plan. What was measured before an error is in `samples`.
+pub fn measure(plan: &Plan, samples: &mut Vec<Sample>) -> anyhow::Result<()> {
     let rows = match plan {
         Plan { small: true, .. } => Scenario::small(),
         Plan { sweep: true, .. } => Scenario::sweep(),
@@ -72,7 +72,6 @@ pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let bun_is_here = plan.bun_is_here()?;
     let wanted =
         |row: &Scenario| plan.rows.is_empty() || plan.rows.iter().any(|text| row.to_string().contains(text));
-    let mut samples = Vec::new();
     for row in rows.into_iter().filter(wanted) {
         let subjects = plan.subjects(row, bun_is_here);
         for repetition in 1..=if plan.small { 1 } else { plan.repetitions } {
@@ -84,7 +83,7 @@ pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
         }
     }
     ensure!(!samples.is_empty(), "no row has such a name");
-    Ok(samples)
+    Ok(())
 }
 
 impl Plan {

@@ -23,7 +23,8 @@ count. RSS is the server's, at the end of the window.
 
 const RULES_OF_CHURN: &str = "\
 Beside the receivers others connect and hang up. The ratio is of the cost meanwhile. *Quiet* is the cost in a window \
-before without them, and a join what each of them took beyond that, from its handshake to its end.
+before without them, and a join what each of them took beyond that, from its handshake to its end, with what was sent \
+to it in between.
 ";
 
 const RULES_OF_CLIENTS: &str = "\
@@ -138,7 +139,7 @@ impl Summary {
             churned(|churn| churn.quiet_cpu_ns_per_operation).map(|quiet_cpu_ns_per_operation| Churned {
                 quiet_cpu_ns_per_operation,
                 joins_per_second: churned(|churn| churn.joins_per_second).unwrap_or_default(),
-                cpu_us_per_join: churned(|churn| churn.cpu_us_per_join).unwrap_or_default(),
+                cpu_us_per_join: median(counted.iter().filter_map(|s| s.churn?.cpu_us_per_join)),
             });
         Self {
             server: first.server.clone(),
@@ -188,7 +189,7 @@ impl Summary {
             cells.extend([
                 thousands(churn.quiet_cpu_ns_per_operation),
                 thousands(churn.joins_per_second),
-                thousands(churn.cpu_us_per_join),
+                or_none(churn.cpu_us_per_join.map(thousands)),
             ]);
         }
         let rss = self.rss_bytes / f64::from(1 << 20);
@@ -268,8 +269,8 @@ fn or_none(cell: Option<String>) -> String {
 
 /// Rounded, with a comma between groups of three digits.
 fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut out = if value.round() < 0.0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at) % 3 == 0 {
             out.push(',');

@@ -24,8 +24,9 @@ pub struct Churned {
     /// CPU time of the server per operation, in a window before without them.
     pub quiet_cpu_ns_per_operation: f64,
     pub joins_per_second: f64,
-    /// CPU time of the server beyond what the operations would have cost in quiet, for each that came and went.
-    pub cpu_us_per_join: f64,
+    /// CPU time of the server beyond what the operations would have cost in quiet, for each that came and went. `None`
+    /// where the server was so busy that nobody came to an end.
+    pub cpu_us_per_join: Option<f64>,
 }
 
 /// One window of one server.

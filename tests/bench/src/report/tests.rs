@@ -3,7 +3,7 @@ use crate::sample::Seen;
 
 const ECHO: Scenario = Scenario::Echo { connections: 1, depth: 1, size: 64 };
 const CHURNED: Churned =
-    Churned { quiet_cpu_ns_per_operation: 400.0, joins_per_second: 499.6, cpu_us_per_join: 60.0 };
+    Churned { quiet_cpu_ns_per_operation: 400.0, joins_per_second: 499.6, cpu_us_per_join: Some(60.0) };
 const IDLE: Scenario = Scenario::Idle { connections: 1000 };
 
 fn sample(server: &str, cpu_ns_per_operation: f64) -> Sample {
@@ -39,6 +39,12 @@ fn the_median_of_an_even_number_is_between_the_middle_two() {
     assert_eq!(median([9.0, 1.0, 3.0, 5.0].into_iter()), Some(4.0));
     assert_eq!(median([9.0, 1.0, 3.0].into_iter()), Some(3.0));
     assert_eq!(median([f64::NAN, f64::INFINITY].into_iter()), None);
+}
+
+#[test]
+fn commas_are_between_groups_of_three_digits_and_nowhere_else() {
+    let numbers = [0.0, 999.4, 1000.0, 1_234_567.0, -177.0, -1234.0, -0.2].map(thousands);
+    assert_eq!(numbers, ["0", "999", "1,000", "1,234,567", "-177", "-1,234", "0"]);
 }
 
 #[test]
@@ -136,6 +142,13 @@ fn a_row_with_churn_shows_what_it_was_before_and_what_a_join_took() {
         churn: Some(Churned { quiet_cpu_ns_per_operation, ..CHURNED }),
         ..sample("ours", cpu_ns)
     };
-    let table = table(&[of(300.0, 500.0), of(500.0, 700.0)]);
-    assert!(table.contains("| 400 | 500 | 60 | 3.0 | 2/2 |\n"), "{table}");
+    let samples = [of(300.0, 500.0), of(500.0, 700.0)];
+    assert!(table(&samples).contains("| 400 | 500 | 60 | 3.0 | 2/2 |\n"), "{}", table(&samples));
+    let nobody = Churned { joins_per_second: 0.0, cpu_us_per_join: None, ..CHURNED };
+    let busy = Sample { churn: Some(nobody), ..of(400.0, 500.0) };
+    assert!(
+        table(std::slice::from_ref(&busy)).contains("| 400 | 0 | – | 3.0 | 1/1 |\n"),
+        "{}",
+        table(std::slice::from_ref(&busy))
+    );
 }
