@@ -30,12 +30,10 @@ pub enum Client {
 }
 
 impl Client {
-    /// Runs the work of the target and measures this process, or the target's where the work is of a server.
+    /// Runs the work of the target and measures this process.
     pub fn run(self, target: &Target) -> anyhow::Result<Sample> {
         let mut target = target.clone();
-        if target.scenario.is_of_clients() {
-            target.process = std::process::id();
-        }
+        target.process = std::process::id();
         let meter = Meter::new(&target)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match target.scenario {
@@ -43,7 +41,6 @@ impl Client {
                 runtime.block_on(self.echo(meter, connections, depth, size))
             }
             Scenario::Clients { connections } => runtime.block_on(self.idle(meter, connections)),
-            Scenario::IdleTls { connections } => runtime.block_on(ours::idle_tls(meter, connections)),
             _ => bail!("this is work for the load generator"),
         }
     }

@@ -32,10 +32,25 @@ impl Core {
     }
 }
 
-/// Every connection is a file descriptor in two processes.
+/// Files that all rows of the table need.
+const FILES: u64 = 65_536;
+
+/// Every connection is a file descriptor in two processes. What may raise the limit for itself, as root may, gets as
+/// many as the largest row needs.
 pub fn raise_file_limit() -> anyhow::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if most < FILES && setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES).is_ok() {
+        return Ok(());
+    }
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
+}
+
+/// Connections that a process may have at once.
+pub fn most_connections() -> anyhow::Result<usize> {
+    // Sockets that come and go beside them, and what is open anyway.
+    const OTHERS: u64 = 1500;
+    let (now, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(now.saturating_sub(OTHERS))?)
 }
 
 /// CPU time and waiting of a process so far.
@@ -58,6 +73,10 @@ impl Usage {
             waited += stat.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or_default();
         }
         Ok(Self { cpu, waited: Duration::from_nanos(waited) })
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self { cpu: self.cpu + other.cpu, waited: self.waited + other.waited }
     }
 
     pub fn since(self, before: Self) -> Self {

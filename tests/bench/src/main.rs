@@ -1,7 +1,7 @@
 //! cargo run --release
 //!
-//! Measures websockets-simple beside plain tokio-tungstenite, axum, fastwebsockets and the least that the kernel
-//! asks for. Every server and the load generator run as processes of their own on free loopback ports.
+//! Measures websockets-simple beside plain tokio-tungstenite, axum, fastwebsockets, yawc, Bun and the least that the
+//! kernel asks for. Every server and the load generator run as processes of their own on free loopback ports.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,6 +18,7 @@ mod report;
 mod sample;
 mod scenario;
 mod servers;
+mod wire;
 
 /// Measures websockets-simple beside its peers. Without a command it runs the whole table.
 #[derive(Parser)]
@@ -41,8 +42,8 @@ enum Role {
     Serve {
         #[arg(value_enum)]
         server: Server,
-        #[arg(long, default_value_t = 1)]
-        threads: usize,
+        #[command(flatten)]
+        setup: servers::Setup,
         #[arg(long)]
         core: Option<usize>,
     },
@@ -77,9 +78,9 @@ fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<()> {
     machine::raise_file_limit()?;
     match args.role {
-        Some(Role::Serve { server, threads, core }) => {
+        Some(Role::Serve { server, setup, core }) => {
             Core::pin(core)?;
-            server.serve(threads)
+            server.serve(setup)
         }
         Some(Role::Load { target, core }) => {
             Core::pin(core)?;
@@ -90,11 +91,13 @@ fn run(args: Args) -> anyhow::Result<()> {
             print_sample(&client.run(&target)?)
         }
         None => {
-            let samples = measure::measure(&args.plan)?;
+            let mut samples = Vec::new();
+            let measured = measure::measure(&args.plan, &mut samples);
             println!("{}", report::table(&samples));
             if let Some(path) = &args.json {
                 std::fs::write(path, report::json(&samples)?)?;
             }
+            measured?;
             if let Some(path) = &args.svg {
                 plot::fanout(&report::summaries(&samples), path)?;
             }

@@ -6,10 +6,16 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{clients::Client, machine::Core, sample::Sample, scenario::Scenario, servers::Server};
+use crate::{
+    clients::Client,
+    machine::{self, Core},
+    sample::Sample,
+    scenario::{Needs, Scenario},
+    servers::{Server, bun, certificate_of},
+};
 
 /// What to measure, and how often.
 #[derive(Args, Debug)]
@@ -56,18 +62,18 @@ enum Subject {
 /// A process that ends with its handle.
 struct Process(Child);
 
-/// Runs all rows of the plan.
-pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
+/// Runs all rows of the plan. What was measured before an error is in `samples`.
+pub fn measure(plan: &Plan, samples: &mut Vec<Sample>) -> anyhow::Result<()> {
     let rows = match plan {
         Plan { small: true, .. } => Scenario::small(),
         Plan { sweep: true, .. } => Scenario::sweep(),
-        _ => Scenario::all(),
+        _ => Scenario::all(machine::most_connections()?),
     };
+    let bun_is_here = plan.bun_is_here()?;
     let wanted =
         |row: &Scenario| plan.rows.is_empty() || plan.rows.iter().any(|text| row.to_string().contains(text));
-    let mut samples = Vec::new();
     for row in rows.into_iter().filter(wanted) {
-        let subjects = plan.subjects(row);
+        let subjects = plan.subjects(row, bun_is_here);
         for repetition in 1..=if plan.small { 1 } else { plan.repetitions } {
             for subject in &subjects {
                 eprintln!("{row}, {repetition} of {}: {}", plan.repetitions, subject.name());
@@ -77,11 +83,32 @@ pub fn measure(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
         }
     }
     ensure!(!samples.is_empty(), "no row has such a name");
-    Ok(samples)
+    Ok(())
 }
 
 impl Plan {
-    fn subjects(&self, row: Scenario) -> Vec<Subject> {
+    /// Finds Bun, where it is to be measured, or leaves it out. A program that is only to show that it works installs
+    /// nothing.
+    fn bun_is_here(&self) -> anyhow::Result<bool> {
+        let is_named = self.servers.contains(&Server::Bun);
+        if !self.servers.is_empty() && !is_named {
+            return Ok(false);
+        }
+        if is_named {
+            bun::installed()?;
+            return Ok(true);
+        }
+        let found = match bun::find() {
+            None if self.small => Err(anyhow!(bun::missing())),
+            _ => bun::installed(),
+        };
+        if let Err(reason) = &found {
+            eprintln!("bun is left out: {reason:#}");
+        }
+        Ok(found.is_ok())
+    }
+
+    fn subjects(&self, row: Scenario, bun_is_here: bool) -> Vec<Subject> {
         let chosen = |server: &Server| self.servers.is_empty() || self.servers.contains(server);
         let client = |client: &Client| self.clients.is_empty() || self.clients.contains(client);
         if row.is_of_clients() {
@@ -91,11 +118,11 @@ impl Plan {
                 .map(|c| Subject::Client(*c))
                 .collect();
         }
-        let with_tls = matches!(row, Scenario::IdleTls { .. });
+        let needs = row.needs();
         let servers = Server::value_variants().iter().filter(|server| chosen(server));
-        let servers = servers.filter(|server| (**server == Server::OursTls) == with_tls);
+        let servers = servers.filter(|server| server.can(needs) && (bun_is_here || **server != Server::Bun));
         let mut subjects: Vec<_> = servers.map(|server| Subject::Server(*server, 1)).collect();
-        if self.two_threads && chosen(&Server::Ours) && !with_tls {
+        if self.two_threads && chosen(&Server::Ours) && !needs.tls {
             subjects.push(Subject::Server(Server::Ours, 2));
         }
         subjects
@@ -123,12 +150,11 @@ impl Plan {
             Subject::Client(_) => (Server::Limit, 1),
         };
         let server_core = if threads == 1 { first } else { None };
-        let (served, addr) = Process::serve(server, threads, server_core)?;
+        let (served, addr) = Process::serve(server, threads, row.needs(), server_core)?;
         let scenario = serde_json::to_string(&row)?;
         let (warm_up, window) = if self.small { (10, 100) } else { (self.warm_up, self.window) };
         let mut load = this_program()?;
         match subject {
-            Subject::Server(Server::OursTls, _) => load.args(["client", &name_of(&Client::Ours)]),
             Subject::Server(..) => load.arg("load"),
             Subject::Client(client) => load.args(["client", &name_of(&client)]),
         };
@@ -168,9 +194,16 @@ fn this_program() -> anyhow::Result<Command> {
 
 impl Process {
     /// Starts a server; it listens when this returns.
-    fn serve(server: Server, threads: usize, core: Option<usize>) -> anyhow::Result<(Self, SocketAddr)> {
+    fn serve(
+        server: Server,
+        threads: usize,
+        needs: Needs,
+        core: Option<usize>,
+    ) -> anyhow::Result<(Self, SocketAddr)> {
         let mut command = this_program()?;
         command.args(["serve", &name_of(&server), "--threads", &threads.to_string()]);
+        let flags = [(needs.tls, "--tls"), (needs.deflate, "--deflate"), (needs.groups, "--groups")];
+        command.args(flags.iter().filter(|(needed, _)| *needed).map(|(_, flag)| flag));
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }
@@ -188,5 +221,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        // Only a server with TLS has left one.
+        let _ = std::fs::remove_file(certificate_of(self.0.id()));
     }
 }

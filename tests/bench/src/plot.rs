@@ -11,7 +11,7 @@ const SIZE: (u32, u32) = (960, 560);
 const FONT: &str = "sans-serif";
 
 /// Told apart also by those who see fewer colours.
-const COLOURS: [RGBColor; 7] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0x60, 0x60, 0x60),
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0x56, 0xb4, 0xe9),
@@ -19,6 +19,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0x00, 0x9e, 0x73),
     RGBColor(0xcc, 0x79, 0xa7),
     RGBColor(0x8a, 0x6d, 0x00),
+    RGBColor(0x00, 0x00, 0x00),
 ];
 
 /// A server and its points: receivers, CPU time of a delivery.
@@ -124,6 +125,7 @@ mod tests {
             generator_busy: 0.0,
             rss_bytes: 0,
             bytes_per_connection: None,
+            churn: None,
         }
     }
 

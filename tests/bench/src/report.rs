@@ -1,10 +1,14 @@
 //! What the samples say, as Markdown and as JSON.
 
-use std::fs;
-
 use serde::Serialize;
 
-use crate::{sample::Sample, scenario::Scenario};
+use self::machine::Machine;
+use crate::{
+    sample::{Churned, Sample},
+    scenario::Scenario,
+};
+
+mod machine;
 
 /// The server whose costs the others' are compared with; where it was not measured, the first that was takes its
 /// place.
@@ -15,6 +19,12 @@ Every number is the median of a server's quiet samples, those in which neither s
 for a CPU; the spread is the least and the most of them. The ratio is the median of the ratios to `limit`, each \
 within one repetition in which both were quiet. `*` marks what no quiet sample was left for: there all samples \
 count. RSS is the server's, at the end of the window.
+";
+
+const RULES_OF_CHURN: &str = "\
+Beside the receivers others connect and hang up. The ratio is of the cost meanwhile. *Quiet* is the cost in a window \
+before without them, and a join what each of them took beyond that, from its handshake to its end, with what was sent \
+to it in between.
 ";
 
 const RULES_OF_CLIENTS: &str = "\
@@ -49,6 +59,8 @@ pub struct Summary {
     pub rss_bytes: f64,
     /// Idle rows: before and after one message each.
     pub bytes_per_connection: Option<(f64, f64)>,
+    /// Rows with churn.
+    pub churn: Option<Churned>,
 }
 
 /// One table per scenario, one row per server.
@@ -60,6 +72,10 @@ pub fn table(samples: &[Sample]) -> String {
         out += &format!("\n### {scenario}\n\n");
         if scenario.is_of_clients() {
             out += RULES_OF_CLIENTS;
+            out += "\n";
+        }
+        if let Scenario::Churn { .. } = scenario {
+            out += RULES_OF_CHURN;
             out += "\n";
         }
         out += &header(&columns(scenario));
@@ -117,6 +133,14 @@ impl Summary {
         let (ratio, ratio_is_quiet) = ratio(repetitions, base);
         let bytes_per_connection = median(counted.iter().filter_map(|s| Some(s.bytes_per_connection?.0)))
             .zip(median(counted.iter().filter_map(|s| Some(s.bytes_per_connection?.1))));
+        let churned =
+            |of: fn(&Churned) -> f64| median(counted.iter().filter_map(|s| s.churn.as_ref().map(of)));
+        let churn =
+            churned(|churn| churn.quiet_cpu_ns_per_operation).map(|quiet_cpu_ns_per_operation| Churned {
+                quiet_cpu_ns_per_operation,
+                joins_per_second: churned(|churn| churn.joins_per_second).unwrap_or_default(),
+                cpu_us_per_join: median(counted.iter().filter_map(|s| s.churn?.cpu_us_per_join)),
+            });
         Self {
             server: first.server.clone(),
             scenario: first.scenario,
@@ -136,6 +160,7 @@ impl Summary {
             generator_busy: middle(|sample| sample.generator_busy),
             rss_bytes: middle(|sample| sample.rss_bytes as f64),
             bytes_per_connection,
+            churn,
         }
     }
 
@@ -159,6 +184,13 @@ impl Summary {
                     or_none((self.frames_per_read > 0.0).then(|| format!("{:.1}", self.frames_per_read))),
                 ]);
             }
+        }
+        if let Some(churn) = self.churn {
+            cells.extend([
+                thousands(churn.quiet_cpu_ns_per_operation),
+                thousands(churn.joins_per_second),
+                or_none(churn.cpu_us_per_join.map(thousands)),
+            ]);
         }
         let rss = self.rss_bytes / f64::from(1 << 20);
         cells.extend([format!("{rss:.1}"), format!("{}/{}", self.quiet, self.samples)]);
@@ -206,6 +238,10 @@ fn columns(scenario: Scenario) -> Vec<String> {
             "frames per read".to_owned(),
         ]),
     }
+    if let Scenario::Churn { .. } = scenario {
+        let quiet = format!("quiet CPU ns per {operation}");
+        columns.extend([quiet, "joins per second".to_owned(), "CPU µs per join".to_owned()]);
+    }
     columns.extend(["RSS MiB".to_owned(), "quiet samples".to_owned()]);
     columns
 }
@@ -233,8 +269,8 @@ fn or_none(cell: Option<String>) -> String {
 
 /// Rounded, with a comma between groups of three digits.
 fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut out = if value.round() < 0.0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at) % 3 == 0 {
             out.push(',');
@@ -244,160 +280,5 @@ fn thousands(value: f64) -> String {
     out
 }
 
-/// What the samples were taken on.
-#[derive(Debug, Serialize)]
-struct Machine {
-    kernel: String,
-    cpu: String,
-    cores: usize,
-}
-
-impl Machine {
-    fn read() -> anyhow::Result<Self> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        let info = fs::read_to_string("/proc/cpuinfo")?;
-        let all = |key: &'static str| {
-            let pairs = info.lines().filter_map(|line| line.split_once(':'));
-            pairs.filter(move |(name, _)| name.trim() == key).map(|(_, value)| value.trim())
-        };
-        // Not every architecture names its model.
-        let cpu = all("model name").next().unwrap_or("unknown").to_owned();
-        Ok(Self { kernel, cpu, cores: all("processor").count() })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::Seen;
-
-    const ECHO: Scenario = Scenario::Echo { connections: 1, depth: 1, size: 64 };
-    const IDLE: Scenario = Scenario::Idle { connections: 1000 };
-
-    fn sample(server: &str, cpu_ns_per_operation: f64) -> Sample {
-        Sample {
-            server: server.to_owned(),
-            scenario: ECHO,
-            seen: Seen {
-                operations: 1_234_567,
-                seconds: 1.0,
-                p50_us: 40.0,
-                p99_us: 90.0,
-                frames_per_read: 2.0,
-            },
-            cpu_ns_per_operation,
-            waited: 0.0,
-            generator_busy: 0.5,
-            rss_bytes: 3 << 20,
-            bytes_per_connection: None,
-        }
-    }
-
-    fn noisy(server: &str, cpu_ns_per_operation: f64) -> Sample {
-        Sample { waited: 0.5, ..sample(server, cpu_ns_per_operation) }
-    }
-
-    fn idle(server: &str, before: f64, after: f64) -> Sample {
-        let seen = Seen { operations: 1000, ..Seen::default() };
-        let bytes_per_connection = Some((before, after));
-        Sample { scenario: IDLE, seen, bytes_per_connection, ..sample(server, 0.0) }
-    }
-
-    fn row(samples: &[Sample], server: &str) -> Summary {
-        summaries(samples).into_iter().find(|row| row.server == server).unwrap()
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_is_between_the_middle_two() {
-        assert_eq!(median([9.0, 1.0, 3.0, 5.0].into_iter()), Some(4.0));
-        assert_eq!(median([9.0, 1.0, 3.0].into_iter()), Some(3.0));
-        assert_eq!(median([f64::NAN, f64::INFINITY].into_iter()), None);
-    }
-
-    #[test]
-    fn a_row_is_of_the_quiet_samples_alone() {
-        let ours = row(&[sample("ours", 30.0), noisy("ours", 900.0), sample("ours", 10.0)], "ours");
-        assert_eq!((ours.quiet, ours.samples), (2, 3));
-        assert_eq!((ours.cpu_ns_min, ours.cpu_ns_per_operation, ours.cpu_ns_max), (10.0, 20.0, 30.0));
-    }
-
-    #[test]
-    fn a_row_without_quiet_samples_is_of_all_and_is_marked() {
-        let samples = [noisy("ours", 30.0), noisy("ours", 900.0), noisy("ours", 10.0)];
-        let ours = row(&samples, "ours");
-        assert_eq!((ours.quiet, ours.cpu_ns_per_operation, ours.cpu_ns_max), (0, 30.0, 900.0));
-        assert!(
-            table(&samples).contains("\n| ours \\* | 1,234,567 | 30 | 10..900 | 1.00 \\* |"),
-            "{}",
-            table(&samples)
-        );
-    }
-
-    #[test]
-    fn the_ratio_is_the_median_of_ratios_and_not_the_ratio_of_medians() {
-        // The machine is slower from one repetition to the next; the medians alone would say 3.
-        let limits = [10.0, 20.0, 40.0].map(|cpu| sample("limit", cpu));
-        let ours = [20.0, 60.0, 80.0].map(|cpu| sample("ours", cpu));
-        let samples = [limits, ours].concat();
-        assert_eq!(row(&samples, "ours").ratio, Some(2.0));
-        assert_eq!(row(&samples, "limit").ratio, Some(1.0));
-    }
-
-    #[test]
-    fn a_ratio_takes_only_repetitions_in_which_both_were_quiet() {
-        let limits = [sample("limit", 10.0), noisy("limit", 1.0), sample("limit", 10.0)];
-        let ours = [noisy("ours", 900.0), sample("ours", 500.0), sample("ours", 30.0)];
-        let ours = row(&[limits, ours].concat(), "ours");
-        assert_eq!((ours.ratio, ours.ratio_is_quiet), (Some(3.0), true));
-    }
-
-    #[test]
-    fn a_ratio_without_a_common_quiet_repetition_is_marked() {
-        let samples = [noisy("limit", 10.0), sample("ours", 20.0)];
-        assert_eq!(row(&samples, "ours").ratio, Some(2.0));
-        assert!(table(&samples).contains("| 2.00 \\* |"), "{}", table(&samples));
-    }
-
-    #[test]
-    fn an_idle_row_shows_bytes_per_connection() {
-        let samples = [idle("ours", 2000.0, 3000.0), idle("ours", 4000.0, 5000.0)];
-        let table = table(&samples);
-        assert!(table.contains("\n### idle 1000\n"), "{table}");
-        assert!(table.contains("\n| ours | 3,000 | 4,000 | 3.0 | 2/2 |\n"), "{table}");
-        assert!(!table.contains("CPU ns per"), "{table}");
-        assert_eq!(row(&samples, "ours").per_second, None);
-    }
-
-    #[test]
-    fn scenarios_and_servers_keep_the_order_of_their_first_appearance() {
-        let samples = [idle("b", 1.0, 1.0), sample("b", 1.0), sample("a", 1.0), idle("a", 1.0, 1.0)];
-        let rows = summaries(&samples);
-        let rows: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.server.as_str())).collect();
-        let echo = "echo C1 D1 64 B";
-        assert_eq!(rows, [("idle 1000", "b"), ("idle 1000", "a"), (echo, "b"), (echo, "a")]);
-    }
-
-    #[test]
-    fn the_rows_of_a_table_are_as_wide_as_its_header() {
-        for scenario in Scenario::small() {
-            let table = table(&[Sample { scenario, ..sample("ours", 1.0) }]);
-            let widths: Vec<_> =
-                table.lines().filter(|l| l.starts_with('|')).map(|l| l.matches('|').count()).collect();
-            assert_eq!(widths.len(), 3, "{table}");
-            assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
-        }
-    }
-
-    #[test]
-    fn the_json_holds_the_machine_all_samples_and_all_rows() {
-        let samples =
-            [sample("limit", 10.0), sample("ours", 20.0), sample("ours", 30.0), idle("ours", 1.0, 2.0)];
-        let json: serde_json::Value = serde_json::from_str(&json(&samples).unwrap()).unwrap();
-        assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
-        assert_eq!(json["summaries"][1]["cpu_ns_per_operation"], 25.0);
-        assert_eq!(json["summaries"][2]["per_second"], serde_json::Value::Null);
-        let back: Vec<Sample> = serde_json::from_value(json["samples"].clone()).unwrap();
-        assert_eq!(back.len(), 4);
-        assert_eq!(back[3].bytes_per_connection, Some((1.0, 2.0)));
-    }
-}
+mod tests;

@@ -18,6 +18,17 @@ pub struct Seen {
     pub frames_per_read: f64,
 }
 
+/// What connections cost that come and go while broadcasts go out.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Churned {
+    /// CPU time of the server per operation, in a window before without them.
+    pub quiet_cpu_ns_per_operation: f64,
+    pub joins_per_second: f64,
+    /// CPU time of the server beyond what the operations would have cost in quiet, for each that came and went. `None`
+    /// where the server was so busy that nobody came to an end.
+    pub cpu_us_per_join: Option<f64>,
+}
+
 /// One window of one server.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Sample {
@@ -35,6 +46,8 @@ pub struct Sample {
     pub rss_bytes: u64,
     /// Idle rows: user memory per connection, before and after one message each.
     pub bytes_per_connection: Option<(f64, f64)>,
+    /// Rows with churn.
+    pub churn: Option<Churned>,
 }
 
 /// A sample with more waiting than this says more about the machine than about the server.

@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context, ensure};
 use mio::{Events, Interest, Poll, Registry, Token, net::TcpStream};
 use nix::errno::Errno;
-use socket2::{Domain, Socket, Type};
 
 use crate::load::{Meter, peer};
 
 /// A connection on its way to its 101.
-struct Opening {
+pub struct Opening {
+    path: &'static str,
     stream: TcpStream,
     asked: bool,
     answer: Vec<u8>,
@@ -22,12 +22,18 @@ struct Opening {
 }
 
 impl Opening {
-    fn begin(addr: SocketAddr, registry: &Registry, token: usize) -> anyhow::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    /// `user` has a loopback address of its own: the ports of a single one, kept for a minute each, would soon be
+    /// used up.
+    pub fn begin(
+        addr: SocketAddr,
+        registry: &Registry,
+        token: usize,
+        user: usize,
+        path: &'static str,
+    ) -> anyhow::Result<Self> {
+        let [high, low] = (user as u16 + 2).to_be_bytes();
+        let socket = peer::socket([127, 1, high, low])?;
         socket.set_nonblocking(true)?;
-        // An address of its own for each: the ports of a single one, kept for a minute each, would soon be used up.
-        let [high, low] = (token as u16 + 2).to_be_bytes();
-        socket.bind(&SocketAddr::from(([127, 1, high, low], 0)).into())?;
         match socket.connect(&addr.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
                 return Err(error).context("connecting");
@@ -36,13 +42,13 @@ impl Opening {
         }
         let mut stream = TcpStream::from_std(socket.into());
         registry.register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, asked: false, answer: Vec::new(), since: Instant::now() })
+        Ok(Self { path, stream, asked: false, answer: Vec::new(), since: Instant::now() })
     }
 
     /// Goes on as far as possible. True when the answer is there.
-    fn go_on(&mut self, token: usize) -> anyhow::Result<bool> {
+    pub fn go_on(&mut self, user: usize) -> anyhow::Result<bool> {
         if !self.asked {
-            match self.stream.write(peer::request("/echo", token).as_bytes()) {
+            match self.stream.write(peer::request(self.path, user, false).as_bytes()) {
                 Ok(len) => ensure!(len > 100, "the request was cut"),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
                     return Ok(false);
@@ -60,7 +66,7 @@ impl Opening {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("reading the answer"),
         }
-        Ok(peer::accepted(&self.answer)?.is_some())
+        Ok(peer::accepted(&self.answer, false)?.is_some())
     }
 }
 
@@ -68,7 +74,7 @@ impl Opening {
 pub fn run(meter: &mut Meter, concurrent: usize) -> anyhow::Result<()> {
     let addr = meter.target.addr;
     let mut poll = Poll::new()?;
-    let begin = |poll: &Poll, token| Opening::begin(addr, poll.registry(), token);
+    let begin = |poll: &Poll, token| Opening::begin(addr, poll.registry(), token, token, "/echo");
     let mut openings = (0..concurrent).map(|token| begin(&poll, token)).collect::<Result<Vec<_>, _>>()?;
     meter.ready();
     let mut events = Events::with_capacity(1024);

@@ -1,22 +1,27 @@
 //! Messages that come back.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use mio::{Events, Poll};
 
-use crate::load::{
-    Meter,
-    peer::{Peer, Template},
-};
+use crate::load::{Meter, peer::Peer, template::Template};
 
 /// Keeps `depth` messages on their way on each of `connections`.
-pub fn run(meter: &mut Meter, connections: usize, depth: usize, size: usize) -> anyhow::Result<()> {
-    let template = Template::new(size)?;
+pub fn run(
+    meter: &mut Meter,
+    connections: usize,
+    depth: usize,
+    template: &Rc<Template>,
+) -> anyhow::Result<()> {
+    let door = meter.target.door()?;
     let mut poll = Poll::new()?;
     let mut peers = Vec::with_capacity(connections);
     for at in 0..connections {
-        let mut peer = Peer::connect(meter.target.addr, "/echo", at, &template)?;
+        let mut peer = Peer::connect(&door, "/echo", at, template, None)?;
         peer.register(poll.registry(), at)?;
         peers.push((peer, 0u64, depth as u64));
     }

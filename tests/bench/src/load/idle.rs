@@ -6,15 +6,12 @@ use anyhow::ensure;
 use mio::{Events, Poll};
 
 use crate::{
-    load::{
-        Meter,
-        peer::{Peer, Template},
-    },
+    load::{Meter, peer::Peer, template::Template},
     machine::resident,
 };
 
 /// Time for a server to finish what a connection or a message began.
-pub const SETTLING: Duration = Duration::from_millis(500);
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Connections before the first look at the memory: what the first ones cost is the server's own.
 const FIRST: usize = 10;
@@ -22,13 +19,13 @@ const FIRST: usize = 10;
 /// Opens `connections` and looks at the server's memory, before and after one message each.
 pub fn run(meter: &mut Meter, connections: usize) -> anyhow::Result<()> {
     ensure!(connections > FIRST, "too few connections");
-    let template = Template::new(1024)?;
-    let (addr, process) = (meter.target.addr, meter.target.process);
+    let template = Template::text(1024)?;
+    let (door, process) = (meter.target.door()?, meter.target.process);
     let mut poll = Poll::new()?;
     let mut peers = Vec::with_capacity(connections);
     let open = |peers: &mut Vec<Peer>, poll: &Poll, upto: usize, template: &Rc<Template>| {
         for at in peers.len()..upto {
-            let mut peer = Peer::connect(addr, "/echo", at, template)?;
+            let mut peer = Peer::connect(&door, "/echo", at, template, None)?;
             peer.register(poll.registry(), at)?;
             peers.push(peer);
         }

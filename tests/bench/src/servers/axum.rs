@@ -1,5 +1,7 @@
 //! axum, as its examples `websockets` (an echo) and `chat` have it.
 
+use std::{io, net::SocketAddr};
+
 use axum::{
     Router,
     extract::{
@@ -8,24 +10,60 @@ use axum::{
     },
     response::Response,
     routing::any,
-    serve::ListenerExt,
+    serve::{Listener, ListenerExt},
 };
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::broadcast;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::broadcast,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::servers::BROADCASTS;
+use crate::servers::{BROADCASTS, Listening};
 
 /// Serves for ever.
-pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
+pub(super) async fn serve(listening: Listening) -> anyhow::Result<()> {
+    let (listener, tls) = listening.into_async()?;
     let app = Router::new()
         .route("/echo", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)))
         .route("/pub", any(publisher))
         .route("/sub", any(subscriber))
         .with_state(broadcast::channel(BROADCASTS).0);
-    Ok(axum::serve(listener, app).await?)
+    match tls {
+        Some(tls) => axum::serve(TlsListener { listener, tls }, app).await?,
+        None => {
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
+            axum::serve(listener, app).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Accepts TLS, one handshake after the other.
+struct TlsListener {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, addr) = Listener::accept(&mut self.listener).await;
+            let _ = stream.set_nodelay(true);
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, addr);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
 }
 
 async fn publisher(upgrade: WebSocketUpgrade, State(sender): State<broadcast::Sender<Message>>) -> Response {

@@ -1,4 +1,5 @@
-//! fastwebsockets, as its examples `echo_server` and, for subscribers, `echo_server_split` have it.
+//! fastwebsockets, as its examples `echo_server` and, for subscribers, `echo_server_split` have it; TLS as in
+//! `tls_server`.
 
 use std::sync::Arc;
 
@@ -17,13 +18,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{ReadHalf, WriteHalf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
     sync::{broadcast, mpsc},
     task::unconstrained,
 };
 
-use crate::servers::BROADCASTS;
+use crate::servers::{BROADCASTS, Listening};
 
 type Io = TokioIo<Upgraded>;
 
@@ -31,17 +31,26 @@ type Io = TokioIo<Upgraded>;
 type Broadcast = Arc<(OpCode, Vec<u8>)>;
 
 /// Serves for ever.
-pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+pub(super) async fn serve(listening: Listening) -> anyhow::Result<()> {
+    let (listener, tls) = listening.into_async()?;
     let (sender, _) = broadcast::channel(BROADCASTS);
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(handle_connection(stream, sender.clone()));
+        stream.set_nodelay(true)?;
+        let sender = sender.clone();
+        match tls.clone() {
+            Some(tls) => {
+                tokio::spawn(async move { handle_connection(tls.accept(stream).await?, sender).await })
+            }
+            None => tokio::spawn(handle_connection(stream, sender)),
+        };
     }
 }
 
-async fn handle_connection(stream: TcpStream, sender: broadcast::Sender<Broadcast>) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
+async fn handle_connection<S>(stream: S, sender: broadcast::Sender<Broadcast>) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(|request| server_upgrade(request, sender.clone()));
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await?;
     Ok(())

@@ -7,30 +7,35 @@ use std::{
 
 use anyhow::Context;
 use websockets_simple_server::{
-    Authenticated, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat, HeartbeatMode, Identity,
-    Limits, MessageEvent, OverflowPolicy, Server, ServerParams, ServerTls, UserService, UserServiceError,
-    WebsocketServer, WebsocketServerAuth, async_trait,
+    Authenticated, Compression, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat, HeartbeatMode,
+    Identity, Limits, MessageEvent, OverflowPolicy, Placement, Server, ServerParams, ServerTls, UserService,
+    UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
 };
 
-use crate::servers::{MAX_MESSAGE, announce, certificate_of};
+use crate::servers::{MAX_MESSAGE, Setup, announce, identity};
 
 /// Serves everybody.
-pub(super) async fn serve() -> anyhow::Result<()> {
-    run(&WebsocketServer::new(params().endpoint(endpoint()))).await
-}
-
-/// Serves everybody, with TLS and a certificate of its own.
-pub(super) async fn serve_tls() -> anyhow::Result<()> {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    std::fs::write(certificate_of(std::process::id()), cert.pem())?;
-    let tls = ServerTls::from_pem(cert.pem(), signing_key.serialize_pem());
-    run(&WebsocketServer::new(params().endpoint(endpoint().tls(tls)))).await
+pub(super) async fn serve(setup: Setup) -> anyhow::Result<()> {
+    let server = WebsocketServer::new(params(setup)?);
+    if !setup.needs.groups {
+        return run(&server).await;
+    }
+    let server = server.with_placement(|request, _| {
+        let group = request.head().query("group");
+        group.map_or_else(Placement::new, |group| Placement::new().group(&group))
+    });
+    server.on(|event| async move {
+        let Event::Message(MessageEvent { message, connection, .. }) = event else { return };
+        if let Some(group) = connection.query("group") {
+            let _ = connection.server().to_group("/sub", &group).send(message);
+        }
+    });
+    start(&server).await
 }
 
 /// Serves users, each with a token of their own.
-pub(super) async fn serve_users() -> anyhow::Result<()> {
-    run(&WebsocketServerAuth::new(params().endpoint(endpoint()), Anybody)).await
+pub(super) async fn serve_users(setup: Setup) -> anyhow::Result<()> {
+    run(&WebsocketServerAuth::new(params(setup)?, Anybody)).await
 }
 
 async fn run<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
@@ -42,18 +47,30 @@ async fn run<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
             let _ = connection.send(message).await;
         }
     });
+    start(server).await
+}
+
+async fn start<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
     server.start().await?;
     announce(server.local_addr().context("stopped already")?);
     std::future::pending().await
 }
 
-fn endpoint() -> Endpoint {
-    Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+fn params(setup: Setup) -> anyhow::Result<ServerParams> {
+    let endpoint = Endpoint::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let endpoint = if setup.needs.tls {
+        let identity = identity()?;
+        endpoint.tls(ServerTls::from_pem(identity.certificate, identity.key))
+    } else {
+        endpoint
+    };
+    let params = limited().endpoint(endpoint);
+    Ok(if setup.needs.deflate { params.compression(Compression::new()) } else { params })
 }
 
 /// What an application would write, but for the limits that a benchmark from one address has to lift: all are
 /// checked, none is reached.
-fn params() -> ServerParams {
+fn limited() -> ServerParams {
     let limits = Limits::default()
         .message_size(MAX_MESSAGE)
         .connections(100_000)

@@ -11,7 +11,7 @@ use futures_util::{
     stream::{SplitSink, SplitStream, poll_fn},
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::mpsc::{UnboundedSender, unbounded_channel},
 };
 use tokio_tungstenite::{
@@ -22,24 +22,35 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::servers::Listening;
+
 type Tx = UnboundedSender<Message>;
 type PeerMap = Arc<Mutex<HashMap<SocketAddr, Tx>>>;
-type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
-type Stream = SplitStream<WebSocketStream<TcpStream>>;
+type Sink<S> = SplitSink<WebSocketStream<S>, Message>;
+type Stream<S> = SplitStream<WebSocketStream<S>>;
 
 /// Serves for ever.
-pub(super) async fn serve(listener: std::net::TcpListener) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+pub(super) async fn serve(listening: Listening) -> anyhow::Result<()> {
+    let (listener, tls) = listening.into_async()?;
     let peers = PeerMap::default();
     loop {
         let (stream, addr) = listener.accept().await?;
-        tokio::spawn(handle_connection(peers.clone(), stream, addr));
+        stream.set_nodelay(true)?;
+        let peers = peers.clone();
+        match tls.clone() {
+            Some(tls) => {
+                tokio::spawn(async move { handle_connection(peers, tls.accept(stream).await?, addr).await })
+            }
+            None => tokio::spawn(handle_connection(peers, stream, addr)),
+        };
     }
 }
 
 /// Its default limits, 64 MiB a message and 16 MiB a frame, are large enough.
-async fn handle_connection(peers: PeerMap, stream: TcpStream, addr: SocketAddr) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
+async fn handle_connection<S>(peers: PeerMap, stream: S, addr: SocketAddr) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut path = String::new();
     let (outgoing, incoming) = accept_hdr_async(stream, Path(&mut path)).await?.split();
     match path.as_str() {
@@ -49,12 +60,18 @@ async fn handle_connection(peers: PeerMap, stream: TcpStream, addr: SocketAddr) 
     }
 }
 
-async fn echo(outgoing: Sink, incoming: Stream) -> anyhow::Result<()> {
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(
+    outgoing: Sink<S>,
+    incoming: Stream<S>,
+) -> anyhow::Result<()> {
     incoming.try_filter(|message| future::ready(is_data(message))).forward(outgoing).await?;
     Ok(())
 }
 
-async fn publish(peers: &PeerMap, incoming: Stream) -> anyhow::Result<()> {
+async fn publish<S: AsyncRead + AsyncWrite + Unpin>(
+    peers: &PeerMap,
+    incoming: Stream<S>,
+) -> anyhow::Result<()> {
     incoming
         .try_filter(|message| future::ready(is_data(message)))
         .try_for_each(|message| {
@@ -67,11 +84,11 @@ async fn publish(peers: &PeerMap, incoming: Stream) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn subscribe(
+async fn subscribe<S: AsyncRead + AsyncWrite + Unpin>(
     peers: &PeerMap,
     addr: SocketAddr,
-    outgoing: Sink,
-    incoming: Stream,
+    outgoing: Sink<S>,
+    incoming: Stream<S>,
 ) -> anyhow::Result<()> {
     let (sender, mut receiver) = unbounded_channel();
     peers.lock().unwrap_or_else(PoisonError::into_inner).insert(addr, sender);
