@@ -22,8 +22,8 @@ static HEAP: PeakAlloc = PeakAlloc;
 const FIRST: usize = 64;
 const ALL: usize = 256;
 
-/// Over TCP: what the allocator is asked for, which is some 5 % less than the memory that it takes for that.
-const OVER_TCP: usize = 1_440;
+/// Over TCP: what the allocator is asked for. It takes a tenth more, for its own and for gaps.
+const OVER_TCP: usize = 1_460;
 
 /// The same over TLS 1.3.
 const OVER_TLS: usize = 4_050;
@@ -77,7 +77,6 @@ async fn at_rest() -> usize {
 async fn an_idle_connection_takes_as_little_as_it_is_said_to() {
     let over_tcp = idle(Plain, |stream| stream).await;
     let over_tls = idle(Tls::default(), |stream| stream.into_inner().0).await;
-    println!("{over_tcp} over TCP, {over_tls} over TLS");
     assert!(over_tcp <= OVER_TCP, "{over_tcp} bytes over TCP");
     assert!(over_tls <= OVER_TLS, "{over_tls} bytes over TLS");
 }

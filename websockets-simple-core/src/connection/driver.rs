@@ -59,7 +59,8 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     reader: Option<Reader>,
     decoder: Decoder,
     inbox: Inbox<O>,
-    liveness: Liveness,
+    /// In memory of its own: the allocator has gaps of that size.
+    liveness: Box<Liveness>,
     rates: Rates,
     /// When the last bytes came, and how many nanoseconds before that the last data: less than none, if nothing was read
     /// for a while because of our own handlers.
@@ -192,7 +193,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             phase: Phase::Open,
             decoder,
             inbox: Inbox::new(observer),
-            liveness: Liveness::new(heartbeat, now, rand::random()),
+            liveness: Box::new(Liveness::new(heartbeat, now, rand::random())),
             rates: Rates::new(&config),
             shared,
             expects_hello: false,

@@ -110,7 +110,7 @@ impl<I: Identity> Future for ScopedSession<I> {
 }
 
 fn raise_panic<I: Identity>(session: &Session<I>, panicked: Panicked) -> Boxed<()> {
-    let (connection, stop) = (session.connection().clone(), session.stop.clone());
+    let (connection, stop) = (session.connection().clone(), session.stop().clone());
     Box::pin(async move {
         let error = panicked.of_code("the future of a local connection");
         let (peer, shared) = (connection.peer_addr(), Arc::clone(&connection.0.shared));

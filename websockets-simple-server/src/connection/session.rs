@@ -331,10 +331,7 @@ pub(super) fn serve<I: Identity>(
     let session = Session {
         driver,
         end: SessionEnd(connection),
-        expiry,
-        stop,
-        _user_permit: user_permit,
-        _permit: permit,
+        held: Box::new(SessionHeld { expiry, stop, _user_permit: user_permit, _permit: permit }),
     };
     match scoped {
         None => SessionStage::last(session),
@@ -347,8 +344,13 @@ pub(crate) struct Session<I: Identity> {
     driver: ConnectionDriver<SubscribedObserver<I>>,
     /// Behind the driver, as it is dropped after it.
     end: SessionEnd<I>,
+    held: Box<SessionHeld<I>>,
+}
+
+/// What a session rarely looks at. In memory of its own for the reason of [`Origin`].
+struct SessionHeld<I: Identity> {
     expiry: Option<Box<Expiry>>,
-    pub(super) stop: Stop,
+    stop: Stop,
     _user_permit: Option<UserPermit<I>>,
     _permit: Option<ConnectionPermit>,
 }
@@ -360,8 +362,8 @@ impl<I: Identity> Session<I> {
     /// Runs the connection; ready with whether it ended cleanly.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Poll::Ready(end) = Pin::new(&mut self.driver).poll(cx) else {
-            let Self { end: SessionEnd(connection), expiry, .. } = self;
-            if let Some(expiry) = expiry {
+            let Self { end: SessionEnd(connection), held, .. } = self;
+            if let Some(expiry) = &mut held.expiry {
                 expiry.poll(&*connection.0, cx);
             }
             return Poll::Pending;
@@ -373,10 +375,14 @@ impl<I: Identity> Session<I> {
         &self.end.0
     }
 
+    pub(super) fn stop(&self) -> &Stop {
+        &self.held.stop
+    }
+
     /// Counts the end for the report of a stop.
     pub(super) fn count(&self, clean: bool) {
         let ConnectionState { shared, core, .. } = &*self.end.0.0;
-        if self.stop.has_begun() {
+        if self.stop().has_begun() {
             shared.shutdown.count(core.outbox.handlers_aborted(), clean);
         }
     }

@@ -20,8 +20,11 @@ use tokio_rustls::rustls::{
 };
 use tokio_util::io::poll_read_buf;
 
-/// The ciphertext of one record, at most (RFC 8446 section 5.2, RFC 5246 section 6.2.3).
-const RECORD: usize = 5 + (16 << 10) + (2 << 10);
+/// The plaintext of one record, at most (RFC 8446 section 5.1).
+const IN_RECORD: usize = 16 << 10;
+
+/// Its ciphertext (RFC 8446 section 5.2, RFC 5246 section 6.2.3).
+const RECORD: usize = 5 + IN_RECORD + (2 << 10);
 
 /// What is encrypted at a time, in bytes of its plaintext.
 const PLAINTEXT: usize = 64 << 10;
@@ -202,6 +205,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes two pieces, as far as they are encrypted at once.
+    fn poll_write_both(&mut self, cx: &mut Context<'_>, one: &[u8], two: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_push(cx))?;
+        let one = &one[..one.len().min(PLAINTEXT)];
+        let two = &two[..two.len().min(PLAINTEXT - one.len())];
+        if !one.is_empty() {
+            self.write_out(cx, |mut traffic, output| {
+                let begun = traffic.encrypt(one, output)?;
+                Ok(begun + traffic.encrypt(two, &mut output[begun..])?)
+            })?;
+        }
+        Poll::Ready(Ok(one.len() + two.len()))
+    }
+
     /// Encrypts what `write` does, and writes as much of it as the stream takes. The rest waits.
     fn write_out(
         &mut self,
@@ -285,13 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_push(cx))?;
-        let buf = &buf[..buf.len().min(PLAINTEXT)];
-        if !buf.is_empty() {
-            this.write_out(cx, |mut traffic, output| traffic.encrypt(buf, output))?;
-        }
-        Poll::Ready(Ok(buf.len()))
+        self.get_mut().poll_write_both(cx, buf, &[])
     }
 
     fn poll_write_vectored(
@@ -302,15 +313,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         if let [only] = bufs {
             return self.poll_write(cx, only);
         }
-        // Records are made of one piece.
+        // A record is made of one piece: what is small is copied, and of a large message what fits into that record.
         let mut joined = borrow(&JOINED);
-        let mut len = 0;
+        let (mut len, mut rest) = (0, &[][..]);
         for buf in bufs {
-            let now = buf.len().min(PLAINTEXT - len);
-            joined[len..len + now].copy_from_slice(&buf[..now]);
-            len += now;
+            let (now, later) = buf.split_at(buf.len().min(IN_RECORD - len));
+            joined[len..len + now.len()].copy_from_slice(now);
+            len += now.len();
+            if !later.is_empty() {
+                rest = later;
+                break;
+            }
         }
-        let written = self.poll_write(cx, &joined[..len]);
+        let written = self.get_mut().poll_write_both(cx, &joined[..len], rest);
         give_back(&JOINED, joined);
         written
     }

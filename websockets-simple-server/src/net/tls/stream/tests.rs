@@ -99,14 +99,22 @@ async fn a_reader_with_little_room_gets_a_record_piece_by_piece() {
 async fn pieces_of_one_write_arrive_in_their_order() {
     let (mut server, mut client) = connected(&TLS13, 1 << 20).await;
     let sent = numbers(200_000);
-    let pieces: Vec<_> = sent.chunks(3_001).map(IoSlice::new).collect();
-    let written = poll_fn(|cx| Pin::new(&mut server).poll_write_vectored(cx, &pieces)).await.unwrap();
-    assert_eq!(written, PLAINTEXT);
     let none = poll_fn(|cx| Pin::new(&mut server).poll_write_vectored(cx, &[])).await.unwrap();
     assert_eq!(none, 0);
-    let mut came = vec![0; written];
-    client.read_exact(&mut came).await.unwrap();
-    assert!(came == sent[..written]);
+    // Small ones; those of a frame; and one that is more than is encrypted at once.
+    for (pieces, expected) in [
+        (sent.chunks(3_001).collect::<Vec<_>>(), 6 * 3_001),
+        (vec![&[], &sent[..10], &sent[10..60_000]], 60_000),
+        (vec![&sent[..4], &[], &sent[4..]], PLAINTEXT),
+        (vec![&sent[..IN_RECORD], &sent[IN_RECORD..IN_RECORD + 1]], IN_RECORD + 1),
+    ] {
+        let pieces: Vec<_> = pieces.into_iter().map(IoSlice::new).collect();
+        let written = poll_fn(|cx| Pin::new(&mut server).poll_write_vectored(cx, &pieces)).await.unwrap();
+        assert_eq!(written, expected);
+        let mut came = vec![0; written];
+        client.read_exact(&mut came).await.unwrap();
+        assert!(came == sent[..written]);
+    }
 }
 
 #[tokio::test]
