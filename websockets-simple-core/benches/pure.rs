@@ -291,6 +291,7 @@ struct Nobody;
 
 impl ConnectionObserver for Nobody {
     type Connection = Connection;
+    type Held = ();
 
     fn owner(&self) -> u64 {
         0
@@ -300,7 +301,7 @@ impl ConnectionObserver for Nobody {
         None
     }
 
-    fn received(&mut self, _: Message, _: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, _: Message, _: Moment, _: &mut ()) -> Option<HandlerFuture> {
         None
     }
 

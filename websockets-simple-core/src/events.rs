@@ -15,6 +15,7 @@ pub use messages::{Demand, MessageSink, Messages};
 pub use moment::{Moment, deadline};
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
+pub use subscriber::HeldHandler;
 pub use subscriptions::{Subscription, SubscriptionGuard, Subscriptions};
 pub use with_state::WithState;
 

@@ -70,7 +70,7 @@ pub use connection::{
     new_owner,
 };
 pub use events::{
-    CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, MessageSink, Panicked,
+    CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, HeldHandler, MessageSink, Panicked,
     Subscriptions, catch_panic, deadline,
 };
 pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};

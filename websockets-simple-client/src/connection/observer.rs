@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 use websockets_simple_core::{
     CloseCode, ConnectionObserver, Control, Disconnect, Dispatcher, EndedBy, ErrorStage, EventError,
-    HandlerFuture, Message, MessagePart, Moment, catch_panic,
+    HandlerFuture, HeldHandler, Message, MessagePart, Moment, catch_panic,
 };
 
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) struct SubscribedObserver {
 
 impl ConnectionObserver for SubscribedObserver {
     type Connection = ConnectionState;
+    type Held = HeldHandler<ClientEvent>;
 
     fn owner(&self) -> u64 {
         self.shared.owner
@@ -44,9 +45,9 @@ impl ConnectionObserver for SubscribedObserver {
         self.dispatcher.connected(at)
     }
 
-    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, message: Message, at: Moment, held: &mut Self::Held) -> Option<HandlerFuture> {
         self.is_ready();
-        self.dispatcher.received(message, at)
+        self.dispatcher.received(message, at, held)
     }
 
     fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture> {
@@ -89,10 +90,6 @@ impl ConnectionObserver for SubscribedObserver {
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
         self.dispatcher.replay()
-    }
-
-    fn rest(&mut self) {
-        self.dispatcher.rest();
     }
 
     fn released(&mut self) {

@@ -198,9 +198,9 @@ impl<O: ConnectionObserver> Inbox<O> {
         {
             self.panicked(panic);
         }
-        let polled = self.handle(outbox, cx);
-        let observer = &mut self.observer;
-        if let Err(panic) = catch_panic(|| observer.rest()) {
+        let mut held = O::Held::default();
+        let polled = self.handle(outbox, cx, &mut held);
+        if let Err(panic) = catch_panic(|| drop(held)) {
             self.panicked(panic);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -209,12 +209,12 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Handles one item after the other.
-    fn handle(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
+    fn handle(&mut self, outbox: &Outbox, cx: &mut Context<'_>, held: &mut O::Held) -> Poll<()> {
         for _ in 0..MESSAGES_PER_POLL {
             if self.running.is_done() && budget::is_exhausted() {
                 break;
             }
-            match catch_panic(|| self.step(outbox, cx)) {
+            match catch_panic(|| self.step(outbox, cx, held)) {
                 Ok(Some(Poll::Ready(()))) => {}
                 Ok(Some(Poll::Pending)) => return Poll::Pending,
                 Ok(None) => return Poll::Ready(()),
@@ -245,9 +245,9 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Polls the running handler, or starts one for the next item. `None` if there is neither.
-    fn step(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Option<Poll<()>> {
+    fn step(&mut self, outbox: &Outbox, cx: &mut Context<'_>, held: &mut O::Held) -> Option<Poll<()>> {
         if self.running.is_done() {
-            match self.begin_next(outbox)? {
+            match self.begin_next(outbox, held)? {
                 Some(handler) => self.running = handler,
                 None => return Some(Poll::Ready(())),
             }
@@ -256,7 +256,7 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     /// Passes the next item to the observer, which may return a future. `None` if there is no item.
-    fn begin_next(&mut self, outbox: &Outbox) -> Option<Option<HandlerFuture>> {
+    fn begin_next(&mut self, outbox: &Outbox, held: &mut O::Held) -> Option<Option<HandlerFuture>> {
         let Self { observer, queue, bytes, .. } = self;
         if !matches!(queue.as_ref().and_then(|queue| queue.front()), Some(Item::Connected(_))) {
             if let Some(overdue) = observer.overdue() {
@@ -280,7 +280,7 @@ impl<O: ConnectionObserver> Inbox<O> {
                 *bytes -= received.len() + ITEM;
                 match received {
                     _ if outbox.drops_received() => None,
-                    Received::Message(message) => observer.received(message, at),
+                    Received::Message(message) => observer.received(message, at, held),
                     Received::Part(part) => observer.received_part(*part, at),
                 }
             }

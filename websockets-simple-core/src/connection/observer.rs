@@ -12,13 +12,17 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
     /// What the connection's handles share.
     type Connection: AsRef<ConnectionShared> + Send + Sync + 'static;
 
+    /// What it keeps between the messages that one poll of the connection handles. Dropped at the end of the poll, which
+    /// may run code of the application.
+    type Held: Default;
+
     /// Which end this connection belongs to, for [`current_owner`](crate::current_owner).
     fn owner(&self) -> u64;
 
     /// The connection is open. The first call.
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
     /// A message was received.
-    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture>;
+    fn received(&mut self, message: Message, at: Moment, held: &mut Self::Held) -> Option<HandlerFuture>;
     /// A part of a message was received.
     fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture>;
     /// A message was accepted for sending; `missed` Sent events were dropped before it.
@@ -29,8 +33,6 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
     /// Called before each event but Connected: handles an event that has to be raised first.
     fn overdue(&mut self) -> Option<HandlerFuture>;
-    /// Nothing more is handled in this poll of the connection.
-    fn rest(&mut self) {}
     /// The transport is gone: the connection must not be found any more.
     fn released(&mut self);
     /// The connection has ended. The last call.

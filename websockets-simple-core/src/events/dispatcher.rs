@@ -24,8 +24,6 @@ pub struct Dispatcher<E: EventType> {
     /// The subscribers at `version`: looked up once per change and not once per event.
     current: List<E>,
     version: u64,
-    /// The handler, if `current` is a single one: between [`dispatch`](Self::dispatch) and [`rest`](Self::rest).
-    held: HeldHandler<E>,
 }
 
 type List<E> = Arc<[Arc<Subscriber<E>>]>;
@@ -43,14 +41,7 @@ impl<E: EventType> Dispatcher<E> {
     pub fn new(connection: E::Connection, subscriptions: Arc<Subscriptions<E>>) -> Self {
         let current = subscriptions.snapshot();
         // `u64::MAX` equals no real version, so the first event looks up the subscribers.
-        Self {
-            connection,
-            subscriptions,
-            saw_connected: None,
-            current,
-            version: u64::MAX,
-            held: HeldHandler::none(),
-        }
+        Self { connection, subscriptions, saw_connected: None, current, version: u64::MAX }
     }
 
     /// The connection.
@@ -64,14 +55,6 @@ impl<E: EventType> Dispatcher<E> {
         self.catch_up();
         self.saw_connected = None;
         self.dispatch(self.event(ConnectionEventKind::Connected(self.connection.clone()), at))
-    }
-
-    /// No event follows for now: keeps no handler that may be unsubscribed meanwhile. May drop one, which runs its
-    /// owner's code.
-    pub fn rest(&mut self) {
-        if !self.held.is_none() {
-            self.held = HeldHandler::none();
-        }
     }
 
     /// Raises Connected for later subscriptions that asked for it.
@@ -91,7 +74,7 @@ impl<E: EventType> Dispatcher<E> {
         }
         saw.list = saw.list.iter().chain(&late).cloned().collect();
         let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), Moment::now());
-        deliver(&late.into(), event, &mut HeldHandler::none())
+        deliver(&late.into(), event, &mut HeldHandler::default())
     }
 
     /// Raises Disconnected for the subscribers that got Connected.
@@ -102,12 +85,19 @@ impl<E: EventType> Dispatcher<E> {
         let saw = self.saw_connected.take().map_or_else(|| Arc::clone(&self.current), |saw| saw.list);
         // Nobody is told of it twice.
         self.saw_connected = Some(Box::new(SawConnected { list: Arc::new([]), is_behind: false }));
-        deliver(&saw, event, &mut HeldHandler::none())
+        deliver(&saw, event, &mut HeldHandler::default())
     }
 
-    /// Raises a received message.
-    pub fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
-        self.message(Direction::Received, message, 0, at)
+    /// Raises a received message. `held` is the same for all messages of one poll of the connection.
+    pub fn received(
+        &mut self,
+        message: Message,
+        at: Moment,
+        held: &mut HeldHandler<E>,
+    ) -> Option<HandlerFuture> {
+        self.catch_up();
+        let event = self.message(Direction::Received, message, 0, at);
+        deliver(&self.current, event, held.for_version(self.version))
     }
 
     /// Raises a part of a received message.
@@ -118,7 +108,8 @@ impl<E: EventType> Dispatcher<E> {
 
     /// Raises a message that was accepted for sending; `missed` were not raised before it.
     pub fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture> {
-        self.message(Direction::Sent, message, missed, at)
+        let event = self.message(Direction::Sent, message, missed, at);
+        self.dispatch(event)
     }
 
     /// Raises an error event.
@@ -127,27 +118,19 @@ impl<E: EventType> Dispatcher<E> {
         self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
-    fn message(
-        &mut self,
-        direction: Direction,
-        message: Message,
-        missed: u64,
-        at: Moment,
-    ) -> Option<HandlerFuture> {
-        let event = MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc);
-        self.dispatch(E::of_message(event))
+    fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> E {
+        E::of_message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
     }
 
     fn dispatch(&mut self, event: E) -> Option<HandlerFuture> {
         self.catch_up();
-        deliver(&self.current, event, &mut self.held)
+        deliver(&self.current, event, &mut HeldHandler::default())
     }
 
     fn catch_up(&mut self) {
         let version = self.subscriptions.version.load(Ordering::Acquire);
         if version != self.version {
             self.version = version;
-            self.held = HeldHandler::none();
             let before = std::mem::replace(&mut self.current, self.subscriptions.snapshot());
             let saw = SawConnected { list: before, is_behind: true };
             self.saw_connected.get_or_insert_with(|| Box::new(saw)).is_behind = true;

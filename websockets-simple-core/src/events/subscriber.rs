@@ -36,19 +36,34 @@ enum Sink<E> {
     Stream(StreamSink<E>),
 }
 
-/// The handler of one subscriber, looked up once for the events of one poll. An unsubscribed one lives until this is
-/// dropped, but is not called.
-pub(super) struct HeldHandler<E>(Option<Guard<Option<Arc<BoxedHandler<E>>>>>);
+/// The handler of the only subscriber, looked up once for the messages of one poll of a connection. An unsubscribed one
+/// lives until this is dropped, but is not called.
+pub struct HeldHandler<E> {
+    handler: Option<Guard<Option<Arc<BoxedHandler<E>>>>>,
+    /// Of the list of subscribers.
+    version: u64,
+}
 
 impl<E> HeldHandler<E> {
-    /// None yet.
-    pub(super) fn none() -> Self {
-        Self(None)
+    /// Lets go of the handler of another list of subscribers.
+    #[inline]
+    pub(super) fn for_version(&mut self, version: u64) -> &mut Self {
+        if self.version != version {
+            *self = Self { handler: None, version };
+        }
+        self
     }
+}
 
-    /// Whether there is nothing to drop.
-    pub(super) fn is_none(&self) -> bool {
-        self.0.is_none()
+impl<E> fmt::Debug for HeldHandler<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldHandler").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl<E> Default for HeldHandler<E> {
+    fn default() -> Self {
+        Self { handler: None, version: 0 }
     }
 }
 
@@ -102,17 +117,17 @@ impl<E: EventType> Subscriber<E> {
 
     /// Gives the event to this subscriber; what is left to do is returned.
     pub(super) fn take(&self, event: E) -> Option<HandlerFuture> {
-        self.take_held(event, &mut HeldHandler::none())
+        self.take_held(event, &mut HeldHandler::default())
     }
 
-    /// As `take`, with the handler from the last call, if there was one. `held` belongs to this subscriber alone.
+    /// As `take`, with the handler from the last call with `held`, which belongs to this subscriber alone.
     pub(super) fn take_held(&self, event: E, held: &mut HeldHandler<E>) -> Option<HandlerFuture> {
         let is_notice = || event.as_message().is_some_and(|event| event.direction == Direction::Sent);
         if !self.is_active() || (!self.options.sent && is_notice()) {
             return None;
         }
         match &self.sink {
-            Sink::Handler(handler) => match held.0.get_or_insert_with(|| handler.load()).as_ref() {
+            Sink::Handler(handler) => match held.handler.get_or_insert_with(|| handler.load()).as_ref() {
                 Some(handler) => handler.handle(event),
                 None => None,
             },

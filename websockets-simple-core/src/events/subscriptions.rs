@@ -109,7 +109,7 @@ impl<E: EventType> Subscriptions<E> {
     /// Hands an event to all present subscribers. What is left to do is returned. For the task of a connection, whose
     /// driver catches what panics in a handler, here or in the future.
     pub fn dispatch(&self, event: E) -> Option<HandlerFuture> {
-        deliver(&self.snapshot(), event, &mut HeldHandler::none())
+        deliver(&self.snapshot(), event, &mut HeldHandler::default())
     }
 
     /// As [`dispatch`](Self::dispatch), for a failure of a connection.
@@ -199,7 +199,7 @@ impl<E: EventType> Default for Subscriptions<E> {
     }
 }
 
-/// Hands an event to subscribers one after the other. `held` belongs to these subscribers alone.
+/// Hands an event to subscribers one after the other. `held` belongs to this list alone.
 pub(super) fn deliver<E: EventType>(
     subscribers: &Arc<[Arc<Subscriber<E>>]>,
     event: E,

@@ -4,7 +4,8 @@ use std::{pin::pin, sync::Arc};
 
 use websockets_simple_core::{
     Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
-    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, Message, MessagePart, MessageSink, Moment,
+    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, HeldHandler, Message, MessagePart,
+    MessageSink, Moment,
 };
 
 use crate::{
@@ -39,6 +40,7 @@ pub(crate) struct SubscribedObserver<I: Identity> {
 
 impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     type Connection = ConnectionState<I>;
+    type Held = HeldHandler<Event<I>>;
 
     fn owner(&self) -> u64 {
         self.shared().owner
@@ -50,7 +52,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
         in_turn(raised, self.shared().channel_events.raise(ChannelEventKind::Connect, self.connection(), at))
     }
 
-    fn received(&mut self, message: Message, at: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, message: Message, at: Moment, held: &mut Self::Held) -> Option<HandlerFuture> {
         let message = match self.shared().inbound.get() {
             None => message,
             Some(hook) => match hook(self.connection(), message) {
@@ -64,10 +66,10 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
         };
         let kept = self.local.is_some().then(|| message.clone());
         let raised = if self.shared().routes.are_in_use() {
-            let raised = self.dispatcher.received(message.clone(), at);
+            let raised = self.dispatcher.received(message.clone(), at, held);
             in_turn(raised, Some(HandlerFuture::new(routed(self.connection().clone(), message, at))))
         } else {
-            self.dispatcher.received(message, at)
+            self.dispatcher.received(message, at, held)
         };
         match (&self.local, kept) {
             (Some(local), Some(kept)) => in_turn(raised, local.deliver(kept)),
@@ -107,10 +109,6 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
 
     fn overdue(&mut self) -> Option<HandlerFuture> {
         self.dispatcher.replay()
-    }
-
-    fn rest(&mut self) {
-        self.dispatcher.rest();
     }
 
     fn released(&mut self) {
@@ -180,6 +178,7 @@ impl<I: Identity> RefusedObserver<I> {
 
 impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
     type Connection = ConnectionState<I>;
+    type Held = ();
 
     fn owner(&self) -> u64 {
         self.shared.owner
@@ -195,7 +194,7 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
         }))
     }
 
-    fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, _message: Message, _at: Moment, _held: &mut ()) -> Option<HandlerFuture> {
         None
     }
 

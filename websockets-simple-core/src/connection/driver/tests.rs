@@ -96,6 +96,7 @@ impl Recorder {
 
 impl ConnectionObserver for Recorder {
     type Connection = Shared;
+    type Held = ();
 
     fn owner(&self) -> u64 {
         1
@@ -106,7 +107,7 @@ impl ConnectionObserver for Recorder {
         None
     }
 
-    fn received(&mut self, message: Message, _at: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, message: Message, _at: Moment, _: &mut ()) -> Option<HandlerFuture> {
         self.record(Call::Received(message.clone()));
         (self.on_message)(message, &self.shared)
     }

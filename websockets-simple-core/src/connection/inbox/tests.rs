@@ -8,8 +8,17 @@ use crate::{
 /// Does nothing. What it has to do for a control message never ends.
 #[derive(Default)]
 struct Idle {
-    panics_at_rest: bool,
     failed: Vec<ErrorStage>,
+}
+
+/// A handler of the application that panics when it is dropped, once one was looked up for a message.
+#[derive(Default)]
+struct DropPanics(bool);
+
+impl Drop for DropPanics {
+    fn drop(&mut self) {
+        assert!(!self.0, "the drop of a handler");
+    }
 }
 
 struct Handles(ConnectionShared);
@@ -22,6 +31,7 @@ impl AsRef<ConnectionShared> for Handles {
 
 impl ConnectionObserver for Idle {
     type Connection = Handles;
+    type Held = DropPanics;
 
     fn owner(&self) -> u64 {
         1
@@ -31,7 +41,8 @@ impl ConnectionObserver for Idle {
         None
     }
 
-    fn received(&mut self, _message: Message, _at: Moment) -> Option<HandlerFuture> {
+    fn received(&mut self, _message: Message, _at: Moment, held: &mut DropPanics) -> Option<HandlerFuture> {
+        held.0 = true;
         None
     }
 
@@ -56,10 +67,6 @@ impl ConnectionObserver for Idle {
         None
     }
 
-    fn rest(&mut self) {
-        assert!(!mem::take(&mut self.panics_at_rest), "the drop of a handler");
-    }
-
     fn released(&mut self) {}
 
     fn disconnected(&mut self, _end: Disconnect, _at: Moment) -> Option<HandlerFuture> {
@@ -73,7 +80,8 @@ fn outbox() -> Outbox {
 
 #[test]
 fn a_handler_whose_drop_panics_when_it_is_let_go_of_is_an_error_event_of_the_next_poll() {
-    let mut inbox = Inbox::new(Idle { panics_at_rest: true, ..Idle::default() });
+    let mut inbox = Inbox::new(Idle::default());
+    inbox.message(Message::text("x"), Moment::now());
     let outbox = outbox();
     let mut poll = || inbox.poll(&outbox, &mut Context::from_waker(Waker::noop()));
     assert_eq!([poll(), poll()], [Poll::Pending, Poll::Ready(())]);

@@ -311,11 +311,10 @@ fn what_a_handler_holds_is_let_go_of_when_it_is_unsubscribed_although_connection
     });
     let mut open = Dispatcher::new(7, Arc::clone(&subscriptions));
     assert!(open.connected(Moment::now()).is_some());
-    open.rest();
     assert_eq!(Arc::strong_count(&held), 2);
     subscription.unsubscribe();
     assert_eq!(Arc::strong_count(&held), 1);
-    assert!(open.received(Message::text("x"), Moment::now()).is_none());
+    assert!(open.received(Message::text("x"), Moment::now(), &mut HeldHandler::default()).is_none());
 }
 
 #[test]
@@ -329,8 +328,9 @@ fn a_handler_that_is_unsubscribed_between_two_events_of_one_poll_hears_none_and_
             std::future::ready(())
         });
         let mut open = Dispatcher::new(7, Arc::clone(&subscriptions));
+        let mut poll = HeldHandler::default();
         let mut heard = || {
-            let _ = open.received(Message::text("x"), Moment::now());
+            let _ = open.received(Message::text("x"), Moment::now(), &mut poll);
             held.load(Ordering::Relaxed)
         };
         assert_eq!((heard(), heard()), (1, 2));
@@ -338,7 +338,7 @@ fn a_handler_that_is_unsubscribed_between_two_events_of_one_poll_hears_none_and_
         if goes_on {
             assert_eq!(heard(), 2);
         }
-        open.rest();
+        drop(poll);
         assert_eq!(Arc::strong_count(&held), 1);
     }
 }
