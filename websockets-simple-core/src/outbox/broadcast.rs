@@ -67,6 +67,7 @@ impl Encoding {
 
 impl Outbox {
     /// Offers a broadcast. True asks the caller to list the connection with its flusher.
+    #[inline]
     pub fn broadcast(&self, encoding: &Encoding, report: &mut BroadcastReport) -> bool {
         match self.offer(encoding.frame(self), FlushWhen::Round, encoding.notice.as_ref()) {
             Offer::Sent | Offer::Queued => report.accepted += 1,

@@ -419,6 +419,7 @@ fn take<'a>(input: &mut &'a mut [u8], most: usize) -> &'a mut [u8] {
     piece
 }
 
+#[inline]
 fn message(is_text: bool, payload: Bytes, policy: TextPolicy) -> Decoded {
     if !is_text {
         return Decoded::Message(Message::Binary(payload));

@@ -37,6 +37,7 @@ pub(super) enum FrameKind {
 
 impl Rules {
     /// The first rule that the frame breaks decides the fault: those that the peer cannot know are last.
+    #[inline]
     pub(super) fn judge(&self, header: &Header) -> Result<FrameKind, Fault> {
         // RFC 7692 section 6: only the first frame of a message says that it is compressed.
         let begins_message = matches!(header.opcode(), TEXT | BINARY);
