@@ -1,10 +1,10 @@
 //! A connection that does nothing takes so many bytes of the heap, and no more.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{net, time::Duration};
+use std::net;
 
 use peak_alloc::PeakAlloc;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use websockets_simple_server::{Anonymous, Server, WebsocketServer};
 use websockets_simple_tests::{
     raw::RawPeer,
@@ -47,6 +47,12 @@ async fn idle<W: Way>(way: W, socket: impl Fn(W::Stream) -> TcpStream) -> usize 
     server.on_message(|connection, message| async move {
         let _ = connection.send(message).await;
     });
+    // A connection that has raised Connected is as it stays: its task gives way to this one only after that.
+    let (connected, mut count) = watch::channel(0);
+    server.on_connect(move |_| {
+        connected.send_modify(|count| *count += 1);
+        async {}
+    });
     let addr = started(&server).await;
     let mut sockets = Vec::with_capacity(ALL);
     let mut looks = Vec::with_capacity(2);
@@ -54,23 +60,11 @@ async fn idle<W: Way>(way: W, socket: impl Fn(W::Stream) -> TcpStream) -> usize 
         while sockets.len() < number {
             sockets.push(within(open(&way, addr, &socket)).await);
         }
-        looks.push(within(at_rest()).await);
+        within(count.wait_for(|count| *count == number)).await.unwrap();
+        looks.push(HEAP.current_usage());
     }
     within(server.stop()).await;
     (looks[1] - looks[0]) / (ALL - FIRST)
-}
-
-/// The live bytes, once what the last handshakes took is given back.
-async fn at_rest() -> usize {
-    let mut live = HEAP.current_usage();
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = HEAP.current_usage();
-        if now == live {
-            return live;
-        }
-        live = now;
-    }
 }
 
 #[tokio::test]
