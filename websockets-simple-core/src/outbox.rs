@@ -406,8 +406,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a message, and writes it if it is time. Inlined, as a call costs a receiver of a broadcast a tenth more.
-    #[inline(always)]
+    /// Queues a message, and writes it if it is time.
+    #[inline]
     fn enter(
         &self,
         state: &mut OutboxState,

@@ -131,7 +131,9 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                         ready!(poll_last_word(&mut driver.alarm, cx));
                         driver.inbox.drop_all();
                     }
-                    driver.cold.end.clone().into_iter().for_each(|end| driver.inbox.end(end));
+                    if let Some(end) = driver.cold.end.clone() {
+                        driver.inbox.end(end);
+                    }
                     driver.alarm = None;
                     driver.phase = Phase::Disconnected;
                 }

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_no_other_outbox_had_is_kept_and_what_others_had_makes_room_for_the_next() {
-        let frames: Vec<_> = (0..FORMS + 2).map(|n| frame(&n.to_string())).collect();
+        let frames: Vec<_> = (0..=FORMS).map(|n| frame(&n.to_string())).collect();
         let queues: Vec<_> = frames.iter().map(|frame| queue(&[frame, frame])).collect();
         let mut coalesced = Coalesced::default();
         assert!(queues[..FORMS].iter().all(|queue| coalesced.of(queue).is_some()));
