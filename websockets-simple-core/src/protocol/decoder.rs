@@ -1,17 +1,15 @@
 //! The protocol decoder: from bytes to messages, control frames and faults. It never touches a socket.
 //!
 //! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
-//! traffic is whole data messages in one frame: these are taken out of the input in place. A large binary one is read
-//! from the socket into the memory that the user gets (`partial.rs`). Fragments, and text that comes in pieces, are
-//! joined in `assembly.rs`, which judges text at its first impossible byte, and gives away the parts of messages that are
-//! received in parts.
+//! traffic is whole data messages in one frame: these are taken out of the input in place. All else is joined in
+//! `assembly.rs`, in the memory that the user gets and that large payloads are read into from the socket. There text is
+//! judged at its first impossible byte, and messages that are received in parts are cut.
 
 use std::{mem, num::NonZeroU32};
 
 use bytes::Bytes;
 
 use crate::protocol::{
-    buffer_pool,
     close_code::CloseCode,
     deflate::{Agreement, Inflation},
     frame::{Frame, InternalFrame, Side},
@@ -22,10 +20,10 @@ use crate::protocol::{
     text::Text,
 };
 
-use assembly::{Assembled, Assembly};
+use assembly::{Assembled, Assembly, Kind};
 use control_frame::ControlFrame;
-use partial::Partial;
 use rules::{FrameKind, Rules};
+use text_check::TextCheck;
 
 pub use fault::ProtocolError;
 pub(crate) use fault::{Fault, FaultKind};
@@ -33,11 +31,10 @@ pub(crate) use fault::{Fault, FaultKind};
 mod assembly;
 mod control_frame;
 mod fault;
-mod partial;
 mod rules;
-mod text_pieces;
+mod text_check;
 
-/// Below this many missing bytes a message does not get a read of its own.
+/// Below this many missing bytes a payload does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
 
 /// The result of one step through the input. All but `Starved`, `Over` and `Part` stand for one frame.
@@ -85,7 +82,7 @@ pub(crate) struct Decoder {
     /// We have sent Close: pings are not answered any more.
     sent_close: bool,
     place: Place,
-    /// A message of which the last fragment, or the rest of its text, has not come.
+    /// A message of which the last byte has not come.
     assembly: Option<Box<Assembly>>,
 }
 
@@ -94,28 +91,31 @@ pub(crate) struct Decoder {
 enum Place {
     /// Between frames, or in a header of which these bytes have come.
     Between([u8; Header::LONGEST], u8),
-    /// In the payload of a message in one frame: a binary one, or one that is compressed.
-    Message(Box<Partial>),
-    /// In the payload of a fragment, or of text in one frame: it goes to the assembly.
-    Fragment(Box<PartialFragment>),
+    /// In the payload of a frame that goes to the assembly.
+    Payload(Box<Payload>),
     Control(Box<ControlFrame>),
     /// Nothing more is read.
     Over,
 }
 
-/// A frame of the assembly that has arrived in part.
+/// What is left of a payload.
 #[derive(Debug)]
-struct PartialFragment {
+struct Payload {
     /// Turned to the next byte.
     key: Option<[u8; 4]>,
     missing: u64,
     is_last: bool,
 }
 
-impl PartialFragment {
-    /// Nothing of the payload has come.
+impl Payload {
+    /// Nothing of it has come.
     fn new(header: &Header) -> Self {
         Self { key: header.key, missing: header.payload, is_last: header.is_final() }
+    }
+
+    /// How many bytes of it the assembly takes now.
+    fn most(&self, assembly: &Assembly) -> usize {
+        usize::try_from(self.missing).unwrap_or(usize::MAX).min(assembly.room())
     }
 }
 
@@ -159,14 +159,7 @@ impl Decoder {
                 Place::Over => Some(Decoded::Over),
                 _ if input.is_empty() => Some(Decoded::Starved),
                 Place::Between(..) => self.header(input, &mut reply),
-                Place::Message(partial) => {
-                    let piece = take(input, partial.missing);
-                    partial.reserve(piece.len());
-                    partial.payload.extend_from_slice(piece);
-                    partial.missing -= piece.len();
-                    Some(self.finish())
-                }
-                Place::Fragment(..) => self.fragment(input),
+                Place::Payload(..) => self.payload(input),
                 Place::Control(control) => {
                     let piece = take(input, control.missing());
                     control.push(piece);
@@ -180,24 +173,17 @@ impl Decoder {
         }
     }
 
-    /// The payload of a large message that is on its way, and how many bytes of it are missing: they can be read into
-    /// it without passing through [`step`](Self::step), and are then counted with [`took`](Self::took).
+    /// The memory of a large payload that is on its way, and how many bytes of it can be read into that without passing
+    /// through [`step`](Self::step). They are then counted with [`took`](Self::took).
     pub(crate) fn large(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        match &mut self.place {
-            Place::Message(partial) if partial.missing >= WORTH_A_READ => {
-                partial.reserve(0);
-                Some((&mut partial.payload, partial.missing))
-            }
-            _ => None,
-        }
+        let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
+        let most = payload.most(assembly);
+        (most >= WORTH_A_READ).then(|| (assembly.memory(0, most, payload.is_last), most))
     }
 
-    /// `len` bytes were read into the payload of a large message.
+    /// `len` bytes were read into the memory of a large payload.
     pub(crate) fn took(&mut self, len: usize) -> Decoded {
-        if let Place::Message(partial) = &mut self.place {
-            partial.missing -= len;
-        }
-        let step = self.finish();
+        let step = self.came(len).unwrap_or(Decoded::Starved);
         self.end_after(&step);
         step
     }
@@ -267,8 +253,8 @@ impl Decoder {
             FrameKind::Whole => self.begin(header, input),
             FrameKind::First => self.assemble(&header, None, input),
             FrameKind::Next => {
-                self.place = Place::Fragment(Box::new(PartialFragment::new(&header)));
-                self.fragment(input)
+                self.place = Place::Payload(Box::new(Payload::new(&header)));
+                self.payload(input)
             }
             FrameKind::Control => {
                 let mut control = ControlFrame::new(&header);
@@ -299,66 +285,52 @@ impl Decoder {
                 false => message(header.is_text(), Bytes::copy_from_slice(payload), self.text),
             });
         }
-        if header.is_text() && !header.is_compressed() {
-            return self.assemble(&header, Some(header.payload), input);
-        }
-        self.place = Place::Message(Box::new(Partial::new(header, len)));
-        None
+        self.assemble(&header, Some(header.payload), input)
     }
 
     /// Begins a message that comes in pieces, with its first frame; with its length if that is the only one.
     fn assemble(&mut self, header: &Header, len: Option<u64>, input: &mut &mut [u8]) -> Option<Decoded> {
-        let part_size = self.part_size.map(|size| size.get() as usize);
-        self.assembly = Some(Box::new(match header.is_compressed() {
-            true => Assembly::compressed(header.is_text()),
-            false => Assembly::new(header.is_text(), self.text, len, part_size),
-        }));
-        self.place = Place::Fragment(Box::new(PartialFragment::new(header)));
-        self.fragment(input)
-    }
-
-    /// The message that was in progress, if nothing of it is missing.
-    fn finish(&mut self) -> Decoded {
-        let Place::Message(partial) = &mut self.place else { return Decoded::Starved };
-        if partial.missing > 0 {
-            return Decoded::Starved;
-        }
-        let mut payload = mem::take(&mut partial.payload);
-        if let Some(key) = partial.header.key {
-            apply_mask(&mut payload, key);
-        }
-        let is_compressed = partial.header.is_compressed();
-        let is_text = partial.header.is_text();
-        self.place = Place::START;
-        let payload = buffer_pool::payload(payload);
-        if is_compressed {
-            return self.inflated(is_text, &payload);
-        }
-        Decoded::Message(Message::Binary(payload))
-    }
-
-    /// Joins what the input has of a frame to its message.
-    fn fragment(&mut self, input: &mut &mut [u8]) -> Option<Decoded> {
-        let Self { place: Place::Fragment(fragment), assembly: Some(assembly), .. } = self else {
-            return None;
+        let (kind, part_size) = match (header.is_compressed(), header.is_text()) {
+            (true, is_text) => (Kind::Compressed(is_text), None),
+            (false, true) => (Kind::Text(TextCheck::new(self.text)), self.part_size),
+            (false, false) => (Kind::Binary, self.part_size),
         };
-        if assembly.room() == 0 && fragment.missing > 0 && !input.is_empty() {
-            let rest = fragment.is_last.then_some(fragment.missing);
-            return Some(Decoded::Part(Box::new(assembly.part(rest))));
+        let part_size = part_size.map(|size| size.get() as usize);
+        self.assembly = Some(Box::new(Assembly::new(kind, len, part_size)));
+        self.place = Place::Payload(Box::new(Payload::new(header)));
+        self.payload(input)
+    }
+
+    /// Joins what the input has of a payload to its message.
+    fn payload(&mut self, input: &mut &mut [u8]) -> Option<Decoded> {
+        let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
+        if assembly.room() == 0 && payload.missing > 0 && !input.is_empty() {
+            let rest = payload.is_last.then_some(payload.missing);
+            return Some(match assembly.part(rest) {
+                Ok(part) => Decoded::Part(Box::new(part)),
+                Err(fault) => Decoded::Fault(fault),
+            });
         }
-        let piece = take(input, usize::try_from(fragment.missing).unwrap_or(usize::MAX).min(assembly.room()));
-        if let Some(key) = &mut fragment.key {
-            apply_mask(piece, *key);
-            key.rotate_left(piece.len() % 4);
-        }
-        if let Err(fault) = assembly.push(piece) {
+        let most = payload.most(assembly);
+        let piece = take(input, most);
+        assembly.memory(piece.len(), most, payload.is_last).extend_from_slice(piece);
+        self.came(piece.len())
+    }
+
+    /// `len` bytes were added to the memory of a payload. They may have been the last of a frame.
+    fn came(&mut self, len: usize) -> Option<Decoded> {
+        let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
+        if let Err(fault) = assembly.came(len, payload.key) {
             return Some(Decoded::Fault(fault));
         }
-        fragment.missing -= piece.len() as u64;
-        if fragment.missing > 0 {
+        if let Some(key) = &mut payload.key {
+            key.rotate_left(len % 4);
+        }
+        payload.missing -= len as u64;
+        if payload.missing > 0 {
             return None;
         }
-        let is_last = fragment.is_last;
+        let is_last = payload.is_last;
         self.place = Place::START;
         if !is_last {
             return Some(Decoded::Fragment);

@@ -24,6 +24,10 @@ use crate::{
 /// Size of the buffer that each worker thread lends to its drivers, one read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// Most bytes of one read into the memory of a large payload: it is unmasked and checked while a cache holds it, and a
+/// turn of the driver takes in about a mebibyte before it sends what became of that.
+const LARGE_READ: usize = 256 * 1024;
+
 /// The result of an attempt to read.
 pub(super) enum Read {
     Nothing,
@@ -63,11 +67,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return Read::Something;
         }
         let Some(reader) = &mut self.reader else { return Read::Nothing };
-        // A large message is read into its own memory, everything else into the thread's buffer.
+        // A large payload is read into its own memory, everything else into the thread's buffer.
         let large = self.decoder.large();
         let mut buffer = None;
         let polled = match large {
-            Some((payload, missing)) => reader.poll_read_behind(cx, payload, missing),
+            Some((memory, missing)) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
             None => reader.poll_read(cx, buffer.insert(borrow_buffer())),
         };
         let read = match polled {
@@ -97,8 +101,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         self.inbox.waiting_bytes() > self.config.read_ahead && !self.cold.is_closing()
     }
 
-    /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the payload of a
-    /// large message already.
+    /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the memory of a large
+    /// payload already.
     fn take_in(&mut self, input: Option<&mut [u8]>, len: usize) {
         if self.cold.closing().is_some_and(|closing| closing.deaf) {
             return;

@@ -192,48 +192,46 @@ fn text_that_comes_in_pieces_is_one_step_and_the_same_text() {
 }
 
 #[test]
-fn an_announced_text_takes_memory_only_as_it_comes() {
-    let mut decoder = Decoder::new(Side::Client, 100 << 20, TextPolicy::Strict);
-    run(&mut decoder, b"\x81\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
-    let piece = "é".repeat(32 * 1024);
-    let mut came = 0;
-    loop {
-        assert!(decoder.large().is_none(), "text is checked as it comes");
-        let (steps, _) = run(&mut decoder, piece.as_bytes());
-        came += piece.len();
-        if let [Decoded::Message(message)] = &steps[..] {
-            assert_eq!((came, message.len()), (100 << 20, 100 << 20));
-            return;
+fn an_announced_payload_takes_memory_only_as_it_comes() {
+    for opcode in [1, 2] {
+        for is_straight in [true, false] {
+            let mut decoder = Decoder::new(Side::Client, 100 << 20, TextPolicy::Strict);
+            run(&mut decoder, &[&[0x80 | opcode, 127][..], &u64::to_be_bytes(100 << 20)].concat());
+            let mut came = 0;
+            let message = loop {
+                let Some((memory, missing)) = decoder.large() else { panic!("{came} bytes came") };
+                let capacity = memory.capacity();
+                assert!(
+                    capacity <= (16 * came).max(16 * 1024) && capacity <= 100 << 20,
+                    "{capacity} for {came}"
+                );
+                let more = (capacity - came).min(missing);
+                let step = match is_straight {
+                    true => {
+                        memory.resize(came + more, b'a');
+                        decoder.took(more)
+                    }
+                    false => run(&mut decoder, &vec![b'a'; more]).0.pop().unwrap_or(Decoded::Starved),
+                };
+                came += more;
+                match step {
+                    Decoded::Message(message) => break message,
+                    step => assert!(matches!(step, Decoded::Starved), "{step:?}"),
+                }
+            };
+            assert_eq!((message.is_text(), message.len(), came), (opcode == 1, 100 << 20, 100 << 20));
         }
-        let Some(text) = decoder.assembly.as_deref() else { panic!("{steps:?}") };
-        assert!(
-            text.capacity() <= 16 * came && text.capacity() <= 100 << 20,
-            "{} for {came}",
-            text.capacity()
-        );
     }
 }
 
 #[test]
-fn an_announced_message_takes_memory_only_as_it_comes() {
-    let mut decoder = Decoder::new(Side::Client, 100 << 20, TextPolicy::Strict);
-    run(&mut decoder, b"\x82\x7f\x00\x00\x00\x00\x06\x40\x00\x00");
-    let mut came = 0;
-    while let Some((payload, missing)) = decoder.large() {
-        assert!(
-            payload.capacity() <= (16 * came).max(partial::FIRST_PIECE),
-            "{} for {came}",
-            payload.capacity()
-        );
-        let more = (payload.capacity() - came).min(missing);
-        payload.resize(came + more, 7);
-        came += more;
-        if let Decoded::Message(message) = decoder.took(more) {
-            assert_eq!(message.len(), 100 << 20);
-            return;
-        }
-    }
-    panic!("{came} bytes came, and no message of them");
+fn after_a_fault_inside_a_large_payload_its_memory_is_freed_and_nothing_more_is_read_into_it() {
+    let mut decoder = Decoder::new(Side::Client, 1 << 20, TextPolicy::Strict);
+    run(&mut decoder, b"\x81\x7f\0\0\0\0\0\x10\0\0begun");
+    assert!(decoder.large().is_some());
+    assert!(matches!(run(&mut decoder, b"\xff").0[..], [Decoded::Fault(_)]));
+    assert!(decoder.large().is_none() && decoder.assembly.is_none());
+    assert!(matches!(run(&mut decoder, b"more").0[..], [Decoded::Over]));
 }
 
 #[test]
@@ -269,7 +267,7 @@ fn a_message_in_parts_takes_memory_for_one_part_and_its_frames_count_once() {
                         parts += 1;
                     }
                     let held = decoder.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
-                    assert!(held <= 2 * PART && decoder.large().is_none(), "{held}");
+                    assert!(held <= 2 * PART, "{held}");
                     input.clear();
                 }
             }
