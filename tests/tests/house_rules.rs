@@ -31,7 +31,7 @@ const HOUSES: [House; 3] = [
             &["events"],
             &["dotnet"],
             &["protocol"],
-            &["token", "tls", "compatibility", "transport"],
+            &["token", "tls", "compatibility", "transport", "reconnect"],
         ],
         ties: &[],
     },

@@ -19,6 +19,7 @@
 //! | how connections end | [`EndCause`], [`Disconnect`], [`CloseCode`] |
 //! | one open WebSocket | [`ConnectionDriver`], [`ConnectionShared`], [`ConnectionObserver`], [`Transport`] |
 //! | sending | [`Outbox`], [`OverflowPolicy`], [`Frame`], [`Flusher`] |
+//! | when a client connects again | [`Reconnector`] |
 //! | control messages of the two libraries | [`Control`], [`SUBPROTOCOL`] |
 //!
 //! # Features
@@ -38,6 +39,7 @@ mod events;
 mod message;
 mod outbox;
 mod protocol;
+mod reconnect;
 mod token;
 mod transport;
 
@@ -77,6 +79,7 @@ pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};
 pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
 #[cfg(feature = "deflate")]
 pub use protocol::{ExtensionError, MalformedExtensions, OFFER};
+pub use reconnect::{Happened, Next, ReconnectPolicy, ReconnectState, Reconnector};
 pub use transport::Transport;
 
 /// For the fuzz targets alone.
