@@ -75,7 +75,7 @@ pub enum ParamsError {
     ZeroPort,
 }
 
-/// Why a client could not connect.
+/// Why a client could not connect. [`is_worth_retrying`](Self::is_worth_retrying) says which of these may pass.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -85,6 +85,9 @@ pub enum ConnectError {
     /// The server's response is not a valid response to a WebSocket handshake.
     #[error("invalid handshake response: {0}")]
     BadResponse(String),
+    /// The caller gave the connect up: it dropped the future. Only Refused tells it.
+    #[error("the connect was cancelled")]
+    Cancelled,
     /// The connection ended before it could be used.
     #[error("the connection ended before it could be used")]
     Closed,
@@ -245,6 +248,64 @@ impl ConnectError {
         }
     }
 
+    /// Whether the same connect may succeed later, as a default for those who decide by themselves.
+    ///
+    /// | error | again? | because |
+    /// |---|---|---|
+    /// | [`Resolve`](Self::Resolve), [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Timeout`](Self::Timeout), [`Closed`](Self::Closed) | yes | networks and servers come back |
+    /// | [`BadResponse`](Self::BadResponse) | yes | proxies answer like this while what is behind them restarts |
+    /// | [`Tls`](Self::Tls) | yes | certificates are renewed, and captive portals left; wait longer |
+    /// | [`TokenProvider`](Self::TokenProvider) | yes | the issuer may be down; the next token may be a good one |
+    /// | [`Rejected`](Self::Rejected) with 408, 409, 425, 429 | yes | too early, too often, or the id is still taken |
+    /// | [`Rejected`](Self::Rejected) with 500 and above, but 501 and 505 | yes | the server has failed, or is overloaded |
+    /// | [`Rejected`](Self::Rejected) with any other status | no | the server would say it again |
+    /// | [`Unauthorized`](Self::Unauthorized) | no | the token is not accepted: a client with a provider may try another one, once |
+    /// | [`Redirected`](Self::Redirected), [`SubprotocolRejected`](Self::SubprotocolRejected) | no | the parameters have to change |
+    /// | [`AlreadyConnected`](Self::AlreadyConnected), [`Cancelled`](Self::Cancelled), [`HandlerPanic`](Self::HandlerPanic) | no | it was this end |
+    ///
+    /// Not before [`retry_after`](Self::retry_after), if the server asks for that. Statuses that are not registered count
+    /// as the first of their class (RFC 9110 section 15).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use websockets_simple_client::{ClientConnection, ConnectError, WebsocketClient};
+    ///
+    /// async fn connect(client: &WebsocketClient) -> Result<ClientConnection, ConnectError> {
+    ///     loop {
+    ///         match client.connect().await {
+    ///             Err(error) if error.is_worth_retrying() => {
+    ///                 tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_secs(5))).await;
+    ///             }
+    ///             connected => return connected,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            Self::BadResponse(_)
+            | Self::Closed
+            | Self::Connect(_)
+            | Self::Lost(_)
+            | Self::Resolve(_)
+            | Self::Timeout
+            | Self::Tls(_)
+            | Self::TokenProvider(_) => true,
+            Self::Rejected { status, .. } => {
+                matches!(status, 408 | 409 | 425 | 429 | 500 | 502..=504 | 506..)
+            }
+            Self::AlreadyConnected
+            | Self::Cancelled
+            | Self::HandlerPanic
+            | Self::Redirected { .. }
+            | Self::SubprotocolRejected
+            | Self::Unauthorized { .. } => false,
+        }
+    }
+
     /// How long to wait before the next attempt, if the server asked for that (`Retry-After`): at most a day.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -254,6 +315,14 @@ impl ConnectError {
             | Self::Unauthorized { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+
+    /// Bytes that an event with it counts in a stream: its text, and what the server has sent.
+    pub(crate) fn weight(&self) -> usize {
+        let body = if let Self::Rejected { body, .. } = self { body.len() } else { 0 };
+        let headers = self.response_headers().into_iter().flatten();
+        let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+        self.to_string().len() + body + headers
     }
 
     /// A refusal that is no HTTP response.
@@ -271,15 +340,69 @@ impl ConnectError {
         }
     }
 
-    /// The stage of the error event; `None` for a call at the wrong time, which is not a failure of the connection, and
-    /// for a panic, which is one already.
+    /// The stage of the error event; `None` for a call at the wrong time and for one that was given up, which are no
+    /// failures of the connection, and for a panic, which is one already.
     pub(crate) fn stage(&self) -> Option<ErrorStage> {
         match self {
-            Self::AlreadyConnected | Self::HandlerPanic => None,
+            Self::AlreadyConnected | Self::Cancelled | Self::HandlerPanic => None,
             Self::Tls(_) => Some(ErrorStage::Tls),
             Self::TokenProvider(_) => Some(ErrorStage::TokenProvider),
             Self::Connect(_) | Self::Lost(_) | Self::Resolve(_) => Some(ErrorStage::Transport),
             _ => Some(ErrorStage::Handshake),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(status: u16) -> ConnectError {
+        ConnectError::Rejected { status, headers: Box::default(), body: String::new(), retry_after: None }
+    }
+
+    #[test]
+    fn a_refusal_is_worth_another_try_by_its_status_as_the_documentation_lists_them() {
+        let again: Vec<u16> = (100..520).filter(|status| rejected(*status).is_worth_retrying()).collect();
+        let expected = [408, 409, 425, 429, 500, 502, 503, 504];
+        assert_eq!(again, expected.into_iter().chain(506..520).collect::<Vec<_>>());
+        assert!(rejected(599).is_worth_retrying(), "unknown ones count as 500");
+    }
+
+    #[test]
+    fn every_error_is_in_the_documented_table_with_its_verdict() {
+        let lost = || Arc::new(io::Error::from(io::ErrorKind::ConnectionReset));
+        let (headers, retry_after) = (Box::default, None);
+        let mut verdicts = vec![
+            ("AlreadyConnected", ConnectError::AlreadyConnected),
+            ("BadResponse", ConnectError::BadResponse(String::new())),
+            ("Cancelled", ConnectError::Cancelled),
+            ("Closed", ConnectError::Closed),
+            ("Connect", ConnectError::Connect(lost())),
+            ("HandlerPanic", ConnectError::HandlerPanic),
+            ("Lost", ConnectError::Lost(lost())),
+            (
+                "Redirected",
+                ConnectError::Redirected { location: String::new(), headers: headers(), retry_after },
+            ),
+            ("Resolve", ConnectError::Resolve(lost())),
+            ("SubprotocolRejected", ConnectError::SubprotocolRejected),
+            ("Timeout", ConnectError::Timeout),
+            ("Tls", ConnectError::Tls(TlsFailure::Expired)),
+            ("TokenProvider", ConnectError::TokenProvider(Arc::new(TlsFailure::Expired))),
+            ("Unauthorized", ConnectError::unauthorized(String::new())),
+        ];
+        let rows =
+            include_str!("error.rs").lines().filter_map(|line| line.trim_start().strip_prefix("/// | ["));
+        for row in rows.filter(|row| !row.contains("`Rejected`")) {
+            let cells: Vec<_> = row.split(" | ").collect();
+            let names: Vec<_> = cells[0].split('`').skip(1).step_by(2).collect();
+            verdicts.retain(|(name, error)| {
+                let is_listed = names.contains(name);
+                assert!(!is_listed || error.is_worth_retrying() == (cells[1] == "yes"), "{name}");
+                !is_listed
+            });
+        }
+        assert!(verdicts.is_empty(), "{verdicts:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! The events of a client.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
@@ -8,7 +8,7 @@ use websockets_simple_core::{
     MessagePartEvent,
 };
 
-use crate::connection::ClientConnection;
+use crate::{connection::ClientConnection, error::ConnectError};
 
 /// An event of a client; events come in order. Handlers get all of them. An [event stream](websockets_simple_core::Events)
 /// whose consumer falls behind keeps Connected, Disconnected and received messages, and counts the others instead: the
@@ -16,9 +16,10 @@ use crate::connection::ClientConnection;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// A connect began, succeeded or failed, or the connection ended.
-    Connection(ConnectionEvent<ClientConnection>),
-    /// An operation failed.
+    /// A connect began, succeeded or failed, or the connection ended. Refused has the error of the connect.
+    Connection(ConnectionEvent<ClientConnection, Arc<ConnectError>>),
+    /// An operation failed. The error of a failed connect is a [`ConnectError`]
+    /// ([`downcast_ref`](websockets_simple_core::EventError::downcast_ref)), the same as that of its Refused.
     Error(ErrorEvent<ClientConnection>),
     /// A message was received, or, if subscribed to, accepted for sending.
     Message(MessageEvent<ClientConnection>),
@@ -53,8 +54,9 @@ impl ClientEvent {
 
 impl EventType for ClientEvent {
     type Connection = ClientConnection;
+    type Refusal = Arc<ConnectError>;
 
-    fn of_connection(event: ConnectionEvent<ClientConnection>) -> Self {
+    fn of_connection(event: ConnectionEvent<ClientConnection, Arc<ConnectError>>) -> Self {
         Self::Connection(event)
     }
 
@@ -82,7 +84,7 @@ impl EventType for ClientEvent {
         if let Self::Message(event) = self { Some(event) } else { None }
     }
 
-    fn into_part(self) -> EventPart<ClientConnection> {
+    fn into_part(self) -> EventPart<ClientConnection, Arc<ConnectError>> {
         match self {
             Self::Connection(event) => EventPart::Connection(event),
             Self::Error(event) => EventPart::Error(event),
@@ -117,10 +119,15 @@ impl EventType for ClientEvent {
         match self {
             Self::Connection(event) => match &event.kind {
                 ConnectionEventKind::Connecting(attempt) => Flow::Coalesced(attempt.path.len()),
-                ConnectionEventKind::Refused(attempt, why) => Flow::Coalesced(attempt.path.len() + why.len()),
+                ConnectionEventKind::Refused(attempt, why) => {
+                    Flow::Coalesced(attempt.path.len() + why.weight())
+                }
                 _ => Flow::Free,
             },
-            Self::Error(event) => Flow::Coalesced(event.error.to_string().len()),
+            Self::Error(event) => Flow::Coalesced(match event.error.downcast_ref::<ConnectError>() {
+                Some(error) => error.weight(),
+                None => event.error.to_string().len(),
+            }),
             Self::Message(_) | Self::MessagePart(_) => Flow::Free,
         }
     }

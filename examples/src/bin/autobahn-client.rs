@@ -85,7 +85,7 @@ async fn echo(params: ClientParams) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn is_end<C>(kind: &ConnectionEventKind<C>) -> bool {
+fn is_end<C, R>(kind: &ConnectionEventKind<C, R>) -> bool {
     matches!(kind, ConnectionEventKind::Disconnected(..))
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, time::Instant};
-use websockets_simple_core::{ConnectionEventKind, Events, SubscribeOptions, Token};
+use websockets_simple_core::{ConnectionEventKind, EventError, Events, SubscribeOptions, Token};
 
 use super::*;
 
@@ -209,4 +209,56 @@ async fn attempts_that_fail_fill_a_stream_that_is_not_read_once_and_are_counted_
     });
     assert_eq!(missed, Some(3 * ATTEMPTS - kept.len() as u64));
     assert_eq!(handled.load(Ordering::Relaxed) as u64, 3 * (ATTEMPTS + 1), "handlers get all of them");
+}
+
+/// The error of the Refused that comes next, and that of the error event before it, if there is one.
+fn errors(events: &mut Events<ClientEvent>) -> (Option<EventError>, Arc<ConnectError>) {
+    let mut failed = None;
+    while let Some(event) = events.try_recv() {
+        match event {
+            ClientEvent::Error(event) => failed = Some(event.error),
+            ClientEvent::Connection(event) => {
+                if let ConnectionEventKind::Refused(_, why) = event.kind {
+                    return (failed, why);
+                }
+            }
+            _ => {}
+        }
+    }
+    panic!("nothing was refused");
+}
+
+#[tokio::test]
+async fn events_of_a_failed_connect_carry_its_typed_error() {
+    let client = WebsocketClient::new(nowhere().await).unwrap();
+    let mut events = client.events();
+    assert!(client.connect().await.is_err());
+    let (failed, why) = errors(&mut events);
+    let failed = failed.expect("an error event");
+    let (failed, is_same) = (failed.downcast_ref::<ConnectError>(), failed.to_string() == why.to_string());
+    assert!(matches!(failed, Some(ConnectError::Connect(_))), "{failed:?}");
+    assert!(matches!(*why, ConnectError::Connect(_)) && is_same && why.is_worth_retrying(), "{why:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_refusal_by_the_server_carry_its_status_and_of_one_given_up_that_it_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client =
+        WebsocketClient::new(ClientParams::new("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
+    let mut events = client.events();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 503 Gone\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(client.connect(), server);
+    assert!(matches!(refused, Err(ConnectError::Rejected { status: 503, .. })), "{refused:?}");
+    let (failed, why) = errors(&mut events);
+    let failed = failed.expect("an error event");
+    for told in [&*why, failed.downcast_ref().expect("the same")] {
+        assert_eq!((told.retry_after(), told.is_worth_retrying()), (Some(Duration::from_secs(7)), true));
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(1), client.connect()).await.is_err());
+    let (failed, why) = errors(&mut events);
+    assert!(failed.is_none() && matches!(*why, ConnectError::Cancelled) && !why.is_worth_retrying());
 }

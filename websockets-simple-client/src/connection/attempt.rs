@@ -42,7 +42,7 @@ pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, Co
         Ok(connection) => return Ok(connection),
         Err(error) => error,
     };
-    if let Some(end) = attempt.refused(Some(&error)) {
+    if let Some(end) = attempt.refused(&error) {
         tracing::debug!(%error, "cannot connect");
         let left = timeout.saturating_sub(began.elapsed());
         // What is not done by then goes on in the background.
@@ -80,16 +80,16 @@ impl OpenAttempt {
     }
 
     /// The telling of the end, unless it is Connected. The client may connect again by now, even in a handler of Refused.
-    fn refused(&mut self, error: Option<&ConnectError>) -> Option<Telling> {
+    fn refused(&mut self, error: &ConnectError) -> Option<Telling> {
         if std::mem::replace(&mut self.has_ended, true) {
             return None;
         }
-        let why = error.map_or_else(|| "the connect was cancelled".to_owned(), ToString::to_string);
-        let failed = error.and_then(|error| Some((error.stage()?, EventError::new(error.to_string()))));
-        let failed = failed.map(|(stage, error)| {
+        let error = Arc::new(error.clone());
+        let failed = error.stage().map(|stage| {
+            let error = EventError::shared(Arc::<ConnectError>::clone(&error));
             ClientEvent::Error(ErrorEvent::new(stage, error, None, None, Moment::now().utc))
         });
-        let refused = event(ConnectionEventKind::Refused(self.told.clone(), why));
+        let refused = event(ConnectionEventKind::Refused(self.told.clone(), error));
         let mut untold = Untold {
             events: failed.into_iter().chain([refused]).collect(),
             subscriptions: Arc::clone(&self.shared.subscriptions),
@@ -104,7 +104,7 @@ impl OpenAttempt {
 
 impl Drop for OpenAttempt {
     fn drop(&mut self) {
-        drop(self.refused(None));
+        drop(self.refused(&ConnectError::Cancelled));
     }
 }
 
@@ -168,6 +168,6 @@ impl Drop for AbandonGuard {
     }
 }
 
-fn event(kind: ConnectionEventKind<ClientConnection>) -> ClientEvent {
+fn event(kind: ConnectionEventKind<ClientConnection, Arc<ConnectError>>) -> ClientEvent {
     ClientEvent::Connection(ConnectionEvent::new(kind, Moment::now().utc))
 }

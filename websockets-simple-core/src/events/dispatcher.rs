@@ -137,7 +137,7 @@ impl<E: EventType> Dispatcher<E> {
         }
     }
 
-    fn event(&self, kind: ConnectionEventKind<E::Connection>, at: Moment) -> E {
+    fn event(&self, kind: ConnectionEventKind<E::Connection, E::Refusal>, at: Moment) -> E {
         E::of_connection(ConnectionEvent::new(kind, at.utc))
     }
 }

@@ -1,6 +1,6 @@
 //! The events of connections.
 //!
-//! `C` is the handle of the connection at the end that raised the event.
+//! `C` is the handle of the connection at the end that raised the event, `R` says there why an attempt failed.
 
 use std::{
     any::Any,
@@ -108,22 +108,22 @@ impl<C> MessagePartEvent<C> {
 /// A connection began or ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ConnectionEvent<C> {
+pub struct ConnectionEvent<C, R = String> {
     /// Unique, ascending.
     pub id: EventId,
     /// When it happened.
     pub timestamp: DateTime<Utc>,
     /// What happened.
-    pub kind: ConnectionEventKind<C>,
+    pub kind: ConnectionEventKind<C, R>,
     /// What lives as long as this event.
     _kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-impl<C> ConnectionEvent<C> {
+impl<C, R> ConnectionEvent<C, R> {
     /// An event raised at `timestamp`.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(kind: ConnectionEventKind<C>, timestamp: DateTime<Utc>) -> Self {
+    pub fn new(kind: ConnectionEventKind<C, R>, timestamp: DateTime<Utc>) -> Self {
         Self { id: EventId::new(), timestamp, kind, _kept: None }
     }
 
@@ -139,13 +139,14 @@ impl<C> ConnectionEvent<C> {
 /// head cannot be read is `Refused` without `Connecting`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum ConnectionEventKind<C> {
+pub enum ConnectionEventKind<C, R = String> {
     /// The request head was read (server) or is about to be sent (client).
     Connecting(Attempt),
     /// The connection is open.
     Connected(C),
-    /// The attempt failed. The text says why.
-    Refused(Attempt, String),
+    /// The attempt failed. The second field says why: a text on a server, the error of the connect on a client. Both are
+    /// shown with `Display`.
+    Refused(Attempt, R),
     /// The connection ended. Follows every `Connected` exactly once.
     Disconnected(C, Disconnect),
 }
@@ -302,7 +303,8 @@ impl fmt::Display for ErrorStage {
     }
 }
 
-/// The cause of an [`ErrorEvent`], cheap to clone. Its wording may change.
+/// The cause of an [`ErrorEvent`], cheap to clone. Its wording may change. What a program acts on is its type, where it
+/// has one: that of a failed connect is the `ConnectError` of the client.
 #[derive(Clone)]
 pub struct EventError(Arc<dyn std::error::Error + Send + Sync>);
 
@@ -312,6 +314,13 @@ impl EventError {
     #[must_use]
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
+    }
+
+    /// An error that others have as well.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn shared(error: Arc<dyn std::error::Error + Send + Sync>) -> Self {
+        Self(error)
     }
 }
 

@@ -19,9 +19,9 @@ pub enum Flow {
 
 /// An event by what it is about.
 #[derive(Debug)]
-pub enum EventPart<C> {
+pub enum EventPart<C, R = String> {
     /// A connection began or ended.
-    Connection(ConnectionEvent<C>),
+    Connection(ConnectionEvent<C, R>),
     /// Something failed.
     Error(ErrorEvent<C>),
     /// A message was received or sent.
@@ -36,9 +36,11 @@ pub enum EventPart<C> {
 pub trait EventType: Clone + Send + 'static {
     /// The handle of a connection at this end.
     type Connection: Clone + Send + 'static;
+    /// Why an attempt to connect failed, as this end tells it.
+    type Refusal: Clone + Send + 'static;
 
     /// Something happened to a connection.
-    fn of_connection(event: ConnectionEvent<Self::Connection>) -> Self;
+    fn of_connection(event: ConnectionEvent<Self::Connection, Self::Refusal>) -> Self;
     /// Something failed.
     fn of_error(event: ErrorEvent<Self::Connection>) -> Self;
     /// A message was received, or accepted for sending.
@@ -55,7 +57,7 @@ pub trait EventType: Clone + Send + 'static {
     fn as_message_part(&self) -> Option<&MessagePartEvent<Self::Connection>>;
 
     /// What the event is about.
-    fn into_part(self) -> EventPart<Self::Connection>;
+    fn into_part(self) -> EventPart<Self::Connection, Self::Refusal>;
 
     /// The address of the peer of a connection, as far as it is known.
     fn peer_addr(connection: &Self::Connection) -> Option<SocketAddr>;

@@ -143,6 +143,7 @@ impl<I: Identity> Clone for Event<I> {
 
 impl<I: Identity> EventType for Event<I> {
     type Connection = Connection<I>;
+    type Refusal = String;
 
     fn of_connection(event: ConnectionEvent<Connection<I>>) -> Self {
         Self::Connection(event)

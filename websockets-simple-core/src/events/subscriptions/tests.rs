@@ -26,6 +26,7 @@ enum TestEvent {
 
 impl EventType for TestEvent {
     type Connection = u32;
+    type Refusal = String;
 
     fn of_connection(event: ConnectionEvent<u32>) -> Self {
         Self::Connection(event)
