@@ -269,7 +269,7 @@ export class ClientEvent extends Event {
 
 /** @param {number} code */
 export function shouldReconnect(code) {
-  return RECONNECT.has(code);
+  return RECONNECT.some(([first, last]) => first <= code && code <= last);
 }
 
 /**
@@ -362,7 +362,7 @@ const SUBPROTOCOL = "websockets-simple";
 const HELLO = /^(\{"websockets-simple":"[\w-]{22}",)"type":"hello"\}$/;
 
 /** After these codes a new connection may succeed; after other codes the same would happen again. As in Rust. */
-const RECONNECT = new Set([1001, 1006, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003]);
+const RECONNECT = [[1001, 1001], [1005, 1006], [1011, 1014], [3000, 3499], [4000, 4003], [4100, 4499]];
 
 /** After these codes clients should wait longer, so that they do not all come back at once. */
 const LATER = new Set([1001, 1011, 1013, 4001]);

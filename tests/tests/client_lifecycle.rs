@@ -15,7 +15,7 @@ use websockets_simple_client::{
     ClientEvent, ConnectError, ConnectionEventKind, EndedBy, Heartbeat, HeartbeatMode, Message,
     OverflowPolicy, SendError, WebsocketClient,
 };
-use websockets_simple_server::{Event, ServerParams, WebsocketServer};
+use websockets_simple_server::{CloseCode, Event, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
     client_story::{OnDrop, client_ended, story},
     ended, next, params,
@@ -222,7 +222,7 @@ async fn of_two_connects_that_wait_for_the_old_end_one_connects_and_one_is_told_
     let client = WebsocketClient::new(params(addr).close_timeout(Duration::from_millis(200))).unwrap();
     let (_peer, connected) = tokio::join!(RawPeer::accept(&listener), client.connect());
     // This side closes, and the server never answers.
-    connected.unwrap().close(websockets_simple_client::CloseCode::NORMAL, "");
+    connected.unwrap().close(CloseCode::NORMAL, "");
     assert!(!client.is_running());
     let (_second, one, other) =
         tokio::join!(RawPeer::accept(&listener), within(client.connect()), within(client.connect()));
@@ -361,4 +361,65 @@ async fn times_of_a_nanosecond_end_what_they_bound_at_once() {
     })
     .await;
     assert!(matches!(full, SendError::Timeout), "{full:?}");
+}
+
+#[tokio::test]
+async fn any_number_of_tasks_of_both_ends_wait_for_the_end_of_a_connection_and_learn_how_it_was() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let client = WebsocketClient::new(params(started(&server).await)).unwrap();
+    let ours = client.connect().await.unwrap();
+    let theirs = within(async {
+        loop {
+            match server.connections().pop() {
+                Some(connection) => return connection,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    let waiters: Vec<_> = (0..20)
+        .map(|_| {
+            let (ours, theirs) = (ours.clone(), theirs.clone());
+            tokio::spawn(async move { tokio::join!(ours.closed(), theirs.closed()) })
+        })
+        .collect();
+    let waits = tokio::time::timeout(Duration::from_millis(50), ours.closed()).await;
+    assert!(waits.is_err(), "it is open, and a wait that is given up closes nothing");
+    theirs.close(CloseCode::RESTART, "soon back");
+    for waiter in waiters {
+        let (ours, theirs) = within(waiter).await.unwrap();
+        assert_eq!((ours.code, ours.by, theirs.by), (Some(1012), EndedBy::Peer, EndedBy::Local));
+        assert!(ours.should_reconnect());
+    }
+    assert_eq!(Some(&within(ours.closed()).await), ours.end(), "also once it has ended");
+    within(client.connect()).await.expect("it can connect again");
+    assert!(!within(client.disconnect()).await.unwrap().should_reconnect());
+}
+
+#[tokio::test]
+async fn the_end_can_be_awaited_in_a_handler_of_the_connection_and_comes_before_its_disconnected() {
+    let server = WebsocketServer::new(ServerParams::local());
+    server.on_connect(|connection| async move {
+        connection.send_text("bye").await.unwrap();
+        connection.close(CloseCode::GOING_AWAY, "");
+    });
+    // A Close is answered behind the handlers, or after this time.
+    let params = params(started(&server).await).close_timeout(Duration::from_millis(200));
+    let client = WebsocketClient::new(params).unwrap();
+    let (told, mut story) = tokio::sync::mpsc::unbounded_channel();
+    client.on_message({
+        let told = told.clone();
+        move |connection, _| {
+            let told = told.clone();
+            async move { drop(told.send(format!("closed {:?}", connection.closed().await.code))) }
+        }
+    });
+    client.on_disconnect(move |_, end| {
+        let _ = told.send(format!("disconnected {:?}", end.code));
+        async {}
+    });
+    client.connect().await.unwrap();
+    for expected in ["closed Some(1001)", "disconnected Some(1001)"] {
+        assert_eq!(within(story.recv()).await.as_deref(), Some(expected));
+    }
 }

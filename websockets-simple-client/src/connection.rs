@@ -207,6 +207,32 @@ impl ClientConnection {
         self.0.core.outbox.is_open()
     }
 
+    /// Waits until the connection has ended, and returns how: at once if it has already.
+    ///
+    /// It has ended when its transport is released, whoever closed it: [`end`](Self::end) is set from then on, nothing is
+    /// sent or received any more, and the
+    /// client can connect again. Handlers of messages that were received before may still run then, and
+    /// Disconnected is raised behind them. Any number of tasks may wait, and it closes nothing by itself. In a
+    /// handler of this connection it resolves as well; a Close of the peer is then answered only at the close timeout, as
+    /// its answer waits for the handlers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: websockets_simple_client::WebsocketClient) -> Result<(), websockets_simple_client::ConnectError> {
+    /// while client.connect().await?.closed().await.should_reconnect() {
+    ///     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn closed(&self) -> Disconnect {
+        self.0.core.closed().await
+    }
+
     /// How the connection ended; `None` while it has not.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {

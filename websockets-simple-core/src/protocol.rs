@@ -1,8 +1,8 @@
 //! RFC 6455 and the control messages between the two libraries: no clock, no socket, no tokio.
 
 pub(crate) use buffer_pool::PoolGuard;
-pub(crate) use close_code::fit_reason;
 pub use close_code::{CloseCode, InvalidCloseCode};
+pub(crate) use close_code::{fit_reason, passes};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
 pub(crate) use decoder::{Decoded, Decoder, Fault};
 pub use decoder::{ProtocolError, TextPolicy};

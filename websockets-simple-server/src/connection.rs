@@ -241,6 +241,21 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.is_open()
     }
 
+    /// Waits until the connection has ended, and returns how: at once if it has already.
+    ///
+    /// It has ended when its transport is released, whoever closed it: [`end`](Self::end) is set from then on, nothing is
+    /// sent or received any more. Handlers of messages that were received before may still run then, and
+    /// Disconnected is raised behind them. Any number of tasks may wait, and it closes nothing by itself. In a
+    /// handler of this connection it resolves as well; a Close of the peer is then answered only at the close timeout, as
+    /// its answer waits for the handlers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn closed(&self) -> Disconnect {
+        self.0.core.closed().await
+    }
+
     /// How the connection ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {

@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use crate::{
-    events::Disconnect,
+    events::{Disconnect, EndCause},
     outbox::{Outbox, OutboxConfig},
     protocol::{Control, Controls, Frame, InternalFrame, Side},
 };
@@ -109,6 +109,17 @@ impl ConnectionShared {
     #[must_use]
     pub fn end(&self) -> Option<&Disconnect> {
         self.cold.get()?.end.get()
+    }
+
+    /// Resolves when the connection has ended, with how it did.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn closed(&self) -> Disconnect {
+        self.outbox.closed().await;
+        // The driver notes the end before it releases the stream.
+        self.end().cloned().unwrap_or_else(|| EndCause::TaskDropped.disconnect(false))
     }
 
     /// The counters at this moment.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::protocol::passes;
+
 /// Who or what ended a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -77,6 +79,26 @@ impl Disconnect {
     pub fn new(by: EndedBy, code: Option<u16>, reason: impl Into<String>, clean: bool) -> Self {
         Self { code, reason: reason.into(), by, clean }
     }
+
+    /// Whether a client that lost this connection should connect again. By its code, as the table of
+    /// [`CloseCode`](crate::CloseCode) has it; an end without one is a lost connection: yes. Ends that this side chose
+    /// are judged in the same way: `disconnect` sends 1000, after which a client stays away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # extern crate websockets_simple_core as websockets_simple_server;
+    /// use std::time::Duration;
+    /// use websockets_simple_server::Disconnect;
+    ///
+    /// fn pause_before_the_next_connect(end: &Disconnect) -> Option<Duration> {
+    ///     end.should_reconnect().then_some(Duration::from_secs(5))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn should_reconnect(&self) -> bool {
+        self.code.is_none_or(passes)
+    }
 }
 
 impl fmt::Display for Disconnect {
@@ -106,6 +128,20 @@ mod tests {
         );
         let json = serde_json::to_string(&Disconnect::new(EndedBy::HandlerPanic, None, "", false)).unwrap();
         assert_eq!(json, r#"{"code":null,"reason":"","by":"handler_panic","clean":false}"#);
+    }
+
+    #[test]
+    fn an_end_is_worth_another_connection_by_its_code_and_without_one() {
+        let again = |code| Disconnect::new(EndedBy::Peer, code, "", true).should_reconnect();
+        assert!(again(None), "no Close, or one without a code");
+        for code in [1001, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003, 3000, 3499, 4100, 4499] {
+            assert!(again(Some(code)), "{code}");
+        }
+        for code in
+            [0, 1000, 1002, 1003, 1007, 1008, 1009, 1010, 2999, 3500, 3999, 4004, 4005, 4099, 4500, 4999]
+        {
+            assert!(!again(Some(code)), "{code}");
+        }
     }
 
     #[test]

@@ -25,6 +25,13 @@ use std::fmt;
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
 /// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
 /// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials, or all of the user's, were revoked | no |
+/// | 4005 to 4099 | | kept for this library | no |
+/// | 3000 to 3499, 4100 to 4499 | | what applications, libraries and frameworks choose | yes |
+/// | 3500 to 3999, 4500 to 4999 | | the same | no |
+///
+/// The last two rows are the convention of Centrifugo, so that an application says by its choice of a code whether
+/// clients shall come back. [`Disconnect::should_reconnect`](crate::Disconnect::should_reconnect) also judges ends without
+/// a code.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
@@ -61,7 +68,8 @@ impl CloseCode {
     pub const REVOKED: Self = Self(4004);
 
     /// A code by its number: 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2). Applications choose
-    /// from 4000 to 4999, of which this library uses 4000 to 4004.
+    /// from 3000 to 3999 what they register with IANA, and from 4100 to 4999 as they like: 4100 to 4499 if clients shall
+    /// connect again, 4500 to 4999 if not. This library keeps 4000 to 4099.
     ///
     /// # Errors
     ///
@@ -73,11 +81,11 @@ impl CloseCode {
     /// # extern crate websockets_simple_core as websockets_simple_server;
     /// use websockets_simple_server::CloseCode;
     ///
-    /// const KICKED: CloseCode = match CloseCode::new(4100) {
+    /// const KICKED: CloseCode = match CloseCode::new(4500) {
     ///     Ok(code) => code,
     ///     Err(_) => unreachable!(),
     /// };
-    /// assert_eq!(KICKED.get(), 4100);
+    /// assert!(KICKED.get() == 4500 && !KICKED.should_reconnect());
     /// assert!(CloseCode::new(1006).is_err());
     /// ```
     pub const fn new(code: u16) -> Result<Self, InvalidCloseCode> {
@@ -96,8 +104,14 @@ impl CloseCode {
     /// Whether a client that is closed with this code should connect again, by the table above.
     #[must_use]
     pub fn should_reconnect(self) -> bool {
-        matches!(self.0, 1001 | 1011..=1014 | 4000..=4003)
+        passes(self.0)
     }
+}
+
+/// Whether what a code says passes, so that the same connection may succeed later: the last column of the table of
+/// [`CloseCode`].
+pub(crate) fn passes(code: u16) -> bool {
+    matches!(code, 1001 | 1011..=1014 | 3000..=3499 | 4000..=4003 | 4100..=4499)
 }
 
 impl TryFrom<u16> for CloseCode {
@@ -149,7 +163,29 @@ mod tests {
             .filter_map(|code| CloseCode::try_from(code).ok())
             .filter(|code| code.should_reconnect());
         let again: Vec<u16> = again.map(CloseCode::get).collect();
-        assert_eq!(again, [1001, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003]);
+        let ours = [1001, 1011, 1012, 1013, 1014].into_iter().chain(4000..=4003);
+        let mut expected: Vec<u16> = ours.chain(3000..3500).chain(4100..4500).collect();
+        expected.sort_unstable();
+        assert_eq!(again, expected);
+    }
+
+    #[test]
+    fn every_row_of_the_documented_table_is_what_the_code_does() {
+        let rows = include_str!("close_code.rs").lines().filter_map(|line| line.strip_prefix("/// | "));
+        let rows: Vec<Vec<_>> = rows.map(|row| row.trim_end_matches(" |").split(" | ").collect()).collect();
+        let mut codes = std::collections::BTreeSet::new();
+        for row in rows.iter().filter(|row| row[0] != "code") {
+            for range in row[0].split(", ") {
+                let ends: Vec<u16> = range.split(" to ").map(|code| code.parse().unwrap()).collect();
+                for code in ends[0]..=ends[ends.len() - 1] {
+                    assert!(codes.insert(code), "{code} is in two rows");
+                    assert_eq!(passes(code), row[row.len() - 1].starts_with("yes"), "{code}");
+                }
+            }
+        }
+        let all: Vec<u16> = (0..=u16::MAX).filter(|code| CloseCode::new(*code).is_ok()).collect();
+        let unlisted: Vec<_> = all.iter().filter(|code| !codes.contains(code)).collect();
+        assert_eq!(unlisted, [&1010], "what only a client says");
     }
 
     #[test]
