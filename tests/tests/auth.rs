@@ -243,7 +243,7 @@ async fn renewal(renewing: &'static str, shown: &mut String) {
     let mut told = server.events_with(SubscribeOptions::default().sent());
     let addr = started(&server).await;
     let asked = AtomicUsize::new(0);
-    let provider = move || {
+    let provider = move |_| {
         let token = if asked.fetch_add(1, Ordering::Relaxed) == 0 { "t0p-secret-1" } else { renewing };
         std::future::ready(Ok(Token::new(token)))
     };

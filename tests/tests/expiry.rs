@@ -11,7 +11,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
-use websockets_simple_client::{ClientEvent, ClientParams, Message, Token, WebsocketClient};
+use websockets_simple_client::{
+    ClientEvent, ClientParams, Message, Token, WebsocketClient, params::TokenReason,
+};
 use websockets_simple_server::{
     Authenticated, Credentials, EndedBy, ErrorStage, Event, HandshakeRequest, MemoryUsers, Revocation,
     ServerParams, UserService, UserServiceError, WebsocketServerAuth, async_trait,
@@ -57,11 +59,11 @@ fn server(users: &Arc<Timed>, notice: u64, grace: u64) -> WebsocketServerAuth<St
 }
 
 /// A provider whose tokens are of these users, each good for that long, the last one for ever after.
-fn provider(tokens: &[&str]) -> (impl Fn() -> Ready + Send + Sync + 'static, Arc<AtomicUsize>) {
+fn provider(tokens: &[&str]) -> (impl Fn(TokenReason) -> Ready + Send + Sync + 'static, Arc<AtomicUsize>) {
     let tokens: Vec<String> = tokens.iter().map(|token| (*token).to_owned()).collect();
     let given = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&given);
-    let next = move || {
+    let next = move |_| {
         let at = counted.fetch_add(1, Ordering::Relaxed);
         std::future::ready(Ok(Token::new(tokens.get(at).unwrap_or(&tokens[tokens.len() - 1]).as_str())))
     };
@@ -168,10 +170,10 @@ async fn a_service_that_is_down_does_not_end_a_connection_before_its_time() {
     let addr = started(&server).await;
     let down = Arc::clone(&users);
     let (next, _) = provider(&["ronald:3000"]);
-    let provider = move || {
+    let provider = move |reason| {
         // Up for the handshake, down from then on.
         *down.down.lock().unwrap() = down.asked.load(Ordering::Relaxed) > 0;
-        next()
+        next(reason)
     };
     let client = WebsocketClient::new(params(addr).token_provider(provider)).unwrap();
     let mut heard = client.events();
@@ -197,7 +199,7 @@ async fn a_provider_that_panics_at_a_renewal_is_one_that_fails_and_the_connectio
     let mut events = server.events();
     let addr = started(&server).await;
     let given = AtomicUsize::new(0);
-    let provider = move || {
+    let provider = move |_| {
         assert_eq!(given.fetch_add(1, Ordering::Relaxed), 0, "the secret was lost");
         std::future::ready(Ok(Token::new("ronald:500")))
     };
@@ -222,12 +224,12 @@ async fn a_provider_that_panics_at_a_renewal_is_one_that_fails_and_the_connectio
 
 #[tokio::test]
 async fn a_provider_without_a_token_is_an_error_of_connect_that_keeps_its_secret() {
-    let provider = || std::future::ready(Err("the vault is sealed".into()));
+    let provider = |_| std::future::ready(Err("the vault is sealed".into()));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();
     let error = client.connect().await.unwrap_err();
     assert_eq!(error.to_string(), "the token provider returned no usable token");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the vault is sealed");
-    let provider = || std::future::ready(Ok(Token::new("two words")));
+    let provider = |_| std::future::ready(Ok(Token::new("two words")));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();
     let error = client.connect().await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();

@@ -234,7 +234,7 @@ async fn between_our_ends(way: &impl Way, new: &'static str) {
     let addr = started(&server).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let asked = AtomicUsize::new(0);
-    let provider = move || {
+    let provider = move |_| {
         let token = if asked.fetch_add(1, Ordering::Relaxed) == 0 { "w0rd-old" } else { new };
         std::future::ready(Ok(Token::new(token)))
     };

@@ -84,7 +84,7 @@ async fn a_renewed_connection_is_that_of_its_new_credentials_and_no_longer_of_it
     let mut events = server.events();
     let addr = started(&server).await;
     let shown = AtomicUsize::new(0);
-    let provider = move || {
+    let provider = move |_| {
         let tokens = ["old:1000", "new:3600000"];
         let next = shown.fetch_add(1, Ordering::Relaxed).min(1);
         std::future::ready(Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Token::new(tokens[next])))

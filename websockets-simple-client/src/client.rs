@@ -8,8 +8,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::ClientParams,
-    connection::{ClientConnection, EndProgress, Shared, attempt},
+    config::{ClientParams, Loss, Offline, TokenReason},
+    connection::{ClientConnection, ClientState, EndProgress, Shared, States, attempt},
     error::{ConnectError, GroupError, ParamsError},
     event::ClientEvent,
 };
@@ -17,7 +17,10 @@ use crate::{
 /// A WebSocket client that can connect repeatedly.
 ///
 /// Clones are handles of the same client. When the last one is dropped, the connection is closed with 1001 in the
-/// background.
+/// background, and no other is opened.
+///
+/// With [`ClientParams::reconnect`] it connects again by itself after it was lost: see [`Reconnect`](crate::Reconnect),
+/// [`state`](Self::state) and [`connected`](Self::connected).
 ///
 /// Usage: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`connect`](Self::connect), [`disconnect`](Self::disconnect), and `connect` again; subscriptions survive.
@@ -108,6 +111,9 @@ impl WebsocketClient {
     /// 1001, its Disconnected is raised, and the client can connect again in another runtime. Handlers are then polled
     /// once more; what they wait for no longer comes.
     ///
+    /// With [`ClientParams::reconnect`] the attempts are made in a task of their own. This resolves at the first
+    /// connection, or when the client gives up; without [`first`](crate::Reconnect::first) that is after one attempt.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] says which step failed, and distinguishes a refusal by the server from a failure of the
@@ -115,9 +121,92 @@ impl WebsocketClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it resolves, the attempt is aborted, the socket is closed, and Refused is raised.
+    /// Dropped before it resolves, the attempt is aborted, the socket is closed, and Refused is raised. No further
+    /// attempt is made.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
-        attempt::connect(&self.shared).await
+        match self.shared.params.reconnect() {
+            None => attempt::connect(&self.shared, TokenReason::First).await,
+            Some(reconnect) => self.shared.supervision.connect(&self.shared, reconnect).await,
+        }
+    }
+
+    /// Begins to connect in the background, and goes on as [`Reconnect`](crate::Reconnect) says: without
+    /// [`first`](crate::Reconnect::first) the first attempt is the only one. Does nothing while the client is connected,
+    /// connects or waits for its next attempt, and for one without [`ClientParams::reconnect`].
+    /// [`states`](Self::states) tells what becomes of it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(&self) {
+        if let Some(reconnect) = self.shared.params.reconnect() {
+            self.shared.supervision.start(&self.shared, reconnect);
+        }
+    }
+
+    /// What the client is doing.
+    #[must_use]
+    pub fn state(&self) -> ClientState {
+        self.shared.supervision.state()
+    }
+
+    /// What the client is doing, as a stream: the current state, then the newest one whenever it has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use websockets_simple_client::{ClientParams, ClientState, Reconnect, WebsocketClient};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let params = ClientParams::new("localhost", 8080).reconnect(Reconnect::new().first(true));
+    /// let client = WebsocketClient::new(params)?;
+    /// client.start();
+    /// let mut states = client.states();
+    /// while let Some(state) = states.recv().await {
+    ///     match state {
+    ///         ClientState::Open(connection) => println!("connected to {}", connection.peer_addr()),
+    ///         ClientState::Waiting { pause, why, .. } => println!("{why}; again in {pause:?}"),
+    ///         ClientState::GivenUp(why) => return Err(why.to_string().into()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn states(&self) -> States {
+        self.shared.supervision.states()
+    }
+
+    /// Waits until the client is connected; for ever if nobody connects it.
+    ///
+    /// # Errors
+    ///
+    /// The [`Loss`] after which a client that reconnects has given up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn connected(&self) -> Result<ClientConnection, Arc<Loss>> {
+        self.shared.supervision.connected().await
+    }
+
+    /// Ends the pause before the next attempt of a client that reconnects, which is then made at once; the pauses after
+    /// it are as long as they would have been. A client that has given up begins again. False if there was no pause.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, if the client has given up.
+    pub fn reconnect_now(&self) -> bool {
+        let reconnect = self.shared.params.reconnect();
+        reconnect.is_some_and(|reconnect| self.shared.supervision.now(&self.shared, reconnect))
+    }
+
+    /// The groups that a client that reconnects has joined and not left, sorted. They are joined again on its next
+    /// connection; one that the server then refuses is an error event, and is given up. None are left once the client is
+    /// disconnected or has given up.
+    #[must_use]
+    pub fn wanted_groups(&self) -> Vec<String> {
+        self.shared.wanted_groups.all()
     }
 
     /// Closes the connection with 1000 and waits for its end: the server's Close, and the handlers of this client,
@@ -139,9 +228,24 @@ impl WebsocketClient {
     ///
     /// The connection closes even if this is dropped before it resolves, once it was polled.
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) -> Option<Disconnect> {
-        let connection = self.connection()?;
-        let state = &*connection.0;
         let cause = EndCause::closed(code, reason);
+        let connection = self.connection();
+        if self.shared.params.reconnect().is_some() {
+            self.shared.supervision.disconnect(cause.clone());
+        }
+        let end = match connection {
+            Some(connection) => self.end(connection, cause).await,
+            None => None,
+        };
+        if self.shared.params.reconnect().is_some() {
+            self.shared.supervision.at_rest().await;
+        }
+        end
+    }
+
+    /// Closes the connection and waits for its end.
+    async fn end(&self, connection: ClientConnection, cause: EndCause) -> Option<Disconnect> {
+        let state = &*connection.0;
         let progress = if current_owner() == Some(self.shared.owner) {
             state.core.outbox.close(cause);
             EndProgress::Released
@@ -161,6 +265,8 @@ impl WebsocketClient {
     /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
     /// connection of the event instead: a client that is owned by its own handler is never dropped.
     ///
+    /// While a client that reconnects is not connected, [`ClientParams::offline`] says what becomes of the message.
+    ///
     /// # Errors
     ///
     /// [`SendError`]: nothing was sent.
@@ -169,7 +275,27 @@ impl WebsocketClient {
     ///
     /// Dropped while it waits for room in the outbox, nothing was sent.
     pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        self.connection().ok_or(SendError::Closed)?.send(message).await
+        match self.shared.params.offline() {
+            Offline::Refuse => self.connection().ok_or(SendError::Closed)?.send(message).await,
+            Offline::Wait(time) => {
+                let message = message.into_message()?;
+                let connection = match self.open_connection() {
+                    Some(connection) => connection,
+                    None => self.shared.supervision.connected_within(time).await.ok_or(SendError::Closed)?,
+                };
+                connection.send(message).await
+            }
+            Offline::Keep { bytes, .. } => {
+                let message = message.into_message()?;
+                match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
+                    Some(connection) => match connection.send(&message).await {
+                        Err(SendError::Closed) => self.shared.kept.push(message, bytes),
+                        sent => sent,
+                    },
+                    None => self.shared.kept.push(message, bytes),
+                }
+            }
+        }
     }
 
     /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
@@ -192,7 +318,17 @@ impl WebsocketClient {
     ///
     /// [`SendError`]: nothing was sent. [`SendError::Full`] where [`send`](Self::send) would wait.
     pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        self.connection().ok_or(SendError::Closed)?.try_send(message)
+        let Offline::Keep { bytes, .. } = self.shared.params.offline() else {
+            return self.connection().ok_or(SendError::Closed)?.try_send(message);
+        };
+        let message = message.into_message()?;
+        match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
+            Some(connection) => match connection.try_send(&message) {
+                Err(SendError::Closed) => self.shared.kept.push(message, bytes),
+                sent => sent,
+            },
+            None => self.shared.kept.push(message, bytes),
+        }
     }
 
     /// Sends a long message in parts, which `produce` writes: `str` for a text message, `[u8]` for a binary one. Each
@@ -220,8 +356,9 @@ impl WebsocketClient {
     /// receives messages to that group. The server must have a rule that allows it, and the client must have offered
     /// the subprotocol `websockets-simple` ([`ClientParams::subprotocol`]), which carries the request.
     ///
-    /// Joining a group twice does nothing. A group is left when the connection ends: after the next
-    /// [`connect`](Self::connect) it has to be joined again.
+    /// Joining a group twice does nothing. A group is left when the connection ends. A client that
+    /// [reconnects](ClientParams::reconnect) joins it again by itself; others have to after the next
+    /// [`connect`](Self::connect).
     ///
     /// Answers overtake queued messages, so that a message to a group can still arrive after the client has left it.
     /// Several requests may be pending at once. They are answered in order, each within the connect timeout.
@@ -278,6 +415,10 @@ impl WebsocketClient {
     #[must_use]
     pub fn connection(&self) -> Option<ClientConnection> {
         self.shared.connection()
+    }
+
+    fn open_connection(&self) -> Option<ClientConnection> {
+        self.connection().filter(ClientConnection::is_open)
     }
 
     /// Statistics of the current connection, if there is one.

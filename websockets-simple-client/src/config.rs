@@ -14,14 +14,19 @@ use crate::{config::token_provider::Provider, error::ParamsError};
 
 mod checked;
 mod host;
+mod offline;
+mod reconnect;
 #[cfg(feature = "rustls")]
 mod tls;
 mod token_provider;
 
 pub(crate) use checked::CheckedParams;
+pub use offline::Offline;
+pub(crate) use reconnect::Circumstances;
+pub use reconnect::{Loss, LossCause, Reconnect, Verdict};
 #[cfg(feature = "rustls")]
 pub(crate) use tls::{TlsParams, Trust};
-pub use token_provider::TokenProvider;
+pub use token_provider::{NotAuthorized, TokenProvider, TokenReason};
 
 /// Characters that are percent-encoded in a path: those that RFC 3986 section 3.3 does not allow there, and those
 /// that would end the path.
@@ -64,6 +69,8 @@ pub struct ClientParams {
     subprotocols: Vec<String>,
     token: Option<Token>,
     token_provider: Option<Provider>,
+    reconnect: Option<Reconnect>,
+    offline: Offline,
     token_placement: Option<TokenPlacement>,
     heartbeat: Heartbeat,
     receive_buffer: Option<usize>,
@@ -113,6 +120,8 @@ impl ClientParams {
             subprotocols: Vec::new(),
             token: None,
             token_provider: None,
+            reconnect: None,
+            offline: Offline::Refuse,
             token_placement: None,
             heartbeat: Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping),
             receive_buffer: None,
@@ -226,6 +235,22 @@ impl ClientParams {
     #[must_use]
     pub fn token_provider(mut self, provider: impl TokenProvider) -> Self {
         self.token_provider = Some(Provider(Arc::new(provider)));
+        self
+    }
+
+    /// Lets the client connect again by itself after it was lost, as [`Reconnect`] says. Groups that it has joined are
+    /// joined again. Default: no; each [`connect`](crate::WebsocketClient::connect) is one attempt.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = Some(reconnect);
+        self
+    }
+
+    /// What [`WebsocketClient::send`](crate::WebsocketClient::send) does while a client that
+    /// [reconnects](Self::reconnect) is not connected. Default: it fails.
+    #[must_use]
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.offline = offline;
         self
     }
 

@@ -17,21 +17,26 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    connection::{ending::Ending, group_requests::GroupRequests},
+    connection::{ending::Ending, group_requests::GroupRequests, wanted_groups::WantedGroups},
     dial::{ConnectionInfo, TlsInfo},
     error::GroupError,
     event::ClientEvent,
 };
 
+pub use client_state::{ClientState, States};
 pub(crate) use ending::EndProgress;
 pub(crate) use session::Shared;
 
 pub(crate) mod attempt;
+mod client_state;
 mod ending;
 mod group_requests;
+mod kept;
 mod observer;
 mod session;
+mod supervisor;
 mod task;
+mod wanted_groups;
 
 /// One connection of a client: its addresses, what was negotiated, and sending. Clones are handles of the same
 /// connection, and may be kept after it has ended.
@@ -44,6 +49,8 @@ pub(crate) struct ConnectionState {
     pub(crate) info: ConnectionInfo,
     pub(crate) group_requests: GroupRequests,
     pub(crate) subscriptions: Arc<Subscriptions<ClientEvent>>,
+    /// Where joined groups are noted, if the client reconnects.
+    pub(crate) wanted_groups: Option<Arc<WantedGroups>>,
     pub(crate) since: DateTime<Utc>,
     pub(crate) ending: Ending,
 }
@@ -173,7 +180,11 @@ impl ClientConnection {
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.join(&self.0.core, group).await
+        self.0.group_requests.join(&self.0.core, group).await?;
+        if let Some(wanted) = &self.0.wanted_groups {
+            wanted.joined(group);
+        }
+        Ok(())
     }
 
     /// Leaves a group of the connection's channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does.
@@ -188,6 +199,9 @@ impl ClientConnection {
     /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
+        if let Some(wanted) = &self.0.wanted_groups {
+            wanted.left(group);
+        }
         self.0.group_requests.leave(&self.0.core, group).await
     }
 

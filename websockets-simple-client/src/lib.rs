@@ -75,8 +75,8 @@ mod event;
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 pub use client::WebsocketClient;
-pub use config::ClientParams;
-pub use connection::ClientConnection;
+pub use config::{ClientParams, Loss, LossCause, Reconnect, Verdict};
+pub use connection::{ClientConnection, ClientState, States};
 pub use error::ConnectError;
 pub use event::ClientEvent;
 #[doc(no_inline)]
@@ -120,7 +120,7 @@ pub mod messages {
 /// | every event, as a bounded stream | [`events`](crate::WebsocketClient::events) |
 pub mod events {
     #[doc(no_inline)]
-    pub use crate::{ClientEvent, CloseCode, Disconnect};
+    pub use crate::{ClientEvent, ClientState, CloseCode, Disconnect, States};
     #[doc(inline)]
     pub use websockets_simple_core::{
         Attempt, ConnectionEvent, ConnectionEventKind, Direction, EndedBy, ErrorEvent, ErrorStage,
@@ -131,9 +131,9 @@ pub mod events {
 
 /// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
 pub mod params {
+    pub use crate::config::{NotAuthorized, Offline, TokenPlacement, TokenProvider, TokenReason};
     #[doc(no_inline)]
-    pub use crate::ClientParams;
-    pub use crate::config::{TokenPlacement, TokenProvider};
+    pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};
     #[cfg(feature = "deflate")]
     #[doc(inline)]
     pub use websockets_simple_core::Compression;

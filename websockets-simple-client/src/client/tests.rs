@@ -94,7 +94,7 @@ async fn a_handler_of_refused_that_ends_in_time_is_waited_for_and_one_that_is_la
 async fn a_connect_that_is_given_up_anywhere_tells_one_end_and_leaves_the_client_idle() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = ClientParams::new("127.0.0.1", listener.local_addr().unwrap().port());
-    let provider = async || {
+    let provider = async |_| {
         tokio::time::sleep(Duration::from_secs(2)).await;
         Ok(Token::new("secret"))
     };
@@ -170,7 +170,7 @@ async fn a_handler_that_panics_at_refused_or_at_an_error_does_not_unwind_who_con
 
 #[tokio::test]
 async fn a_token_provider_that_panics_is_one_that_fails() {
-    let params = nowhere().await.token_provider(async || panic!("no token today"));
+    let params = nowhere().await.token_provider(async |_| panic!("no token today"));
     let client = WebsocketClient::new(params).unwrap();
     let mut events = client.events();
     let error = client.connect().await.unwrap_err();

@@ -15,7 +15,7 @@ use super::{ClientParams, PATH, TokenPlacement, host::Host};
 #[cfg(feature = "rustls")]
 use crate::config::tls::TlsParams;
 use crate::{
-    config::token_provider::TokenProvider,
+    config::{Offline, Reconnect, token_provider::TokenProvider},
     error::{ConnectError, ParamsError},
 };
 
@@ -147,11 +147,14 @@ impl ClientParams {
         }
         let heartbeat = (self.heartbeat.mode() != HeartbeatMode::Off).then(|| self.heartbeat.interval());
         let room = if let OverflowPolicy::Wait(timeout) = self.overflow { Some(timeout) } else { None };
+        let policy = self.reconnect.as_ref().map(|reconnect| reconnect.policy);
         for (name, duration) in [
             ("heartbeat interval", heartbeat),
             ("connect timeout", Some(self.connect_timeout)),
             ("close timeout", Some(self.close_timeout)),
             ("timeout for room in the outbox", room),
+            ("first pause of reconnects", policy.map(|policy| policy.base)),
+            ("longest pause of reconnects", policy.map(|policy| policy.most)),
             // None at all is fine for these two.
             ("pause before the first frame", self.first_frame_pause.filter(|pause| !pause.is_zero())),
             ("pause between frames", self.frame_pause.filter(|pause| !pause.is_zero())),
@@ -273,6 +276,14 @@ impl CheckedParams {
         let params = self.params.clone().token(token).check();
         // Only the token can be invalid: everything else was checked before.
         Ok(Arc::new(params.map_err(|error| ConnectError::TokenProvider(Arc::new(error)))?))
+    }
+
+    pub(crate) fn offline(&self) -> Offline {
+        self.params.offline
+    }
+
+    pub(crate) fn reconnect(&self) -> Option<&Reconnect> {
+        self.params.reconnect.as_ref()
     }
 
     /// The token provider, if there is one.

@@ -206,7 +206,7 @@ fn a_token_that_its_placement_cannot_carry_is_refused() {
 
 #[test]
 fn what_collides_with_the_token_of_a_provider_is_refused_before_there_is_one() {
-    let provided = || params().token_provider(async || Ok(Token::new("later")));
+    let provided = || params().token_provider(async |_| Ok(Token::new("later")));
     let header = provided().header("authorization", "Basic eA==");
     assert_eq!(header.check().err(), Some(ParamsError::HeaderReserved("authorization".into())));
     let query = provided().query("token", "x").token_placement(TokenPlacement::Query);

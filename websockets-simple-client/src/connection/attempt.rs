@@ -14,6 +14,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
+    config::TokenReason,
     connection::{
         ClientConnection,
         session::{Connecting, Shared},
@@ -27,7 +28,10 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Connects within the connect timeout, which includes the handlers of the attempt's events and begins when the previous
 /// connection has ended.
-pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, ConnectError> {
+pub(crate) async fn connect(
+    shared: &Arc<Shared>,
+    reason: TokenReason,
+) -> Result<ClientConnection, ConnectError> {
     let place = Connecting::begin(shared).await?;
     let began = Instant::now();
     let timeout = shared.params.connect_timeout();
@@ -37,7 +41,7 @@ pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<ClientConnection, Co
         has_ended: false,
     };
     // Boxed, as its steps are large and not every caller's future has to be.
-    let opening = Box::pin(attempt.open(place));
+    let opening = Box::pin(attempt.open(place, reason));
     let error = match tokio::time::timeout(timeout, opening).await.unwrap_or(Err(ConnectError::Timeout)) {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
@@ -61,12 +65,16 @@ struct OpenAttempt {
 
 impl OpenAttempt {
     /// `place` is the right to connect, which is given up when this fails or is dropped.
-    async fn open(&mut self, place: Connecting) -> Result<ClientConnection, ConnectError> {
+    async fn open(
+        &mut self,
+        place: Connecting,
+        reason: TokenReason,
+    ) -> Result<ClientConnection, ConnectError> {
         let connecting = event(ConnectionEventKind::Connecting(self.told.clone()));
         if !self.shared.subscriptions.raise(connecting).await {
             return Err(ConnectError::HandlerPanic);
         }
-        let (params, dialed) = self.shared.dial().await?;
+        let (params, dialed) = self.shared.dial(reason).await?;
         let (connection, mut ready) = place.open(dialed);
         self.has_ended = true;
         tracing::debug!(peer = %connection.peer_addr(), "connected");

@@ -13,7 +13,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::TokenProvider,
+    config::{TokenProvider, TokenReason},
     connection::{
         ClientConnection, ConnectionState,
         ending::EndProgress,
@@ -149,7 +149,7 @@ impl Drop for SubscribedObserver {
 
 /// Sends the server a new token, or raises an error event if the provider fails.
 async fn renew(shared: Arc<Shared>, connection: ClientConnection, provider: Arc<dyn TokenProvider>) {
-    match ask(provider).await {
+    match ask(provider, TokenReason::Expiring).await {
         Ok(token) => {
             connection.0.core.send_control(&Control::Token(token));
         }

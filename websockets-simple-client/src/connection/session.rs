@@ -1,4 +1,4 @@
-//! The state of a client, and its current connection from `connect` to the last event.
+//! What there is of a client, and its current connection from `connect` to the last event.
 
 use std::{
     error::Error,
@@ -12,13 +12,16 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{CheckedParams, TokenProvider},
+    config::{CheckedParams, TokenProvider, TokenReason},
     connection::{
-        ClientConnection, ConnectionState,
+        ClientConnection, ClientState, ConnectionState,
         ending::{EndProgress, Ending},
         group_requests::GroupRequests,
+        kept::Kept,
         observer::SubscribedObserver,
+        supervisor::Supervision,
         task::ConnectionTask,
+        wanted_groups::WantedGroups,
     },
     dial::{Dialed, Dialer},
     error::{ConnectError, ParamsError},
@@ -32,14 +35,18 @@ pub(crate) struct Shared {
     pub(crate) owner: u64,
     /// Whether the last handle of the user was dropped.
     pub(crate) abandoned: watch::Sender<bool>,
+    pub(crate) supervision: Supervision,
+    pub(crate) wanted_groups: Arc<WantedGroups>,
+    pub(crate) kept: Kept,
     connection_config: Arc<ConnectionConfig>,
-    state: Mutex<ClientState>,
+    current: Mutex<Current>,
 }
 
-pub(crate) enum ClientState {
-    Idle,
-    Connecting,
-    Connected(ClientConnection),
+/// What there is of a client.
+pub(crate) enum Current {
+    Nothing,
+    Attempt,
+    Connection(ClientConnection),
 }
 
 /// The right to connect, of which there is one per client. Dropped unused, it is given back.
@@ -74,15 +81,16 @@ impl Connecting {
     }
 
     fn take(shared: &Arc<Shared>) -> Taken {
-        let mut state = shared.state();
-        match &*state {
-            ClientState::Connecting => return Taken::No,
-            ClientState::Connected(connection) if connection.is_open() => return Taken::No,
-            ClientState::Connected(connection) => return Taken::Closing(connection.clone()),
-            ClientState::Idle => {}
+        let mut current = shared.current();
+        match &*current {
+            Current::Attempt => return Taken::No,
+            Current::Connection(connection) if connection.is_open() => return Taken::No,
+            Current::Connection(connection) => return Taken::Closing(connection.clone()),
+            Current::Nothing => {}
         }
-        *state = ClientState::Connecting;
-        drop(state);
+        *current = Current::Attempt;
+        drop(current);
+        shared.tell(ClientState::Connecting { attempt: 0 });
         shared.subscriptions.lift_bounds(false);
         Taken::Yes(Self { shared: Arc::clone(shared), used: false })
     }
@@ -108,12 +116,14 @@ impl Connecting {
             info,
             group_requests: GroupRequests::new(params.connect_timeout()),
             subscriptions: Arc::clone(&shared.subscriptions),
+            wanted_groups: params.reconnect().map(|_| Arc::clone(&shared.wanted_groups)),
             since: chrono::Utc::now(),
             ending: Ending::new(),
         }));
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
-        *shared.state() = ClientState::Connected(connection.clone());
+        *shared.current() = Current::Connection(connection.clone());
+        shared.tell(ClientState::Open(connection.clone()));
         let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
             shared: Arc::clone(shared),
@@ -139,7 +149,8 @@ impl Connecting {
 impl Drop for Connecting {
     fn drop(&mut self) {
         if !self.used {
-            *self.shared.state() = ClientState::Idle;
+            *self.shared.current() = Current::Nothing;
+            self.shared.tell(ClientState::Idle);
         }
     }
 }
@@ -168,50 +179,69 @@ impl Shared {
             owner: new_owner(),
             abandoned: watch::Sender::new(false),
             connection_config: Arc::new(config),
-            state: Mutex::new(ClientState::Idle),
+            supervision: Supervision::new(),
+            wanted_groups: Arc::default(),
+            kept: Kept::default(),
+            current: Mutex::new(Current::Nothing),
         })
     }
 
     /// Marks the connection as ended, so that another one may be opened.
     pub(crate) fn set_idle(&self, ended: &ClientConnection) {
-        let mut state = self.state();
-        if matches!(&*state, ClientState::Connected(current) if Arc::ptr_eq(&current.0, &ended.0)) {
-            *state = ClientState::Idle;
+        let mut current = self.current();
+        if matches!(&*current, Current::Connection(current) if Arc::ptr_eq(&current.0, &ended.0)) {
+            *current = Current::Nothing;
+            drop(current);
+            self.tell(ClientState::Idle);
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, ClientState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells the state, which the supervisor does where there is one.
+    fn tell(&self, state: ClientState) {
+        if self.params.reconnect().is_none() {
+            self.supervision.tell(state);
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
-    pub(crate) async fn dial(&self) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
-        let params = self.with_fresh_token().await?;
+    pub(crate) async fn dial(
+        &self,
+        reason: TokenReason,
+    ) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
+        let params = self.with_fresh_token(reason).await?;
         let dialed = self.dialer.dial(&params).await?;
         Ok((params, dialed))
     }
 
     /// The parameters, with a new token from the provider if there is one.
-    async fn with_fresh_token(&self) -> Result<Arc<CheckedParams>, ConnectError> {
+    async fn with_fresh_token(&self, reason: TokenReason) -> Result<Arc<CheckedParams>, ConnectError> {
         match self.params.token_provider() {
             None => Ok(Arc::clone(&self.params)),
-            Some(provider) => self
-                .params
-                .with_token(ask(provider).await.map_err(|error| ConnectError::TokenProvider(error.into()))?),
+            Some(provider) => {
+                let token = ask(provider, reason).await;
+                self.params.with_token(token.map_err(|error| ConnectError::TokenProvider(error.into()))?)
+            }
         }
     }
 
     /// The current connection, until its transport is gone.
     pub(crate) fn connection(&self) -> Option<ClientConnection> {
-        match &*self.state() {
-            ClientState::Connected(connection) => Some(connection.clone()),
-            ClientState::Idle | ClientState::Connecting => None,
+        match &*self.current() {
+            Current::Connection(connection) => Some(connection.clone()),
+            Current::Nothing | Current::Attempt => None,
         }
     }
 }
 
 /// Asks a provider for a token. One that panics is one that fails.
-pub(super) async fn ask(provider: Arc<dyn TokenProvider>) -> Result<Token, Box<dyn Error + Send + Sync>> {
-    let asked = CatchPanic::new(Box::pin(async move { provider.token().await })).await;
+pub(super) async fn ask(
+    provider: Arc<dyn TokenProvider>,
+    reason: TokenReason,
+) -> Result<Token, Box<dyn Error + Send + Sync>> {
+    let asked = CatchPanic::new(Box::pin(async move { provider.token(reason).await })).await;
     asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()))
 }

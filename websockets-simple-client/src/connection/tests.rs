@@ -28,6 +28,7 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
         },
         group_requests: GroupRequests::new(std::time::Duration::from_secs(1)),
         subscriptions: Arc::clone(&shared.subscriptions),
+        wanted_groups: None,
         since: Utc::now(),
         ending: Ending::new(),
     }));

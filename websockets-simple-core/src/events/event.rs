@@ -242,9 +242,9 @@ impl<C> ErrorEvent<C> {
 
 /// Where a failure happened.
 ///
-/// `Display` says it in a word or two, to be put before a colon and the error: `accept`, `event stream`, `handler`,
-/// `handshake`, `heartbeat`, `limit`, `overflow`, `protocol`, `send`, `signal`, `task`, `TLS`, `token provider`,
-/// `transport`, `user service`.
+/// `Display` says it in a word or two, to be put before a colon and the error: `accept`, `event stream`, `group`,
+/// `handler`, `handshake`, `heartbeat`, `limit`, `overflow`, `protocol`, `send`, `signal`, `task`, `TLS`,
+/// `token provider`, `transport`, `user service`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorStage {
@@ -252,6 +252,8 @@ pub enum ErrorStage {
     Accept,
     /// An event stream is not read while it holds events.
     EventStream,
+    /// A group could not be joined again on a new connection.
+    Group,
     /// A handler, or another function of the application, panicked.
     HandlerPanic,
     /// The opening handshake.
@@ -286,6 +288,7 @@ impl fmt::Display for ErrorStage {
         f.pad(match self {
             Self::Accept => "accept",
             Self::EventStream => "event stream",
+            Self::Group => "group",
             Self::HandlerPanic => "handler",
             Self::Handshake => "handshake",
             Self::Heartbeat => "heartbeat",
@@ -362,7 +365,8 @@ mod tests {
         let mut all = vec![Stage::Accept];
         let next = |stage| match stage {
             Stage::Accept => Some(Stage::EventStream),
-            Stage::EventStream => Some(Stage::HandlerPanic),
+            Stage::EventStream => Some(Stage::Group),
+            Stage::Group => Some(Stage::HandlerPanic),
             Stage::HandlerPanic => Some(Stage::Handshake),
             Stage::Handshake => Some(Stage::Heartbeat),
             Stage::Heartbeat => Some(Stage::Limit),

@@ -24,6 +24,8 @@ use crate::{
 pub enum SendStatus {
     /// The outbox was full and its policy dropped this message.
     Dropped,
+    /// The client is not connected, and keeps it until it is.
+    Kept,
     /// It waits in the outbox; the usual result inside a handler, whose messages leave together.
     Queued,
     /// The kernel took its last byte.

@@ -1,0 +1,428 @@
+//! Keeps a client connected: it owns the one dial, connection or timer that the state machine asks for.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use websockets_simple_core::{
+    CloseCode, EndCause, ErrorEvent, ErrorStage, EventError, Happened, Moment, ReconnectState, Reconnector,
+    catch_panic,
+};
+
+use crate::{
+    config::{Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
+    connection::{ClientConnection, ClientState, EndProgress, Shared, States, attempt},
+    error::{ConnectError, GroupError},
+    event::ClientEvent,
+};
+
+/// What a client and the task that keeps it connected know of each other.
+pub(crate) struct Supervision {
+    states: watch::Sender<ClientState>,
+    run: Mutex<Run>,
+    /// Wakes the supervisor for what is asked of it.
+    asked: Notify,
+}
+
+/// One run of a supervisor: from the first connect until nothing is wanted any more.
+#[derive(Default)]
+struct Run {
+    number: u64,
+    is_on: bool,
+    disconnect: Option<EndCause>,
+    now: bool,
+}
+
+impl Supervision {
+    pub(crate) fn new() -> Self {
+        Self { states: watch::Sender::default(), run: Mutex::default(), asked: Notify::new() }
+    }
+
+    /// Tells the state of a client that does not reconnect.
+    pub(crate) fn tell(&self, state: ClientState) {
+        self.states.send_replace(state);
+    }
+
+    pub(crate) fn state(&self) -> ClientState {
+        self.states.borrow().clone()
+    }
+
+    pub(crate) fn states(&self) -> States {
+        States::new(self.states.subscribe())
+    }
+
+    /// Waits for a connection: for ever while nobody connects.
+    pub(crate) async fn connected(&self) -> Result<ClientConnection, Arc<Loss>> {
+        let mut states = self.states.subscribe();
+        loop {
+            match &*states.borrow_and_update() {
+                ClientState::Open(connection) => return Ok(connection.clone()),
+                ClientState::GivenUp(loss) => return Err(Arc::clone(loss)),
+                _ => {}
+            }
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// A connection, if there is one within that time, and the client is to have one at all.
+    pub(crate) async fn connected_within(&self, time: Duration) -> Option<ClientConnection> {
+        let comes = |state: &ClientState| {
+            !matches!(state, ClientState::Connecting { .. } | ClientState::Waiting { .. })
+        };
+        let mut states = self.states.subscribe();
+        let state = tokio::time::timeout(time, states.wait_for(comes)).await.ok()?.ok()?;
+        state.connection().cloned()
+    }
+
+    /// Begins to connect. False if that has begun before.
+    pub(crate) fn start(&self, shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
+        let runtime = tokio::runtime::Handle::current();
+        let number = {
+            let mut run = self.run();
+            if run.is_on {
+                return false;
+            }
+            *run = Run { number: run.number + 1, is_on: true, ..Run::default() };
+            run.number
+        };
+        let mut machine = Reconnector::new(reconnect.policy);
+        machine.step(Happened::Connect, Duration::ZERO, rand::random());
+        let supervisor = Supervisor {
+            shared: Arc::clone(shared),
+            machine,
+            reconnect: reconnect.clone(),
+            began: Instant::now(),
+            number,
+            connection: None,
+            loss: None,
+            reason: TokenReason::First,
+            was_refused: false,
+        };
+        if matches!(shared.params.offline(), Offline::Keep { .. }) {
+            shared.kept.open();
+        }
+        supervisor.tell(ClientState::Connecting { attempt: 0 });
+        runtime.spawn(supervisor.run());
+        true
+    }
+
+    /// Connects, and waits until that has succeeded or was given up.
+    pub(crate) async fn connect(
+        &self,
+        shared: &Arc<Shared>,
+        reconnect: &Reconnect,
+    ) -> Result<ClientConnection, ConnectError> {
+        let mut states = self.states.subscribe();
+        if !self.start(shared, reconnect) {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        let give_up = GiveUp(self);
+        let end = loop {
+            match &*states.borrow_and_update() {
+                ClientState::Open(connection) => break Ok(connection.clone()),
+                ClientState::GivenUp(loss) => break Err(loss.error(&shared.params)),
+                ClientState::Idle => break Err(ConnectError::Cancelled),
+                ClientState::Connecting { .. } | ClientState::Waiting { .. } => {}
+            }
+            if states.changed().await.is_err() {
+                break Err(ConnectError::Cancelled);
+            }
+        };
+        std::mem::forget(give_up);
+        end
+    }
+
+    /// Ends a pause.
+    pub(crate) fn now(&self, shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
+        match self.state() {
+            ClientState::Waiting { .. } => {
+                self.run().now = true;
+                self.asked.notify_one();
+                true
+            }
+            ClientState::GivenUp(_) => self.start(shared, reconnect),
+            ClientState::Idle | ClientState::Connecting { .. } | ClientState::Open(_) => false,
+        }
+    }
+
+    /// Makes no further attempt, abandons the current one, and closes the connection.
+    pub(crate) fn disconnect(&self, cause: EndCause) {
+        self.run().disconnect = Some(cause);
+        self.asked.notify_one();
+    }
+
+    /// Waits until no attempt is made any more.
+    pub(crate) async fn at_rest(&self) {
+        let mut states = self.states.subscribe();
+        let is_at_rest = |state: &ClientState| matches!(state, ClientState::Idle | ClientState::GivenUp(_));
+        let _ = states.wait_for(is_at_rest).await;
+    }
+
+    fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropped, as by a caller that gives `connect` up, it ends all attempts.
+struct GiveUp<'a>(&'a Supervision);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.disconnect(EndCause::closed(CloseCode::GOING_AWAY, ""));
+    }
+}
+
+/// The task that keeps a client connected. Dropped, as by a runtime that shuts down, it leaves the client idle.
+struct Supervisor {
+    shared: Arc<Shared>,
+    machine: Reconnector,
+    reconnect: Reconnect,
+    began: Instant,
+    /// Of its run.
+    number: u64,
+    connection: Option<ClientConnection>,
+    /// The last one.
+    loss: Option<Arc<Loss>>,
+    /// Why the next token is asked for.
+    reason: TokenReason,
+    was_refused: bool,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut abandoned = self.shared.abandoned.subscribe();
+        loop {
+            let done = tokio::select! {
+                biased;
+                asked = self.asked() => asked,
+                _ = abandoned.wait_for(|abandoned| *abandoned) => Done::Unwanted(EndCause::HandleDropped),
+                done = self.next() => done,
+            };
+            let happened = match done {
+                Done::Happened(happened) => happened,
+                Done::Opened(connection) => {
+                    self.connection = Some(connection);
+                    Happened::Opened
+                }
+                Done::Lost(cause) => self.lost(cause),
+                Done::Unwanted(cause) => {
+                    self.close(cause);
+                    Happened::Disconnect
+                }
+            };
+            if self.machine.step(happened, self.began.elapsed(), rand::random()) {
+                self.moved();
+            }
+            if matches!(self.machine.state(), ReconnectState::Idle | ReconnectState::GivenUp) {
+                return;
+            }
+        }
+    }
+
+    /// What has to be done in the state, and its result.
+    async fn next(&self) -> Done {
+        match self.machine.state() {
+            ReconnectState::Connecting => match attempt::connect(&self.shared, self.reason).await {
+                Ok(connection) => Done::Opened(connection),
+                Err(error) => Done::Lost(LossCause::Refused(Arc::new(error))),
+            },
+            ReconnectState::Open { .. } => match &self.connection {
+                Some(connection) => {
+                    let closed = async {
+                        let end = connection.closed().await;
+                        // Streams have its Disconnected by then, before the state changes.
+                        let timeout = self.shared.params.close_timeout();
+                        connection.0.ending.reached(EndProgress::Released, timeout).await;
+                        Done::Lost(LossCause::Ended(end))
+                    };
+                    let restored = async {
+                        tokio::join!(self.join_again(connection), self.send_kept(connection));
+                        std::future::pending().await
+                    };
+                    tokio::select! {
+                        done = closed => done,
+                        never = restored => never,
+                    }
+                }
+                None => Done::Unwanted(EndCause::HandleDropped),
+            },
+            ReconnectState::Waiting { until } => {
+                tokio::time::sleep_until(self.began + until).await;
+                Done::Happened(Happened::PauseOver)
+            }
+            ReconnectState::Idle | ReconnectState::GivenUp => Done::Unwanted(EndCause::HandleDropped),
+        }
+    }
+
+    /// What the application asks for.
+    async fn asked(&self) -> Done {
+        let supervision = &self.shared.supervision;
+        loop {
+            {
+                let mut run = supervision.run();
+                if let Some(cause) = run.disconnect.take() {
+                    return Done::Unwanted(cause);
+                }
+                if std::mem::take(&mut run.now) {
+                    return Done::Happened(Happened::Now);
+                }
+            }
+            supervision.asked.notified().await;
+        }
+    }
+
+    /// Judges a loss.
+    fn lost(&mut self, cause: LossCause) -> Happened {
+        let loss = Loss { cause, attempt: self.machine.attempt() };
+        let verdict = catch_panic(|| self.reconnect.verdict(&loss)).unwrap_or_else(|panicked| {
+            self.tell_error(ErrorStage::HandlerPanic, panicked.of_code("the judge of losses"), None);
+            Verdict::AsUsual
+        });
+        let has_controls = self.connection.take().is_some_and(|lost| lost.0.core.has_controls());
+        let circumstances = Circumstances {
+            has_provider: self.shared.params.token_provider().is_some(),
+            was_refused: self.was_refused,
+            has_controls,
+        };
+        let next = self.reconnect.next(&loss, verdict, circumstances);
+        self.reason = match &loss.cause {
+            LossCause::Refused(error) if matches!(**error, ConnectError::Unauthorized { .. }) => {
+                self.was_refused = true;
+                TokenReason::Refused
+            }
+            LossCause::Ended(end) if end.code == Some(CloseCode::EXPIRED.get()) => TokenReason::Refused,
+            LossCause::Ended(_) | LossCause::Refused(_) => TokenReason::Again,
+        };
+        self.loss = Some(Arc::new(loss));
+        Happened::Lost(next)
+    }
+
+    /// Tells the state, which has changed.
+    fn moved(&mut self) {
+        let attempt = self.machine.attempt();
+        let state = match (self.machine.state(), &self.connection, &self.loss) {
+            (ReconnectState::Connecting, ..) => ClientState::Connecting { attempt },
+            (ReconnectState::Open { .. }, Some(connection), _) => {
+                self.was_refused = false;
+                ClientState::Open(connection.clone())
+            }
+            (ReconnectState::Waiting { until }, _, Some(why)) => {
+                let pause = until.saturating_sub(self.began.elapsed());
+                tracing::debug!(attempt, ?pause, why = %why, "the client connects again after a pause");
+                ClientState::Waiting { attempt, pause, why: Arc::clone(why) }
+            }
+            (ReconnectState::GivenUp, _, Some(why)) => {
+                tracing::debug!(attempt, why = %why, "the client does not connect again");
+                ClientState::GivenUp(Arc::clone(why))
+            }
+            _ => ClientState::Idle,
+        };
+        match &state {
+            ClientState::Idle | ClientState::GivenUp(_) => self.rest(state),
+            _ => self.tell(state),
+        }
+    }
+
+    /// Ends the run with this state.
+    fn rest(&self, state: ClientState) {
+        self.shared.wanted_groups.clear();
+        let unsent = self.shared.kept.close();
+        if unsent > 0 {
+            let error = EventError::new(format!(
+                "{unsent} kept messages were not sent: the client does not connect again"
+            ));
+            self.tell_error(ErrorStage::Send, error, None);
+        }
+        {
+            let mut run = self.shared.supervision.run();
+            run.is_on = false;
+        }
+        self.tell(state);
+    }
+
+    /// Tells the state, unless another run has begun.
+    fn tell(&self, state: ClientState) {
+        let supervision = &self.shared.supervision;
+        supervision.states.send_if_modified(|current| {
+            let is_ours = supervision.run().number == self.number;
+            if is_ours {
+                *current = state;
+            }
+            is_ours
+        });
+    }
+
+    /// Closes the connection, if there is one.
+    fn close(&mut self, cause: EndCause) {
+        if let Some(connection) = self.connection.take() {
+            connection.0.end_soon(cause);
+        }
+    }
+
+    /// Sends the messages that were kept while there was no connection.
+    async fn send_kept(&self, connection: &ClientConnection) {
+        let Offline::Keep { age, .. } = self.shared.params.offline() else { return };
+        let unsent = self.shared.kept.send(connection, age).await;
+        if unsent.old > 0 {
+            let error =
+                EventError::new(format!("{} kept messages were not sent: they are too old", unsent.old));
+            self.tell_error(ErrorStage::Send, error, Some(connection));
+        }
+        if let Some(error) = unsent.error {
+            let error = EventError::new(format!("{} kept messages were not sent: {error}", unsent.failed));
+            self.tell_error(ErrorStage::Send, error, Some(connection));
+        }
+    }
+
+    /// Joins the groups of the last connection.
+    async fn join_again(&self, connection: &ClientConnection) {
+        for group in self.shared.wanted_groups.all() {
+            let Err(error) = connection.join(&group).await else { continue };
+            if matches!(error, GroupError::Refused { .. }) {
+                self.shared.wanted_groups.left(&group);
+            }
+            let text = format!("cannot join the group `{group}` again: {error}");
+            self.tell_error(ErrorStage::Group, EventError::new(text), Some(connection));
+        }
+    }
+
+    /// Raises an error event beside the supervisor, which waits for no handler.
+    fn tell_error(&self, stage: ErrorStage, error: EventError, connection: Option<&ClientConnection>) {
+        let (peer, connection) = (connection.map(ClientConnection::peer_addr), connection.cloned());
+        let event = ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, Moment::now().utc));
+        let subscriptions = Arc::clone(&self.shared.subscriptions);
+        let raising = async move { subscriptions.raise(event).await };
+        // A runtime that shuts down runs no handlers either.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(LAST_WORD, raising));
+        }
+    }
+}
+
+/// How long handlers of an error event of the supervisor may take.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What the supervisor's work has come to.
+enum Done {
+    Happened(Happened),
+    Opened(ClientConnection),
+    Lost(LossCause),
+    /// The application wants no connection any more.
+    Unwanted(EndCause),
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if !matches!(self.machine.state(), ReconnectState::Idle | ReconnectState::GivenUp) {
+            self.close(EndCause::HandleDropped);
+            self.rest(ClientState::Idle);
+        }
+    }
+}
