@@ -170,6 +170,7 @@ pub async fn text(events: &mut Events<ClientEvent>) -> String {
 #[doc = include_str!("../../docs/http.md")]
 #[doc = include_str!("../../docs/pode.md")]
 #[doc = include_str!("../../docs/proxies.md")]
+#[doc = include_str!("../../docs/reconnecting.md")]
 #[doc = include_str!("../../docs/tls.md")]
 #[doc = include_str!("../../websockets-simple-client/README.md")]
 #[doc = include_str!("../../websockets-simple-server/README.md")]

@@ -9,6 +9,7 @@ mod compat;
 mod compression;
 mod echo;
 mod extended;
+mod feed;
 mod history;
 mod installed;
 mod other_clients;

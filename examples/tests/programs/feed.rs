@@ -1,0 +1,43 @@
+//! A daemon that outlives its server.
+
+use crate::program::Program;
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_daemon_survives_the_death_of_its_server_and_says_what_it_missed() {
+    // Started first, on a port where nobody listens yet.
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let mut daemon = Program::start(env!("CARGO_BIN_EXE_feed"), &["--url", &format!("ws://{port}")]);
+    assert!(daemon.line().await.starts_with("cannot connect: cannot connect; again in "));
+    for round in 0..3 {
+        let mut server = Program::start(env!("CARGO_BIN_EXE_feed"), &["--serve", &port]);
+        assert_eq!(server.address().await, port);
+        // Attempts that failed meanwhile are told as well.
+        let until = async |daemon: &mut Program, wanted: &str| loop {
+            let line = daemon.line().await;
+            if line.starts_with(wanted) {
+                return line;
+            }
+            assert!(
+                line.starts_with("cannot connect: ")
+                    || line.starts_with("the connection ended by the transport"),
+                "{line}"
+            );
+        };
+        until(&mut daemon, "connected to ").await;
+        if round > 0 {
+            let missed = until(&mut daemon, "missed ").await;
+            assert!(missed.contains(" prices before "), "{missed}");
+        }
+        // As by `kill -9`.
+        drop(server);
+    }
+    daemon.interrupt();
+    let ended = daemon.end().await;
+    assert!(ended.success, "{}", ended.stderr);
+    let last = ended.lines.last().unwrap();
+    assert!(last.contains(" prices received, ") && !last.ends_with(" 0 missed"), "{last}");
+}
