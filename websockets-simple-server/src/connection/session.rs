@@ -273,10 +273,9 @@ pub(super) fn serve<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),
         serial: shared.next_serial(),
         shared: Arc::clone(&shared),
-        origin: Origin::new(id, head, subprotocol, peer),
+        origin: Origin::new(id, head, subprotocol, peer, Extras::new(channel, groups)),
         user: user.map(|user| Box::new(CurrentUser::new(user))),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
-        extras: Extras::new(channel, groups),
         positions: ListPositions::default(),
     }));
     let core = &connection.0.core;

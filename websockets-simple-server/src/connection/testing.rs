@@ -31,10 +31,9 @@ pub(crate) fn unconnected<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox),
         serial: shared.next_serial(),
         shared: Arc::clone(shared),
-        origin: Origin::new(ClientId::random(), head, None, peer),
+        origin: Origin::new(ClientId::random(), head, None, peer, Extras::new(None, Vec::new())),
         user: user.map(|user| Box::new(CurrentUser::new(user))),
         scope: Scope::Global,
-        extras: Extras::new(None, Vec::new()),
         positions: ListPositions::default(),
     }))
 }
