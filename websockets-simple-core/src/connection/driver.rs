@@ -27,7 +27,7 @@ use crate::{
     events::{Disconnect, EndCause, EndedBy, ErrorStage, EventError, Moment},
     outbox::{
         FlushOutcome,
-        budget::{self, DeferredWakes, PollBudget},
+        budget::{self, PollBudget},
     },
     protocol::{Decoder, Frame, InternalFrame, Message, MessageParts},
     transport::{Reader, Transport},
@@ -70,8 +70,6 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     expects_hello: bool,
     alarm: Option<Pin<Box<Sleep>>>,
     cold: Cold,
-    /// Flushers that wait because this driver had not finished in its last poll.
-    deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
 }
@@ -104,12 +102,14 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let driver = self.get_mut();
-        let budget = PollBudget::begin(driver.deferred.take());
+        let budget = PollBudget::begin(driver.cold.take_deferred());
         loop {
             match driver.phase {
                 Phase::Open => {
                     let Poll::Ready(end) = driver.poll_open(cx) else {
-                        driver.deferred = budget.end();
+                        if let Some(deferred) = budget.end() {
+                            driver.cold.make().deferred = Some(deferred);
+                        }
                         return Poll::Pending;
                     };
                     driver.release(&end);
@@ -205,7 +205,6 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             quiet: 0,
             alarm: None,
             cold,
-            deferred: None,
             drained: true,
         }
     }
