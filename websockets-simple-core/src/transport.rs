@@ -86,6 +86,30 @@ impl Transport {
     }
 }
 
+impl Reader {
+    /// Never has anything. A variant of its own would take 8 bytes.
+    pub(crate) fn none() -> Self {
+        struct Nothing;
+
+        impl ReadNow for Nothing {
+            fn poll_read(&mut self, _cx: &mut Context<'_>, _buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+
+            fn poll_read_behind(
+                &mut self,
+                _cx: &mut Context<'_>,
+                _buf: &mut Vec<u8>,
+                _most: usize,
+            ) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+        }
+
+        Self::Other(Box::new(Nothing))
+    }
+}
+
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").finish_non_exhaustive()

@@ -49,7 +49,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             if let Some(since) = cold.paused.take() {
                 let paused = since.elapsed();
-                self.liveness.extend(paused);
+                self.clock.as_mut().liveness_mut().extend(paused);
                 if let Some(watch) = &mut cold.ping_watch {
                     watch.extend(paused);
                 }
@@ -66,13 +66,12 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             return Read::Something;
         }
-        let Some(reader) = &mut self.reader else { return Read::Nothing };
         // A large payload is read into its own memory, everything else into the thread's buffer.
         let large = self.decoder.large();
         let mut buffer = None;
         let polled = match large {
-            Some((memory, missing)) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
-            None => reader.poll_read(cx, buffer.insert(borrow_buffer())),
+            Some((memory, missing)) => self.reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
+            None => self.reader.poll_read(cx, buffer.insert(borrow_buffer())),
         };
         let read = match polled {
             Poll::Pending => Read::Nothing,
@@ -178,7 +177,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if self.cold.is_closing() {
             return;
         }
-        if self.liveness.expects_text_pong() && is_word(&message, "pong") {
+        if self.clock.liveness().expects_text_pong() && is_word(&message, "pong") {
             self.observe(PeerActivity::PongText, at);
             return;
         }
@@ -276,7 +275,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     pub(super) fn observe(&mut self, what: PeerActivity, at: Moment) {
-        if let Some(round_trip) = self.liveness.observe(what, at.instant) {
+        if let Some(round_trip) = self.clock.as_mut().liveness_mut().observe(what, at.instant) {
             self.shared().measured(round_trip);
         }
     }
