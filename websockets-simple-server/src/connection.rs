@@ -5,6 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
     path::Path,
     sync::{Arc, MutexGuard, PoisonError},
 };
@@ -68,9 +69,9 @@ pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) serial: u64,
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) origin: Box<Origin<I>>,
-    /// Boxed, so that it takes little room on a server without users.
-    pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
     pub(crate) scope: Scope,
+    /// Its [number](crate::ServerParams::subprotocol). Here, where it takes no room.
+    pub(crate) subprotocol: Option<NonZeroU16>,
     pub(crate) positions: ListPositions,
 }
 
@@ -170,7 +171,7 @@ impl<I: Identity> Connection<I> {
     /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.origin.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
+        self.0.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
     }
 
     /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
@@ -360,7 +361,7 @@ impl<T: UserId> Connection<User<T>> {
     }
 
     fn user(&self) -> &CurrentUser<T> {
-        self.0.user.as_ref().expect("every connection of an authenticated server has a user")
+        self.0.origin.user.as_ref().expect("every connection of an authenticated server has a user")
     }
 }
 
@@ -389,7 +390,7 @@ impl<I: Identity> ConnectionState<I> {
 impl<I: Identity> Drop for ConnectionState<I> {
     fn drop(&mut self) {
         // The last handle may be anywhere, also in a flusher. Dropping the id of a user is code of the application.
-        let user = self.user.take();
+        let user = self.origin.user.take();
         if let Err(panicked) = catch_panic(|| drop(user)) {
             self.shared.report_panic(panicked, "the id of a user");
         }
@@ -434,7 +435,7 @@ impl<I: Identity> fmt::Debug for Connection<I> {
             .field("id", &self.0.origin.id)
             .field("peer_addr", &self.0.origin.peer.addr())
             .field("channel", &self.channel())
-            .field("user", &self.0.user)
+            .field("user", &self.0.origin.user)
             .finish_non_exhaustive()
     }
 }

@@ -98,7 +98,7 @@ impl<I: Identity> Registry<I> {
             channel.groups.entry(Arc::clone(group)).or_insert_with(Group::new).add(connection);
         }
         // It has an entry since the permit was given.
-        if let Some(user) = &connection.0.user
+        if let Some(user) = &connection.0.origin.user
             && let Some(entry) = maps.users.get_mut(user.id())
         {
             entry.members.add(connection);
@@ -120,7 +120,7 @@ impl<I: Identity> Registry<I> {
                 maps.channels.remove(connection.channel());
             }
         }
-        if let Some(user) = &connection.0.user
+        if let Some(user) = &connection.0.origin.user
             && let Some(entry) = maps.users.get_mut(user.id())
         {
             entry.members.remove(connection);
@@ -205,7 +205,10 @@ impl<I: Identity> Registry<I> {
             maps.users.values().filter_map(|entry| entry.members.first().cloned()).collect()
         };
         // Cloned outside of the lock, as the ids are values of the application.
-        one_each.iter().filter_map(|connection| Some(connection.0.user.as_ref()?.id().clone())).collect()
+        one_each
+            .iter()
+            .filter_map(|connection| Some(connection.0.origin.user.as_ref()?.id().clone()))
+            .collect()
     }
 
     pub(crate) fn has_user<Q>(&self, user: &Q) -> bool
@@ -384,7 +387,7 @@ mod tests {
         let connect = |user| unconnected(&shared, Some(Authenticated::new(user)));
         let connections: Vec<_> = (0..1000).map(connect).collect();
         for connection in connections.iter().cycle().take(TIMES) {
-            let permit = registry.user_permit(connection.0.user.as_ref().unwrap().id(), 1).unwrap();
+            let permit = registry.user_permit(connection.0.origin.user.as_ref().unwrap().id(), 1).unwrap();
             let reserved = registry.reserve(connection.id()).unwrap();
             let registered = registry.register(connection);
             drop(reserved);

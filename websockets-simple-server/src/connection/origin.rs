@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     config::ClientId,
-    connection::Extras,
+    connection::{CurrentUser, Extras},
     net::{KeptPeer, Peer, RequestHead},
     users::Identity,
 };
@@ -16,11 +16,11 @@ use crate::{
 pub(crate) struct Origin<I: Identity> {
     pub(super) id: ClientId,
     pub(super) head: RequestHead,
-    /// Its [number](crate::ServerParams::subprotocol).
-    pub(super) subprotocol: Option<u32>,
     pub(super) peer: KeptPeer,
     /// In nanoseconds since 1970.
     since: i64,
+    /// Boxed, so that it takes little room on a server without users.
+    pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
     pub(super) extras: Extras<I>,
 }
 
@@ -28,12 +28,12 @@ impl<I: Identity> Origin<I> {
     pub(crate) fn new(
         id: ClientId,
         head: RequestHead,
-        subprotocol: Option<u32>,
         peer: Peer,
+        user: Option<CurrentUser<I::Id>>,
         extras: Extras<I>,
     ) -> Box<Self> {
         let since = Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
-        Box::new(Self { id, head, subprotocol, peer: KeptPeer::new(peer), since, extras })
+        Box::new(Self { id, head, peer: KeptPeer::new(peer), since, user: user.map(Box::new), extras })
     }
 
     /// When the handshake was complete.

@@ -31,9 +31,15 @@ pub(crate) fn unconnected<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox),
         serial: shared.next_serial(),
         shared: Arc::clone(shared),
-        origin: Origin::new(ClientId::random(), head, None, peer, Extras::new(None, Vec::new())),
-        user: user.map(|user| Box::new(CurrentUser::new(user))),
+        origin: Origin::new(
+            ClientId::random(),
+            head,
+            peer,
+            user.map(CurrentUser::new),
+            Extras::new(None, Vec::new()),
+        ),
         scope: Scope::Global,
+        subprotocol: None,
         positions: ListPositions::default(),
     }))
 }
