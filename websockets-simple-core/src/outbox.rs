@@ -174,10 +174,6 @@ impl Outbox {
         self.lock().writer = Some(writer);
     }
 
-    fn capacity(&self) -> usize {
-        self.capacity as usize
-    }
-
     pub(crate) fn side(&self) -> Side {
         self.side
     }
@@ -242,10 +238,6 @@ impl Outbox {
     /// How a message of this length is compressed; `None` if it goes as it is.
     pub(crate) fn form(&self, len: usize, may_be_compressed: bool) -> Option<Form> {
         self.compression.filter(|_| may_be_compressed)?.form(len)
-    }
-
-    pub(crate) fn policy(&self) -> OverflowPolicy {
-        self.policy.get()
     }
 
     /// Queues a frame in call order, if the policy allows it.

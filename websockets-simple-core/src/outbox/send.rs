@@ -122,6 +122,17 @@ impl KeptPolicy {
     }
 }
 
+impl Outbox {
+    pub(super) fn policy(&self) -> OverflowPolicy {
+        self.policy.get()
+    }
+
+    /// Most unsent bytes of encoded frames.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+}
+
 /// A message on its way into the outbox of a connection: resolves at once unless it has to wait for room there.
 ///
 /// # Errors
