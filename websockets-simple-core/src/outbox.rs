@@ -70,7 +70,7 @@ pub struct Outbox {
     side: Side,
     v6_server: Option<V6Server>,
     compression: Option<Agreement>,
-    capacity: usize,
+    capacity: u32,
     policy: KeptPolicy,
     state: Mutex<OutboxState>,
 }
@@ -78,7 +78,7 @@ pub struct Outbox {
 /// The capacity, overflow policy and pacing of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxConfig {
-    /// Most unsent bytes of encoded frames, headers included. At most a 64th of this number of frames waits, but never
+    /// Most unsent bytes of encoded frames, headers included; above 4 GiB, those. At most a 64th of this number of frames waits, but never
     /// fewer than 256, so that the smallest frames take no more memory than large ones.
     pub capacity: usize,
     /// What happens to a message that does not fit.
@@ -158,7 +158,7 @@ impl Outbox {
         let OutboxConfig { capacity, policy, pacing, v6_server, compression } = config;
         Self {
             side,
-            capacity,
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             policy: KeptPolicy::new(policy),
             v6_server,
             compression,
@@ -240,17 +240,13 @@ impl Outbox {
         self.compression.filter(|_| may_be_compressed)?.form(len)
     }
 
-    pub(crate) fn policy(&self) -> OverflowPolicy {
-        self.policy.get()
-    }
-
     /// Queues a frame in call order, if the policy allows it.
     pub(crate) fn offer(&self, frame: Frame, when: FlushWhen, notice: Option<&Message>) -> Offer {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return Offer::Closed;
         }
-        if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
+        if state.is_waited_for() || !state.fits(frame.len(), self.capacity()) {
             return self.offer_to_full(&mut state, frame, when, notice);
         }
         self.enter(&mut state, frame, when, notice)
@@ -266,14 +262,14 @@ impl Outbox {
         notice: Option<&Message>,
     ) -> Offer {
         // The policy applies to bytes that the socket refused, so try to write first.
-        state.flush_for(frame.len(), self.capacity);
+        state.flush_for(frame.len(), self.capacity());
         if state.stage != Stage::Open {
             return Offer::Closed;
         }
-        if state.is_waited_for() || !state.fits(frame.len(), self.capacity) {
+        if state.is_waited_for() || !state.fits(frame.len(), self.capacity()) {
             match self.policy.get() {
                 OverflowPolicy::Wait(_) if when == FlushWhen::Now => return Offer::Full(frame),
-                OverflowPolicy::DropOldest if state.make_room(frame.len(), self.capacity) => {}
+                OverflowPolicy::DropOldest if state.make_room(frame.len(), self.capacity()) => {}
                 OverflowPolicy::Wait(_) | OverflowPolicy::DropNewest | OverflowPolicy::DropOldest => {
                     state.drops(1);
                     return Offer::Dropped;
@@ -301,11 +297,11 @@ impl Outbox {
         }
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Err(SendError::Closed)) };
         if state.cold().waiters.is_first(waiter) {
-            state.flush_for(len, self.capacity);
+            state.flush_for(len, self.capacity());
             if state.stage != Stage::Open {
                 return Poll::Ready(Err(SendError::Closed));
             }
-            if state.fits(len, self.capacity)
+            if state.fits(len, self.capacity())
                 && let Some(frame) = frame.take()
             {
                 state.cold().waiters.leave(waiter);

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::Shutdown,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -60,13 +60,14 @@ pub struct Transport {
 /// The reading half of a TCP connection or of any other stream.
 pub(crate) enum Reader {
     Tcp(OwnedReadHalf),
-    Other(Box<dyn ReadNow>),
+    Other(Arc<Mutex<dyn ReadNow>>),
 }
 
-/// The writing half. The common kind is not boxed: a broadcast would follow one more pointer per receiver.
+/// The writing half. The common kind is not boxed: a broadcast would follow one more pointer per receiver. The other is
+/// boxed twice, as the common one would otherwise take 8 bytes more.
 pub(crate) enum Writer {
     Tcp(Tcp),
-    Other(Box<dyn WriteNow>),
+    Other(Box<Arc<Mutex<dyn WriteNow>>>),
 }
 
 impl Transport {
@@ -80,10 +81,49 @@ impl Transport {
     /// Any other stream: TLS, a Unix socket, an in-memory pipe.
     #[must_use]
     pub fn shared<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
-        let stream = Arc::new(Mutex::new(stream));
-        let reader = Box::new(Shared(Arc::clone(&stream)));
-        Self { reader: Reader::Other(reader), writer: Writer::Other(Box::new(Shared(stream))) }
+        let stream = Arc::new(Mutex::new(Other(stream)));
+        Self { reader: Reader::Other(stream.clone()), writer: Writer::other(stream) }
     }
+}
+
+impl Reader {
+    /// Never has anything. A variant of its own would take 8 bytes.
+    pub(crate) fn none() -> Self {
+        struct Nothing;
+
+        impl ReadNow for Nothing {
+            fn poll_read(&mut self, _cx: &mut Context<'_>, _buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+
+            fn poll_read_behind(
+                &mut self,
+                _cx: &mut Context<'_>,
+                _buf: &mut Vec<u8>,
+                _most: usize,
+            ) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+        }
+
+        Self::Other(Arc::new(Mutex::new(Nothing)))
+    }
+}
+
+impl Writer {
+    pub(crate) fn other(stream: Arc<Mutex<dyn WriteNow>>) -> Self {
+        Self::Other(Box::new(stream))
+    }
+
+    /// Of a stream that nothing is read from.
+    #[cfg(test)]
+    pub(crate) fn alone(stream: impl WriteNow + 'static) -> Self {
+        Self::other(Arc::new(Mutex::new(stream)))
+    }
+}
+
+fn lock<S: ?Sized>(stream: &Mutex<S>) -> MutexGuard<'_, S> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Transport {
@@ -96,28 +136,28 @@ impl WriteNow for Writer {
     fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => tcp.write_now(driver, bufs),
-            Self::Other(other) => other.write_now(driver, bufs),
+            Self::Other(other) => lock(other).write_now(driver, bufs),
         }
     }
 
     fn flush_now(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Other(other) => other.flush_now(driver),
+            Self::Other(other) => lock(other).flush_now(driver),
         }
     }
 
     fn end(&mut self, driver: &Waker) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => Poll::Ready(tcp.end()),
-            Self::Other(other) => other.end(driver),
+            Self::Other(other) => lock(other).end(driver),
         }
     }
 
     fn abort(&mut self) {
         match self {
             Self::Tcp(tcp) => tcp.abort(),
-            Self::Other(other) => other.abort(),
+            Self::Other(other) => lock(other).abort(),
         }
     }
 }
@@ -126,7 +166,7 @@ impl ReadNow for Reader {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_read(cx, buf),
-            Self::Other(other) => other.poll_read(cx, buf),
+            Self::Other(other) => lock(other).poll_read(cx, buf),
         }
     }
 
@@ -138,7 +178,7 @@ impl ReadNow for Reader {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_behind(cx, buf, most),
-            Self::Other(other) => other.poll_read_behind(cx, buf, most),
+            Self::Other(other) => lock(other).poll_read_behind(cx, buf, most),
         }
     }
 }
@@ -235,16 +275,20 @@ fn unconstrained<T>(waker: &Waker, f: impl FnOnce(&mut Context<'_>) -> Poll<T>) 
     pin!(coop::unconstrained(polled)).poll(&mut Context::from_waker(waker))
 }
 
-struct Shared<S>(Arc<Mutex<S>>);
+/// A stream of which both halves are here.
+struct Other<S>(S);
 
-impl<S: Unpin> Shared<S> {
-    fn poll<T>(&self, waker: &Waker, f: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        unconstrained(waker, |cx| f(Pin::new(&mut *stream), cx))
+impl<S: Unpin> Other<S> {
+    fn poll<T>(
+        &mut self,
+        waker: &Waker,
+        f: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        unconstrained(waker, |cx| f(Pin::new(&mut self.0), cx))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Shared<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> WriteNow for Other<S> {
     fn write_now(&mut self, driver: &Waker, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.poll(driver, |stream, cx| {
             if stream.is_write_vectored() {
@@ -273,7 +317,7 @@ fn end_of_stream(polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Shared<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadNow for Other<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         end_of_stream(self.poll(cx.waker(), |stream, cx| read(stream, cx, buf)))
     }

@@ -5,6 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
     path::Path,
     sync::{Arc, MutexGuard, PoisonError},
 };
@@ -67,11 +68,10 @@ pub(crate) struct ConnectionState<I: Identity> {
     /// Unique within the server; ascending.
     pub(crate) serial: u64,
     pub(crate) shared: Arc<Shared<I>>,
-    pub(crate) origin: Box<Origin>,
-    /// Boxed, so that it takes little room on a server without users.
-    pub(crate) user: Option<Box<CurrentUser<I::Id>>>,
+    pub(crate) origin: Box<Origin<I>>,
     pub(crate) scope: Scope,
-    pub(crate) extras: Extras<I>,
+    /// Its [number](crate::ServerParams::subprotocol). Here, where it takes no room.
+    pub(crate) subprotocol: Option<NonZeroU16>,
     pub(crate) positions: ListPositions,
 }
 
@@ -95,7 +95,7 @@ impl<I: Identity> Connection<I> {
     /// the request, or `/` if the path was the token.
     #[must_use]
     pub fn channel(&self) -> &str {
-        let placed = self.0.extras.get().and_then(|extras| extras.channel.as_deref());
+        let placed = self.0.origin.extras.get().and_then(|extras| extras.channel.as_deref());
         placed.unwrap_or_else(|| self.0.origin.head.channel())
     }
 
@@ -171,7 +171,7 @@ impl<I: Identity> Connection<I> {
     /// The negotiated subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.origin.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
+        self.0.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
     }
 
     /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the
@@ -268,14 +268,14 @@ impl<I: Identity> Connection<I> {
     /// [streams](websockets_simple_core::Events) still have them at that event. So two connections may hold handles of
     /// each other. After that, nothing is stored.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, state: T) -> Option<T> {
-        self.0.extras.get_or_make().state.insert(state, &self.0.shared)
+        self.0.origin.extras.get_or_make().state.insert(state, &self.0.shared)
     }
 
     /// A clone of the value of this type that [`insert`](Self::insert) stored. For values that change, store an
     /// `Arc<Mutex<_>>`.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.0.extras.get()?.state.get()
+        self.0.origin.extras.get()?.state.get()
     }
 
     /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
@@ -376,24 +376,24 @@ impl<T: UserId> Connection<User<T>> {
     }
 
     fn user(&self) -> &CurrentUser<T> {
-        self.0.user.as_ref().expect("every connection of an authenticated server has a user")
+        self.0.origin.user.as_ref().expect("every connection of an authenticated server has a user")
     }
 }
 
 impl<I: Identity> ConnectionState<I> {
     /// Its groups; `None` if it has not been in any.
     pub(crate) fn groups(&self) -> Option<MutexGuard<'_, Vec<Arc<str>>>> {
-        Some(self.extras.get()?.groups.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.origin.extras.get()?.groups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Its groups, to which one is to be added.
     pub(crate) fn groups_to_join(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.extras.get_or_make().groups.lock().unwrap_or_else(PoisonError::into_inner)
+        self.origin.extras.get_or_make().groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection has ended: the values of the application are dropped, unless an event keeps them.
     pub(crate) fn end_state(&self) {
-        self.extras.end(&self.shared.no_extras);
+        self.origin.extras.end(&self.shared.no_extras);
     }
 
     /// False if the connection was ending already.
@@ -405,7 +405,7 @@ impl<I: Identity> ConnectionState<I> {
 impl<I: Identity> Drop for ConnectionState<I> {
     fn drop(&mut self) {
         // The last handle may be anywhere, also in a flusher. Dropping the id of a user is code of the application.
-        let user = self.user.take();
+        let user = self.origin.user.take();
         if let Err(panicked) = catch_panic(|| drop(user)) {
             self.shared.report_panic(panicked, "the id of a user");
         }
@@ -450,7 +450,7 @@ impl<I: Identity> fmt::Debug for Connection<I> {
             .field("id", &self.0.origin.id)
             .field("peer_addr", &self.0.origin.peer.addr())
             .field("channel", &self.channel())
-            .field("user", &self.0.user)
+            .field("user", &self.0.origin.user)
             .finish_non_exhaustive()
     }
 }

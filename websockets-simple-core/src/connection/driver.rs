@@ -8,10 +8,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::{
     connection::{
@@ -27,15 +26,17 @@ use crate::{
     events::{Disconnect, EndCause, EndedBy, ErrorStage, EventError, Moment},
     outbox::{
         FlushOutcome,
-        budget::{self, DeferredWakes, PollBudget},
+        budget::{self, PollBudget},
     },
     protocol::{Decoder, Frame, InternalFrame, Message, MessageParts},
     transport::{Reader, Transport},
 };
 
+use clock::Clock;
 use cold::Cold;
 use reading::Read;
 
+mod clock;
 mod cold;
 mod ending;
 mod reading;
@@ -46,21 +47,16 @@ const LAST_READS: u32 = 256;
 /// Reads of one connection before other tasks run.
 const READS_PER_POLL: usize = 4;
 
-/// How long the last error events may take, and then the Disconnected event, once the driver was told to drop its
-/// handlers.
-const LAST_WORD: Duration = Duration::from_secs(1);
-
 /// Drives one open WebSocket: reads, runs the handlers, checks deadlines, writes, and ends the connection.
 pub struct ConnectionDriver<O: ConnectionObserver> {
     phase: Phase,
     shared: Arc<O::Connection>,
     config: Arc<ConnectionConfig>,
-    /// Until the connection has ended.
-    reader: Option<Reader>,
+    /// None that reads anything, once the connection has ended.
+    reader: Reader,
     decoder: Decoder,
     inbox: Inbox<O>,
-    /// In memory of its own: the allocator has gaps of that size.
-    liveness: Box<Liveness>,
+    clock: Pin<Box<Clock>>,
     rates: Rates,
     /// When the last bytes came, and how many nanoseconds before that the last data: less than none, if nothing was read
     /// for a while because of our own handlers.
@@ -68,10 +64,7 @@ pub struct ConnectionDriver<O: ConnectionObserver> {
     quiet: i64,
     /// Whether the next message may begin control messages.
     expects_hello: bool,
-    alarm: Option<Pin<Box<Sleep>>>,
     cold: Cold,
-    /// Flushers that wait because this driver had not finished in its last poll.
-    deferred: Option<Box<DeferredWakes>>,
     /// Whether the last round left nothing to write.
     drained: bool,
 }
@@ -104,12 +97,14 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let driver = self.get_mut();
-        let budget = PollBudget::begin(driver.deferred.take());
+        let budget = PollBudget::begin(driver.cold.take_deferred());
         loop {
             match driver.phase {
                 Phase::Open => {
                     let Poll::Ready(end) = driver.poll_open(cx) else {
-                        driver.deferred = budget.end();
+                        if let Some(deferred) = budget.end() {
+                            driver.cold.make().deferred = Some(deferred);
+                        }
                         return Poll::Pending;
                     };
                     driver.release(&end);
@@ -128,13 +123,13 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                             return Poll::Pending;
                         }
                         // Error events have the time of the last one, too.
-                        ready!(poll_last_word(&mut driver.alarm, cx));
+                        ready!(driver.clock.as_mut().poll_last_word(cx));
                         driver.inbox.drop_all();
                     }
                     if let Some(end) = driver.cold.end.clone() {
                         driver.inbox.end(end);
                     }
-                    driver.alarm = None;
+                    driver.clock.as_mut().clear();
                     driver.phase = Phase::Disconnected;
                 }
                 Phase::Disconnected => {
@@ -144,7 +139,7 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
                             return Poll::Pending;
                         }
                         // The last event has a deadline of its own, so that a stop does not wait for ever.
-                        ready!(poll_last_word(&mut driver.alarm, cx));
+                        ready!(driver.clock.as_mut().poll_last_word(cx));
                         if driver.inbox.owes_end()
                             && let Some(end) = driver.cold.end.clone()
                         {
@@ -159,11 +154,6 @@ impl<O: ConnectionObserver> Future for ConnectionDriver<O> {
             }
         }
     }
-}
-
-/// Ready when the time for last events is over, which begins with the first call.
-fn poll_last_word(alarm: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-    alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_WORD))).as_mut().poll(cx)
 }
 
 impl<O: ConnectionObserver> ConnectionDriver<O> {
@@ -195,17 +185,15 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             phase: Phase::Open,
             decoder,
             inbox: Inbox::new(observer),
-            liveness: Box::new(Liveness::new(heartbeat, now, rand::random())),
+            clock: Clock::new(Liveness::new(heartbeat, now, rand::random())),
             rates: Rates::new(&config),
             shared,
             expects_hello: false,
             config,
-            reader: Some(reader),
+            reader,
             last_read: now,
             quiet: 0,
-            alarm: None,
             cold,
-            deferred: None,
             drained: true,
         }
     }
@@ -227,12 +215,12 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// Releases the transport.
     fn release(&mut self, end: &Disconnect) {
         tracing::debug!(side = ?self.config.side, code = end.code, by = ?end.by, clean = end.clean, "connection ended");
-        self.reader = None;
+        self.reader = Reader::none();
         if let Some(cold) = self.cold.get() {
             (cold.kept_buffers, cold.leftover) = (None, None);
         }
         self.decoder = Decoder::new(self.config.side, 0, self.config.text);
-        self.alarm = None;
+        self.clock.as_mut().clear();
         self.shared().set_end(end);
         self.shared().outbox.shut(end.by == EndedBy::Overflow);
         self.inbox.release();
@@ -332,13 +320,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             return false;
         }
         // Nothing is due before the alarm.
-        if self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed()) {
+        if self.clock.waits() {
             return false;
         }
         let at = Moment::now();
-        if self.liveness.next().is_some_and(|next| next <= at.instant) {
+        if self.clock.liveness().next().is_some_and(|next| next <= at.instant) {
             let outbox = &(*self.shared).as_ref().outbox;
-            match self.liveness.tick(at.instant, outbox.statistics().bytes) {
+            match self.clock.as_mut().liveness_mut().tick(at.instant, outbox.statistics().bytes) {
                 LivenessAction::Ping { text, frame } => {
                     // A text would wait for the end of a message in parts; a frame passes between its parts.
                     let is_sending_parts = outbox.is_sending_parts();
@@ -351,7 +339,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     }
                 }
                 LivenessAction::Unresponsive => {
-                    if self.liveness.expects_text_pong() {
+                    if self.clock.liveness().expects_text_pong() {
                         self.send_internal_text(EndCause::PingUnanswered.reason());
                     }
                     self.fail(&EndCause::PingUnanswered, Some(EventError::new("no answer to a ping")), at);
@@ -389,7 +377,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         match &self.cold.closing {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.cold.paused.is_none() && self.cold.ending.is_none() => {
-                earliest(self.liveness.next());
+                earliest(self.clock.liveness().next());
                 earliest(self.cold.ping_watch.as_ref().and_then(|watch| watch.deadline()));
                 earliest(self.cold.kept_buffers.as_ref().map(KeptBuffers::until));
                 earliest(self.idle_until());
@@ -397,20 +385,10 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             None => {}
         }
         let Some(next) = next else {
-            self.alarm = None;
+            self.clock.as_mut().clear();
             return false;
         };
-        match &mut self.alarm {
-            // An alarm that is too early does no harm; resetting it for every message would cost time.
-            Some(alarm) if !alarm.is_elapsed() && alarm.deadline() <= next => {
-                if !new_waker {
-                    return false;
-                }
-            }
-            Some(alarm) => alarm.as_mut().reset(next),
-            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(next))),
-        }
-        self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready())
+        self.clock.as_mut().set(next, new_waker, cx)
     }
 }
 

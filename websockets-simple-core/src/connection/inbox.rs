@@ -23,15 +23,19 @@ const MESSAGES_PER_POLL: usize = 1024;
 pub(crate) struct Inbox<O: ConnectionObserver> {
     observer: O,
     /// `None` while it is empty.
-    queue: Option<Queue>,
-    bytes: usize,
+    queue: Option<Box<Queue>>,
     running: HandlerFuture,
     controls: Option<Box<ControlQueue>>,
     panicked: bool,
 }
 
-/// Boxed, so that an idle connection keeps one pointer.
-type Queue = Box<VecDeque<Item>>;
+/// What waits. Boxed, so that an idle connection keeps one pointer.
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Bytes of the messages in it: of each its payload and [`ITEM`].
+    bytes: usize,
+}
 
 /// Control messages, which do not wait for the handlers of the user.
 #[derive(Default)]
@@ -81,14 +85,14 @@ impl Received {
 
 impl<O: ConnectionObserver> Inbox<O> {
     pub(crate) fn new(observer: O) -> Self {
-        let queue = Some(Box::new(VecDeque::from([Item::Connected(Moment::now())])));
-        let running = HandlerFuture::DONE;
-        Self { observer, queue, bytes: 0, running, controls: None, panicked: false }
+        let items = VecDeque::from([Item::Connected(Moment::now())]);
+        let queue = Some(Box::new(Queue { items, bytes: 0 }));
+        Self { observer, queue, running: HandlerFuture::DONE, controls: None, panicked: false }
     }
 
-    /// Bytes of messages that wait for the handler: of each its payload and [`ITEM`].
+    /// Bytes of messages that wait for the handler.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.bytes
+        self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
     pub(crate) fn message(&mut self, message: Message, at: Moment) {
@@ -100,16 +104,21 @@ impl<O: ConnectionObserver> Inbox<O> {
     }
 
     fn received(&mut self, received: Received, at: Moment) {
-        self.bytes += received.len() + ITEM;
-        self.push(Item::Received(received, at));
+        let queue = self.queue();
+        queue.bytes += received.len() + ITEM;
+        queue.items.push_back(Item::Received(received, at));
     }
 
     fn push(&mut self, item: Item) {
-        self.queue.get_or_insert_with(|| spare::take(&SPARE).unwrap_or_default()).push_back(item);
+        self.queue().items.push_back(item);
+    }
+
+    fn queue(&mut self) -> &mut Queue {
+        self.queue.get_or_insert_with(|| spare::take(&SPARE).unwrap_or_default())
     }
 
     fn items(&self) -> impl Iterator<Item = &Item> {
-        self.queue.iter().flat_map(|queue| queue.iter())
+        self.queue.iter().flat_map(|queue| queue.items.iter())
     }
 
     /// Queues a control message of `size` bytes. False if too many wait already.
@@ -156,9 +165,9 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     /// Drops the messages that wait for the handler, but not the one that it handles.
     pub(crate) fn drop_messages(&mut self) {
-        self.bytes = 0;
         if let Some(queue) = &mut self.queue {
-            queue.retain(|item| !matches!(item, Item::Received(..)));
+            queue.bytes = 0;
+            queue.items.retain(|item| !matches!(item, Item::Received(..)));
         }
     }
 
@@ -257,8 +266,8 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     /// Passes the next item to the observer, which may return a future. `None` if there is no item.
     fn begin_next(&mut self, outbox: &Outbox, held: &mut O::Held) -> Option<Option<HandlerFuture>> {
-        let Self { observer, queue, bytes, .. } = self;
-        if !matches!(queue.as_ref().and_then(|queue| queue.front()), Some(Item::Connected(_))) {
+        let Self { observer, queue: waiting, .. } = self;
+        if !matches!(waiting.as_ref().and_then(|queue| queue.items.front()), Some(Item::Connected(_))) {
             if let Some(overdue) = observer.overdue() {
                 return Some(Some(overdue));
             }
@@ -266,24 +275,22 @@ impl<O: ConnectionObserver> Inbox<O> {
                 return Some(observer.sent(message, missed, at));
             }
         }
-        let items = queue.as_mut()?;
-        let item = items.pop_front();
-        if items.is_empty() {
-            queue.take().into_iter().for_each(lend);
+        let queue = waiting.as_mut()?;
+        let item = queue.items.pop_front();
+        if let Some(Item::Received(received, _)) = &item {
+            queue.bytes -= received.len() + ITEM;
+        }
+        if queue.items.is_empty() {
+            waiting.take().into_iter().for_each(lend);
         }
         let item = item?;
         Some(match item {
             Item::Connected(at) => observer.connected(at),
             Item::Disconnected(end, at) => observer.disconnected(end, at),
             Item::Failed(stage, error, at) => observer.failed(stage, error, at),
-            Item::Received(received, at) => {
-                *bytes -= received.len() + ITEM;
-                match received {
-                    _ if outbox.drops_received() => None,
-                    Received::Message(message) => observer.received(message, at, held),
-                    Received::Part(part) => observer.received_part(*part, at),
-                }
-            }
+            Item::Received(..) if outbox.drops_received() => None,
+            Item::Received(Received::Message(message), at) => observer.received(message, at, held),
+            Item::Received(Received::Part(part), at) => observer.received_part(*part, at),
         })
     }
 
@@ -307,14 +314,14 @@ impl<O: ConnectionObserver> Inbox<O> {
 const SPARE_PLACES: usize = 256;
 
 /// Leaves the memory of an empty queue to the next connection of this thread: a waiting connection keeps none.
-fn lend(queue: Queue) {
-    if queue.capacity() <= SPARE_PLACES {
+fn lend(queue: Box<Queue>) {
+    if queue.items.capacity() <= SPARE_PLACES {
         spare::keep(&SPARE, Some(queue));
     }
 }
 
 thread_local! {
-    static SPARE: Cell<Option<Queue>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
     static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -357,7 +364,7 @@ impl<O: ConnectionObserver> fmt::Debug for Inbox<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
             .field("queue", &self.items().count())
-            .field("bytes", &self.bytes)
+            .field("bytes", &self.waiting_bytes())
             .field("running", &!self.running.is_done())
             .finish_non_exhaustive()
     }

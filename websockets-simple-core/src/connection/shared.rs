@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use once_cell::race::OnceBox;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -25,7 +26,7 @@ pub struct ConnectionShared {
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
     /// Made when the first of it is there.
-    cold: OnceLock<Box<ColdParts>>,
+    cold: OnceBox<ColdParts>,
 }
 
 /// What an idle connection does not have.
@@ -69,7 +70,7 @@ impl ConnectionShared {
             received_messages: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             round_trip_micros: AtomicU64::new(u64::MAX),
-            cold: OnceLock::new(),
+            cold: OnceBox::new(),
         }
     }
 

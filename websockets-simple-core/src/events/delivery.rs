@@ -9,7 +9,7 @@ use std::{
 use crate::events::{
     EventType, HandlerFuture,
     handler_panic::{CatchPanic, Panicked, catch_panic},
-    subscriber::Subscriber,
+    subscriptions::Subscribers,
 };
 
 /// Hands an event to one subscriber after the other. One that panics keeps it from no other: the panic goes on when all
@@ -17,7 +17,7 @@ use crate::events::{
 /// would be a connection that never ends.
 pub(super) struct Delivery<E: EventType> {
     event: E,
-    subscribers: Arc<[Arc<Subscriber<E>>]>,
+    subscribers: Arc<Subscribers<E>>,
     next: usize,
     running: Option<CatchPanic<HandlerFuture>>,
     panicked: Option<Panicked>,
@@ -27,7 +27,7 @@ pub(super) struct Delivery<E: EventType> {
 impl<E: EventType> Unpin for Delivery<E> {}
 
 impl<E: EventType> Delivery<E> {
-    pub(super) fn new(event: E, subscribers: Arc<[Arc<Subscriber<E>>]>) -> Self {
+    pub(super) fn new(event: E, subscribers: Arc<Subscribers<E>>) -> Self {
         Self { event, subscribers, next: 0, running: None, panicked: None }
     }
 

@@ -1,16 +1,13 @@
 //! Raises the events of one connection to its subscribers.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fmt, sync::Arc};
 
 use crate::{
     events::{
         ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, ErrorStage, EventError,
         EventType, HandlerFuture, MessageEvent, MessagePartEvent, Moment, Subscriptions,
         subscriber::{HeldHandler, Subscriber},
-        subscriptions::deliver,
+        subscriptions::{Subscribers, deliver},
     },
     protocol::{Message, MessagePart},
 };
@@ -21,16 +18,13 @@ pub struct Dispatcher<E: EventType> {
     subscriptions: Arc<Subscriptions<E>>,
     /// The subscribers that got Connected; `None` if they are those of `current`.
     saw_connected: Option<Box<SawConnected<E>>>,
-    /// The subscribers at `version`: looked up once per change and not once per event.
-    current: List<E>,
-    version: u64,
+    /// The subscribers: looked up once per change and not once per event.
+    current: Arc<Subscribers<E>>,
 }
-
-type List<E> = Arc<[Arc<Subscriber<E>>]>;
 
 /// The subscribers that got Connected, where others have come or gone since then.
 struct SawConnected<E: EventType> {
-    list: List<E>,
+    list: Arc<Subscribers<E>>,
     /// Whether those that came may have asked for it, too.
     is_behind: bool,
 }
@@ -40,8 +34,7 @@ impl<E: EventType> Dispatcher<E> {
     #[must_use]
     pub fn new(connection: E::Connection, subscriptions: Arc<Subscriptions<E>>) -> Self {
         let current = subscriptions.snapshot();
-        // `u64::MAX` equals no real version, so the first event looks up the subscribers.
-        Self { connection, subscriptions, saw_connected: None, current, version: u64::MAX }
+        Self { connection, subscriptions, saw_connected: None, current }
     }
 
     /// The connection.
@@ -64,17 +57,17 @@ impl<E: EventType> Dispatcher<E> {
         saw.is_behind = false;
         // Without this, a connection would keep every subscription that it has ever told of itself.
         if saw.list.iter().any(|saw| !saw.is_active()) {
-            saw.list = saw.list.iter().filter(|saw| saw.is_active()).cloned().collect();
+            saw.list = Arc::new(saw.list.iter().filter(|saw| saw.is_active()).cloned().collect());
         }
         let known = |subscriber: &Arc<Subscriber<E>>| saw.list.iter().any(|saw| Arc::ptr_eq(saw, subscriber));
         let is_late = |subscriber: &&Arc<Subscriber<E>>| subscriber.options.replay && !known(subscriber);
-        let late: Vec<_> = self.current.iter().filter(is_late).cloned().collect();
+        let late: Subscribers<E> = self.current.iter().filter(is_late).cloned().collect();
         if late.is_empty() {
             return None;
         }
-        saw.list = saw.list.iter().chain(&late).cloned().collect();
+        saw.list = Arc::new(saw.list.iter().chain(&*late).cloned().collect());
         let event = self.event(ConnectionEventKind::Connected(self.connection.clone()), Moment::now());
-        deliver(&late.into(), event, &mut HeldHandler::default())
+        deliver(&Arc::new(late), event, &mut HeldHandler::default())
     }
 
     /// Raises Disconnected for the subscribers that got Connected.
@@ -84,7 +77,7 @@ impl<E: EventType> Dispatcher<E> {
         let event = E::of_connection(event);
         let saw = self.saw_connected.take().map_or_else(|| Arc::clone(&self.current), |saw| saw.list);
         // Nobody is told of it twice.
-        self.saw_connected = Some(Box::new(SawConnected { list: Arc::new([]), is_behind: false }));
+        self.saw_connected = Some(Box::new(SawConnected { list: Arc::default(), is_behind: false }));
         deliver(&saw, event, &mut HeldHandler::default())
     }
 
@@ -97,7 +90,7 @@ impl<E: EventType> Dispatcher<E> {
     ) -> Option<HandlerFuture> {
         self.catch_up();
         let event = self.message(Direction::Received, message, 0, at);
-        deliver(&self.current, event, held.for_version(self.version))
+        deliver(&self.current, event, held.for_version(self.current.version))
     }
 
     /// Raises a part of a received message.
@@ -128,9 +121,7 @@ impl<E: EventType> Dispatcher<E> {
     }
 
     fn catch_up(&mut self) {
-        let version = self.subscriptions.version.load(Ordering::Acquire);
-        if version != self.version {
-            self.version = version;
+        if !self.subscriptions.are(&self.current) {
             let before = std::mem::replace(&mut self.current, self.subscriptions.snapshot());
             let saw = SawConnected { list: before, is_behind: true };
             self.saw_connected.get_or_insert_with(|| Box::new(saw)).is_behind = true;

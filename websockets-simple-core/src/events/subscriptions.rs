@@ -6,6 +6,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    ops::Deref,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -25,17 +26,25 @@ use crate::events::{
 
 /// All subscriptions of one end.
 pub struct Subscriptions<E> {
-    list: RwLock<Arc<[Arc<Subscriber<E>>]>>,
-    pub(super) version: AtomicU64,
+    list: RwLock<Arc<Subscribers<E>>>,
+    /// That of the list.
+    version: AtomicU64,
     /// The number of subscriptions that asked for Sent events.
     notices: AtomicUsize,
+}
+
+/// The subscribers at one time.
+pub(super) struct Subscribers<E> {
+    list: Vec<Arc<Subscriber<E>>>,
+    /// Counts the changes.
+    pub(super) version: u64,
 }
 
 impl<E: EventType> Subscriptions<E> {
     /// No subscriptions.
     #[must_use]
     pub fn new() -> Self {
-        Self { list: RwLock::new(Arc::new([])), version: AtomicU64::new(0), notices: AtomicUsize::new(0) }
+        Self { list: RwLock::default(), version: AtomicU64::new(0), notices: AtomicUsize::new(0) }
     }
 
     /// Adds a handler.
@@ -86,8 +95,9 @@ impl<E: EventType> Subscriptions<E> {
             f(&mut changed);
             let notices = changed.iter().filter(|subscriber| subscriber.options.sent).count();
             self.notices.store(notices, Ordering::Relaxed);
-            let before = std::mem::replace(&mut *list, changed.into());
-            self.version.fetch_add(1, Ordering::Release);
+            let version = list.version + 1;
+            let before = std::mem::replace(&mut *list, Arc::new(Subscribers { list: changed, version }));
+            self.version.store(version, Ordering::Release);
             before
         };
         // Outside of the lock, as it may hold the last handle of what a handler owns.
@@ -159,7 +169,7 @@ impl<E: EventType> Subscriptions<E> {
     /// Hands an event to one subscriber after the other. Answers the first panic.
     async fn hand_to_each(&self, event: E) -> Option<Panicked> {
         let subscribers = self.snapshot();
-        match &*subscribers {
+        match &**subscribers {
             [] => None,
             [only] => match catch_panic(|| only.take(event)) {
                 Ok(left) => CatchPanic::new(left?).await.err(),
@@ -188,8 +198,33 @@ impl<E: EventType> Subscriptions<E> {
         }
     }
 
-    pub(super) fn snapshot(&self) -> Arc<[Arc<Subscriber<E>>]> {
+    /// Whether these are the present subscribers.
+    pub(super) fn are(&self, subscribers: &Subscribers<E>) -> bool {
+        self.version.load(Ordering::Acquire) == subscribers.version
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Subscribers<E>> {
         Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<E> Deref for Subscribers<E> {
+    type Target = [Arc<Subscriber<E>>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
+impl<E> Default for Subscribers<E> {
+    fn default() -> Self {
+        Self { list: Vec::new(), version: 0 }
+    }
+}
+
+impl<E> FromIterator<Arc<Subscriber<E>>> for Subscribers<E> {
+    fn from_iter<T: IntoIterator<Item = Arc<Subscriber<E>>>>(list: T) -> Self {
+        Self { list: list.into_iter().collect(), version: 0 }
     }
 }
 
@@ -201,11 +236,11 @@ impl<E: EventType> Default for Subscriptions<E> {
 
 /// Hands an event to subscribers one after the other. `held` belongs to this list alone.
 pub(super) fn deliver<E: EventType>(
-    subscribers: &Arc<[Arc<Subscriber<E>>]>,
+    subscribers: &Arc<Subscribers<E>>,
     event: E,
     held: &mut HeldHandler<E>,
 ) -> Option<HandlerFuture> {
-    match &**subscribers {
+    match &***subscribers {
         [] => None,
         [only] => only.take_held(event, held),
         _ => Some(HandlerFuture::new(Delivery::new(event, Arc::clone(subscribers)))),

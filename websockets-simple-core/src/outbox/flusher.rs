@@ -174,7 +174,7 @@ mod tests {
         let connection = |_| {
             let writes = Arc::default();
             let outbox = Outbox::new(Side::Server, config);
-            outbox.open(Writer::Other(Box::new(Wire(Arc::clone(&writes)))));
+            outbox.open(Writer::alone(Wire(Arc::clone(&writes))));
             outbox.begin_round(Waker::noop());
             outbox.end_round();
             Arc::new(Connection { outbox, writes })

@@ -169,8 +169,8 @@ impl Outbox {
         let Some(len) = frame.as_ref().map(Frame::len) else { return Poll::Ready(Ok(())) };
         // What waits behind this message cannot leave before it, so only what is ahead counts.
         let fits = |state: &OutboxState| {
-            let is_few = state.queue.len() < most_frames(self.capacity);
-            state.bytes == 0 || (is_few && state.bytes.saturating_add(len) <= self.capacity)
+            let is_few = state.queue.len() < most_frames(self.capacity());
+            state.bytes == 0 || (is_few && state.bytes.saturating_add(len) <= self.capacity())
         };
         if !fits(&state) {
             state.flush(false, None);

@@ -43,7 +43,7 @@ impl Outbox {
             return false;
         }
         let mut state = self.lock_unsettled();
-        if !state.joins(len, self.capacity) {
+        if !state.joins(len, self.capacity()) {
             return false;
         }
         let joined = state.joined.get_or_insert_with(|| spare::take(&SPARE).unwrap_or_default());

@@ -149,7 +149,7 @@ impl AsRef<Outbox> for Connection {
 fn opened(capacity: usize, policy: OverflowPolicy) -> (Arc<Connection>, Wire) {
     let outbox = Outbox::new(Side::Server, OutboxConfig::new(capacity, policy));
     let wire = Wire::default();
-    outbox.open(Writer::Other(Box::new(wire.clone())));
+    outbox.open(Writer::alone(wire.clone()));
     (Arc::new(Connection(outbox)), wire)
 }
 

@@ -85,21 +85,22 @@ pub enum OverflowPolicy {
     DropNewest,
     /// Drop the oldest messages that are not partly written, until the new one fits.
     DropOldest,
-    /// Wait for room, first come first served, for at most this long. A broadcast never waits: it drops.
+    /// Wait for room, first come first served, for at most this long: whole milliseconds, at most 49 days. A broadcast
+    /// never waits: it drops.
     Wait(Duration),
 }
 
-/// An [`OverflowPolicy`] in 8 bytes, as every connection has one: the nanoseconds to wait, or one of the other three, which
-/// are longer than any wait.
+/// An [`OverflowPolicy`] in 4 bytes, as every connection has one: the milliseconds to wait, in which timers count anyway,
+/// or one of the other three, which are longer than any wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeptPolicy(u64);
+pub(super) struct KeptPolicy(u32);
 
 impl KeptPolicy {
-    const DISCONNECT: u64 = u64::MAX;
-    const DROP_NEWEST: u64 = u64::MAX - 1;
-    const DROP_OLDEST: u64 = u64::MAX - 2;
-    /// 584 years.
-    const LONGEST: u64 = u64::MAX - 3;
+    const DISCONNECT: u32 = u32::MAX;
+    const DROP_NEWEST: u32 = u32::MAX - 1;
+    const DROP_OLDEST: u32 = u32::MAX - 2;
+    /// 49 days.
+    const LONGEST: u32 = u32::MAX - 3;
 
     pub(super) fn new(policy: OverflowPolicy) -> Self {
         Self(match policy {
@@ -107,7 +108,8 @@ impl KeptPolicy {
             OverflowPolicy::DropNewest => Self::DROP_NEWEST,
             OverflowPolicy::DropOldest => Self::DROP_OLDEST,
             OverflowPolicy::Wait(time) => {
-                u64::try_from(time.as_nanos()).unwrap_or(Self::LONGEST).min(Self::LONGEST)
+                let milliseconds = time.as_nanos().div_ceil(1_000_000);
+                u32::try_from(milliseconds).unwrap_or(Self::LONGEST).min(Self::LONGEST)
             }
         })
     }
@@ -117,8 +119,19 @@ impl KeptPolicy {
             Self::DISCONNECT => OverflowPolicy::Disconnect,
             Self::DROP_NEWEST => OverflowPolicy::DropNewest,
             Self::DROP_OLDEST => OverflowPolicy::DropOldest,
-            nanoseconds => OverflowPolicy::Wait(Duration::from_nanos(nanoseconds)),
+            milliseconds => OverflowPolicy::Wait(Duration::from_millis(milliseconds.into())),
         }
+    }
+}
+
+impl Outbox {
+    pub(super) fn policy(&self) -> OverflowPolicy {
+        self.policy.get()
+    }
+
+    /// Most unsent bytes of encoded frames.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 }
 
@@ -198,14 +211,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_kept_in_8_bytes_and_comes_out_as_it_went_in() {
-        let waits = [0, 1, 1_000_000_000, KeptPolicy::LONGEST].map(Duration::from_nanos);
+    fn a_policy_is_kept_in_4_bytes_and_comes_out_as_it_went_in() {
+        let waits = [0, 1, 1_000_000_000, KeptPolicy::LONGEST].map(|time| Duration::from_millis(time.into()));
         let waits = waits.map(OverflowPolicy::Wait);
         let others = [OverflowPolicy::Disconnect, OverflowPolicy::DropNewest, OverflowPolicy::DropOldest];
         for policy in waits.into_iter().chain(others) {
             assert_eq!(KeptPolicy::new(policy).get(), policy);
         }
-        let endless = KeptPolicy::new(OverflowPolicy::Wait(Duration::MAX)).get();
-        assert_eq!(endless, OverflowPolicy::Wait(Duration::from_nanos(KeptPolicy::LONGEST)));
+        let longest = Duration::from_millis(KeptPolicy::LONGEST.into());
+        let kept = |time| KeptPolicy::new(OverflowPolicy::Wait(time)).get();
+        for endless in [longest + Duration::from_nanos(1), Duration::MAX] {
+            assert_eq!(kept(endless), OverflowPolicy::Wait(longest));
+        }
+        for (time, milliseconds) in [(1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let kept = kept(Duration::from_nanos(time));
+            assert_eq!(kept, OverflowPolicy::Wait(Duration::from_millis(milliseconds)));
+        }
+        assert_eq!(size_of::<KeptPolicy>(), 4);
     }
 }

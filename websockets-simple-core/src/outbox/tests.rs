@@ -133,7 +133,7 @@ fn config(capacity: usize, policy: OverflowPolicy) -> OutboxConfig {
 fn opened(config: OutboxConfig) -> (Outbox, Wire) {
     let outbox = Outbox::new(Side::Server, config);
     let wire = Wire::default();
-    outbox.open(Writer::Other(Box::new(wire.clone())));
+    outbox.open(Writer::alone(wire.clone()));
     round(&outbox);
     (outbox, wire)
 }

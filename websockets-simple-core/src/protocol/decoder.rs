@@ -2,8 +2,8 @@
 //!
 //! A frame is judged at the last byte of its header (`rules.rs`), before anything of its payload is kept. Nearly all
 //! traffic is whole data messages in one frame: these are taken out of the input in place. All else is joined in
-//! `assembly.rs`, in the memory that the user gets and that large payloads are read into from the socket. There text is
-//! judged at its first impossible byte, and messages that are received in parts are cut.
+//! `assembly.rs`, in the memory that the user gets. Large payloads are read into it from the socket; text is judged at its
+//! first impossible byte, so it is copied there as it is checked. Messages that are received in parts are cut there.
 
 use std::{mem, num::NonZeroU32};
 
@@ -23,7 +23,6 @@ use crate::protocol::{
 use assembly::{Assembled, Assembly, Kind};
 use control_frame::ControlFrame;
 use rules::{FrameKind, Rules};
-use text_check::TextCheck;
 
 pub use fault::ProtocolError;
 pub(crate) use fault::{Fault, FaultKind};
@@ -32,7 +31,7 @@ mod assembly;
 mod control_frame;
 mod fault;
 mod rules;
-mod text_check;
+mod text_pieces;
 
 /// Below this many missing bytes a payload does not get a read of its own.
 const WORTH_A_READ: usize = 16 * 1024;
@@ -113,6 +112,15 @@ impl Payload {
         Self { key: header.key, missing: header.payload, is_last: header.is_final() }
     }
 
+    /// Unmasks what has come of it.
+    fn came(&mut self, piece: &mut [u8]) {
+        if let Some(key) = &mut self.key {
+            apply_mask(piece, *key);
+            key.rotate_left(piece.len() % 4);
+        }
+        self.missing -= piece.len() as u64;
+    }
+
     /// How many bytes of it the assembly takes now.
     fn most(&self, assembly: &Assembly) -> usize {
         usize::try_from(self.missing).unwrap_or(usize::MAX).min(assembly.room())
@@ -178,12 +186,25 @@ impl Decoder {
     pub(crate) fn large(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
         let most = payload.most(assembly);
-        (most >= WORTH_A_READ).then(|| (assembly.memory(0, most, payload.is_last), most))
+        if most < WORTH_A_READ {
+            return None;
+        }
+        Some((assembly.memory(0, most, payload.is_last)?, most))
+    }
+
+    /// How many bytes of a large text are missing, which passes through [`step`](Self::step) to be checked.
+    pub(crate) fn large_text(&self) -> Option<usize> {
+        let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
+        let most = payload.most(assembly);
+        (most >= WORTH_A_READ && assembly.is_text()).then_some(most)
     }
 
     /// `len` bytes were read into the memory of a large payload.
     pub(crate) fn took(&mut self, len: usize) -> Decoded {
-        let step = self.came(len).unwrap_or(Decoded::Starved);
+        if let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self {
+            payload.came(assembly.came(len));
+        }
+        let step = self.finish_frame().unwrap_or(Decoded::Starved);
         self.end_after(&step);
         step
     }
@@ -282,7 +303,8 @@ impl Decoder {
             }
             return Some(match header.is_compressed() {
                 true => self.inflated(header.is_text(), payload),
-                false => message(header.is_text(), Bytes::copy_from_slice(payload), self.text),
+                false if header.is_text() => text(payload, self.text),
+                false => Decoded::Message(Message::Binary(Bytes::copy_from_slice(payload))),
             });
         }
         self.assemble(&header, Some(header.payload), input)
@@ -292,7 +314,7 @@ impl Decoder {
     fn assemble(&mut self, header: &Header, len: Option<u64>, input: &mut &mut [u8]) -> Option<Decoded> {
         let (kind, part_size) = match (header.is_compressed(), header.is_text()) {
             (true, is_text) => (Kind::Compressed(is_text), None),
-            (false, true) => (Kind::Text(TextCheck::new(self.text)), self.part_size),
+            (false, true) => (Kind::Text(self.text), self.part_size),
             (false, false) => (Kind::Binary, self.part_size),
         };
         let part_size = part_size.map(|size| size.get() as usize);
@@ -306,27 +328,20 @@ impl Decoder {
         let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
         if assembly.room() == 0 && payload.missing > 0 && !input.is_empty() {
             let rest = payload.is_last.then_some(payload.missing);
-            return Some(match assembly.part(rest) {
-                Ok(part) => Decoded::Part(Box::new(part)),
-                Err(fault) => Decoded::Fault(fault),
-            });
+            return Some(Decoded::Part(Box::new(assembly.part(rest))));
         }
         let most = payload.most(assembly);
         let piece = take(input, most);
-        assembly.memory(piece.len(), most, payload.is_last).extend_from_slice(piece);
-        self.came(piece.len())
-    }
-
-    /// `len` bytes were added to the memory of a payload. They may have been the last of a frame.
-    fn came(&mut self, len: usize) -> Option<Decoded> {
-        let Self { place: Place::Payload(payload), assembly: Some(assembly), .. } = self else { return None };
-        if let Err(fault) = assembly.came(len, payload.key) {
+        payload.came(piece);
+        if let Err(fault) = assembly.push(piece, most, payload.is_last) {
             return Some(Decoded::Fault(fault));
         }
-        if let Some(key) = &mut payload.key {
-            key.rotate_left(len % 4);
-        }
-        payload.missing -= len as u64;
+        self.finish_frame()
+    }
+
+    /// What follows if nothing of a frame's payload is missing.
+    fn finish_frame(&mut self) -> Option<Decoded> {
+        let Place::Payload(payload) = &self.place else { return None };
         if payload.missing > 0 {
             return None;
         }
@@ -339,7 +354,7 @@ impl Decoder {
             Ok(Assembled::Message(message)) => Decoded::Message(message),
             Ok(Assembled::LastPart(part)) => Decoded::LastPart(Box::new(part)),
             Ok(Assembled::Compressed(payload, is_text)) => self.inflated(is_text, &payload),
-            Err(fault) => Decoded::Fault(fault),
+            Err(kind) => Decoded::Fault(kind.into()),
         })
     }
 
@@ -357,7 +372,10 @@ impl Decoder {
             Err(kind) => return Decoded::Fault(kind.into()),
         };
         let grown = payload.len().saturating_sub(compressed.len());
-        match message(is_text, payload, self.text) {
+        if !is_text {
+            return Decoded::Inflated(Message::Binary(payload), grown);
+        }
+        match text(&payload, self.text) {
             Decoded::Message(message) => Decoded::Inflated(message, grown),
             fault => fault,
         }
@@ -391,14 +409,12 @@ fn take<'a>(input: &mut &'a mut [u8], most: usize) -> &'a mut [u8] {
     piece
 }
 
+/// A text message that has come whole.
 #[inline]
-fn message(is_text: bool, payload: Bytes, policy: TextPolicy) -> Decoded {
-    if !is_text {
-        return Decoded::Message(Message::Binary(payload));
-    }
+fn text(payload: &[u8], policy: TextPolicy) -> Decoded {
     let text = match policy {
         TextPolicy::Strict => Text::from_utf8(payload),
-        TextPolicy::Lossy => Some(Text::from_utf8_lossy(&payload)),
+        TextPolicy::Lossy => Some(Text::from_utf8_lossy(payload)),
     };
     match text {
         Some(text) => Decoded::Message(Message::Text(text)),

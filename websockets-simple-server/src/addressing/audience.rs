@@ -45,7 +45,7 @@ impl<I: Identity> Selector<I> {
             Self::Client(id) => connection.id() == id,
             Self::Connection(other) => connection == other,
             Self::Group(group) => connection.is_in(group),
-            Self::User(user) => connection.0.user.as_ref().is_some_and(|of| of.id() == user),
+            Self::User(user) => connection.0.origin.user.as_ref().is_some_and(|of| of.id() == user),
         }
     }
 

@@ -19,18 +19,17 @@ pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
 
 struct Maps<I: Identity> {
     all: Members<I>,
-    by_id: HashSet<TakenId<I>>,
+    by_id: HashSet<ById<I>>,
+    /// The ids of pending handshakes and of connections that cannot be looked up.
+    reserved: HashSet<ClientId>,
     channels: HashMap<Box<str>, Channel<I>>,
     users: HashMap<I::Id, UserEntry<I>>,
     /// Released connections whose handlers have not finished.
     draining: Members<I>,
 }
 
-/// An id that a connection has, or that is reserved for a pending handshake. A connection brings its id along.
-enum TakenId<I: Identity> {
-    Open(Connection<I>),
-    Reserved(Box<ClientId>),
-}
+/// A connection that is found by its id, which it brings along.
+struct ById<I: Identity>(Connection<I>);
 
 struct Channel<I: Identity> {
     members: Members<I>,
@@ -48,6 +47,7 @@ impl<I: Identity> Registry<I> {
         Self(Mutex::new(Maps {
             all: Members::new(ListKind::Server),
             by_id: HashSet::new(),
+            reserved: HashSet::new(),
             channels: HashMap::new(),
             users: HashMap::new(),
             draining: Members::new(ListKind::Server),
@@ -78,8 +78,9 @@ impl<I: Identity> Registry<I> {
 
     /// Reserves an id for a connection to be opened; `None` if it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
-        let taken = TakenId::Reserved(Box::new(id.clone()));
-        let is_free = self.lock().by_id.insert(taken);
+        let mut maps = self.lock();
+        let is_free = !maps.by_id.contains(id) && maps.reserved.insert(id.clone());
+        drop(maps);
         is_free.then(|| ReservedId { registry: Arc::clone(self), id: id.clone() })
     }
 
@@ -87,7 +88,7 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn register(&self, connection: &Connection<I>) -> Registered<I> {
         let mut maps = self.lock();
         maps.all.add(connection);
-        let _reserved = maps.by_id.replace(TakenId::Open(connection.clone()));
+        maps.by_id.insert(ById(connection.clone()));
         let channel = match maps.channels.get_mut(connection.channel()) {
             Some(channel) => channel,
             None => maps.channels.entry(connection.channel().into()).or_insert_with(Channel::new),
@@ -97,7 +98,7 @@ impl<I: Identity> Registry<I> {
             channel.groups.entry(Arc::clone(group)).or_insert_with(Group::new).add(connection);
         }
         // It has an entry since the permit was given.
-        if let Some(user) = &connection.0.user
+        if let Some(user) = &connection.0.origin.user
             && let Some(entry) = maps.users.get_mut(user.id())
         {
             entry.members.add(connection);
@@ -109,7 +110,7 @@ impl<I: Identity> Registry<I> {
     fn unregister(&self, connection: &Connection<I>) {
         let mut maps = self.lock();
         maps.all.remove(connection);
-        maps.forget_id(connection.id());
+        forget(&mut maps.by_id, connection.id());
         if let Some(channel) = maps.channels.get_mut(connection.channel()) {
             channel.members.remove(connection);
             for group in connection.0.groups().iter().flat_map(|groups| groups.iter()) {
@@ -119,7 +120,7 @@ impl<I: Identity> Registry<I> {
                 maps.channels.remove(connection.channel());
             }
         }
-        if let Some(user) = &connection.0.user
+        if let Some(user) = &connection.0.origin.user
             && let Some(entry) = maps.users.get_mut(user.id())
         {
             entry.members.remove(connection);
@@ -166,7 +167,7 @@ impl<I: Identity> Registry<I> {
     }
 
     pub(crate) fn client(&self, id: &ClientId) -> Option<Connection<I>> {
-        self.lock().by_id.get(id)?.connection().cloned()
+        self.lock().by_id.get(id).map(|held| held.0.clone())
     }
 
     pub(crate) fn channel(&self, channel: &str) -> Snapshot<I> {
@@ -204,7 +205,10 @@ impl<I: Identity> Registry<I> {
             maps.users.values().filter_map(|entry| entry.members.first().cloned()).collect()
         };
         // Cloned outside of the lock, as the ids are values of the application.
-        one_each.iter().filter_map(|connection| Some(connection.0.user.as_ref()?.id().clone())).collect()
+        one_each
+            .iter()
+            .filter_map(|connection| Some(connection.0.origin.user.as_ref()?.id().clone()))
+            .collect()
     }
 
     pub(crate) fn has_user<Q>(&self, user: &Q) -> bool
@@ -235,50 +239,36 @@ impl<I: Identity> Registry<I> {
 impl<I: Identity> Maps<I> {
     /// The channel of a connection that is open.
     fn channel_of(&mut self, connection: &Connection<I>) -> Option<&mut Channel<I>> {
-        let held = self.by_id.get(connection.id())?.connection();
-        held.filter(|held| *held == connection)?;
+        self.by_id.get(connection.id()).filter(|held| held.0 == *connection)?;
         self.channels.get_mut(connection.channel())
     }
+}
 
-    fn forget_id(&mut self, id: &ClientId) {
-        self.by_id.remove(id);
-        if self.by_id.len() < self.by_id.capacity() / 4 {
-            self.by_id.shrink_to(self.by_id.len() * 2);
-        }
+/// Removes an id, and gives memory back.
+fn forget<T: Borrow<ClientId> + Hash + Eq>(ids: &mut HashSet<T>, id: &ClientId) {
+    ids.remove(id);
+    if ids.len() < ids.capacity() / 4 {
+        ids.shrink_to(ids.len() * 2);
     }
 }
 
-impl<I: Identity> TakenId<I> {
-    fn connection(&self) -> Option<&Connection<I>> {
-        match self {
-            Self::Open(connection) => Some(connection),
-            Self::Reserved(_) => None,
-        }
-    }
-}
-
-impl<I: Identity> Borrow<ClientId> for TakenId<I> {
+impl<I: Identity> Borrow<ClientId> for ById<I> {
     fn borrow(&self) -> &ClientId {
-        match self {
-            Self::Open(connection) => connection.id(),
-            Self::Reserved(id) => id,
-        }
+        self.0.id()
     }
 }
 
-impl<I: Identity> PartialEq for TakenId<I> {
+impl<I: Identity> PartialEq for ById<I> {
     fn eq(&self, other: &Self) -> bool {
-        let (one, other): (&ClientId, &ClientId) = (self.borrow(), other.borrow());
-        one == other
+        self.0.id() == other.0.id()
     }
 }
 
-impl<I: Identity> Eq for TakenId<I> {}
+impl<I: Identity> Eq for ById<I> {}
 
-impl<I: Identity> Hash for TakenId<I> {
+impl<I: Identity> Hash for ById<I> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let id: &ClientId = self.borrow();
-        id.hash(state);
+        self.0.id().hash(state);
     }
 }
 
@@ -329,11 +319,7 @@ pub(crate) struct ReservedId<I: Identity> {
 
 impl<I: Identity> Drop for ReservedId<I> {
     fn drop(&mut self) {
-        let mut maps = self.registry.lock();
-        // The connection may have registered with the id.
-        if maps.by_id.get(&self.id).is_some_and(|taken| taken.connection().is_none()) {
-            maps.forget_id(&self.id);
-        }
+        forget(&mut self.registry.lock().reserved, &self.id);
     }
 }
 
@@ -401,7 +387,7 @@ mod tests {
         let connect = |user| unconnected(&shared, Some(Authenticated::new(user)));
         let connections: Vec<_> = (0..1000).map(connect).collect();
         for connection in connections.iter().cycle().take(TIMES) {
-            let permit = registry.user_permit(connection.0.user.as_ref().unwrap().id(), 1).unwrap();
+            let permit = registry.user_permit(connection.0.origin.user.as_ref().unwrap().id(), 1).unwrap();
             let reserved = registry.reserve(connection.id()).unwrap();
             let registered = registry.register(connection);
             drop(reserved);
@@ -415,7 +401,8 @@ mod tests {
             drop(permit);
         }
         let maps = registry.lock();
-        assert!(maps.by_id.is_empty() && maps.channels.is_empty() && maps.users.is_empty());
+        assert!(maps.by_id.is_empty() && maps.reserved.is_empty());
+        assert!(maps.channels.is_empty() && maps.users.is_empty());
         assert!(maps.all.is_empty() && maps.draining.is_empty());
         assert!(maps.by_id.capacity() < 100, "{}", maps.by_id.capacity());
     }
@@ -434,10 +421,10 @@ mod tests {
         // And if all were held at once.
         let ids = (0..TIMES).map(|n| ClientId::new(&format!("client-{n}")).unwrap());
         let reserved: Vec<_> = ids.map(|id| registry.reserve(&id).unwrap()).collect();
-        assert_eq!(registry.lock().by_id.len(), TIMES);
+        assert_eq!(registry.lock().reserved.len(), TIMES);
         drop(reserved);
         let maps = registry.lock();
-        assert_eq!(maps.by_id.len(), 0);
-        assert!(maps.by_id.capacity() < 100, "{}", maps.by_id.capacity());
+        assert_eq!(maps.reserved.len(), 0);
+        assert!(maps.reserved.capacity() < 100, "{}", maps.reserved.capacity());
     }
 }

@@ -30,7 +30,7 @@ impl<I: Identity> RevocableConnections<I> {
 
     /// Adds a connection, or changes its entries once its credentials are renewed.
     pub(crate) fn set(&self, connection: &Connection<I>, is_listed: bool) {
-        let Some(user) = &connection.0.user else { return };
+        let Some(user) = &connection.0.origin.user else { return };
         let latest = user.latest();
         let credential = latest.credential_id().map(|id| Revocation::Credential(id.to_owned()));
         let of_user = (!is_listed).then(|| Revocation::User(latest.id().clone()));
@@ -46,7 +46,8 @@ impl<I: Identity> RevocableConnections<I> {
 
     pub(crate) fn remove(&self, connection: &Connection<I>) {
         // Dropped outside of the lock: ids of users and connections may hold values of the application.
-        let removed = if connection.0.user.is_some() { self.lock().remove(connection) } else { Vec::new() };
+        let removed =
+            if connection.0.origin.user.is_some() { self.lock().remove(connection) } else { Vec::new() };
         drop(removed);
     }
 
@@ -131,7 +132,7 @@ mod tests {
         revocable.set(&other, true);
         for n in 0..TIMES {
             let renewed = Authenticated::new(0).credential(format!("token {n}"));
-            one.0.user.as_ref().unwrap().renew(renewed);
+            one.0.origin.user.as_ref().unwrap().renew(renewed);
             revocable.set(&one, true);
         }
         assert_eq!(sizes(&revocable), (2, 2));

@@ -1,6 +1,6 @@
 //! The parameters of a server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 
 use websockets_simple_core::{
     Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing, SUBPROTOCOL,
@@ -372,9 +372,9 @@ impl ServerParams {
         self
     }
 
-    /// The subprotocol of this number: those that are set come first, then the library's own.
-    pub(crate) fn subprotocol(&self, number: u32) -> &str {
-        self.subprotocols.get(number as usize).map_or(SUBPROTOCOL, String::as_str)
+    /// The subprotocol of this number, from 1 on: those that are set come first, then the library's own.
+    pub(crate) fn subprotocol(&self, number: NonZeroU16) -> &str {
+        self.subprotocols.get(usize::from(number.get()) - 1).map_or(SUBPROTOCOL, String::as_str)
     }
 
     /// How the frames of a connection leave.

@@ -188,7 +188,7 @@ impl<I: Identity> EventType for Event<I> {
     }
 
     fn kept(connection: &Connection<I>) -> Option<Arc<dyn Any + Send + Sync>> {
-        Some(connection.0.extras.get()?.state.values()?)
+        Some(connection.0.origin.extras.get()?.state.values()?)
     }
 
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Connection<I>>> {

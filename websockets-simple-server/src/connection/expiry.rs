@@ -40,7 +40,9 @@ impl Expiry {
 
     /// Does what is due, and wakes the task for the next step.
     pub(crate) fn poll<I: Identity>(&mut self, connection: &ConnectionState<I>, cx: &mut Context<'_>) {
-        let Some(at) = connection.user.as_ref().and_then(|user| user.latest().expiry()) else { return };
+        let Some(at) = connection.origin.user.as_ref().and_then(|user| user.latest().expiry()) else {
+            return;
+        };
         if at != self.at {
             *self = Self::new(at);
         }
@@ -74,8 +76,8 @@ impl Expiry {
 
 /// Authenticates a client again with its new token, and sends it the result.
 pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) {
-    let ConnectionState { shared, core, origin, user, .. } = &*connection.0;
-    let (head, peer) = (&origin.head, &origin.peer);
+    let ConnectionState { shared, core, origin, .. } = &*connection.0;
+    let (head, peer, user) = (&origin.head, &origin.peer, &origin.user);
     let Some(user) = user.as_ref().filter(|user| user.latest().expiry().is_some()) else {
         core.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;

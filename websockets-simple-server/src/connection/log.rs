@@ -40,6 +40,6 @@ fn channel<I: Identity>(connection: &Connection<I>) -> &str {
 
 /// The id of the user, if the parameters ask for it.
 fn user<I: Identity>(connection: &Connection<I>) -> Option<&I::Id> {
-    let user = connection.0.user.as_ref().filter(|_| connection.0.shared.params.logs_users)?;
+    let user = connection.0.origin.user.as_ref().filter(|_| connection.0.shared.params.logs_users)?;
     Some(user.id())
 }

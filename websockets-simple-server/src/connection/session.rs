@@ -273,10 +273,9 @@ pub(super) fn serve<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),
         serial: shared.next_serial(),
         shared: Arc::clone(&shared),
-        origin: Origin::new(id, head, subprotocol, peer),
-        user: user.map(|user| Box::new(CurrentUser::new(user))),
+        origin: Origin::new(id, head, peer, user.map(CurrentUser::new), Extras::new(channel, groups)),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
-        extras: Extras::new(channel, groups),
+        subprotocol,
         positions: ListPositions::default(),
     }));
     let core = &connection.0.core;
@@ -326,7 +325,7 @@ pub(super) fn serve<I: Identity>(
     let state = Arc::clone(&connection.0);
     let driver = ConnectionDriver::new(transport, &leftover, state, config, heartbeat, observer)
         .with_message_parts(message_parts);
-    let expires = connection.0.user.as_ref().and_then(|user| user.latest().expiry());
+    let expires = connection.0.origin.user.as_ref().and_then(|user| user.latest().expiry());
     let expiry = expires.map(|at| Box::new(Expiry::new(at)));
     let session = Session {
         driver,

@@ -31,10 +31,15 @@ pub(crate) fn unconnected<I: Identity>(
         core: ConnectionShared::new(Side::Server, outbox),
         serial: shared.next_serial(),
         shared: Arc::clone(shared),
-        origin: Origin::new(ClientId::random(), head, None, peer),
-        user: user.map(|user| Box::new(CurrentUser::new(user))),
+        origin: Origin::new(
+            ClientId::random(),
+            head,
+            peer,
+            user.map(CurrentUser::new),
+            Extras::new(None, Vec::new()),
+        ),
         scope: Scope::Global,
-        extras: Extras::new(None, Vec::new()),
+        subprotocol: None,
         positions: ListPositions::default(),
     }))
 }

@@ -1,6 +1,6 @@
 //! The decision on one request: admitted or refused, and the response.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use bytes::Bytes;
 use http::{
@@ -71,7 +71,7 @@ pub(crate) struct Decision<I: Identity> {
 pub(crate) struct Admitted<I: Identity> {
     pub(crate) head: RequestHead,
     /// Its [number](ServerParams::subprotocol).
-    pub(crate) subprotocol: Option<u32>,
+    pub(crate) subprotocol: Option<NonZeroU16>,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) user_permit: Option<UserPermit<I>>,
     /// The compression that both ends agreed on.
@@ -337,7 +337,7 @@ fn check_origin(facts: &RequestFacts<'_>, params: &ServerParams) -> Result<(), R
 /// A subprotocol that both ends have.
 struct Chosen<'a> {
     /// That of the server.
-    number: u32,
+    number: NonZeroU16,
     /// As the client does.
     offered: &'a str,
 }
@@ -352,7 +352,9 @@ fn choose_subprotocol<'a>(
         return Ok(None);
     }
     let supported = params.subprotocols.iter().map(String::as_str).chain([SUBPROTOCOL]);
-    let mut common = (0..).zip(supported).filter_map(|(number, name)| {
+    // No list of them is as long.
+    let numbers = (1..=u16::MAX).filter_map(NonZeroU16::new);
+    let mut common = numbers.zip(supported).filter_map(|(number, name)| {
         let offered = offered.iter().find(|offer| params.compatibility.is_same_subprotocol(offer, name))?;
         Some(Chosen { number, offered })
     });

@@ -294,7 +294,7 @@ impl<I: Identity> Shared<I> {
             candidates.extend(self.registry.user(user).iter().cloned());
         }
         let concerned = |connection: &&Connection<I>| {
-            connection.0.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
+            connection.0.origin.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
         };
         candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
     }
@@ -302,7 +302,7 @@ impl<I: Identity> Shared<I> {
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
     pub(crate) fn close_if_revoked(&self, connection: &Connection<I>, asked: Instant) -> bool {
         let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.latest(), asked);
-        connection.0.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
+        connection.0.origin.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
     }
 
     /// Raises an error without a connection in a new task, so that the caller does not wait for handlers.

@@ -12,6 +12,7 @@ use crate::{
         ping_watch::PingWatch,
     },
     events::Disconnect,
+    outbox::budget::DeferredWakes,
 };
 
 /// The state that an idle connection does not have.
@@ -36,6 +37,8 @@ pub(super) struct ColdState {
     pub(super) broken: Option<io::Error>,
     /// Reads since then.
     pub(super) last_reads: u32,
+    /// Flushers that wait because the driver had not finished in its last poll.
+    pub(super) deferred: Option<Box<DeferredWakes>>,
 }
 
 impl ColdState {
@@ -49,13 +52,14 @@ impl ColdState {
         ending: None,
         broken: None,
         last_reads: 0,
+        deferred: None,
     };
 
     fn is_nothing(&self) -> bool {
         let Self { leftover, ping_watch, kept_buffers, paused, .. } = self;
         let is_open = self.closing.is_none() && self.ending.is_none() && self.end.is_none();
         let has_nothing = leftover.is_none() && ping_watch.is_none() && kept_buffers.is_none();
-        is_open && has_nothing && paused.is_none() && self.broken.is_none()
+        is_open && has_nothing && paused.is_none() && self.broken.is_none() && self.deferred.is_none()
     }
 }
 
@@ -96,6 +100,10 @@ impl Cold {
 
     pub(super) fn ping_watch(&mut self) -> Option<&mut PingWatch> {
         self.get()?.ping_watch.as_mut()
+    }
+
+    pub(super) fn take_deferred(&mut self) -> Option<Box<DeferredWakes>> {
+        self.get()?.deferred.take()
     }
 
     pub(super) fn take_broken(&mut self) -> Option<io::Error> {

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     task::{Context, Poll},
+    thread::LocalKey,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use crate::{
 /// Size of the buffer that each worker thread lends to its drivers, one read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Most bytes of one read into the memory of a large payload: it is unmasked and checked while a cache holds it, and a
+/// Most bytes of one read of a large payload: it is unmasked and checked while a cache holds it, and a
 /// turn of the driver takes in about a mebibyte before it sends what became of that.
 const LARGE_READ: usize = 256 * 1024;
 
@@ -49,7 +50,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             if let Some(since) = cold.paused.take() {
                 let paused = since.elapsed();
-                self.liveness.extend(paused);
+                self.clock.as_mut().liveness_mut().extend(paused);
                 if let Some(watch) = &mut cold.ping_watch {
                     watch.extend(paused);
                 }
@@ -66,13 +67,18 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             return Read::Something;
         }
-        let Some(reader) = &mut self.reader else { return Read::Nothing };
-        // A large payload is read into its own memory, everything else into the thread's buffer.
-        let large = self.decoder.large();
+        // A large payload is read into its own memory, a large text into a large buffer of the thread, everything else into
+        // a small one.
+        let large_text = self.decoder.large_text();
+        let reader = &mut self.reader;
         let mut buffer = None;
-        let polled = match large {
-            Some((memory, missing)) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
-            None => reader.poll_read(cx, buffer.insert(borrow_buffer())),
+        let polled = match (self.decoder.large(), large_text) {
+            (Some((memory, missing)), _) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
+            (None, Some(missing)) => {
+                let buffer = buffer.insert(borrow(&LARGE_BUFFER, LARGE_READ));
+                reader.poll_read(cx, &mut buffer[..missing.min(LARGE_READ)])
+            }
+            (None, None) => reader.poll_read(cx, buffer.insert(borrow(&BUFFER, READ_BUFFER))),
         };
         let read = match polled {
             Poll::Pending => Read::Nothing,
@@ -91,7 +97,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         };
         if let Some(buffer) = buffer {
             // No user code has run while the thread's buffer was taken.
-            return_buffer(buffer);
+            spare::keep(if large_text.is_some() { &LARGE_BUFFER } else { &BUFFER }, Some(buffer));
         }
         read
     }
@@ -178,7 +184,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if self.cold.is_closing() {
             return;
         }
-        if self.liveness.expects_text_pong() && is_word(&message, "pong") {
+        if self.clock.liveness().expects_text_pong() && is_word(&message, "pong") {
             self.observe(PeerActivity::PongText, at);
             return;
         }
@@ -276,7 +282,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     }
 
     pub(super) fn observe(&mut self, what: PeerActivity, at: Moment) {
-        if let Some(round_trip) = self.liveness.observe(what, at.instant) {
+        if let Some(round_trip) = self.clock.as_mut().liveness_mut().observe(what, at.instant) {
             self.shared().measured(round_trip);
         }
     }
@@ -292,13 +298,12 @@ fn is_word(message: &Message, word: &str) -> bool {
 }
 
 thread_local! {
-    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static BUFFER: Buffer = const { Cell::new(None) };
+    static LARGE_BUFFER: Buffer = const { Cell::new(None) };
 }
 
-fn borrow_buffer() -> Box<[u8]> {
-    spare::take(&BUFFER).unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
-}
+type Buffer = Cell<Option<Box<[u8]>>>;
 
-fn return_buffer(buffer: Box<[u8]>) {
-    spare::keep(&BUFFER, Some(buffer));
+fn borrow(buffer: &'static LocalKey<Buffer>, size: usize) -> Box<[u8]> {
+    spare::take(buffer).unwrap_or_else(|| vec![0; size].into_boxed_slice())
 }

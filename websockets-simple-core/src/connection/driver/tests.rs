@@ -16,12 +16,14 @@ use std::{
     io,
     sync::atomic::{AtomicUsize, Ordering},
     task::Waker,
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::watch,
     task::JoinHandle,
+    time::Sleep,
 };
 
 use super::*;

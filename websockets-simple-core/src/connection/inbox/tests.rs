@@ -112,8 +112,8 @@ fn every_owner_has_a_number_of_its_own() {
 
 #[test]
 fn an_empty_queue_leaves_its_memory_to_the_next_and_a_long_one_gives_it_back() {
-    let queue = |capacity| Box::new(VecDeque::with_capacity(capacity));
-    let spare = || SPARE.take().map_or(0, |queue| queue.capacity());
+    let queue = |capacity| Box::new(Queue { items: VecDeque::with_capacity(capacity), bytes: 0 });
+    let spare = || SPARE.take().map_or(0, |queue| queue.items.capacity());
     lend(queue(SPARE_PLACES));
     assert_eq!(spare(), SPARE_PLACES);
     lend(queue(SPARE_PLACES + 1));

@@ -151,7 +151,7 @@ impl WriteNow for PanickingStream {
 #[test]
 fn a_payload_that_panics_while_a_panic_of_the_stream_goes_through_does_not_end_the_process() {
     let outbox = Outbox::new(Side::Server, config(LEN, OverflowPolicy::Disconnect));
-    outbox.open(Writer::Other(Box::new(PanickingStream(false))));
+    outbox.open(Writer::alone(PanickingStream(false)));
     assert!(outbox.try_send(panics(LEN), false).is_ok());
     assert_eq!(round(&outbox), FlushOutcome::Refused);
     // Replaced under the lock, and due when it is released: by the panic of the write.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::protocol::{
     buffer_pool,
     decoder::{
+        TextPolicy,
         fault::{Fault, FaultKind},
-        text_check::TextCheck,
+        text_pieces::TextPieces,
     },
-    mask::apply_mask,
     message::Message,
     message_part::MessagePart,
     text::Text,
@@ -23,9 +23,7 @@ const AHEAD: usize = 16;
 /// What has come of a message in pieces. Its memory grows with what has come and not with what was announced.
 #[derive(Debug)]
 pub(super) struct Assembly {
-    kind: Kind,
-    /// The part that is being collected; without parts, the message.
-    payload: Vec<u8>,
+    payload: Payload,
     /// Bytes of the message that have come.
     come: u64,
     /// Those that belong to the part that is being collected.
@@ -36,11 +34,20 @@ pub(super) struct Assembly {
     has_parts: bool,
 }
 
-/// What the payload is.
+/// The part that is being collected; without parts, the message.
 #[derive(Debug)]
+enum Payload {
+    Binary(Vec<u8>),
+    /// A compressed message, and whether it is text.
+    Compressed(Vec<u8>, bool),
+    Text(TextPieces),
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Binary,
-    Text(TextCheck),
+    Text(TextPolicy),
     /// A compressed message, and whether it is text.
     Compressed(bool),
 }
@@ -60,12 +67,21 @@ impl Assembly {
     pub(super) fn new(kind: Kind, whole_len: Option<u64>, part_size: Option<usize>) -> Self {
         let part_size = part_size.unwrap_or(usize::MAX);
         let known = whole_len.map_or(0, |len| at_most(len, part_size));
-        let payload = buffer_pool::take(known).unwrap_or_default();
-        Self { kind, payload, come: 0, held: 0, part_size, has_parts: false }
+        let memory = buffer_pool::take(known).unwrap_or_default();
+        let payload = match kind {
+            Kind::Binary => Payload::Binary(memory),
+            Kind::Text(policy) => Payload::Text(TextPieces::new(policy, memory)),
+            Kind::Compressed(is_text) => Payload::Compressed(memory, is_text),
+        };
+        Self { payload, come: 0, held: 0, part_size, has_parts: false }
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.payload, Payload::Text(_))
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self.kind, Kind::Compressed(_))
+        matches!(self.payload, Payload::Compressed(..))
     }
 
     /// Bytes of payload that have come.
@@ -78,64 +94,79 @@ impl Assembly {
         self.part_size - self.held
     }
 
-    /// The memory of the part, with room for `more` bytes, or at least one, of `known` that are known to come. What is
-    /// added is told to [`came`](Self::came), and is not more than there is [`room`](Self::room) for.
-    pub(super) fn memory(&mut self, more: usize, known: usize, is_last_frame: bool) -> &mut Vec<u8> {
-        let (len, capacity) = (self.payload.len(), self.payload.capacity());
-        if capacity - len < more.max(1) {
-            // An announced length alone allocates little. The system backs memory with pages only as it is filled.
-            let additional = ((AHEAD * (len + more)).max(FIRST_MEMORY) - len).min(known);
-            match is_last_frame {
-                true => self.payload.reserve_exact(additional),
-                // More may come than is known, so the memory at least doubles.
-                false => self.payload.reserve(additional),
-            }
+    /// The memory of what is no text, with room for `more` bytes, or at least one, of `known` that are known to come.
+    /// What is added is told to [`came`](Self::came), and is not more than there is [`room`](Self::room) for.
+    pub(super) fn memory(&mut self, more: usize, known: usize, is_last_frame: bool) -> Option<&mut Vec<u8>> {
+        let (Payload::Binary(bytes) | Payload::Compressed(bytes, _)) = &mut self.payload else { return None };
+        match additional(bytes.len(), bytes.capacity(), more, known) {
+            more if is_last_frame => bytes.reserve_exact(more),
+            // More may come than is known, so the memory at least doubles.
+            more => bytes.reserve(more),
         }
-        &mut self.payload
+        Some(bytes)
     }
 
-    /// The last `len` bytes of the memory have come, masked with `key`.
-    pub(super) fn came(&mut self, len: usize, key: Option<[u8; 4]>) -> Result<(), Fault> {
-        self.come += len as u64;
-        self.held += len;
-        if let Some(key) = key {
-            let begin = self.payload.len() - len;
-            apply_mask(&mut self.payload[begin..], key);
+    /// Adds a piece that was unmasked, of `known` bytes that are known to come.
+    pub(super) fn push(&mut self, piece: &[u8], known: usize, is_last_frame: bool) -> Result<(), Fault> {
+        if let Payload::Text(pieces) = &mut self.payload {
+            let text = pieces.text();
+            match additional(text.len(), text.capacity(), piece.len(), known) {
+                more if is_last_frame => text.reserve_exact(more),
+                more => text.reserve(more),
+            }
+            pieces.push(piece)?;
+        } else if let Some(bytes) = self.memory(piece.len(), known, is_last_frame) {
+            bytes.extend_from_slice(piece);
         }
-        if let Kind::Text(check) = &mut self.kind {
-            check.extend(&mut self.payload)?;
-        }
+        self.count(piece.len());
         Ok(())
     }
 
+    /// The last `len` bytes of the memory have come, to be unmasked.
+    pub(super) fn came(&mut self, len: usize) -> &mut [u8] {
+        self.count(len);
+        match &mut self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => {
+                let begin = bytes.len() - len;
+                &mut bytes[begin..]
+            }
+            Payload::Text(_) => &mut [],
+        }
+    }
+
+    fn count(&mut self, len: usize) {
+        self.come += len as u64;
+        self.held += len;
+    }
+
     /// Gives away the part that has come, as more follows: `rest` bytes, if no other frame does.
-    pub(super) fn part(&mut self, rest: Option<u64>) -> Result<MessagePart, Fault> {
-        // The beginning of a character belongs to the next part.
-        let whole = match &mut self.kind {
-            Kind::Text(check) => check.take(),
-            Kind::Binary | Kind::Compressed(_) => self.payload.len(),
+    pub(super) fn part(&mut self, rest: Option<u64>) -> MessagePart {
+        let carried = match &self.payload {
+            Payload::Binary(_) | Payload::Compressed(..) => 0,
+            Payload::Text(text) => text.carried(),
         };
-        let begun = self.payload.len() - whole;
-        self.held = begun;
+        self.held = carried;
         let known =
-            rest.map_or(self.part_size, |rest| at_most(rest.saturating_add(begun as u64), self.part_size));
-        let mut memory = buffer_pool::take(known).unwrap_or_default();
-        memory.extend_from_slice(&self.payload[whole..]);
-        self.payload.truncate(whole);
-        let payload = message(&self.kind, mem::replace(&mut self.payload, memory))?;
-        Ok(MessagePart::new(payload, !mem::replace(&mut self.has_parts, true), false))
+            rest.map_or(self.part_size, |rest| at_most(rest.saturating_add(carried as u64), self.part_size));
+        let memory = buffer_pool::take(known).unwrap_or_default();
+        let payload = match &mut self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => {
+                Message::Binary(buffer_pool::payload(mem::replace(bytes, memory)))
+            }
+            Payload::Text(text) => Message::Text(Text::of_memory(text.take(memory))),
+        };
+        MessagePart::new(payload, !mem::replace(&mut self.has_parts, true), false)
     }
 
     /// The message or its last part, after its last frame.
-    pub(super) fn finish(mut self) -> Result<Assembled, Fault> {
-        match &self.kind {
-            Kind::Binary => {}
-            Kind::Text(check) => check.finish(&mut self.payload),
-            Kind::Compressed(is_text) => {
-                return Ok(Assembled::Compressed(buffer_pool::payload(self.payload), *is_text));
+    pub(super) fn finish(self) -> Result<Assembled, FaultKind> {
+        let payload = match self.payload {
+            Payload::Binary(bytes) => Message::Binary(buffer_pool::payload(bytes)),
+            Payload::Compressed(bytes, is_text) => {
+                return Ok(Assembled::Compressed(buffer_pool::payload(bytes), is_text));
             }
-        }
-        let payload = message(&self.kind, self.payload)?;
+            Payload::Text(text) => Message::Text(Text::of_memory(text.finish()?)),
+        };
         Ok(match self.has_parts {
             false => Assembled::Message(payload),
             true => Assembled::LastPart(MessagePart::new(payload, false, true)),
@@ -144,19 +175,23 @@ impl Assembly {
 
     /// Bytes of memory for the part that is being collected.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.payload.capacity()
+    pub(super) fn capacity(&mut self) -> usize {
+        match &mut self.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes, _) => bytes.capacity(),
+            Payload::Text(text) => text.text().capacity(),
+        }
     }
 }
 
-/// Text was checked as it came, but memory that was filled in place is text to the compiler only after one look at all of it.
-fn message(kind: &Kind, payload: Vec<u8>) -> Result<Message, FaultKind> {
-    Ok(match kind {
-        Kind::Text(_) => {
-            Message::Text(Text::of_memory(String::from_utf8(payload).map_err(|_| FaultKind::NotUtf8)?))
-        }
-        Kind::Binary | Kind::Compressed(_) => Message::Binary(buffer_pool::payload(payload)),
-    })
+/// How much to add to the memory of a message, of which `len` bytes have come, so that it holds `more` of the `known` that
+/// will come, and at least one; 0 if it does. An announced length alone allocates little. The system backs memory with
+/// pages only as it is filled.
+fn additional(len: usize, capacity: usize, more: usize, known: usize) -> usize {
+    if capacity - len >= more.max(1) {
+        0
+    } else {
+        ((AHEAD * (len + more)).max(FIRST_MEMORY) - len).min(known)
+    }
 }
 
 fn at_most(len: u64, most: usize) -> usize {
@@ -166,21 +201,19 @@ fn at_most(len: u64, most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::decoder::TextPolicy;
 
     /// The parts of `bytes`, which come in pieces.
     fn parts(is_text: bool, bytes: &[u8], piece: usize, part_size: usize) -> Vec<MessagePart> {
-        let kind = if is_text { Kind::Text(TextCheck::new(TextPolicy::Strict)) } else { Kind::Binary };
+        let kind = if is_text { Kind::Text(TextPolicy::Strict) } else { Kind::Binary };
         let mut assembly = Assembly::new(kind, None, Some(part_size));
         let (mut parts, mut rest) = (Vec::new(), bytes);
         while !rest.is_empty() {
             if assembly.room() == 0 {
-                parts.push(assembly.part(None).expect("it is UTF-8"));
+                parts.push(assembly.part(None));
             }
             let (now, later) = rest.split_at(piece.min(assembly.room()).min(rest.len()));
             rest = later;
-            assembly.memory(now.len(), now.len(), false).extend_from_slice(now);
-            assembly.came(now.len(), None).expect("it is UTF-8");
+            assembly.push(now, now.len(), false).expect("it is UTF-8");
         }
         assert_eq!(assembly.len(), bytes.len() as u64);
         parts.push(match assembly.finish().expect("it is UTF-8") {

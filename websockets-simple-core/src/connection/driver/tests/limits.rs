@@ -286,10 +286,8 @@ async fn a_peer_that_overflowed_is_reset_and_others_are_let_go_quietly() {
         plan.outbox.capacity = capacity;
         let (near, _far) = tokio::io::duplex(64);
         let Transport { reader, .. } = Transport::shared(near);
-        plan.over = Some(Transport {
-            reader,
-            writer: crate::transport::Writer::Other(Box::new(Stuck(Arc::clone(&aborted)))),
-        });
+        plan.over =
+            Some(Transport { reader, writer: crate::transport::Writer::alone(Stuck(Arc::clone(&aborted))) });
         let mut rig = plan.run();
         rig.until(|calls| !calls.is_empty()).await;
         rig.shared.outbox.try_send(Message::text("12"), false).unwrap();
