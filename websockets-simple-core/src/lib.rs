@@ -71,7 +71,7 @@ pub use connection::{
 };
 pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, HeldHandler, MessageSink, Panicked,
-    Subscriptions, catch_panic, deadline,
+    Subscriptions, catch_panic, deadline, wall_clock,
 };
 pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};
 pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
