@@ -17,7 +17,7 @@ use crate::{
         ClientConnection, ConnectionState,
         ending::{EndProgress, Ending},
         group_requests::GroupRequests,
-        observer::SubscribedObserver,
+        observer::{Audience, SubscribedObserver},
         task::ConnectionTask,
     },
     dial::{Dialed, Dialer},
@@ -119,6 +119,7 @@ impl Connecting {
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
             connected: false,
+            audience: Audience::Awaited,
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();

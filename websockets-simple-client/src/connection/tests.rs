@@ -7,7 +7,10 @@ use websockets_simple_core::{
     ConnectionEventKind, ConnectionObserver, Dispatcher, Events, Moment, OutboxConfig, OverflowPolicy, Side,
 };
 
-use super::{observer::SubscribedObserver, *};
+use super::{
+    observer::{Audience, SubscribedObserver},
+    *,
+};
 use crate::{config::ClientParams, event::ClientEvent};
 
 /// An observer of a connection without a driver, and the events of its client.
@@ -32,7 +35,8 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
         ending: Ending::new(),
     }));
     let dispatcher = Dispatcher::new(connection, Arc::clone(&shared.subscriptions));
-    (SubscribedObserver { dispatcher, shared, ready: None, connected: false }, events)
+    let audience = Audience::Awaited;
+    (SubscribedObserver { dispatcher, shared, ready: None, connected: false, audience }, events)
 }
 
 fn is_end(event: &ClientEvent) -> bool {

@@ -247,7 +247,7 @@ impl<O: ConnectionObserver> Inbox<O> {
     /// Polls the running handler, or starts one for the next item. `None` if there is neither.
     fn step(&mut self, outbox: &Outbox, cx: &mut Context<'_>, held: &mut O::Held) -> Option<Poll<()>> {
         if self.running.is_done() {
-            match self.begin_next(outbox, held)? {
+            match self.begin_next(outbox, cx, held)? {
                 Some(handler) => self.running = handler,
                 None => return Some(Poll::Ready(())),
             }
@@ -255,8 +255,14 @@ impl<O: ConnectionObserver> Inbox<O> {
         Some(Pin::new(&mut self.running).poll(cx))
     }
 
-    /// Passes the next item to the observer, which may return a future. `None` if there is no item.
-    fn begin_next(&mut self, outbox: &Outbox, held: &mut O::Held) -> Option<Option<HandlerFuture>> {
+    /// Passes the next item to the observer, which may return a future. `None` if there is none, or none but messages that
+    /// the observer lets wait.
+    fn begin_next(
+        &mut self,
+        outbox: &Outbox,
+        cx: &mut Context<'_>,
+        held: &mut O::Held,
+    ) -> Option<Option<HandlerFuture>> {
         let Self { observer, queue, bytes, .. } = self;
         if !matches!(queue.as_ref().and_then(|queue| queue.front()), Some(Item::Connected(_))) {
             if let Some(overdue) = observer.overdue() {
@@ -267,7 +273,13 @@ impl<O: ConnectionObserver> Inbox<O> {
             }
         }
         let items = queue.as_mut()?;
-        let item = items.pop_front();
+        let is_message = |item: &Item| matches!(item, Item::Received(..));
+        let item = if items.front().is_some_and(is_message) && observer.parks(*bytes, cx) {
+            let place = items.iter().position(|item| !is_message(item))?;
+            items.remove(place)
+        } else {
+            items.pop_front()
+        };
         if items.is_empty() {
             queue.take().into_iter().for_each(lend);
         }

@@ -7,9 +7,10 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Waker},
 };
 
 use tokio::sync::mpsc;
@@ -29,13 +30,23 @@ pub struct Subscriptions<E> {
     pub(super) version: AtomicU64,
     /// The number of subscriptions that asked for Sent events.
     notices: AtomicUsize,
+    /// Whether anybody has ever subscribed to messages.
+    heard: AtomicBool,
+    /// Who waits for that: the task of the one connection of a client.
+    parked: Mutex<Option<Waker>>,
 }
 
 impl<E: EventType> Subscriptions<E> {
     /// No subscriptions.
     #[must_use]
     pub fn new() -> Self {
-        Self { list: RwLock::new(Arc::new([])), version: AtomicU64::new(0), notices: AtomicUsize::new(0) }
+        Self {
+            list: RwLock::new(Arc::new([])),
+            version: AtomicU64::new(0),
+            notices: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
+            parked: Mutex::new(None),
+        }
     }
 
     /// Adds a handler.
@@ -44,7 +55,9 @@ impl<E: EventType> Subscriptions<E> {
         options: SubscribeOptions,
         handler: impl Handler<E>,
     ) -> Subscription<E> {
-        self.add(Subscriber::handler(options, Box::new(Stateful(Arc::new(handler)))))
+        let subscription = self.add(Subscriber::handler(options, Box::new(Stateful(Arc::new(handler)))));
+        self.hear();
+        subscription
     }
 
     /// Adds a closure.
@@ -53,10 +66,13 @@ impl<E: EventType> Subscriptions<E> {
         F: Fn(E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(Subscriber::handler(options, Box::new(Closure(handler))))
+        let subscription = self.add(Subscriber::handler(options, Box::new(Closure(handler))));
+        self.hear();
+        subscription
     }
 
-    /// Adds a closure that is called with every event, and has work for some of them.
+    /// Adds a closure that is called with every event, and has work for some of them. Messages are none of these, unless
+    /// [`hear`](Self::hear) follows.
     pub(super) fn on_some(
         self: &Arc<Self>,
         handler: impl Fn(E) -> Option<HandlerFuture> + Send + Sync + 'static,
@@ -69,7 +85,37 @@ impl<E: EventType> Subscriptions<E> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let state = Arc::new(StreamState::new(options.capacity));
         let subscriber = Subscriber::stream(options, sender, Arc::clone(&state), Arc::downgrade(self));
-        Events::new(receiver, state, self.add(subscriber))
+        let events = Events::new(receiver, state, self.add(subscriber));
+        self.hear();
+        events
+    }
+
+    /// Notes that somebody has subscribed to messages, behind the subscription.
+    pub(super) fn hear(&self) {
+        if self.heard.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(parked) = parked {
+            parked.wake();
+        }
+    }
+
+    /// Whether anybody has ever subscribed to messages.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// The same; if not, this task is woken once somebody does, and the one that asked before it is not.
+    pub fn is_heard_or_waits(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_heard() {
+            return true;
+        }
+        let waker = cx.waker().clone();
+        let before = self.parked.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
+        drop(before);
+        self.is_heard()
     }
 
     fn add(self: &Arc<Self>, subscriber: Subscriber<E>) -> Subscription<E> {
