@@ -265,6 +265,10 @@ impl WebsocketClient {
     /// Answers overtake queued messages, so that a message to a group can still arrive after the client has left it.
     /// Several requests may be pending at once. They are answered in order, each within the connect timeout.
     ///
+    /// May be called from a handler and from the loop over an event stream: while it waits, more messages are read than
+    /// the [read-ahead](ClientParams::read_ahead), as many as the [outbox](ClientParams::outbox) holds. If the server sends
+    /// more than that before it answers, this fails with [`GroupError::Stalled`] there.
+    ///
     /// # Errors
     ///
     /// [`GroupError`]: the membership is unchanged. After [`GroupError::Timeout`] it is unknown.

@@ -173,7 +173,7 @@ impl ClientConnection {
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.join(&self.0.core, group).await
+        self.0.group_requests.join(&self.0.core, &self.0.subscriptions, group).await
     }
 
     /// Leaves a group of the connection's channel, as [`WebsocketClient::leave`](crate::WebsocketClient::leave) does.
@@ -188,7 +188,7 @@ impl ClientConnection {
     /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.leave(&self.0.core, group).await
+        self.0.group_requests.leave(&self.0.core, &self.0.subscriptions, group).await
     }
 
     fn check_subprotocol(&self) -> Result<(), GroupError> {

@@ -182,6 +182,12 @@ pub enum GroupError {
         /// The reason of the server: `not allowed here`, or `too many groups`.
         reason: String,
     },
+    /// The request was made in a handler of its own connection, or while an event stream was full, and so many messages
+    /// came in front of the answer that no more are read: as many as the outbox holds
+    /// ([`ClientParams::outbox`](crate::ClientParams::outbox)). The answer could come only after this call. Ask in another
+    /// task, or again later. The server may have carried out the request all the same.
+    #[error("more messages than are read ahead came before the answer, and wait for the one who asked")]
+    Stalled,
     /// The connection does not use the subprotocol `websockets-simple`, which group requests need. Offer it with
     /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
     #[error(

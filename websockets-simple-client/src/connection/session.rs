@@ -152,6 +152,7 @@ impl Shared {
         let mut config = ConnectionConfig::new(Side::Client);
         config.message_size = params.message_size();
         config.read_ahead = params.read_ahead();
+        config.waiting_ahead = params.outbox_bytes();
         config.close_timeout = params.close_timeout();
         if compatibility.repairs_text() {
             config.text = websockets_simple_core::TextPolicy::Lossy;

@@ -88,8 +88,9 @@ fn those_who_wait_for_an_answer_or_a_place_are_woken_outside_of_the_lock() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
     // One more than there are places.
-    let mut joins: Vec<_> =
-        (0..65).map(|_| Box::pin(state.group_requests.join(&state.core, "red"))).collect();
+    let mut joins: Vec<_> = (0..65)
+        .map(|_| Box::pin(state.group_requests.join(&state.core, &state.subscriptions, "red")))
+        .collect();
     for join in &mut joins {
         assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }

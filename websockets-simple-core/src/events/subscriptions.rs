@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -34,7 +35,13 @@ pub struct Subscriptions<E> {
     heard: AtomicBool,
     /// Who waits for that: the task of the one connection of a client.
     parked: Mutex<Option<Waker>>,
+    /// Events that wait for room in a stream now, and how many ever had to.
+    waiting: AtomicUsize,
+    waited: AtomicU64,
 }
+
+/// How long an event may wait for room in a stream before nobody seems to read that.
+const UNREAD: Duration = Duration::from_millis(5);
 
 impl<E: EventType> Subscriptions<E> {
     /// No subscriptions.
@@ -46,6 +53,8 @@ impl<E: EventType> Subscriptions<E> {
             notices: AtomicUsize::new(0),
             heard: AtomicBool::new(false),
             parked: Mutex::new(None),
+            waiting: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
         }
     }
 
@@ -226,6 +235,31 @@ impl<E: EventType> Subscriptions<E> {
         })
     }
 
+    /// An event waits for room in a stream until the guard is dropped.
+    pub(super) fn wait_for_room(of: &Weak<Self>) -> RoomWait<E> {
+        if let Some(of) = of.upgrade() {
+            of.waiting.fetch_add(1, Ordering::AcqRel);
+            of.waited.fetch_add(1, Ordering::AcqRel);
+        }
+        RoomWait(Weak::clone(of))
+    }
+
+    /// Whether an event waits for room in a stream, and none got it for some milliseconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn is_stuck(&self) -> bool {
+        let waited = self.waited.load(Ordering::Acquire);
+        let is_stuck =
+            || self.waiting.load(Ordering::Acquire) > 0 && self.waited.load(Ordering::Acquire) == waited;
+        if !is_stuck() {
+            return false;
+        }
+        tokio::time::sleep(UNREAD).await;
+        is_stuck()
+    }
+
     /// Lifts the bound of all event streams while an end stops: their consumers may take no more events, and nothing
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
@@ -236,6 +270,17 @@ impl<E: EventType> Subscriptions<E> {
 
     pub(super) fn snapshot(&self) -> Arc<[Arc<Subscriber<E>>]> {
         Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An event that waits for room in a stream.
+pub(super) struct RoomWait<E>(Weak<Subscriptions<E>>);
+
+impl<E> Drop for RoomWait<E> {
+    fn drop(&mut self) {
+        if let Some(of) = self.0.upgrade() {
+            of.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
