@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use websockets_simple_client::{
     ClientEvent, ClientParams, Message, Token, WebsocketClient, params::TokenReason,
 };
+use websockets_simple_core::wall_clock;
 use websockets_simple_server::{
     Authenticated, Credentials, EndedBy, ErrorStage, Event, HandshakeRequest, MemoryUsers, Revocation,
     ServerParams, UserService, UserServiceError, WebsocketServerAuth, async_trait,
@@ -48,7 +49,7 @@ impl UserService for Timed {
             return Ok(None);
         };
         let Ok(millis) = millis.parse() else { return Ok(None) };
-        let until = Utc::now() + Duration::from_millis(millis);
+        let until = wall_clock() + Duration::from_millis(millis);
         Ok(Some(Authenticated::new(user.to_owned()).expires_at(until).credential(format!("of {user}"))))
     }
 }
@@ -73,7 +74,7 @@ fn provider(tokens: &[&str]) -> (impl Fn(TokenReason) -> Ready + Send + Sync + '
 type Ready = std::future::Ready<Result<Token, Box<dyn std::error::Error + Send + Sync>>>;
 
 fn left(expiry: Option<DateTime<Utc>>) -> chrono::TimeDelta {
-    expiry.unwrap() - Utc::now()
+    expiry.unwrap() - wall_clock()
 }
 
 #[tokio::test]
@@ -303,3 +304,19 @@ async fn a_handshake_on_its_way_does_not_slip_past_a_revocation() {
     tokio::join!(connecting, revoking);
     assert_eq!(ended(&mut events).await.by, EndedBy::Revoked);
 }
+
+#[tokio::test(start_paused = true)]
+async fn credentials_expire_in_paused_time_as_timers_do() {
+    let users = Arc::new(Timed::default());
+    let server = server(&users, 60_000, 30_000);
+    let addr = started(&server).await;
+    let client = WebsocketClient::new(params(addr).token("bob:3600000").connect_timeout(A_DAY)).unwrap();
+    let connection = client.connect().await.unwrap();
+    let at = tokio::time::Instant::now();
+    let end = tokio::time::timeout(A_DAY, connection.closed()).await.expect("an hour is less than a day");
+    assert_eq!((end.code, end.should_reconnect()), (Some(4003), true));
+    let took = at.elapsed();
+    assert!((3590..=3602).contains(&took.as_secs()), "{took:?}");
+}
+
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

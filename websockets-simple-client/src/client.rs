@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind, SendError, SendStatus,
-    Statistics, Subscriptions, Text, WithState, current_owner,
+    CloseCode, Disconnect, EndCause, Events, IntoMessage, Message, MessageWriter, PartKind, SendError,
+    SendStatus, Statistics, Subscriptions, Text, WithState, current_owner,
 };
 
 use crate::{
     config::{ClientParams, Loss, Offline, TokenReason},
     connection::{ClientConnection, ClientState, EndProgress, Shared, States, attempt},
-    error::{ConnectError, GroupError, ParamsError},
+    error::{ConnectError, GroupError, OpenError, ParamsError},
     event::ClientEvent,
 };
 
@@ -24,6 +24,7 @@ use crate::{
 ///
 /// Usage: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`connect`](Self::connect), [`disconnect`](Self::disconnect), and `connect` again; subscriptions survive.
+/// [`open`](Self::open) is the first three in one.
 ///
 /// # Examples
 ///
@@ -61,6 +62,38 @@ impl WebsocketClient {
     pub fn new(params: ClientParams) -> Result<Self, ParamsError> {
         let shared = Arc::new(Shared::new(params.check()?)?);
         Ok(Self { handles: Arc::new(Handles(Arc::clone(&shared))), shared })
+    }
+
+    /// Creates a client, subscribes to its events, and connects: the stream begins with the event Connecting, and holds
+    /// everything that the server sends. It is as bounded as that of [`events`](Self::events), so it has to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: a parameter is wrong, or the connect failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the attempt is aborted and the socket is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+    ///
+    /// # async fn example() -> Result<(), websockets_simple_client::OpenError> {
+    /// let (client, mut events) = WebsocketClient::open(ClientParams::new("localhost", 8080)).await?;
+    /// while let Some(event) = events.recv().await {
+    ///     if let ClientEvent::Message(event) = event {
+    ///         println!("{}", event.message);
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn open(params: ClientParams) -> Result<(Self, Events<ClientEvent>), OpenError> {
+        let client = Self::new(params)?;
+        let events = client.events();
+        client.connect().await?;
+        Ok((client, events))
     }
 
     websockets_simple_core::subscribe_methods!(ClientEvent, ClientConnection);
@@ -106,6 +139,12 @@ impl WebsocketClient {
     /// Raises Connecting and one end of it, Connected or Refused. The handlers of Connecting and Refused are part of the
     /// time: at the connect timeout a handler of Connecting is dropped, and one of Refused goes on for at most a second
     /// in the background.
+    ///
+    /// Messages that the server sends at once are not lost if the first subscription to messages comes after this call:
+    /// as long as there was none, they wait for it, up to the [read-ahead](ClientParams::read_ahead), and errors and
+    /// the end of the connection pass them. If more comes, or the connection ends, the client is one that only sends:
+    /// messages are dropped, and the first [message event](crate::MessageEvent::missed) says how many. A peer is never
+    /// made to wait for a subscription, and pings and Close are always answered. [`open`](Self::open) needs no such rule.
     ///
     /// The connection runs in a task of the current tokio runtime. If that runtime is dropped, the connection ends with
     /// 1001, its Disconnected is raised, and the client can connect again in another runtime. Handlers are then polled
@@ -362,6 +401,10 @@ impl WebsocketClient {
     ///
     /// Answers overtake queued messages, so that a message to a group can still arrive after the client has left it.
     /// Several requests may be pending at once. They are answered in order, each within the connect timeout.
+    ///
+    /// May be called from a handler and from the loop over an event stream: while it waits, more messages are read than
+    /// the [read-ahead](ClientParams::read_ahead), as many as the [outbox](ClientParams::outbox) holds. If the server sends
+    /// more than that before it answers, this fails with [`GroupError::Stalled`] there.
     ///
     /// # Errors
     ///

@@ -312,7 +312,8 @@ impl ClientParams {
 
     /// Bytes of received messages that wait for the handlers, each counted with about 200 bytes for its place in the
     /// queue. When more wait, nothing is read from the server until the handlers have caught up: neither its messages nor
-    /// its pings, which wait behind them. Default: 256 KiB.
+    /// its pings, which wait behind them. While a request such as [`join`](crate::WebsocketClient::join) has no answer, as
+    /// much is read as the [outbox](Self::outbox) holds, if that is more. Default: 256 KiB.
     #[must_use]
     pub fn read_ahead(mut self, bytes: usize) -> Self {
         self.read_ahead = bytes;

@@ -180,7 +180,7 @@ impl ClientConnection {
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
         self.check_subprotocol()?;
-        self.0.group_requests.join(&self.0.core, group).await?;
+        self.0.group_requests.join(&self.0.core, &self.0.subscriptions, group).await?;
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.joined(group);
         }
@@ -202,7 +202,7 @@ impl ClientConnection {
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.left(group);
         }
-        self.0.group_requests.leave(&self.0.core, group).await
+        self.0.group_requests.leave(&self.0.core, &self.0.subscriptions, group).await
     }
 
     fn check_subprotocol(&self) -> Result<(), GroupError> {

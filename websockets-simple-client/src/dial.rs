@@ -171,14 +171,27 @@ async fn connect(params: &CheckedParams) -> Result<TcpStream, ConnectError> {
         .map_err(|error| ConnectError::Connect(error.into()))
 }
 
-/// Tries the addresses in order, the next one in parallel after [`STAGGER`]. The first that connects wins.
+/// The addresses in the order in which they are tried: that of the resolver, whose families alternate, beginning with the
+/// one of its first address (RFC 8305 section 4).
+fn interleaved(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
+    let starts_with_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == starts_with_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    std::iter::from_fn(move || {
+        std::mem::swap(&mut first, &mut second);
+        second.next().or_else(|| first.next())
+    })
+}
+
+/// Tries the addresses, families alternating, the next one in parallel after [`STAGGER`]. The first that connects wins.
 async fn connect_to_first(
     addresses: Vec<SocketAddr>,
     receive: Option<usize>,
     send: Option<usize>,
 ) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    let mut addresses = addresses.into_iter();
+    let mut addresses = interleaved(addresses);
     let mut tries = JoinSet::new();
     loop {
         let next = addresses.next();

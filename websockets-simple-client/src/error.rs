@@ -151,6 +151,18 @@ pub enum ConnectError {
     },
 }
 
+/// Why [`open`](crate::WebsocketClient::open) gives no client.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A parameter is wrong. No socket was opened.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The connect failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
 /// Why a client could not join or leave a group.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -170,6 +182,12 @@ pub enum GroupError {
         /// The reason of the server: `not allowed here`, or `too many groups`.
         reason: String,
     },
+    /// The request was made in a handler of its own connection, or while an event stream was full, and so many messages
+    /// came in front of the answer that no more are read: as many as the outbox holds
+    /// ([`ClientParams::outbox`](crate::ClientParams::outbox)). The answer could come only after this call. Ask in another
+    /// task, or again later. The server may have carried out the request all the same.
+    #[error("more messages than are read ahead came before the answer, and wait for the one who asked")]
+    Stalled,
     /// The connection does not use the subprotocol `websockets-simple`, which group requests need. Offer it with
     /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
     #[error(
@@ -354,55 +372,4 @@ impl ConnectError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rejected(status: u16) -> ConnectError {
-        ConnectError::Rejected { status, headers: Box::default(), body: String::new(), retry_after: None }
-    }
-
-    #[test]
-    fn a_refusal_is_worth_another_try_by_its_status_as_the_documentation_lists_them() {
-        let again: Vec<u16> = (100..520).filter(|status| rejected(*status).is_worth_retrying()).collect();
-        let expected = [408, 409, 425, 429, 500, 502, 503, 504];
-        assert_eq!(again, expected.into_iter().chain(506..520).collect::<Vec<_>>());
-        assert!(rejected(599).is_worth_retrying(), "unknown ones count as 500");
-    }
-
-    #[test]
-    fn every_error_is_in_the_documented_table_with_its_verdict() {
-        let lost = || Arc::new(io::Error::from(io::ErrorKind::ConnectionReset));
-        let (headers, retry_after) = (Box::default, None);
-        let mut verdicts = vec![
-            ("AlreadyConnected", ConnectError::AlreadyConnected),
-            ("BadResponse", ConnectError::BadResponse(String::new())),
-            ("Cancelled", ConnectError::Cancelled),
-            ("Closed", ConnectError::Closed),
-            ("Connect", ConnectError::Connect(lost())),
-            ("HandlerPanic", ConnectError::HandlerPanic),
-            ("Lost", ConnectError::Lost(lost())),
-            (
-                "Redirected",
-                ConnectError::Redirected { location: String::new(), headers: headers(), retry_after },
-            ),
-            ("Resolve", ConnectError::Resolve(lost())),
-            ("SubprotocolRejected", ConnectError::SubprotocolRejected),
-            ("Timeout", ConnectError::Timeout),
-            ("Tls", ConnectError::Tls(TlsFailure::Expired)),
-            ("TokenProvider", ConnectError::TokenProvider(Arc::new(TlsFailure::Expired))),
-            ("Unauthorized", ConnectError::unauthorized(String::new())),
-        ];
-        let rows =
-            include_str!("error.rs").lines().filter_map(|line| line.trim_start().strip_prefix("/// | ["));
-        for row in rows.filter(|row| !row.contains("`Rejected`")) {
-            let cells: Vec<_> = row.split(" | ").collect();
-            let names: Vec<_> = cells[0].split('`').skip(1).step_by(2).collect();
-            verdicts.retain(|(name, error)| {
-                let is_listed = names.contains(name);
-                assert!(!is_listed || error.is_worth_retrying() == (cells[1] == "yes"), "{name}");
-                !is_listed
-            });
-        }
-        assert!(verdicts.is_empty(), "{verdicts:?}");
-    }
-}
+mod tests;

@@ -143,7 +143,7 @@ pub mod params {
 
 /// What can go wrong with a client: its parameters, a connect, a send, a request for a group.
 pub mod errors {
-    pub use crate::error::{GroupError, ParamsError, TlsFailure};
+    pub use crate::error::{GroupError, OpenError, ParamsError, TlsFailure};
     #[doc(no_inline)]
     pub use crate::{ConnectError, SendError};
 }

@@ -5,6 +5,7 @@ pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use inbox::{current_owner, inside, new_owner};
 pub use observer::ConnectionObserver;
+pub use questions::Question;
 pub use shared::{ConnectionShared, Statistics};
 
 mod closing;
@@ -15,5 +16,6 @@ mod inbox;
 mod kept_buffers;
 mod observer;
 mod ping_watch;
+mod questions;
 mod rate;
 mod shared;

@@ -12,7 +12,7 @@ pub use handler::Handler;
 pub use handler_future::HandlerFuture;
 pub use handler_panic::{CatchPanic, Panicked, catch_panic};
 pub use messages::{Demand, MessageSink, Messages};
-pub use moment::{Moment, deadline};
+pub use moment::{Moment, deadline, wall_clock};
 pub use stream::Events;
 pub use subscribe_options::SubscribeOptions;
 pub use subscriber::HeldHandler;

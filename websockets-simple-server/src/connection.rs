@@ -241,13 +241,8 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.is_open()
     }
 
-    /// Waits until the connection has ended, and returns how: at once if it has already.
-    ///
-    /// It has ended when its transport is released, whoever closed it: [`end`](Self::end) is set from then on, nothing is
-    /// sent or received any more. Handlers of messages that were received before may still run then, and
-    /// Disconnected is raised behind them. Any number of tasks may wait, and it closes nothing by itself. In a
-    /// handler of this connection it resolves as well; a Close of the peer is then answered only at the close timeout, as
-    /// its answer waits for the handlers.
+    /// Waits until the connection has ended, whoever closed it: until its transport is released. Disconnected comes after
+    /// that, behind handlers that still run; while one of them waits here, a Close of the peer is answered at the timeout.
     ///
     /// # Cancel safety
     ///
@@ -335,10 +330,9 @@ impl<I: Identity> Connection<I> {
         MessageWriter::begin(&self.0.core.outbox).await
     }
 
-    /// Closes the connection: queued messages are sent, then Close with this code and reason (cut to 123 bytes).
-    /// Messages that were received before are still handled.
-    /// Resolves when the transport is released, at the latest after the close timeout. May be called from a handler of
-    /// this connection.
+    /// Closes the connection: queued messages are sent, then Close with this code and reason (cut to 123 bytes). What was
+    /// received before is still handled. Resolves when the transport is released, at the latest after the close timeout.
+    /// May be called from a handler of this connection.
     ///
     /// # Cancel safety
     ///

@@ -9,7 +9,9 @@ use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
-use websockets_simple_client::{ClientEvent, ClientParams, ClientState, Reconnect, WebsocketClient, chrono::Utc};
+use websockets_simple_client::{
+    ClientEvent, ClientParams, ClientState, Reconnect, WebsocketClient, chrono::Utc,
+};
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{Endpoint, Json, ServerParams, WebsocketServer};
 

@@ -262,3 +262,55 @@ async fn events_of_a_refusal_by_the_server_carry_its_status_and_of_one_given_up_
     let (failed, why) = errors(&mut events);
     assert!(failed.is_none() && matches!(*why, ConnectError::Cancelled) && !why.is_worth_retrying());
 }
+
+#[tokio::test(start_paused = true)]
+async fn provider_dial_handshake_and_the_text_of_a_dotnet_server_share_one_connect_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let slow = async |_| {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        Ok(Token::new("secret"))
+    };
+    let params = || ClientParams::new("127.0.0.1", port).connect_timeout(Duration::from_secs(1));
+    let v6 = || params().compatibility(websockets_simple_core::Compatibility::DotNetV6);
+    let server = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut head).await.unwrap(), 0);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let head = String::from_utf8(head).unwrap();
+            let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
+            // The text for which a client of .NET v6 waits never comes.
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                drop(stream)
+            });
+        }
+    };
+    let connects = async {
+        for (params, waits) in
+            [(v6(), true), (v6().token_provider(slow), true), (params().token_provider(slow), false)]
+        {
+            let (client, at) = (WebsocketClient::new(params).unwrap(), Instant::now());
+            let connected = client.connect().await;
+            let took = at.elapsed().as_millis();
+            match connected {
+                Err(ConnectError::Timeout) => assert!(waits && took == 1000, "{took}"),
+                other => assert!(!waits && other.is_ok() && (900..1000).contains(&took), "{other:?} {took}"),
+            }
+        }
+    };
+    tokio::select! {
+        () = server => {}
+        () = connects => {}
+    }
+}

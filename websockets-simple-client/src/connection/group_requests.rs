@@ -8,9 +8,9 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use websockets_simple_core::{ConnectionShared, Control, GroupName};
+use websockets_simple_core::{ConnectionShared, Control, GroupName, Subscriptions};
 
-use crate::error::GroupError;
+use crate::{error::GroupError, event::ClientEvent};
 
 /// Requests that may be pending at a time; further ones wait.
 const AT_ONCE: usize = 64;
@@ -37,23 +37,54 @@ impl GroupRequests {
     }
 
     /// Asks the server to join a group, and waits for the answer.
-    pub(crate) async fn join(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
-        self.ask(core, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    pub(crate) async fn join(
+        &self,
+        core: &ConnectionShared,
+        events: &Subscriptions<ClientEvent>,
+        group: &str,
+    ) -> Result<(), GroupError> {
+        self.ask(core, events, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
     /// Asks the server to leave a group, and waits for the answer.
-    pub(crate) async fn leave(&self, core: &ConnectionShared, group: &str) -> Result<(), GroupError> {
-        self.ask(core, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
+    pub(crate) async fn leave(
+        &self,
+        core: &ConnectionShared,
+        events: &Subscriptions<ClientEvent>,
+        group: &str,
+    ) -> Result<(), GroupError> {
+        self.ask(core, events, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
     }
 
-    async fn ask(&self, core: &ConnectionShared, ask: Control) -> Result<(), GroupError> {
+    async fn ask(
+        &self,
+        core: &ConnectionShared,
+        events: &Subscriptions<ClientEvent>,
+        ask: Control,
+    ) -> Result<(), GroupError> {
+        let mut question = core.ask();
+        let stalled = async {
+            loop {
+                question.stalled().await;
+                // Whoever is to take what is in front of the answer waits for it, here or in the loop over a stream.
+                if question.is_inside() || events.is_stuck().await {
+                    return Err(GroupError::Stalled);
+                }
+            }
+        };
         let answered = async {
             let places = Arc::clone(&self.places);
             let place = places.acquire_owned().await.map_err(|_| GroupError::Ended)?;
             let answer = self.begin(core, ask, place)?;
             answer.await.unwrap_or(Err(GroupError::Ended))
         };
-        tokio::time::timeout(self.patience, answered).await.unwrap_or(Err(GroupError::Timeout))
+        tokio::select! {
+            biased;
+            answered = tokio::time::timeout(self.patience, answered) => {
+                answered.unwrap_or(Err(GroupError::Timeout))
+            }
+            stalled = stalled => stalled,
+        }
     }
 
     fn begin(

@@ -30,6 +30,17 @@ pub(crate) struct SubscribedObserver {
     pub(crate) ready: Option<watch::Sender<bool>>,
     /// Whether Connected was told.
     pub(crate) connected: bool,
+    pub(crate) audience: Audience,
+}
+
+/// Who gets the messages of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Audience {
+    /// Nobody has ever subscribed to messages: they wait for the first who does.
+    Awaited,
+    /// More has come than is kept for that. These messages were dropped.
+    Missed(u64),
+    Present,
 }
 
 impl ConnectionObserver for SubscribedObserver {
@@ -45,13 +56,44 @@ impl ConnectionObserver for SubscribedObserver {
         self.dispatcher.connected(at)
     }
 
+    fn parks(&mut self, waiting: usize, cx: &mut Context<'_>) -> bool {
+        if self.audience != Audience::Awaited {
+            return false;
+        }
+        self.is_ready();
+        if self.shared.subscriptions.is_heard_or_waits(cx) {
+            self.audience = Audience::Present;
+        } else if waiting > self.shared.params.read_ahead() {
+            tracing::debug!(bytes = waiting, "messages are dropped: there was no subscription to them");
+            self.audience = Audience::Missed(0);
+        }
+        self.audience == Audience::Awaited
+    }
+
     fn received(&mut self, message: Message, at: Moment, held: &mut Self::Held) -> Option<HandlerFuture> {
         self.is_ready();
-        self.dispatcher.received(message, at, held)
+        match self.audience {
+            Audience::Present => self.dispatcher.received(message, at, held),
+            Audience::Missed(missed) if self.shared.subscriptions.is_heard() => {
+                self.audience = Audience::Present;
+                self.dispatcher.received_after(missed, message, at, held)
+            }
+            Audience::Missed(missed) => {
+                self.audience = Audience::Missed(missed + 1);
+                None
+            }
+            Audience::Awaited => None,
+        }
     }
 
     fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture> {
         self.is_ready();
+        if let Audience::Missed(missed) = &mut self.audience
+            && !self.shared.subscriptions.is_heard()
+        {
+            *missed += u64::from(part.last);
+            return None;
+        }
         self.dispatcher.received_part(part, at)
     }
 
@@ -94,6 +136,9 @@ impl ConnectionObserver for SubscribedObserver {
 
     fn released(&mut self) {
         self.ready = None;
+        if self.audience == Audience::Awaited {
+            self.audience = Audience::Missed(0);
+        }
         let connection = self.dispatcher.connection();
         // From here on the client may connect again, even in the handler of the Disconnected event.
         self.shared.set_idle(connection);

@@ -18,7 +18,7 @@ use crate::{
         ending::{EndProgress, Ending},
         group_requests::GroupRequests,
         kept::Kept,
-        observer::SubscribedObserver,
+        observer::{Audience, SubscribedObserver},
         supervisor::Supervision,
         task::ConnectionTask,
         wanted_groups::WantedGroups,
@@ -129,6 +129,7 @@ impl Connecting {
             shared: Arc::clone(shared),
             ready: Some(ready_sender),
             connected: false,
+            audience: Audience::Awaited,
         };
         let heartbeat = params.heartbeat();
         let transport = stream.into_transport();
@@ -162,6 +163,7 @@ impl Shared {
         let mut config = ConnectionConfig::new(Side::Client);
         config.message_size = params.message_size();
         config.read_ahead = params.read_ahead();
+        config.waiting_ahead = params.outbox_bytes();
         config.close_timeout = params.close_timeout();
         if compatibility.repairs_text() {
             config.text = websockets_simple_core::TextPolicy::Lossy;

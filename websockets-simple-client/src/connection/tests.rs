@@ -7,7 +7,10 @@ use websockets_simple_core::{
     ConnectionEventKind, ConnectionObserver, Dispatcher, Events, Moment, OutboxConfig, OverflowPolicy, Side,
 };
 
-use super::{observer::SubscribedObserver, *};
+use super::{
+    observer::{Audience, SubscribedObserver},
+    *,
+};
 use crate::{config::ClientParams, event::ClientEvent};
 
 /// An observer of a connection without a driver, and the events of its client.
@@ -33,7 +36,8 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
         ending: Ending::new(),
     }));
     let dispatcher = Dispatcher::new(connection, Arc::clone(&shared.subscriptions));
-    (SubscribedObserver { dispatcher, shared, ready: None, connected: false }, events)
+    let audience = Audience::Awaited;
+    (SubscribedObserver { dispatcher, shared, ready: None, connected: false, audience }, events)
 }
 
 fn is_end(event: &ClientEvent) -> bool {
@@ -85,8 +89,9 @@ fn those_who_wait_for_an_answer_or_a_place_are_woken_outside_of_the_lock() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
     // One more than there are places.
-    let mut joins: Vec<_> =
-        (0..65).map(|_| Box::pin(state.group_requests.join(&state.core, "red"))).collect();
+    let mut joins: Vec<_> = (0..65)
+        .map(|_| Box::pin(state.group_requests.join(&state.core, &state.subscriptions, "red")))
+        .collect();
     for join in &mut joins {
         assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }

@@ -29,6 +29,9 @@ pub struct ConnectionConfig {
     /// Bytes of messages that wait for the handler, each with a constant for its place in the queue; beyond it nothing
     /// more is read.
     pub read_ahead: usize,
+    /// The same while a [question](crate::Question) to the peer is not answered, if it is more: the answer comes behind
+    /// them.
+    pub waiting_ahead: usize,
     /// What becomes of text that is not UTF-8.
     pub text: TextPolicy,
     /// Whether the peer needs a second Close.
@@ -57,6 +60,7 @@ impl ConnectionConfig {
             idle: None,
             close_timeout: Duration::from_secs(5),
             read_ahead: Self::READ_AHEAD,
+            waiting_ahead: 0,
             text: TextPolicy::Strict,
             closes_twice: false,
             low_close_codes: false,

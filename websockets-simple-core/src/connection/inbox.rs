@@ -187,7 +187,7 @@ impl<O: ConnectionObserver> Inbox<O> {
         }
         let observer = &mut self.observer;
         let _ = catch_panic(|| {
-            let _inside = Inside::enter(observer.owner());
+            let _inside = Inside::enter(observer.owner(), 0);
             if let Some(mut handler) = observer.disconnected(end, Moment::now()) {
                 let _: Poll<()> = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop()));
             }
@@ -201,7 +201,7 @@ impl<O: ConnectionObserver> Inbox<O> {
 
     /// Runs the handlers: ready when nothing is left for them to do.
     pub(crate) fn poll(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
-        let _inside = Inside::enter(self.observer.owner());
+        let _inside = Inside::enter(self.observer.owner(), number(outbox));
         if self.controls.is_some()
             && let Err(panic) = catch_panic(|| self.poll_controls(cx))
         {
@@ -256,7 +256,7 @@ impl<O: ConnectionObserver> Inbox<O> {
     /// Polls the running handler, or starts one for the next item. `None` if there is neither.
     fn step(&mut self, outbox: &Outbox, cx: &mut Context<'_>, held: &mut O::Held) -> Option<Poll<()>> {
         if self.running.is_done() {
-            match self.begin_next(outbox, held)? {
+            match self.begin_next(outbox, cx, held)? {
                 Some(handler) => self.running = handler,
                 None => return Some(Poll::Ready(())),
             }
@@ -264,8 +264,14 @@ impl<O: ConnectionObserver> Inbox<O> {
         Some(Pin::new(&mut self.running).poll(cx))
     }
 
-    /// Passes the next item to the observer, which may return a future. `None` if there is no item.
-    fn begin_next(&mut self, outbox: &Outbox, held: &mut O::Held) -> Option<Option<HandlerFuture>> {
+    /// Passes the next item to the observer, which may return a future. `None` if there is none, or none but messages that
+    /// the observer lets wait.
+    fn begin_next(
+        &mut self,
+        outbox: &Outbox,
+        cx: &mut Context<'_>,
+        held: &mut O::Held,
+    ) -> Option<Option<HandlerFuture>> {
         let Self { observer, queue: waiting, .. } = self;
         if !matches!(waiting.as_ref().and_then(|queue| queue.items.front()), Some(Item::Connected(_))) {
             if let Some(overdue) = observer.overdue() {
@@ -276,7 +282,13 @@ impl<O: ConnectionObserver> Inbox<O> {
             }
         }
         let queue = waiting.as_mut()?;
-        let item = queue.items.pop_front();
+        let is_message = |item: &Item| matches!(item, Item::Received(..));
+        let item = if queue.items.front().is_some_and(is_message) && observer.parks(queue.bytes, cx) {
+            let place = queue.items.iter().position(|item| !is_message(item))?;
+            queue.items.remove(place)
+        } else {
+            queue.items.pop_front()
+        };
         if let Some(Item::Received(received, _)) = &item {
             queue.bytes -= received.len() + ITEM;
         }
@@ -322,19 +334,30 @@ fn lend(queue: Box<Queue>) {
 
 thread_local! {
     static SPARE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
-    static OWNER: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The owner, and the number of the connection or 0.
+    static INSIDE: Cell<(Option<u64>, usize)> = const { Cell::new((None, 0)) };
 }
 
 /// The owner ([`ConnectionObserver::owner`]) of the handler that this is called from, if any. A wait for that owner to
 /// stop must not wait for the calling handler.
 #[must_use]
 pub fn current_owner() -> Option<u64> {
-    OWNER.get()
+    INSIDE.get().0
+}
+
+/// Whether this is called from a handler of the connection of this outbox.
+pub(super) fn is_inside(outbox: &Outbox) -> bool {
+    INSIDE.get().1 == number(outbox)
+}
+
+/// A number of a connection, which no other one has at the same time.
+fn number(outbox: &Outbox) -> usize {
+    std::ptr::from_ref(outbox).addr()
 }
 
 /// Calls `work` as a handler of this owner: for work that is polled beside the connection and not by it.
 pub fn inside<T>(owner: u64, work: impl FnOnce() -> T) -> T {
-    let _inside = Inside::enter(owner);
+    let _inside = Inside::enter(owner, INSIDE.get().1);
     work()
 }
 
@@ -346,17 +369,17 @@ pub fn new_owner() -> u64 {
 }
 
 /// While this lives, the thread is inside a handler.
-struct Inside(Option<u64>);
+struct Inside((Option<u64>, usize));
 
 impl Inside {
-    fn enter(owner: u64) -> Self {
-        Self(OWNER.replace(Some(owner)))
+    fn enter(owner: u64, connection: usize) -> Self {
+        Self(INSIDE.replace((Some(owner), connection)))
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        OWNER.set(self.0);
+        INSIDE.set(self.0);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the end that owns a connection is told of it.
 
+use std::task::Context;
+
 use crate::{
     connection::shared::ConnectionShared,
     events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment},
@@ -21,6 +23,11 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
 
     /// The connection is open. The first call.
     fn connected(&mut self, at: Moment) -> Option<HandlerFuture>;
+    /// A message or part has come, and `waiting` bytes of them wait. True if they are to wait on, while errors and the end
+    /// do not: the observer wakes this task when that has changed, and answers false once the connection was released.
+    fn parks(&mut self, _waiting: usize, _cx: &mut Context<'_>) -> bool {
+        false
+    }
     /// A message was received.
     fn received(&mut self, message: Message, at: Moment, held: &mut Self::Held) -> Option<HandlerFuture>;
     /// A part of a message was received.

@@ -12,6 +12,7 @@ use once_cell::race::OnceBox;
 use serde::{Serialize, Serializer};
 
 use crate::{
+    connection::questions::Questions,
     events::{Disconnect, EndCause},
     outbox::{Outbox, OutboxConfig},
     protocol::{Control, Controls, Frame, InternalFrame, Side},
@@ -34,6 +35,7 @@ pub struct ConnectionShared {
 struct ColdParts {
     end: OnceLock<Disconnect>,
     controls: OnceLock<Controls>,
+    questions: OnceLock<Box<Questions>>,
 }
 
 /// Counters of one connection, and its last round trip.
@@ -104,6 +106,15 @@ impl ConnectionShared {
         self.outbox.push_internal(frame, InternalFrame::Control);
         self.outbox.wake_driver();
         true
+    }
+
+    /// The questions to the peer, if there ever were any.
+    pub(super) fn questions(&self) -> Option<&Questions> {
+        self.cold.get()?.questions.get().map(Box::as_ref)
+    }
+
+    pub(super) fn questions_or_new(&self) -> &Questions {
+        self.cold().questions.get_or_init(Box::default)
     }
 
     /// How the connection ended, once it has.

@@ -88,8 +88,19 @@ impl<E: EventType> Dispatcher<E> {
         at: Moment,
         held: &mut HeldHandler<E>,
     ) -> Option<HandlerFuture> {
+        self.received_after(0, message, at, held)
+    }
+
+    /// As [`received`](Self::received); `missed` messages before it were dropped.
+    pub fn received_after(
+        &mut self,
+        missed: u64,
+        message: Message,
+        at: Moment,
+        held: &mut HeldHandler<E>,
+    ) -> Option<HandlerFuture> {
         self.catch_up();
-        let event = self.message(Direction::Received, message, 0, at);
+        let event = self.message(Direction::Received, message, missed, at);
         deliver(&self.current, event, held.for_version(self.current.version))
     }
 

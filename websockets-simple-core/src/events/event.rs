@@ -60,8 +60,9 @@ pub struct MessageEvent<C> {
     pub direction: Direction,
     /// The message.
     pub message: Message,
-    /// Sent events that were dropped since the last one because their consumer fell behind. Always 0 for
-    /// received messages, which are never dropped.
+    /// Sent events that were dropped since the last one because their consumer fell behind. For a received message 0, but
+    /// for the first one of a client that had received more than its read-ahead before anybody subscribed to messages:
+    /// these are the messages that were dropped for that.
     pub missed: u64,
     /// The connection of the message.
     pub connection: C,

@@ -17,12 +17,14 @@ impl<E: EventType> Subscriptions<E> {
         F: Fn(E::Connection, Message) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.on_some(move |event| match event.into_part() {
+        let subscription = self.on_some(move |event| match event.into_part() {
             EventPart::Message(event) if event.direction == Direction::Received => {
                 Some(HandlerFuture::new(handler(event.connection, event.message)))
             }
             _ => None,
-        })
+        });
+        self.hear();
+        subscription
     }
 
     /// Adds a closure for the parts of received messages.
@@ -31,10 +33,12 @@ impl<E: EventType> Subscriptions<E> {
         F: Fn(E::Connection, MessagePart) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.on_some(move |event| match event.into_part() {
+        let subscription = self.on_some(move |event| match event.into_part() {
             EventPart::MessagePart(event) => Some(HandlerFuture::new(handler(event.connection, event.part))),
             _ => None,
-        })
+        });
+        self.hear();
+        subscription
     }
 
     /// Adds a closure for connections that open.

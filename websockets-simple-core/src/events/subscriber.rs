@@ -174,6 +174,7 @@ impl<E: EventType> StreamSink<E> {
         let (sender, state, of) = (self.sender.clone(), Arc::clone(&self.state), Weak::clone(&self.of));
         HandlerFuture::new(async move {
             {
+                let _waits = Subscriptions::wait_for_room(&of);
                 let mut room = std::pin::pin!(state.room.take(bytes));
                 while tokio::time::timeout_at(state.next_look(), &mut room).await.is_err() {
                     if let Some(unread) = state.found_unread() {

@@ -8,9 +8,11 @@ use std::{
     net::SocketAddr,
     ops::Deref,
     sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Waker},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -31,6 +33,13 @@ pub struct Subscriptions<E> {
     version: AtomicU64,
     /// The number of subscriptions that asked for Sent events.
     notices: AtomicUsize,
+    /// Whether anybody has ever subscribed to messages.
+    heard: AtomicBool,
+    /// Who waits for that: the task of the one connection of a client.
+    parked: Mutex<Option<Waker>>,
+    /// Events that wait for room in a stream now, and how many ever had to.
+    waiting: AtomicUsize,
+    waited: AtomicU64,
 }
 
 /// The subscribers at one time.
@@ -39,12 +48,22 @@ pub(super) struct Subscribers<E> {
     /// Counts the changes.
     pub(super) version: u64,
 }
+/// How long an event may wait for room in a stream before nobody seems to read that.
+const UNREAD: Duration = Duration::from_millis(5);
 
 impl<E: EventType> Subscriptions<E> {
     /// No subscriptions.
     #[must_use]
     pub fn new() -> Self {
-        Self { list: RwLock::default(), version: AtomicU64::new(0), notices: AtomicUsize::new(0) }
+        Self {
+            list: RwLock::default(),
+            version: AtomicU64::new(0),
+            notices: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
+            parked: Mutex::new(None),
+            waiting: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
+        }
     }
 
     /// Adds a handler.
@@ -53,7 +72,9 @@ impl<E: EventType> Subscriptions<E> {
         options: SubscribeOptions,
         handler: impl Handler<E>,
     ) -> Subscription<E> {
-        self.add(Subscriber::handler(options, Box::new(Stateful(Arc::new(handler)))))
+        let subscription = self.add(Subscriber::handler(options, Box::new(Stateful(Arc::new(handler)))));
+        self.hear();
+        subscription
     }
 
     /// Adds a closure.
@@ -62,10 +83,13 @@ impl<E: EventType> Subscriptions<E> {
         F: Fn(E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(Subscriber::handler(options, Box::new(Closure(handler))))
+        let subscription = self.add(Subscriber::handler(options, Box::new(Closure(handler))));
+        self.hear();
+        subscription
     }
 
-    /// Adds a closure that is called with every event, and has work for some of them.
+    /// Adds a closure that is called with every event, and has work for some of them. Messages are none of these, unless
+    /// [`hear`](Self::hear) follows.
     pub(super) fn on_some(
         self: &Arc<Self>,
         handler: impl Fn(E) -> Option<HandlerFuture> + Send + Sync + 'static,
@@ -78,7 +102,37 @@ impl<E: EventType> Subscriptions<E> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let state = Arc::new(StreamState::new(options.capacity));
         let subscriber = Subscriber::stream(options, sender, Arc::clone(&state), Arc::downgrade(self));
-        Events::new(receiver, state, self.add(subscriber))
+        let events = Events::new(receiver, state, self.add(subscriber));
+        self.hear();
+        events
+    }
+
+    /// Notes that somebody has subscribed to messages, behind the subscription.
+    pub(super) fn hear(&self) {
+        if self.heard.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(parked) = parked {
+            parked.wake();
+        }
+    }
+
+    /// Whether anybody has ever subscribed to messages.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// The same; if not, this task is woken once somebody does, and the one that asked before it is not.
+    pub fn is_heard_or_waits(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_heard() {
+            return true;
+        }
+        let waker = cx.waker().clone();
+        let before = self.parked.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
+        drop(before);
+        self.is_heard()
     }
 
     fn add(self: &Arc<Self>, subscriber: Subscriber<E>) -> Subscription<E> {
@@ -190,6 +244,31 @@ impl<E: EventType> Subscriptions<E> {
         })
     }
 
+    /// An event waits for room in a stream until the guard is dropped.
+    pub(super) fn wait_for_room(of: &Weak<Self>) -> RoomWait<E> {
+        if let Some(of) = of.upgrade() {
+            of.waiting.fetch_add(1, Ordering::AcqRel);
+            of.waited.fetch_add(1, Ordering::AcqRel);
+        }
+        RoomWait(Weak::clone(of))
+    }
+
+    /// Whether an event waits for room in a stream, and none got it for some milliseconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn is_stuck(&self) -> bool {
+        let waited = self.waited.load(Ordering::Acquire);
+        let is_stuck =
+            || self.waiting.load(Ordering::Acquire) > 0 && self.waited.load(Ordering::Acquire) == waited;
+        if !is_stuck() {
+            return false;
+        }
+        tokio::time::sleep(UNREAD).await;
+        is_stuck()
+    }
+
     /// Lifts the bound of all event streams while an end stops: their consumers may take no more events, and nothing
     /// new is read then. `false` restores the bound.
     pub fn lift_bounds(&self, lift: bool) {
@@ -225,6 +304,17 @@ impl<E> Default for Subscribers<E> {
 impl<E> FromIterator<Arc<Subscriber<E>>> for Subscribers<E> {
     fn from_iter<T: IntoIterator<Item = Arc<Subscriber<E>>>>(list: T) -> Self {
         Self { list: list.into_iter().collect(), version: 0 }
+    }
+}
+
+/// An event that waits for room in a stream.
+pub(super) struct RoomWait<E>(Weak<Subscriptions<E>>);
+
+impl<E> Drop for RoomWait<E> {
+    fn drop(&mut self) {
+        if let Some(of) = self.0.upgrade() {
+            of.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

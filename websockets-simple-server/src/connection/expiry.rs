@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, Sleep};
-use websockets_simple_core::{Control, EndCause, ErrorStage, Moment, Token};
+use websockets_simple_core::{Control, EndCause, ErrorStage, Moment, Token, wall_clock};
 
 use crate::{
     config::{Scope, ServerParams},
@@ -48,7 +48,7 @@ impl Expiry {
         }
         let params = &connection.shared.params;
         while self.alarm.as_mut().poll(cx) == Poll::Ready(()) {
-            let wait = (self.due(connection, params) - Utc::now()).to_std().unwrap_or_default();
+            let wait = (self.due(connection, params) - wall_clock()).to_std().unwrap_or_default();
             if wait.is_zero() {
                 let grace = params.expiry_grace;
                 if self.asked || !connection.core.send_control(&Control::Expiring { at, grace }) {

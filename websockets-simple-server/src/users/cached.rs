@@ -9,10 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::Utc;
 use futures_core::Stream;
 use moka::{Expiry, future::Cache};
 use tokio::time::Instant;
+use websockets_simple_core::wall_clock;
 
 use crate::{
     net::HandshakeRequest,
@@ -100,7 +100,7 @@ impl<S: UserService> Cached<S> {
         let now = Instant::now();
         let kept = match &answer {
             Ok(Some(user)) => {
-                let left = user.expiry().map(|at| (at - Utc::now()).to_std().unwrap_or_default());
+                let left = user.expiry().map(|at| (at - wall_clock()).to_std().unwrap_or_default());
                 left.map_or(self.known_for, |left| left.min(self.known_for))
             }
             Ok(None) => self.unknown_for,
@@ -117,7 +117,7 @@ impl<S: UserService> Cached<S> {
         answer.answered_at.elapsed() >= answer.kept
             || answer.answer.as_ref().is_ok_and(|user| {
                 user.as_ref().is_some_and(|user| {
-                    user.expiry().is_some_and(|at| at <= Utc::now())
+                    user.expiry().is_some_and(|at| at <= wall_clock())
                         || self.revoked.concern(user, answer.asked_at)
                 })
             })

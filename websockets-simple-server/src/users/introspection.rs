@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use websockets_simple_core::Token;
+use websockets_simple_core::{Token, wall_clock};
 
 use crate::{
     net::HandshakeRequest,
@@ -253,7 +253,7 @@ impl<T: UserId + DeserializeOwned> UserService for Issuer<T> {
         _request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
         let Some(token) = credentials.token() else { return Ok(None) };
-        let answer = self.answer(token).await.and_then(|answer| self.judge(&answer, Utc::now()));
+        let answer = self.answer(token).await.and_then(|answer| self.judge(&answer, wall_clock()));
         answer.map_err(UserServiceError::new)
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
-use websockets_simple_core::Token;
+use websockets_simple_core::{Token, wall_clock};
 
 #[cfg(feature = "jwks")]
 pub use self::jwks::Jwks;
@@ -164,7 +164,7 @@ impl<T: UserId + DeserializeOwned> UserService for JwtUsers<T> {
             Ok(_) => Err(Flaw::Signature),
             Err(flaw) => Err(flaw),
         };
-        let user = claims.and_then(|claims| self.judge(&claims, Utc::now()));
+        let user = claims.and_then(|claims| self.judge(&claims, wall_clock()));
         Ok(user.inspect_err(|reason| tracing::debug!(%reason, "token refused")).ok())
     }
 }

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use futures_core::Stream;
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
-use websockets_simple_core::Token;
+use websockets_simple_core::{Token, wall_clock};
 
 use crate::{
     net::HandshakeRequest,
@@ -154,7 +154,7 @@ impl<T: UserId> UserService for MemoryUsers<T> {
             tokens.get_key_value(&shown).map(|(stored, known)| (*stored, Arc::clone(known)))
         };
         let Some((stored, known)) = found else { return Ok(None) };
-        if !bool::from(stored.ct_eq(&shown)) || known.expires_at.is_some_and(|at| at <= Utc::now()) {
+        if !bool::from(stored.ct_eq(&shown)) || known.expires_at.is_some_and(|at| at <= wall_clock()) {
             return Ok(None);
         }
         let authenticated = Authenticated::new(known.id.clone()).credential(known.credential.to_string());
@@ -280,6 +280,16 @@ mod tests {
         assert_eq!(expiry("good").await, Some(Some(later)));
         assert_eq!(expiry("expired").await, None);
         assert_eq!(expiry("for ever").await, Some(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_expires_in_paused_time_too() {
+        let users = MemoryUsers::new();
+        users.add_until("token", 7_i64, Utc::now() + TimeDelta::hours(1));
+        tokio::time::advance(std::time::Duration::from_secs(3590)).await;
+        assert_eq!(whose(&users, "token").await, Some(7));
+        tokio::time::advance(std::time::Duration::from_secs(11)).await;
+        assert_eq!(whose(&users, "token").await, None);
     }
 
     #[tokio::test]

@@ -19,8 +19,7 @@ use std::{
     sync::{Arc, atomic::AtomicI64},
 };
 
-use chrono::Utc;
-use websockets_simple_core::Token;
+use websockets_simple_core::{Token, wall_clock};
 
 pub use self::{error::SqlUsersError, issue::IssueToken, token_info::TokenInfo};
 use self::{
@@ -204,7 +203,7 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
     /// If dropped, the token may or may not have been revoked.
     pub async fn revoke(&self, credential: &str) -> Result<bool, SqlUsersError> {
         let Ok(id) = credential.parse() else { return Ok(false) };
-        self.store.revoke(id, storable(Utc::now())).await.map_err(SqlUsersError::store)
+        self.store.revoke(id, storable(wall_clock())).await.map_err(SqlUsersError::store)
     }
 
     /// Revokes all tokens of a user, and returns how many were not revoked before.
@@ -218,7 +217,7 @@ impl<T: UserId + Display + FromStr> SqlUsers<T> {
     /// If dropped, either none or all of the tokens have been revoked.
     pub async fn revoke_user(&self, user: &T) -> Result<u64, SqlUsersError> {
         let user = user.to_string();
-        self.store.revoke_user(&user, storable(Utc::now())).await.map_err(SqlUsersError::store)
+        self.store.revoke_user(&user, storable(wall_clock())).await.map_err(SqlUsersError::store)
     }
 
     /// Whether no token has ever been issued.

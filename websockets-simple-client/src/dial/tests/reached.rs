@@ -25,11 +25,50 @@ async fn an_address_that_refuses_does_not_keep_from_the_next_one() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
+#[test]
+fn families_alternate_from_that_of_the_first_address_and_keep_their_order() {
+    let tried = |addresses: &str| -> String {
+        let parse = |c: char| match c {
+            'a'..='z' => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, c as u16], 1)),
+            _ => SocketAddr::from(([127, 0, 0, c as u8], 1)),
+        };
+        let show = |address: SocketAddr| match address.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets()[3] as char,
+            std::net::IpAddr::V6(ip) => ip.octets()[15] as char,
+        };
+        interleaved(addresses.chars().map(parse).collect()).map(show).collect()
+    };
+    for (resolved, expected) in [
+        ("", ""),
+        ("a", "a"),
+        ("12", "12"),
+        ("abc123", "a1b2c3"),
+        ("123abc", "1a2b3c"),
+        ("abcd1", "a1bcd"),
+        ("1abcd", "1abcd"),
+        ("ab12c345", "a1b2c345"),
+    ] {
+        assert_eq!(tried(resolved), expected, "{resolved}");
+    }
+}
+
 #[tokio::test]
-async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
-    // The queue of this listener is full, so that the system ignores further attempts.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+async fn silent_addresses_of_one_family_cost_the_other_one_delay_however_many_they_are() {
+    let (silent, _filling) = silent("[::1]:0").await;
+    let (_listener, alive) = address().await;
+    let begun = Instant::now();
+    let stream = within(connect_to_first(vec![silent, silent, silent, silent, alive], None, None)).await;
+    assert_eq!(stream.unwrap().peer_addr().unwrap(), alive);
+    let took = begun.elapsed();
+    assert!((STAGGER..3 * STAGGER).contains(&took), "{took:?}");
+}
+
+/// An address of a listener whose queue is full, so that the system ignores further attempts.
+async fn silent(at: &str) -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+    let at: SocketAddr = at.parse().unwrap();
+    let socket = if at.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
+    let socket = socket.unwrap();
+    socket.bind(at).unwrap();
     let full = socket.listen(1).unwrap();
     let silent = full.local_addr().unwrap();
     let mut filling = Vec::new();
@@ -38,6 +77,12 @@ async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
         filling.push(stream.unwrap());
         assert!(filling.len() < 100, "the queue never fills");
     }
+    (silent, (full, filling))
+}
+
+#[tokio::test]
+async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
+    let (silent, _filling) = silent("127.0.0.1:0").await;
     let (_listener, alive) = address().await;
     let begun = Instant::now();
     let stream = within(connect_to_first(vec![silent, alive], None, None)).await.unwrap();

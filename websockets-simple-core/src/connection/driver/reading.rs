@@ -16,6 +16,7 @@ use crate::{
         heartbeat::PeerActivity,
         kept_buffers::KeptBuffers,
         observer::ConnectionObserver,
+        questions::Questions,
     },
     events::{EndCause, ErrorStage, EventError, Moment, spare},
     protocol::{Control, Controls, Decoded, Message, MessagePart, buffer_pool},
@@ -46,6 +47,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             if is_ahead {
                 cold.paused.get_or_insert_with(Instant::now);
+                self.shared()
+                    .questions()
+                    .into_iter()
+                    .filter(|questions| questions.are_pending())
+                    .for_each(Questions::stall);
                 return Read::Nothing;
             }
             if let Some(since) = cold.paused.take() {
@@ -102,9 +108,13 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         read
     }
 
-    /// Whether more waits for the handler than is to be read ahead of it.
+    /// Whether more waits for the handler than is to be read ahead of it: further, if the answer to a question is awaited.
     fn is_ahead(&self) -> bool {
-        self.inbox.waiting_bytes() > self.config.read_ahead && !self.cold.is_closing()
+        let waiting = self.inbox.waiting_bytes();
+        if waiting <= self.config.read_ahead || self.cold.is_closing() {
+            return false;
+        }
+        waiting > self.config.waiting_ahead || !self.shared().questions().is_some_and(Questions::are_pending)
     }
 
     /// Runs `len` bytes through the decoder and queues the messages. Without `input` they are in the memory of a large

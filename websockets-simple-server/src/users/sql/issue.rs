@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
-use websockets_simple_core::Token;
+use websockets_simple_core::{Token, wall_clock};
 
 use super::SqlUsers;
 use crate::users::user_service::UserId;
@@ -104,7 +104,7 @@ impl NewToken {
             hash: hash(&token),
             label,
             scopes: scopes.join(" "),
-            created_at: storable(Utc::now()),
+            created_at: storable(wall_clock()),
             expires_at: expires_at.map(storable),
         };
         Ok((token, new))

@@ -3,9 +3,10 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
+use websockets_simple_core::wall_clock;
 
 use super::SqlUsers;
 use crate::users::{
@@ -38,7 +39,7 @@ impl<T: UserId + Display + FromStr> UserService for SqlUsers<T> {
         let is_same = bool::from(row.2[..].ct_eq(&shown[..]));
         let id = row.0;
         let info = TokenInfo::<T>::from_row(row).map_err(UserServiceError::new)?;
-        let now = storable(Utc::now());
+        let now = storable(wall_clock());
         if !is_same || !info.is_good_at(now) {
             return Ok(None);
         }

@@ -167,3 +167,61 @@ async fn after_a_failed_write_so_much_is_read_and_no_more() {
         assert_eq!(rig.received().len() as i64, more.min(most));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_a_question_is_not_answered_more_is_read_and_who_asks_is_told_once_that_is_full() {
+    const PLACE: usize = 1000;
+    let (told, mut stalled) = tokio::sync::mpsc::unbounded_channel();
+    let mut plan = Plan::server()
+        .config(|config| (config.read_ahead, config.waiting_ahead) = (10 * PLACE, 50 * PLACE))
+        .on_message(move |message, shared| {
+            let told = told.clone();
+            async move {
+                if message.as_text().is_some_and(|text| text.starts_with("0 ")) {
+                    let mut question = shared.ask();
+                    question.stalled().await;
+                    let read = shared.statistics().bytes_received as usize;
+                    told.send((question.is_inside(), read)).unwrap();
+                    drop(question);
+                    // Nothing more is read for nobody.
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    assert_eq!(shared.statistics().bytes_received as usize, read);
+                }
+            }
+        });
+    plan.pipe = 512;
+    let mut rig = plan.run();
+    let outside = rig.shared.ask();
+    assert!(!outside.is_inside());
+    drop(outside);
+    for n in 0..100 {
+        rig.peer.text(&format!("{n} {}", "x".repeat(PLACE))).await;
+    }
+    let (is_inside, read) = stalled.recv().await.unwrap();
+    assert!(is_inside && (35 * PLACE..52 * PLACE).contains(&read), "{read}");
+    rig.peer.close(1000).await;
+    rig.end().await;
+    assert_eq!(rig.received().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_begins_after_reading_has_paused_has_it_go_on() {
+    let mut plan =
+        Plan::server().config(|config| (config.read_ahead, config.waiting_ahead) = (1000, 1 << 20));
+    plan = plan.busy(60);
+    plan.pipe = 512;
+    let mut rig = plan.run();
+    let shared = Arc::clone(&rig.shared);
+    let asking = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let paused = shared.statistics().messages_received;
+        let _question = shared.ask();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (paused, shared.statistics().messages_received)
+    });
+    for n in 0..100 {
+        rig.peer.text(&format!("{n} {}", "x".repeat(100))).await;
+    }
+    let (paused, read) = asking.await.unwrap();
+    assert!((2..20).contains(&paused) && read == 100, "{paused} {read}");
+}
