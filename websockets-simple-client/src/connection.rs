@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
     CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
-    SUBPROTOCOL, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
+    SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
 };
 
 use crate::{
@@ -75,10 +75,18 @@ impl ClientConnection {
         self.0.core.outbox.is_compressed()
     }
 
-    /// The subprotocol that the server chose.
+    /// The subprotocol that the server chose. Without the `websockets-simple+` of an offer with
+    /// [control messages](Self::has_controls).
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol.as_deref()
+    }
+
+    /// Whether both ends agreed on control messages, by which tokens are renewed and groups are joined. A server of this
+    /// library always does where the client [offers](crate::ClientParams::subprotocol) a subprotocol of it.
+    #[must_use]
+    pub fn has_controls(&self) -> bool {
+        self.0.info.controls
     }
 
     /// The headers of the server's handshake response.
@@ -172,7 +180,7 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
-        self.check_subprotocol()?;
+        self.check_controls()?;
         self.0.group_requests.join(&self.0.core, group).await
     }
 
@@ -187,12 +195,12 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
-        self.check_subprotocol()?;
+        self.check_controls()?;
         self.0.group_requests.leave(&self.0.core, group).await
     }
 
-    fn check_subprotocol(&self) -> Result<(), GroupError> {
-        if self.subprotocol() == Some(SUBPROTOCOL) { Ok(()) } else { Err(GroupError::Subprotocol) }
+    fn check_controls(&self) -> Result<(), GroupError> {
+        if self.has_controls() { Ok(()) } else { Err(GroupError::NoControls) }
     }
 
     /// Starts to close the connection with a code and reason (cut to 123 bytes), without waiting for the end. False

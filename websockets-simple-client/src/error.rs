@@ -33,7 +33,7 @@ pub enum ParamsError {
     /// The host is neither a host name nor an IP address.
     #[error("the host is not a valid host name or IP address; for a URL use `ClientParams::url`")]
     Host,
-    /// The name of a subprotocol is malformed.
+    /// The name of a subprotocol is malformed, or begins with `websockets-simple+`, which the client adds by itself.
     #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
     /// A subprotocol is offered twice.
@@ -167,12 +167,11 @@ pub enum GroupError {
         /// The reason of the server: `not allowed here`, or `too many groups`.
         reason: String,
     },
-    /// The connection does not use the subprotocol `websockets-simple`, which group requests need. Offer it with
-    /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
-    #[error(
-        "groups need the subprotocol `websockets-simple`, which the client must offer and the server choose"
-    )]
-    Subprotocol,
+    /// The connection has no [control messages](crate::ClientConnection::has_controls), which group requests need. Offer
+    /// `websockets-simple` or a subprotocol of the server with
+    /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol); the server has to be one of this library.
+    #[error("groups need control messages: offer `websockets-simple` or a subprotocol of the server")]
+    NoControls,
     /// No answer came within the connect timeout. The server may have carried out the request all the same.
     #[error("the server did not answer within the connect timeout")]
     Timeout,

@@ -23,6 +23,7 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
             local_addr: addr,
             peer_addr: addr,
             subprotocol: None,
+            controls: false,
             response_headers: http::HeaderMap::new(),
             tls: None,
         },
