@@ -1,7 +1,7 @@
 //! Control messages beside a subprotocol of the application.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -9,10 +9,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use websockets_simple_client::{ClientParams, GroupError, Token, WebsocketClient};
 use websockets_simple_server::{
-    Compatibility, Endpoint, MemoryUsers, ServerParams, WebsocketServer, WebsocketServerAuth,
+    Compatibility, Endpoint, Heartbeat, HeartbeatMode, MemoryUsers, ServerParams, WebsocketServer,
+    WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    connected, http2::Http2Client, message, opened, params, raw::RawPeer, started, within,
+    connected, http2::Http2Client, message, opened, params, raw::RawPeer, received, started, within,
 };
 
 /// Clients may be in any group of a server for `chat.v1`.
@@ -142,4 +143,65 @@ async fn a_stream_of_http_2_has_both() {
         peer.next().await.unwrap().as_text(),
         format!("{word},\"type\":\"joined\",\"group\":\"red\"}}")
     );
+}
+
+#[tokio::test]
+async fn a_hello_tells_what_the_server_understands_and_how_often_it_pings() {
+    let text = Heartbeat::new(Duration::from_millis(1500), HeartbeatMode::Text);
+    let frames = Heartbeat::new(Duration::from_secs(120), HeartbeatMode::Ping);
+    for (heartbeat, told) in
+        [(text, ",\"ping_seconds\":2"), (frames, ",\"ping_seconds\":120"), (Heartbeat::off(), "")]
+    {
+        let server = WebsocketServer::new(ServerParams::local().heartbeat(heartbeat));
+        let addr = started(&server).await;
+        let mut peer = RawPeer::open(addr, "/", "Sec-WebSocket-Protocol: websockets-simple\r\n").await;
+        let hello = peer.next().await.unwrap().as_text();
+        let (_, rest) = hello.split_once("\"type\":").unwrap();
+        let known = "\"hello\",\"speaks\":[\"closing\",\"probe\"],\"agent\":\"websockets-simple/0.1\"";
+        assert_eq!(rest, format!("{known}{told}}}"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_over_how_long_to_come_back_to_those_who_understand_it() {
+    let server = chat(ServerParams::local());
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let client = connected(asking(addr)).await;
+    let connection = client.connection().unwrap();
+    opened(&mut events).await;
+    // Behind what the client has answered to the hello.
+    within(client.join("red")).await.unwrap();
+    let mut silent = RawPeer::open(addr, "/", "Sec-WebSocket-Protocol: websockets-simple\r\n").await;
+    let hello = silent.next().await.unwrap();
+    assert_eq!(connection.closing_spread(), None);
+    let (_, ()) = tokio::join!(within(server.stop()), async {
+        let frame = silent.next().await.unwrap();
+        assert_eq!(frame.close_code(), Some(1001), "{hello:?}: it has answered nothing");
+        drop(silent);
+    });
+    within(async {
+        while connection.end().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(connection.end().unwrap().code, Some(1001));
+    assert_eq!(connection.closing_spread(), Some(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_and_no_message() {
+    let server = chat(ServerParams::local());
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let mut peer = RawPeer::open(addr, "/", "Sec-WebSocket-Protocol: websockets-simple\r\n").await;
+    let hello = peer.next().await.unwrap().as_text();
+    let (word, _) = hello.split_once("\"type\":").unwrap();
+    for n in 0..300 {
+        peer.text(&format!("{word}\"type\":\"probe\",\"n\":{n}}}")).await;
+        assert_eq!(peer.next().await.unwrap().as_text(), format!("{word}\"type\":\"alive\",\"n\":{n}}}"));
+    }
+    peer.text("the first message").await;
+    assert_eq!(received(&mut events).await.as_text(), Some("the first message"));
 }

@@ -357,7 +357,8 @@ async fn raw(addr: SocketAddr) -> (RawPeer, String) {
 
 /// A control message with the word of this hello.
 fn said(hello: &str, rest: &str) -> String {
-    hello.replace("\"type\":\"hello\"", rest)
+    let (word, _) = hello.split_once(",\"type\":\"hello\"").unwrap();
+    format!("{word},{rest}}}")
 }
 
 /// A text of a server.

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -207,6 +208,13 @@ impl ClientConnection {
     /// if it was already closing.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
         self.0.core.outbox.close(EndCause::closed(code, reason))
+    }
+
+    /// Over how long the server wants its clients back, if it has said so before it closed the connection: each of them
+    /// at a random time within it, at most an hour. Servers of this library say it when they stop.
+    #[must_use]
+    pub fn closing_spread(&self) -> Option<Duration> {
+        self.0.core.closing_spread()
     }
 
     /// Whether messages can still be sent.

@@ -27,7 +27,7 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
             response_headers: http::HeaderMap::new(),
             tls: None,
         },
-        group_requests: GroupRequests::new(std::time::Duration::from_secs(1)),
+        group_requests: GroupRequests::new(Duration::from_secs(1)),
         subscriptions: Arc::clone(&shared.subscriptions),
         since: Utc::now(),
         ending: Ending::new(),

@@ -283,7 +283,7 @@ pub(super) fn serve<I: Identity>(
     let core = &connection.0.core;
     let config = Arc::clone(&shared.connection_config);
     if controls && farewell.is_none() {
-        core.begin_controls();
+        core.begin_controls(heartbeat);
     }
     if let Some(text) = farewell {
         let _ = core.outbox.try_send(Message::text(text), false);
