@@ -25,6 +25,8 @@ use std::fmt;
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
 /// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
 /// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials, or all of the user's, were revoked | no |
+/// | 3000 to 3499, 4100 to 4499 | | by applications | yes |
+/// | 3500 to 3999, 4500 to 4999 | | by applications | no |
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
@@ -61,7 +63,8 @@ impl CloseCode {
     pub const REVOKED: Self = Self(4004);
 
     /// A code by its number: 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2). Applications choose
-    /// from 4000 to 4999, of which this library uses 4000 to 4004.
+    /// from 4100 to 4999: up to 4499 where clients should connect again, from 4500 where they should not. This library uses
+    /// 4000 to 4004.
     ///
     /// # Errors
     ///
@@ -73,11 +76,11 @@ impl CloseCode {
     /// # extern crate websockets_simple_core as websockets_simple_server;
     /// use websockets_simple_server::CloseCode;
     ///
-    /// const KICKED: CloseCode = match CloseCode::new(4100) {
+    /// const KICKED: CloseCode = match CloseCode::new(4500) {
     ///     Ok(code) => code,
     ///     Err(_) => unreachable!(),
     /// };
-    /// assert_eq!(KICKED.get(), 4100);
+    /// assert_eq!(KICKED.get(), 4500);
     /// assert!(CloseCode::new(1006).is_err());
     /// ```
     pub const fn new(code: u16) -> Result<Self, InvalidCloseCode> {
@@ -96,7 +99,7 @@ impl CloseCode {
     /// Whether a client that is closed with this code should connect again, by the table above.
     #[must_use]
     pub fn should_reconnect(self) -> bool {
-        matches!(self.0, 1001 | 1011..=1014 | 4000..=4003)
+        matches!(self.0, 1001 | 1011..=1014 | 3000..=3499 | 4000..=4003 | 4100..=4499)
     }
 }
 
@@ -149,7 +152,8 @@ mod tests {
             .filter_map(|code| CloseCode::try_from(code).ok())
             .filter(|code| code.should_reconnect());
         let again: Vec<u16> = again.map(CloseCode::get).collect();
-        assert_eq!(again, [1001, 1011, 1012, 1013, 1014, 4000, 4001, 4002, 4003]);
+        let of_applications = (3000..=3499).chain(4000..=4003).chain(4100..=4499);
+        assert_eq!(again, [1001].into_iter().chain(1011..=1014).chain(of_applications).collect::<Vec<_>>());
     }
 
     #[test]
