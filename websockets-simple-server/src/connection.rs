@@ -175,9 +175,8 @@ impl<I: Identity> Connection<I> {
         self.0.origin.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
     }
 
-    /// Whether both ends agreed on control messages, by which credentials are renewed and a client joins groups: it has
-    /// offered `websockets-simple`, or a subprotocol of the server with `websockets-simple+` before its name, as the
-    /// clients of this library do.
+    /// Whether both ends agreed on control messages, by which credentials are renewed and clients join groups. Clients of
+    /// this library do where they offer `websockets-simple` or a subprotocol of the server.
     #[must_use]
     pub fn has_controls(&self) -> bool {
         self.0.core.has_controls()
