@@ -309,7 +309,7 @@ function enter(room) {
 
 /** @param {import("./websockets-simple.js").ConnectionState} connection */
 function showConnection(connection) {
-  const words = { idle: "Not connected", connecting: "Connecting", connected: "Connected", waiting: "Connection lost, trying again" };
+  const words = { idle: "Not connected", givenUp: "Not connected", connecting: "Connecting", connected: "Connected", waiting: "Connection lost, trying again" };
   at("connection").textContent = words[connection];
   at("connection").dataset.state = connection;
   for (const id of ["send", "text", "exit-room"]) {

@@ -80,6 +80,9 @@ impl Page {
             "/chat.css" => file("text/css; charset=utf-8", include_str!("../browser/chat.css")),
             "/chat.js" => file(JAVASCRIPT, include_str!("../browser/chat.js")),
             "/websockets-simple.js" => file(JAVASCRIPT, include_str!("../browser/websockets-simple.js")),
+            "/groups.js" => file(JAVASCRIPT, include_str!("../browser/groups.js")),
+            "/packet.js" => file(JAVASCRIPT, include_str!("../browser/packet.js")),
+            "/reconnect.js" => file(JAVASCRIPT, include_str!("../browser/reconnect.js")),
             _ => return text(StatusCode::NOT_FOUND, "There is nothing here."),
         };
         match *request.method() {
@@ -173,7 +176,9 @@ mod tests {
     #[tokio::test]
     async fn every_answer_forbids_scripts_of_others_and_guessing_of_types() {
         let page = Page::for_guests();
-        for path in ["/", "/chat.css", "/chat.js", "/websockets-simple.js", "/ticket", "/../Cargo.toml"] {
+        let module = ["/websockets-simple.js", "/groups.js", "/packet.js", "/reconnect.js"];
+        let others = ["/", "/chat.css", "/chat.js", "/ticket", "/../Cargo.toml"];
+        for path in module.into_iter().chain(others) {
             let (status, headers, _) = answered(&page, "GET", path, None).await;
             let there = !["/ticket", "/../Cargo.toml"].contains(&path);
             assert_eq!(status, if there { 200 } else { 404 }, "{path}");

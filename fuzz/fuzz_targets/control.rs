@@ -11,6 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     // The same bytes behind the word that only the two ends know.
     let word = controls.message(&Control::Renewed { at: None });
     let word = word.as_text().unwrap_or_default().split(",\"type\"").next().unwrap_or_default();
-    fuzzing::control(&controls, &Message::text(format!("{word},{}", String::from_utf8_lossy(bytes))));
+    let behind = Message::text(format!("{word},{}", String::from_utf8_lossy(bytes)));
+    fuzzing::control(&controls, &behind);
+    if let Some(theirs) = Controls::of_hello(&behind) {
+        fuzzing::control(&theirs, &behind);
+    }
     let _ = PeerCertificate::new(bytes);
 });

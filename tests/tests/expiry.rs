@@ -134,14 +134,14 @@ async fn answer_to(addr: std::net::SocketAddr, tokens: &[&str]) -> String {
     let mut peer =
         RawPeer::open(addr, "/?token=ronald:3600000", "Sec-WebSocket-Protocol: websockets-simple\r\n").await;
     let hello = peer.next().await.unwrap().as_text();
+    let (word, _) = hello.split_once("\"type\":\"hello\"").unwrap();
     let mut answer = String::new();
     for token in tokens {
-        let shown = format!("\"type\":\"token\",\"token\":\"{token}\"");
-        peer.text(&hello.replace("\"type\":\"hello\"", &shown)).await;
+        peer.text(&format!("{word}\"type\":\"token\",\"token\":\"{token}\"}}")).await;
         let frame = peer.next().await.unwrap();
         answer = match frame.close_code() {
             Some(code) => format!("{code} {}", String::from_utf8_lossy(&frame.payload[2..])),
-            None => frame.as_text()[hello.len() - "\"type\":\"hello\"}".len()..].to_owned(),
+            None => frame.as_text()[word.len()..].to_owned(),
         };
     }
     answer

@@ -184,7 +184,7 @@ async fn a_peer_without_the_subprotocol_cannot_ask() {
     assert_eq!(client.leave("red").await, Err(GroupError::NotConnected));
     client.connect().await.unwrap();
     for refused in [client.join("red").await, client.leave("red").await] {
-        assert_eq!(refused, Err(GroupError::Subprotocol));
+        assert_eq!(refused, Err(GroupError::NoControls));
         assert!(refused.unwrap_err().to_string().contains("`websockets-simple`"));
     }
     assert!(opened(&mut events).await.groups().is_empty());
@@ -357,7 +357,8 @@ async fn raw(addr: SocketAddr) -> (RawPeer, String) {
 
 /// A control message with the word of this hello.
 fn said(hello: &str, rest: &str) -> String {
-    hello.replace("\"type\":\"hello\"", rest)
+    let (word, _) = hello.split_once(",\"type\":\"hello\"").unwrap();
+    format!("{word},{rest}}}")
 }
 
 /// A text of a server.

@@ -101,7 +101,7 @@ async fn listen(manner: Manner) {
             answer.extend([first, u8::try_from(payload.len()).expect("short")]);
             answer.extend(payload);
         };
-        let hello = controls.hello();
+        let hello = controls.message(&Control::Hello);
         say(0x81, hello.as_bytes());
         match manner {
             Manner::Fragments | Manner::Bytes => {

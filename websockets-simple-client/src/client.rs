@@ -392,8 +392,8 @@ impl WebsocketClient {
     }
 
     /// Joins a group of this connection's channel, and waits until the server confirms it: from then on the client
-    /// receives messages to that group. The server must have a rule that allows it, and the client must have offered
-    /// the subprotocol `websockets-simple` ([`ClientParams::subprotocol`]), which carries the request.
+    /// receives messages to that group. The server must have a rule that allows it, and the connection must have
+    /// [control messages](ClientConnection::has_controls), which carry the request.
     ///
     /// Joining a group twice does nothing. A group is left when the connection ends. A client that
     /// [reconnects](ClientParams::reconnect) joins it again by itself; others have to after the next

@@ -214,6 +214,10 @@ impl ClientParams {
 
     /// Offers a subprotocol, the preferred one first. If the server then chooses none, `connect` fails, unless
     /// [`compatibility`](Self::compatibility) is on.
+    ///
+    /// Unless that is on, each `NAME` is also offered as `websockets-simple+NAME`. Servers of this library prefer that,
+    /// and the connection then has [control messages](crate::ClientConnection::has_controls); others choose `NAME`.
+    /// `websockets-simple` alone is a subprotocol of every server of this library.
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
@@ -230,7 +234,7 @@ impl ClientParams {
 
     /// Asks a provider for a token before each connect, instead of using [`token`](Self::token). When a server of this
     /// library reports that the token is about to expire, the client sends it a new one over the open connection. For
-    /// that the client offers the subprotocol `websockets-simple`, unless it offers another one or
+    /// that it offers the subprotocol `websockets-simple` if it offers no other, unless
     /// [`compatibility`](Self::compatibility) is on.
     #[must_use]
     pub fn token_provider(mut self, provider: impl TokenProvider) -> Self {

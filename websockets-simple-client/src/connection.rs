@@ -8,12 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
     CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
-    SUBPROTOCOL, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
+    SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
 };
 
 use crate::{
@@ -82,10 +83,18 @@ impl ClientConnection {
         self.0.core.outbox.is_compressed()
     }
 
-    /// The subprotocol that the server chose.
+    /// The subprotocol that the server chose. Without the `websockets-simple+` of an offer with
+    /// [control messages](Self::has_controls).
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol.as_deref()
+    }
+
+    /// Whether both ends agreed on control messages, by which tokens are renewed and groups are joined. A server of this
+    /// library always does where the client [offers](crate::ClientParams::subprotocol) a subprotocol of it.
+    #[must_use]
+    pub fn has_controls(&self) -> bool {
+        self.0.info.controls
     }
 
     /// The headers of the server's handshake response.
@@ -179,7 +188,7 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
-        self.check_subprotocol()?;
+        self.check_controls()?;
         self.0.group_requests.join(&self.0.core, &self.0.subscriptions, group).await?;
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.joined(group);
@@ -198,21 +207,28 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
-        self.check_subprotocol()?;
+        self.check_controls()?;
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.left(group);
         }
         self.0.group_requests.leave(&self.0.core, &self.0.subscriptions, group).await
     }
 
-    fn check_subprotocol(&self) -> Result<(), GroupError> {
-        if self.subprotocol() == Some(SUBPROTOCOL) { Ok(()) } else { Err(GroupError::Subprotocol) }
+    fn check_controls(&self) -> Result<(), GroupError> {
+        if self.has_controls() { Ok(()) } else { Err(GroupError::NoControls) }
     }
 
     /// Starts to close the connection with a code and reason (cut to 123 bytes), without waiting for the end. False
     /// if it was already closing.
     pub fn close(&self, code: CloseCode, reason: &str) -> bool {
         self.0.core.outbox.close(EndCause::closed(code, reason))
+    }
+
+    /// Over how long the server wants its clients back, if it has said so before it closed the connection: each of them
+    /// at a random time within it, at most an hour. Servers of this library say it when they stop.
+    #[must_use]
+    pub fn closing_spread(&self) -> Option<Duration> {
+        self.0.core.closing_spread()
     }
 
     /// Whether messages can still be sent.

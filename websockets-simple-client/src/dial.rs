@@ -36,6 +36,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local_addr: SocketAddr,
     pub(crate) peer_addr: SocketAddr,
     pub(crate) subprotocol: Option<String>,
+    pub(crate) controls: bool,
     pub(crate) response_headers: http::HeaderMap,
     pub(crate) tls: Option<TlsInfo>,
 }
@@ -119,6 +120,7 @@ impl Dialer {
             local_addr,
             peer_addr,
             subprotocol: answer.subprotocol,
+            controls: answer.controls,
             response_headers: answer.headers,
             tls,
         };

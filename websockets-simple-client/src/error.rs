@@ -33,7 +33,7 @@ pub enum ParamsError {
     /// The host is neither a host name nor an IP address.
     #[error("the host is not a valid host name or IP address; for a URL use `ClientParams::url`")]
     Host,
-    /// The name of a subprotocol is malformed.
+    /// The name of a subprotocol is malformed, or begins with `websockets-simple+`, which the client adds by itself.
     #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
     /// A subprotocol is offered twice.
@@ -182,18 +182,17 @@ pub enum GroupError {
         /// The reason of the server: `not allowed here`, or `too many groups`.
         reason: String,
     },
+    /// The connection has no [control messages](crate::ClientConnection::has_controls), which group requests need. Offer
+    /// `websockets-simple` or a subprotocol of the server with
+    /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol); the server has to be one of this library.
+    #[error("groups need control messages: offer `websockets-simple` or a subprotocol of the server")]
+    NoControls,
     /// The request was made in a handler of its own connection, or while an event stream was full, and so many messages
     /// came in front of the answer that no more are read: as many as the outbox holds
     /// ([`ClientParams::outbox`](crate::ClientParams::outbox)). The answer could come only after this call. Ask in another
     /// task, or again later. The server may have carried out the request all the same.
     #[error("more messages than are read ahead came before the answer, and wait for the one who asked")]
     Stalled,
-    /// The connection does not use the subprotocol `websockets-simple`, which group requests need. Offer it with
-    /// [`ClientParams::subprotocol`](crate::ClientParams::subprotocol), before any other.
-    #[error(
-        "groups need the subprotocol `websockets-simple`, which the client must offer and the server choose"
-    )]
-    Subprotocol,
     /// No answer came within the connect timeout. The server may have carried out the request all the same.
     #[error("the server did not answer within the connect timeout")]
     Timeout,

@@ -61,8 +61,8 @@ pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendE
 #[cfg(feature = "deflate")]
 pub use protocol::Compression;
 pub use protocol::{
-    CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName, MalformedControl, Message,
-    MessagePart, MessageParts, SUBPROTOCOL, Text,
+    Capabilities, Capability, CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName,
+    MalformedControl, Message, MessagePart, MessageParts, SUBPROTOCOL, Text,
 };
 pub use token::Token;
 

@@ -1,6 +1,7 @@
 //! RFC 6455 and the control messages between the two libraries: no clock, no socket, no tokio.
 
 pub(crate) use buffer_pool::PoolGuard;
+pub use capabilities::{Capabilities, Capability};
 pub use close_code::{CloseCode, InvalidCloseCode};
 pub(crate) use close_code::{fit_reason, passes};
 pub use control::{Control, Controls, MalformedControl, SUBPROTOCOL};
@@ -19,6 +20,7 @@ pub use message_part::{MessagePart, MessageParts};
 pub use text::Text;
 
 pub(crate) mod buffer_pool;
+mod capabilities;
 mod close_code;
 mod control;
 pub(crate) mod decoder;

@@ -168,10 +168,18 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.is_compressed()
     }
 
-    /// The negotiated subprotocol.
+    /// The negotiated subprotocol. Without the `websockets-simple+` by which a client offers it with
+    /// [control messages](Self::has_controls).
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.subprotocol.map(|number| self.0.shared.params.subprotocol(number))
+    }
+
+    /// Whether both ends agreed on control messages, by which credentials are renewed and clients join groups. Clients of
+    /// this library do where they offer `websockets-simple` or a subprotocol of the server.
+    #[must_use]
+    pub fn has_controls(&self) -> bool {
+        self.0.core.has_controls()
     }
 
     /// The local address that the peer connected to. `None` over a Unix domain socket, and where an HTTP server of the

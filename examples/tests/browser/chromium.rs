@@ -25,6 +25,9 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 /// Ends the driver when its input ends, which it also does when the tests are killed.
 const WATCH: &str = "chromedriver --port=0 & driver=$!; read -r _; kill $driver; wait $driver";
 
+/// A page that is left has to go, and with it its WebSocket.
+const LEAVES_PAGES: &str = "--disable-features=BackForwardCache";
+
 /// A driver, which ends with its browsers when it is dropped.
 pub(crate) struct Driver {
     url: String,
@@ -63,13 +66,20 @@ impl Driver {
     pub(crate) async fn browser(&self, name: &str) -> Browser {
         let mut wanted = DesiredCapabilities::chrome();
         wanted.add_arg("--window-size=1000,640").unwrap();
+        wanted.add_arg(LEAVES_PAGES).unwrap();
         self.begin(name, wanted).await
+    }
+
+    /// The same, and it keeps pages that are left, to show them again as they were.
+    pub(crate) async fn keeping_browser(&self, name: &str) -> Browser {
+        self.begin(name, DesiredCapabilities::chrome()).await
     }
 
     /// The same, and it trusts every certificate.
     pub(crate) async fn trusting_browser(&self, name: &str) -> Browser {
         let mut wanted = DesiredCapabilities::chrome();
         wanted.add_arg("--ignore-certificate-errors").unwrap();
+        wanted.add_arg(LEAVES_PAGES).unwrap();
         self.begin(name, wanted).await
     }
 
@@ -78,6 +88,7 @@ impl Driver {
         let mut wanted = DesiredCapabilities::chrome();
         let metrics =
             json!({ "width": 390, "height": 844, "pixelRatio": 1.0, "mobile": true, "touch": true });
+        wanted.add_arg(LEAVES_PAGES).unwrap();
         wanted.add_experimental_option("mobileEmulation", json!({ "deviceMetrics": metrics })).unwrap();
         self.begin(name, wanted).await
     }
@@ -95,8 +106,6 @@ impl Driver {
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             "--disable-background-networking",
             "--disable-component-update",
-            // A page that is left has to go, and with it its WebSocket.
-            "--disable-features=BackForwardCache",
             "--no-first-run",
             "--lang=en-US",
         ] {
@@ -136,6 +145,16 @@ impl Browser {
             "const done = arguments[0]; (async () => ({expression}))().then(done, (error) => done(String(error)));"
         );
         self.driver.execute_async(script, Vec::new()).await.unwrap().json().clone()
+    }
+
+    /// Runs a command of the Chrome DevTools Protocol.
+    pub(crate) async fn tool(&self, command: &str, parameters: serde_json::Value) {
+        self.driver.cdp().send_raw(command, parameters).await.unwrap();
+    }
+
+    /// Shows the page that it has left.
+    pub(crate) async fn back(&self) {
+        self.driver.back().await.unwrap();
     }
 
     /// Waits until a JavaScript expression is true.

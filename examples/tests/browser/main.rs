@@ -5,6 +5,7 @@ mod chat;
 mod chromium;
 mod compression;
 mod http2;
+mod module;
 mod party;
 mod refused;
 mod screen;

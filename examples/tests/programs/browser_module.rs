@@ -17,15 +17,17 @@ use crate::{
     program::Program,
 };
 
-const MODULE: &str = include_str!("../../browser/websockets-simple.js");
+/// The steps that the Rust library takes.
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/reconnect.json");
 
 #[tokio::test]
 async fn the_module_does_by_itself_what_its_declarations_say() {
-    let folder = tempfile::tempdir().unwrap();
     let codes = (1000..5000).filter(|code| CloseCode::try_from(*code).is_ok_and(CloseCode::should_reconnect));
     let codes: Vec<String> = codes.map(|code| code.to_string()).collect();
-    let mut tests = module(node().await, folder.path());
-    tests.arg("--test").arg(script("module.test.mjs")).env("RECONNECT_CODES", codes.join(","));
+    let mut tests = module(node().await);
+    let scripts = ["groups", "living", "module", "package", "random", "reconnect"];
+    tests.arg("--test").args(scripts.map(|name| script(&format!("{name}.test.mjs"))));
+    tests.env("RECONNECT_CODES", codes.join(",")).env("VECTORS", VECTORS);
     succeeds(&mut tests).await;
 }
 
@@ -53,8 +55,7 @@ async fn the_module_renews_its_token_and_answers_the_text_ping() {
     let server = WebsocketServerAuth::<String>::new(params, users);
     let mut events = server.events();
     server.start().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut client = client(&server, folder.path(), &["first", "second"]).await;
+    let mut client = client(&server, &["first", "second"]).await;
     client.shows(&["connected websockets-simple"]).await;
     let renewed = client.line().await;
     assert!(renewed.starts_with("renewed 20"), "{renewed}");
@@ -74,8 +75,7 @@ async fn the_module_comes_back_when_it_was_unresponsive_and_stays_away_when_it_w
     let token = users.issue("Ronald".to_owned());
     let server = WebsocketServerAuth::<String>::new(ServerParams::local(), users.clone());
     server.start().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut client = client(&server, folder.path(), &[token.expose()]).await;
+    let mut client = client(&server, &[token.expose()]).await;
     client.shows(&["connected websockets-simple"]).await;
     server.disconnect_user("Ronald", CloseCode::UNRESPONSIVE, "").await;
     client.shows(&["disconnected 4000 for now", "connected websockets-simple"]).await;
@@ -83,10 +83,34 @@ async fn the_module_comes_back_when_it_was_unresponsive_and_stays_away_when_it_w
     assert_eq!(client.end().await.lines, ["disconnected 4004 for good"]);
 }
 
-/// The module in Node, with these tokens.
-async fn client(server: &WebsocketServerAuth<String>, folder: &Path, tokens: &[&str]) -> Program {
+#[tokio::test]
+async fn the_module_is_in_its_groups_again_beside_a_subprotocol_of_the_application() {
+    let users = MemoryUsers::new();
+    let token = users.issue("Ronald".to_owned());
+    let params = ServerParams::local().subprotocols(["chat.v1"]);
+    let server = WebsocketServerAuth::<String>::new(params, users).with_group_rule(|_, group| group == "red");
+    server.start().await.unwrap();
     let url = format!("ws://{}", server.local_addr().expect("it listens"));
-    Program::spawn(module(node().await, folder).arg(script("client.mjs")).arg(url).args(tokens))
+    let mut node = module(node().await);
+    node.arg(script("client.mjs")).arg(url).arg(token.expose()).env("SUBPROTOCOL", "chat.v1");
+    let mut client = Program::spawn(&mut node);
+    client.shows(&["connected chat.v1"]).await;
+    client.type_line("join red").await;
+    client.shows(&["group red true null", "joined red"]).await;
+    client.type_line("join blue").await;
+    client.shows(&["group blue false not allowed here", "not joined blue refused"]).await;
+    server.disconnect_user("Ronald", CloseCode::UNRESPONSIVE, "").await;
+    client.shows(&["disconnected 4000 for now", "connected chat.v1", "group red true null"]).await;
+    server.to_group("/", "red").send_text("to red").unwrap();
+    client.shows(&["message to red"]).await;
+    server.stop().await;
+    client.shows(&["disconnected 1001 for now"]).await;
+}
+
+/// The module in Node, with these tokens.
+async fn client(server: &WebsocketServerAuth<String>, tokens: &[&str]) -> Program {
+    let url = format!("ws://{}", server.local_addr().expect("it listens"));
+    Program::spawn(module(node().await).arg(script("client.mjs")).arg(url).args(tokens))
 }
 
 /// Waits until the only connection has answered a ping.
@@ -99,11 +123,9 @@ async fn answers_a_ping(server: &WebsocketServerAuth<String>) {
     tokio::time::timeout(Duration::from_secs(30), answered).await.expect("an answer in time");
 }
 
-/// Tells a script where the module is. In a file whose name says that it is one, as not every Node finds that out.
-fn module(mut node: Command, folder: &Path) -> Command {
-    let path = folder.join("websockets-simple.mjs");
-    std::fs::write(&path, MODULE).unwrap();
-    node.env("MODULE", path);
+/// Tells a script where the module is.
+fn module(mut node: Command) -> Command {
+    node.env("MODULE", Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/websockets-simple.js"));
     node
 }
 

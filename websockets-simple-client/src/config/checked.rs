@@ -8,7 +8,8 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use url::form_urlencoded;
 use websockets_simple_core::{
     Compatibility, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Pacing, SUBPROTOCOL, Token,
-    dotnet::V6Server, handshake_words::BEARER_PREFIX,
+    dotnet::V6Server,
+    handshake_words::{BEARER_PREFIX, WITH_CONTROLS},
 };
 
 use super::{ClientParams, PATH, TokenPlacement, host::Host};
@@ -77,7 +78,7 @@ impl ClientParams {
         {
             return Err(ParamsError::TokenTwice);
         }
-        let mut offers = subprotocols(&self.subprotocols)?;
+        let mut offers = offers(&self.subprotocols, self.compatibility)?;
         let required = !offers.is_empty();
         if self.token_provider.is_some() && offers.is_empty() && self.compatibility == Compatibility::None {
             offers.push(SUBPROTOCOL.to_owned());
@@ -215,17 +216,23 @@ fn headers(given: &[(String, String)], token_in_header: bool) -> Result<Vec<Head
     Ok(headers)
 }
 
-fn subprotocols(given: &[String]) -> Result<Vec<String>, ParamsError> {
+/// The subprotocols to offer, each with control messages first. Servers of .NET have none.
+fn offers(given: &[String], compatibility: Compatibility) -> Result<Vec<String>, ParamsError> {
+    let mut offers = Vec::with_capacity(2 * given.len());
     for (n, name) in given.iter().enumerate() {
         // A token of RFC 9110 section 5.6.2, like a header name.
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || name.starts_with(WITH_CONTROLS) {
             return Err(ParamsError::Subprotocol(name.clone()));
         }
         if given[..n].contains(name) {
             return Err(ParamsError::SubprotocolTwice(name.clone()));
         }
+        if compatibility == Compatibility::None && name != SUBPROTOCOL {
+            offers.push(format!("{WITH_CONTROLS}{name}"));
+        }
+        offers.push(name.clone());
     }
-    Ok(given.to_vec())
+    Ok(offers)
 }
 
 /// All encodings of a token that a server may have received. The longest first, as one may contain another.

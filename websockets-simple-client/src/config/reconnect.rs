@@ -23,7 +23,8 @@ type Judge = Arc<dyn Fn(&Loss) -> Verdict + Send + Sync>;
 /// | a connect that is [worth another try](ConnectError::is_worth_retrying) | tries again; not before `Retry-After` and a random part of as much; after a failure of TLS not sooner than `most` |
 /// | [`Unauthorized`](ConnectError::Unauthorized), with a [token provider](crate::ClientParams::token_provider) | tries again once, with a token for [`TokenReason::Refused`](crate::params::TokenReason); after the second time in a row it gives up |
 /// | any other connect that failed | gives up |
-/// | an end that [may pass](Disconnect::should_reconnect) | tries again; after 1001, 1011, 1013 and 4001 some steps up the ladder |
+/// | an end that [may pass](Disconnect::should_reconnect) | tries again; after 1001, 1011, 1013, 1014 and 4001 some steps up the ladder |
+/// | the same, after the server has said over [how long](crate::ClientConnection::closing_spread) its clients should come back | tries again, at random within that |
 /// | 1000 of a server that does not speak the control messages of this library | tries again: such servers and proxies say so when they restart |
 /// | [`ClientConnection::close`](crate::ClientConnection::close), or any other end | gives up |
 ///
@@ -89,6 +90,8 @@ pub(crate) struct Circumstances {
     pub(crate) was_refused: bool,
     /// Whether the server speaks the control messages of this library.
     pub(crate) has_controls: bool,
+    /// Over how long the server has asked its clients to come back.
+    pub(crate) spread: Option<Duration>,
 }
 
 impl Reconnect {
@@ -196,12 +199,11 @@ fn after_end(end: &Disconnect, circumstances: Circumstances) -> Next {
         (EndedBy::Peer, Some(CloseCode::NORMAL)) => !circumstances.has_controls,
         _ => end.should_reconnect(),
     };
-    const LATER: [CloseCode; 4] =
-        [CloseCode::GOING_AWAY, CloseCode::INTERNAL, CloseCode::TRY_AGAIN, CloseCode::OVERFLOW];
-    match again {
-        false => Next::Stop,
-        true if code.is_some_and(|code| LATER.contains(&code)) => Next::Later,
-        true => Next::Again,
+    match (again, circumstances.spread) {
+        (false, _) => Next::Stop,
+        (true, Some(spread)) => Next::Spread(spread),
+        (true, None) if matches!(end.code, Some(1001 | 1011 | 1013 | 1014 | 4001)) => Next::Later,
+        (true, None) => Next::Again,
     }
 }
 
@@ -239,7 +241,7 @@ mod tests {
     use crate::error::TlsFailure;
 
     const CIRCUMSTANCES: Circumstances =
-        Circumstances { has_provider: false, was_refused: false, has_controls: true };
+        Circumstances { has_provider: false, was_refused: false, has_controls: true, spread: None };
 
     fn after(cause: LossCause, circumstances: Circumstances) -> Next {
         let loss = Loss { cause, attempt: 0 };
@@ -291,6 +293,7 @@ mod tests {
             (EndedBy::Peer, None, Next::Again),
             (EndedBy::Peer, Some(1001), Next::Later),
             (EndedBy::Peer, Some(1012), Next::Again),
+            (EndedBy::Peer, Some(1014), Next::Later),
             (EndedBy::Peer, Some(4001), Next::Later),
             (EndedBy::Peer, Some(4100), Next::Again),
             (EndedBy::Peer, Some(4500), Next::Stop),
@@ -304,6 +307,11 @@ mod tests {
         }
         let foreign = Circumstances { has_controls: false, ..CIRCUMSTANCES };
         assert_eq!(after(end(EndedBy::Peer, Some(1000)), foreign), Next::Again);
+        let ten = Duration::from_secs(10);
+        let asked = Circumstances { spread: Some(ten), ..CIRCUMSTANCES };
+        for (code, next) in [(1001, Next::Spread(ten)), (1012, Next::Spread(ten)), (1008, Next::Stop)] {
+            assert_eq!(after(end(EndedBy::Peer, Some(code)), asked), next, "{code}");
+        }
     }
 
     #[test]

@@ -99,6 +99,8 @@ fn malformed_and_duplicate_subprotocols_are_refused() {
     let error = |names: [&str; 2]| params().subprotocol(names[0]).subprotocol(names[1]).check().err();
     assert_eq!(error(["a", "a"]), Some(ParamsError::SubprotocolTwice("a".into())));
     assert_eq!(error(["a", "b c"]), Some(ParamsError::Subprotocol("b c".into())));
+    let reserved = "websockets-simple+b";
+    assert_eq!(error(["a", reserved]), Some(ParamsError::Subprotocol(reserved.into())));
     assert_eq!(error(["a", ""]), Some(ParamsError::Subprotocol(String::new())));
     assert_eq!(error(["a", "b"]), None);
 }
@@ -183,7 +185,7 @@ fn each_placement_puts_the_token_where_it_says() {
     assert_eq!(checked.offers.expose(), "websockets-simple, bearer.c2VjcmV0");
     assert!(!checked.required);
     let chat = params().subprotocol("chat").token("secret").token_placement(TokenPlacement::Subprotocol);
-    assert_eq!(chat.check().unwrap().offers.expose(), "chat, bearer.c2VjcmV0");
+    assert_eq!(chat.check().unwrap().offers.expose(), "websockets-simple+chat, chat, bearer.c2VjcmV0");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::watch;
 use websockets_simple_core::{
     CatchPanic, Compatibility, ConnectionConfig, ConnectionDriver, ConnectionShared, Dispatcher,
-    OutboxConfig, SUBPROTOCOL, Side, Subscriptions, Token, new_owner,
+    OutboxConfig, Side, Subscriptions, Token, new_owner,
 };
 
 use crate::{
@@ -136,8 +136,7 @@ impl Connecting {
         let config = Arc::clone(&shared.connection_config);
         let core = Arc::clone(&connection.0);
         let driver = ConnectionDriver::new(transport, &leftover, core, config, heartbeat, observer);
-        let agreed = connection.0.info.subprotocol.as_deref() == Some(SUBPROTOCOL);
-        let driver = if agreed { driver.with_hello() } else { driver };
+        let driver = if connection.0.info.controls { driver.with_hello() } else { driver };
         let driver = driver.with_message_parts(params.message_parts());
         // Not joined: the last handle closes the connection when it is dropped, and the task ends within the close
         // timeout of that.

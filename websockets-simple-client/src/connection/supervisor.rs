@@ -285,11 +285,12 @@ impl Supervisor {
             self.tell_error(ErrorStage::HandlerPanic, panicked.of_code("the judge of losses"), None);
             Verdict::AsUsual
         });
-        let has_controls = self.connection.take().is_some_and(|lost| lost.0.core.has_controls());
+        let lost = self.connection.take();
         let circumstances = Circumstances {
             has_provider: self.shared.params.token_provider().is_some(),
             was_refused: self.was_refused,
-            has_controls,
+            has_controls: lost.as_ref().is_some_and(|lost| lost.0.core.has_controls()),
+            spread: lost.as_ref().and_then(ClientConnection::closing_spread),
         };
         let next = self.reconnect.next(&loss, verdict, circumstances);
         self.reason = match &loss.cause {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use websockets_simple_core::{
     Agreement, Compatibility,
-    handshake_words::{BEARER_PREFIX, NO_SUBPROTOCOL, has_token},
+    handshake_words::{BEARER_PREFIX, NO_SUBPROTOCOL, agreed_by, has_token},
 };
 
 use crate::{
@@ -32,6 +32,8 @@ const DISCONNECT: &[u8] = b"\x88\x0c\x03\xe8Disconnect";
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) subprotocol: Option<String>,
+    /// Whether the server agreed to control messages.
+    pub(crate) controls: bool,
     pub(crate) compression: Option<Agreement>,
     pub(crate) leftover: Vec<u8>,
 }
@@ -138,7 +140,7 @@ fn accepted(
     }
     let compression = agreed(&headers, params)?;
     let chosen: Vec<_> = chosen(&headers, header::SEC_WEBSOCKET_PROTOCOL).take(2).collect();
-    let subprotocol = match chosen[..] {
+    let offer = match chosen[..] {
         // A .NET server may accept a subprotocol without naming it in the response.
         [] if params.required && params.compatibility() == Compatibility::None => {
             return Err(ConnectError::SubprotocolRejected);
@@ -150,11 +152,13 @@ fn accepted(
             let mut offered =
                 params.offers.expose().split(", ").filter(|offer| !offer.starts_with(BEARER_PREFIX));
             let same = offered.find(|offer| params.compatibility().is_same_subprotocol(offer, chosen));
-            Some(same.ok_or(ConnectError::SubprotocolRejected)?.to_owned())
+            Some(same.ok_or(ConnectError::SubprotocolRejected)?)
         }
         _ => return bad("it chooses more than one subprotocol"),
     };
-    Ok(Answer { headers, subprotocol, compression, leftover })
+    let (subprotocol, controls) = offer.map(agreed_by).unzip();
+    let (subprotocol, controls) = (subprotocol.map(str::to_owned), controls.unwrap_or(false));
+    Ok(Answer { headers, subprotocol, controls, compression, leftover })
 }
 
 /// What the server agreed to of what was offered.

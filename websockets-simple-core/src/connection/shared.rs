@@ -12,7 +12,7 @@ use once_cell::race::OnceBox;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    connection::questions::Questions,
+    connection::{Heartbeat, HeartbeatMode, questions::Questions},
     events::{Disconnect, EndCause},
     outbox::{Outbox, OutboxConfig},
     protocol::{Control, Controls, Frame, InternalFrame, Side},
@@ -76,11 +76,12 @@ impl ConnectionShared {
         }
     }
 
-    /// Begins control messages with a `hello`, as a server does before anything else is sent.
-    pub fn begin_controls(&self) {
+    /// Begins control messages with a `hello`, as a server does before anything else is sent. The heartbeat is that of the
+    /// connection, of which the `hello` tells.
+    pub fn begin_controls(&self, heartbeat: Heartbeat) {
         let controls = Controls::new();
-        self.outbox
-            .push_internal(Frame::message(controls.hello(), self.outbox.side()), InternalFrame::Control);
+        let hello = controls.hello((heartbeat.mode() != HeartbeatMode::Off).then(|| heartbeat.interval()));
+        self.outbox.push_internal(Frame::message(hello, self.outbox.side()), InternalFrame::Control);
         let _ = self.cold().controls.set(controls);
     }
 
@@ -99,9 +100,18 @@ impl ConnectionShared {
         self.controls().is_some()
     }
 
-    /// Sends a control message. False, and nothing is sent, if the ends did not agree on control messages.
+    /// Over how long a server that closes wants its clients back, if it has said so.
+    #[must_use]
+    pub fn closing_spread(&self) -> Option<Duration> {
+        self.controls()?.closing_spread()
+    }
+
+    /// Sends a control message. False, and nothing is sent, if the ends did not agree on control messages, or the other
+    /// one does not understand this one.
     pub fn send_control(&self, control: &Control) -> bool {
-        let Some(controls) = self.controls() else { return false };
+        let Some(controls) = self.controls().filter(|controls| controls.may_say(control)) else {
+            return false;
+        };
         let frame = Frame::message(controls.message(control), self.outbox.side());
         self.outbox.push_internal(frame, InternalFrame::Control);
         self.outbox.wake_driver();
@@ -182,7 +192,7 @@ mod tests {
         let config = OutboxConfig::new(1 << 20, crate::OverflowPolicy::Disconnect);
         let shared = ConnectionShared::new(Side::Server, config);
         assert!(!shared.has_controls() && !shared.send_control(&Control::Hello));
-        shared.begin_controls();
+        shared.begin_controls(Heartbeat::off());
         assert!(shared.has_controls() && shared.send_control(&Control::Hello));
         assert_eq!(shared.statistics().round_trip, None);
         shared.measured(Duration::MAX);

@@ -5,16 +5,23 @@
 //! library and never becomes an event. Other clients of the server do not know the word, so no user can forge a control
 //! message for another user by having a text passed on.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::OnceLock, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    protocol::{group_name::GroupName, message::Message},
+    protocol::{
+        capabilities::{Capabilities, Capability},
+        group_name::GroupName,
+        message::Message,
+    },
     token::Token,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// The subprotocol by which a peer says that it understands control messages.
 pub const SUBPROTOCOL: &str = "websockets-simple";
@@ -28,10 +35,24 @@ const WORD: usize = 22;
 /// Bytes of the longest control message that is read: a token, and the JSON around it.
 const LONGEST: usize = 16 * 1024;
 
+/// What this library calls itself to the other end.
+const AGENT: &str =
+    concat!("websockets-simple/", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
+/// Longest time over which a server can spread its clients, in seconds: none of them stays away for longer.
+const LONGEST_SPREAD: u16 = 3600;
+
 /// A control message: what the libraries of both ends send each other beside the messages of their users.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Control {
+    /// From the server: the answer to the probe of this number.
+    Alive(u64),
+    /// From the server: it closes the connection, as it stops or restarts.
+    Closing {
+        /// Over how long its clients should come back, each at a random time within it.
+        spread: Duration,
+    },
     /// From the server: the credentials expire, and the connection is closed unless a new token is sent.
     Expiring {
         /// When they expire.
@@ -56,6 +77,8 @@ pub enum Control {
     Leave(GroupName),
     /// From the server: the client is not in this group.
     Left(GroupName),
+    /// From the client: it wants a sign of life.
+    Probe(u64),
     /// From the server: the token was not accepted. The text says why; the old credentials expire as before.
     Refused(String),
     /// From the server: the token was accepted.
@@ -63,6 +86,8 @@ pub enum Control {
         /// When the new credentials expire, if ever.
         at: Option<DateTime<Utc>>,
     },
+    /// From the client, the answer to a `hello` that names capabilities: what it understands of them.
+    Speaks(Capabilities),
     /// From the client: a new token of the same user.
     Token(Token),
 }
@@ -71,6 +96,10 @@ pub enum Control {
 pub struct Controls {
     /// How each of them begins, the comma behind the word included.
     prefix: String,
+    /// What the other end has named.
+    named: OnceLock<Capabilities>,
+    /// Over how many seconds the server, which closes, wants its clients back.
+    spread: OnceLock<u16>,
 }
 
 /// A text that begins like a control message and cannot be read.
@@ -82,6 +111,12 @@ pub struct MalformedControl;
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Wire {
+    Alive {
+        n: u64,
+    },
+    Closing {
+        spread_seconds: u64,
+    },
     Expiring {
         expires_at: DateTime<Utc>,
         grace_seconds: u64,
@@ -91,7 +126,14 @@ enum Wire {
         group: GroupName,
         reason: String,
     },
-    Hello,
+    Hello {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        speaks: Option<Vec<Cow<'static, str>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Cow<'static, str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ping_seconds: Option<u64>,
+    },
     Join {
         group: GroupName,
     },
@@ -104,11 +146,19 @@ enum Wire {
     Left {
         group: GroupName,
     },
+    Probe {
+        n: u64,
+    },
     Refused {
         reason: String,
     },
     Renewed {
         expires_at: Option<DateTime<Utc>>,
+    },
+    Speaks {
+        what: Vec<Cow<'static, str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Cow<'static, str>>,
     },
     Token {
         token: String,
@@ -122,13 +172,22 @@ impl Controls {
     /// For a new connection, with a new random word.
     #[must_use]
     pub fn new() -> Self {
-        Self { prefix: format!("{BEGIN}{}\",", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())) }
+        let word = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
+        Self::of_prefix(format!("{BEGIN}{word}\","))
     }
 
-    /// The first message of the connection.
+    fn of_prefix(prefix: String) -> Self {
+        Self { prefix, named: OnceLock::new(), spread: OnceLock::new() }
+    }
+
+    /// The first message of the connection. `ping` is the time between two pings of the server, where it pings.
     #[must_use]
-    pub fn hello(&self) -> Message {
-        self.message(&Control::Hello)
+    pub fn hello(&self, ping: Option<Duration>) -> Message {
+        self.encode(&Wire::Hello {
+            speaks: Some(names(Capabilities::ALL)),
+            agent: Some(AGENT.into()),
+            ping_seconds: ping.map(|ping| ping.as_secs() + u64::from(ping.subsec_nanos() > 0)),
+        })
     }
 
     /// For the connection that begins with this message, if the message is a `hello`.
@@ -140,27 +199,67 @@ impl Controls {
         BASE64_URL_SAFE_NO_PAD.decode(word).ok()?;
         let prefix =
             text.get(..end + 2).filter(|prefix| prefix.starts_with(BEGIN) && prefix.ends_with("\","))?;
-        let controls = Self { prefix: prefix.to_owned() };
-        matches!(controls.decode(text)?, Ok(Wire::Hello)).then_some(controls)
+        let controls = Self::of_prefix(prefix.to_owned());
+        let Ok(Wire::Hello { speaks, .. }) = controls.decode(text)? else { return None };
+        if let Some(speaks) = speaks {
+            controls.name(capabilities(&speaks));
+        }
+        Some(controls)
+    }
+
+    /// What the other end has named; `None` if it has named nothing.
+    #[must_use]
+    pub fn named(&self) -> Option<Capabilities> {
+        self.named.get().copied()
+    }
+
+    /// The other end names its capabilities. Only the first time counts.
+    pub(crate) fn name(&self, named: Capabilities) {
+        let _ = self.named.set(named);
+    }
+
+    /// Whether the other end understands this control message.
+    pub(crate) fn may_say(&self, control: &Control) -> bool {
+        let needed = match control {
+            Control::Closing { .. } => Capability::Closing,
+            Control::Probe(_) => Capability::Probe,
+            _ => return true,
+        };
+        self.named().is_some_and(|named| named.has(needed))
+    }
+
+    /// The server says that it closes. Only the first time counts.
+    pub(crate) fn closes(&self, spread: Duration) {
+        let seconds = u16::try_from(spread.as_secs()).unwrap_or(LONGEST_SPREAD);
+        let _ = self.spread.set(seconds.min(LONGEST_SPREAD));
+    }
+
+    /// Over how long a server that closes wants its clients back, if it has said so: at most an hour.
+    pub(crate) fn closing_spread(&self) -> Option<Duration> {
+        self.spread.get().map(|seconds| Duration::from_secs((*seconds).into()))
     }
 
     /// Encodes a control message.
     #[must_use]
     pub fn message(&self, control: &Control) -> Message {
         self.encode(&match control {
+            Control::Alive(n) => Wire::Alive { n: *n },
+            Control::Closing { spread } => Wire::Closing { spread_seconds: spread.as_secs() },
             Control::Expiring { at, grace } => {
                 Wire::Expiring { expires_at: *at, grace_seconds: grace.as_secs() }
             }
             Control::GroupRefused { group, reason } => {
                 Wire::GroupRefused { group: group.clone(), reason: reason.clone() }
             }
-            Control::Hello => Wire::Hello,
+            Control::Hello => Wire::Hello { speaks: None, agent: None, ping_seconds: None },
             Control::Join(group) => Wire::Join { group: group.clone() },
             Control::Joined(group) => Wire::Joined { group: group.clone() },
             Control::Leave(group) => Wire::Leave { group: group.clone() },
             Control::Left(group) => Wire::Left { group: group.clone() },
+            Control::Probe(n) => Wire::Probe { n: *n },
             Control::Refused(reason) => Wire::Refused { reason: reason.clone() },
             Control::Renewed { at } => Wire::Renewed { expires_at: *at },
+            Control::Speaks(named) => Wire::Speaks { what: names(*named), agent: Some(AGENT.into()) },
             Control::Token(token) => Wire::Token { token: token.expose().to_owned() },
         })
     }
@@ -172,6 +271,10 @@ impl Controls {
             Err(malformed) => return Some(Err(malformed)),
         };
         Some(Ok(match wire {
+            Wire::Alive { n } => Some(Control::Alive(n)),
+            Wire::Closing { spread_seconds } => {
+                Some(Control::Closing { spread: Duration::from_secs(spread_seconds) })
+            }
             Wire::Expiring { expires_at, grace_seconds } => {
                 Some(Control::Expiring { at: expires_at, grace: Duration::from_secs(grace_seconds) })
             }
@@ -180,11 +283,13 @@ impl Controls {
             Wire::Joined { group } => Some(Control::Joined(group)),
             Wire::Leave { group } => Some(Control::Leave(group)),
             Wire::Left { group } => Some(Control::Left(group)),
+            Wire::Probe { n } => Some(Control::Probe(n)),
             Wire::Refused { reason } => Some(Control::Refused(reason)),
             Wire::Renewed { expires_at } => Some(Control::Renewed { at: expires_at }),
+            Wire::Speaks { what, .. } => Some(Control::Speaks(capabilities(&what))),
             Wire::Token { token } => Some(Control::Token(Token::new(token))),
             // A second hello has no meaning.
-            Wire::Hello | Wire::Unknown => None,
+            Wire::Hello { .. } | Wire::Unknown => None,
         }))
     }
 
@@ -203,6 +308,14 @@ impl Controls {
     }
 }
 
+fn names(capabilities: Capabilities) -> Vec<Cow<'static, str>> {
+    capabilities.names().map(Cow::Borrowed).collect()
+}
+
+fn capabilities(names: &[Cow<'static, str>]) -> Capabilities {
+    Capabilities::of_names(names.iter().map(|name| &**name))
+}
+
 impl Default for Controls {
     fn default() -> Self {
         Self::new()
@@ -213,157 +326,5 @@ impl fmt::Debug for Controls {
     /// Leaves out the word, with which control messages could be forged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Controls").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read(controls: &Controls, message: &Message) -> String {
-        format!("{:?}", controls.read(message))
-    }
-
-    #[test]
-    fn what_one_end_says_the_other_understands() {
-        let server = Controls::new();
-        let client = Controls::of_hello(&server.hello()).unwrap();
-        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let grace = Duration::from_secs(30);
-        let group = || GroupName::new("\"red\" & grün").unwrap();
-        for control in [
-            Control::Expiring { at, grace },
-            Control::GroupRefused { group: group(), reason: "not\there".to_owned() },
-            Control::Join(group()),
-            Control::Joined(group()),
-            Control::Leave(group()),
-            Control::Left(group()),
-            Control::Refused("of \"another\" user".to_owned()),
-            Control::Renewed { at: None },
-            Control::Renewed { at: Some(at) },
-        ] {
-            let message = server.message(&control);
-            assert_eq!(read(&client, &message), format!("Some(Ok(Some({control:?})))"));
-        }
-        let token = client.message(&Control::Token(Token::new("se\"cret")));
-        match server.read(&token) {
-            Some(Ok(Some(Control::Token(token)))) => assert_eq!(token.expose(), "se\"cret"),
-            other => panic!("{other:?}"),
-        }
-        assert!(!format!("{:?}", server.read(&token)).contains("cret"));
-    }
-
-    #[test]
-    fn the_wire_has_the_form_that_is_documented() {
-        let controls = Controls { prefix: format!("{BEGIN}AAAAAAAAAAAAAAAAAAAAAA\",") };
-        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let expiring = controls.message(&Control::Expiring { at, grace: Duration::from_secs(30) });
-        let red = || GroupName::new("red").unwrap();
-        let refused = Control::GroupRefused { group: red(), reason: "no".to_owned() };
-        for (message, json) in [
-            (controls.hello(), r#""type":"hello"}"#),
-            (expiring, r#""type":"expiring","expires_at":"2027-01-15T08:00:00Z","grace_seconds":30}"#),
-            (controls.message(&Control::Token(Token::new("abc"))), r#""type":"token","token":"abc"}"#),
-            (controls.message(&Control::Join(red())), r#""type":"join","group":"red"}"#),
-            (controls.message(&Control::Joined(red())), r#""type":"joined","group":"red"}"#),
-            (controls.message(&Control::Leave(red())), r#""type":"leave","group":"red"}"#),
-            (controls.message(&Control::Left(red())), r#""type":"left","group":"red"}"#),
-            (controls.message(&refused), r#""type":"group_refused","group":"red","reason":"no"}"#),
-        ] {
-            let expected = format!(r#"{{"websockets-simple":"AAAAAAAAAAAAAAAAAAAAAA",{json}"#);
-            assert_eq!(message.as_text(), Some(expected.as_str()));
-            let value: serde_json::Value = serde_json::from_str(&expected).unwrap();
-            assert_eq!(value["websockets-simple"], "AAAAAAAAAAAAAAAAAAAAAA");
-        }
-    }
-
-    #[test]
-    fn a_message_with_another_word_or_none_is_a_message_of_the_user() {
-        let (ours, theirs) = (Controls::new(), Controls::new());
-        let expiring = theirs.message(&Control::Renewed { at: None });
-        assert!(ours.read(&expiring).is_none());
-        assert!(ours.read(&Message::text("{\"websockets-simple\":\"\",\"type\":\"renewed\"}")).is_none());
-        assert!(ours.read(&Message::binary(expiring.into_payload())).is_none());
-    }
-
-    #[test]
-    fn only_a_whole_hello_begins_control_messages_and_its_word_is_not_shown() {
-        let hello = Controls::new().hello().as_text().unwrap().to_owned();
-        let controls = Controls::of_hello(&Message::text(hello.clone())).unwrap();
-        assert_eq!(format!("{controls:?}"), "Controls { .. }");
-        let other = hello.replace("websockets-simple", "websockets-sample");
-        for wrong in [other, hello.replacen("\",", "\";", 1), hello[..BEGIN.len() + WORD].to_owned()] {
-            assert!(Controls::of_hello(&Message::text(wrong.clone())).is_none(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_begins_like_one_and_is_none_is_malformed_and_what_is_newer_is_ignored() {
-        let controls = Controls::new();
-        let text = |rest: &str| Message::text(format!("{}{rest}", controls.prefix));
-        for rest in ["", "}", "\"type\":\"token\"}", "\"type\":\"token\",\"token\":7}", "\"type\":7}"] {
-            assert_eq!(read(&controls, &text(rest)), "Some(Err(MalformedControl))", "{rest}");
-        }
-        for name in ["", "a\\u0007", &"x".repeat(129)] {
-            for kind in ["join", "joined", "leave", "left", "group_refused"] {
-                let rest = format!("\"type\":\"{kind}\",\"group\":\"{name}\",\"reason\":\"\"}}");
-                assert_eq!(read(&controls, &text(&rest)), "Some(Err(MalformedControl))", "{rest}");
-            }
-        }
-        let token = |len: usize| text(&format!("\"type\":\"token\",\"token\":\"{}\"}}", "x".repeat(len)));
-        let longest = LONGEST - token(0).len();
-        assert!(read(&controls, &token(longest)).starts_with("Some(Ok(Some(Token("));
-        assert_eq!(read(&controls, &token(longest + 1)), "Some(Err(MalformedControl))");
-        assert_eq!(read(&controls, &text("\"type\":\"of tomorrow\",\"more\":[1]}")), "Some(Ok(None))");
-    }
-
-    proptest! {
-        #[test]
-        fn every_name_of_a_group_gets_across(name in "\\PC{0,140}", reason: String) {
-            let controls = Controls::new();
-            let json = serde_json::to_string(&name).unwrap();
-            let said = Message::text(format!("{}\"type\":\"join\",\"group\":{json}}}", controls.prefix));
-            match GroupName::new(&name) {
-                Ok(group) => {
-                    let refused = Control::GroupRefused { group: group.clone(), reason };
-                    let refusal = controls.message(&refused);
-                    prop_assume!(refusal.len() <= LONGEST);
-                    prop_assert_eq!(read(&controls, &refusal), format!("Some(Ok(Some({refused:?})))"));
-                    let join = Control::Join(group);
-                    prop_assert_eq!(&controls.message(&join), &said);
-                    prop_assert_eq!(read(&controls, &said), format!("Some(Ok(Some({join:?})))"));
-                }
-                Err(_) => prop_assert_eq!(read(&controls, &said), "Some(Err(MalformedControl))"),
-            }
-        }
-
-        #[test]
-        fn whatever_is_said_is_read_or_refused(said: String, rest: String) {
-            let controls = Controls::new();
-            let of_hello = Controls::of_hello(&Message::text(said.as_str()));
-            prop_assert!(of_hello.is_none());
-            prop_assert!(controls.read(&Message::text(said)).is_none());
-            let behind_the_word = Message::text(format!("{}{rest}", controls.prefix));
-            prop_assert!(controls.read(&behind_the_word).is_some());
-        }
-    }
-
-    #[test]
-    fn only_a_hello_begins_control_messages() {
-        let controls = Controls::new();
-        let hello = controls.hello();
-        assert!(Controls::of_hello(&controls.message(&Control::Renewed { at: None })).is_none());
-        for text in [
-            "",
-            "hello",
-            "{\"websockets-simple\":\"short\",\"type\":\"hello\"}",
-            "{\"websockets-simple\":\"!!!!!!!!!!!!!!!!!!!!!!\",\"type\":\"hello\"}",
-            "{\"websockets-simple\":\"äääääääääää\",\"type\":\"hello\"}",
-        ] {
-            assert!(Controls::of_hello(&Message::text(text)).is_none(), "{text}");
-        }
-        assert!(Controls::of_hello(&Message::binary(hello.into_payload())).is_none());
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use http::{HeaderName, Uri, uri::Scheme};
 use websockets_simple_core::{
-    Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, handshake_words::BEARER_PREFIX,
+    Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy,
+    handshake_words::{BEARER_PREFIX, WITH_CONTROLS},
 };
 
 use crate::config::{endpoint::Endpoint, limits::Limits, params::ServerParams};
@@ -77,7 +78,8 @@ pub enum ParamsError {
         /// The mode.
         mode: u32,
     },
-    /// A subprotocol is not a token (RFC 9110 section 5.6.2), or has the prefix of those that carry credentials.
+    /// A subprotocol is not a token (RFC 9110 section 5.6.2), or has the prefix of those that carry credentials,
+    /// or of those that stand for another one with control messages.
     #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
     /// A subprotocol is given twice.
@@ -219,11 +221,16 @@ fn check_message_parts(parts: MessageParts) -> Result<(), ParamsError> {
     }
 }
 
+/// Whether an offer of that name means something else to the library.
+fn is_reserved(name: &str) -> bool {
+    [BEARER_PREFIX, WITH_CONTROLS].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn check_subprotocols(names: &[String]) -> Result<(), ParamsError> {
     let mut known = HashSet::new();
     for name in names {
         // Header names have the same syntax: a token of RFC 9110 section 5.6.2.
-        if HeaderName::from_bytes(name.as_bytes()).is_err() || name.starts_with(BEARER_PREFIX) {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || is_reserved(name) {
             return Err(ParamsError::Subprotocol(name.clone()));
         }
         if !known.insert(name) {

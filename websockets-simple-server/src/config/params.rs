@@ -239,7 +239,8 @@ impl ServerParams {
     }
 
     /// Sets the supported subprotocols, the preferred first. A client that offers only unsupported subprotocols is
-    /// refused. Default: none.
+    /// refused. Each of them is supported with [control messages](crate::Connection::has_controls), too, which is what a
+    /// client gets that offers both. Default: none.
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
@@ -354,8 +355,9 @@ impl ServerParams {
     }
 
     /// Sets how long before its credentials expire a client is asked for new ones (`notice`), and how long after the
-    /// expiry the connection stays open (`grace`). Clients that did not choose the subprotocol `websockets-simple`
-    /// cannot be asked, and are closed when the credentials expire. Default: 60 s and 30 s.
+    /// expiry the connection stays open (`grace`). Clients without
+    /// [control messages](crate::Connection::has_controls) cannot be asked, and are closed when the credentials expire.
+    /// Default: 60 s and 30 s.
     #[must_use]
     pub fn expiry(mut self, notice: Duration, grace: Duration) -> Self {
         self.expiry_notice = notice;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
     Agreement, ConnectionDriver, ConnectionShared, Dispatcher, EndCause, ErrorStage, EventError, Heartbeat,
-    Message, MessageSink, OutboxConfig, SUBPROTOCOL, Side, Transport,
+    Message, MessageSink, OutboxConfig, Side, Transport,
 };
 
 #[cfg(all(feature = "http2", feature = "rustls"))]
@@ -255,6 +255,7 @@ pub(super) fn serve<I: Identity>(
     let Admitted {
         head,
         subprotocol,
+        controls,
         compression,
         user,
         user_permit,
@@ -280,8 +281,8 @@ pub(super) fn serve<I: Identity>(
     }));
     let core = &connection.0.core;
     let config = Arc::clone(&shared.connection_config);
-    if connection.subprotocol() == Some(SUBPROTOCOL) && farewell.is_none() {
-        core.begin_controls();
+    if controls && farewell.is_none() {
+        core.begin_controls(heartbeat);
     }
     if let Some(text) = farewell {
         let _ = core.outbox.try_send(Message::text(text), false);

@@ -13,7 +13,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
 use websockets_simple_core::{
     Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, Panicked, SUBPROTOCOL, Token, catch_panic,
-    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED},
+    handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, agreed_by},
 };
 
 use crate::{
@@ -72,6 +72,8 @@ pub(crate) struct Admitted<I: Identity> {
     pub(crate) head: RequestHead,
     /// Its [number](ServerParams::subprotocol).
     pub(crate) subprotocol: Option<NonZeroU16>,
+    /// Whether the ends agreed on control messages.
+    pub(crate) controls: bool,
     pub(crate) user: Option<Authenticated<I::Id>>,
     pub(crate) user_permit: Option<UserPermit<I>>,
     /// The compression that both ends agreed on.
@@ -298,6 +300,7 @@ fn settle<I: Identity>(
     if let Some(place) = place.as_ref().filter(|_| tells_identity) {
         context.add_identity_headers(&request, place, &mut headers);
     }
+    let controls = subprotocol.as_ref().is_some_and(|chosen| agreed_by(chosen.offered).1);
     let subprotocol = subprotocol.map(|Chosen { number, offered }| {
         // Browsers accept only what they have offered, to the letter.
         if let Ok(offered) = HeaderValue::from_str(offered) {
@@ -311,6 +314,7 @@ fn settle<I: Identity>(
     let admitted = Box::new(Admitted {
         head,
         subprotocol,
+        controls,
         compression,
         user,
         user_permit,
@@ -342,8 +346,8 @@ struct Chosen<'a> {
     offered: &'a str,
 }
 
-/// The first subprotocol of the server that the client offers; `None` if it offers none. The library's own subprotocol
-/// is always supported, as a browser that sends its token in the offer fails a handshake that selects none.
+/// The first subprotocol of the server that the client offers, with control messages if the client offers it with them;
+/// `None` if it offers none. The library's own subprotocol is always supported, as a browser that sends its token in the offer fails a handshake that selects none.
 fn choose_subprotocol<'a>(
     offered: &'a [String],
     params: &ServerParams,
@@ -355,7 +359,9 @@ fn choose_subprotocol<'a>(
     // No list of them is as long.
     let numbers = (1..=u16::MAX).filter_map(NonZeroU16::new);
     let mut common = numbers.zip(supported).filter_map(|(number, name)| {
-        let offered = offered.iter().find(|offer| params.compatibility.is_same_subprotocol(offer, name))?;
+        let is_name = |agreed: &str| params.compatibility.is_same_subprotocol(agreed, name);
+        let of_name = || offered.iter().filter(|offer| is_name(agreed_by(offer).0));
+        let offered = of_name().find(|offer| agreed_by(offer).1).or_else(|| of_name().next())?;
         Some(Chosen { number, offered })
     });
     common.next().map(Some).ok_or_else(Refusal::no_subprotocol)

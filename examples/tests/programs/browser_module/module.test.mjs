@@ -3,90 +3,33 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const {
+import {
   CloseCode,
   NotAuthorized,
-  WebsocketClient,
+  control,
   decodePacket,
   encodePacket,
-  reconnectDelay,
   shouldReconnect,
-} = await import(process.env.MODULE);
-
-/** A socket that does what the test says. */
-class Socket extends EventTarget {
-  static opened = [];
-  sent = [];
-  protocol = "";
-  closed = null;
-
-  constructor(url, offered) {
-    super();
-    Object.assign(this, { url, offered });
-    Socket.opened.push(this);
-  }
-
-  send(data) {
-    this.sent.push(data);
-  }
-
-  close(code, reason) {
-    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
-      throw new DOMException("no such code", "InvalidAccessError");
-    }
-    this.closed = { code, reason };
-  }
-
-  opens(protocol = "") {
-    this.protocol = protocol;
-    this.dispatchEvent(new Event("open"));
-  }
-
-  says(data) {
-    this.dispatchEvent(Object.assign(new Event("message"), { data }));
-  }
-
-  ends(code, reason = "") {
-    this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
-  }
-}
-
-/** A client with its events, and its next socket. */
-function start(options = {}) {
-  const from = Socket.opened.length;
-  const client = new WebsocketClient("ws://chat.example/", { WebSocket: Socket, baseDelay: 1, ...options });
-  const events = [];
-  for (const kind of ["state", "connected", "message", "disconnected", "renewed", "error"]) {
-    client.addEventListener(kind, ({ detail }) => events.push([kind, detail]));
-  }
-  const socket = (nth = 0) => until(() => Socket.opened[from + nth]);
-  const of = (kind) => events.filter((event) => event[0] === kind).map((event) => event[1]);
-  client.connect();
-  return { client, events, socket, of, sockets: () => Socket.opened.length - from };
-}
-
-async function until(condition) {
-  for (const patience = Date.now() + 10_000; Date.now() < patience; ) {
-    const met = condition();
-    if (met) {
-      return met;
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  throw new Error(`waited in vain for ${condition}`);
-}
-
-const WORD = "AAAAAAAAAAAAAAAAAAAAAA";
-const control = (rest) => `{"websockets-simple":"${WORD}",${rest}}`;
+  start,
+  turn,
+  until,
+} from "./fakes.mjs";
 
 test("the token is offered as a subprotocol behind those of the application and of the library", async () => {
   const { client, socket } = start({ subprotocols: ["chat.v1"], token: () => "tökén?>" });
-  assert.deepEqual((await socket()).offered, ["chat.v1", "websockets-simple", "bearer.dMO2a8Opbj8-"]);
+  assert.deepEqual((await socket()).offered, ["websockets-simple+chat.v1", "chat.v1", "bearer.dMO2a8Opbj8-"]);
   assert.equal(client.state, "connecting");
   client.disconnect();
-  const foreign = start({ control: false });
-  assert.deepEqual((await foreign.socket()).offered, []);
-  foreign.client.disconnect();
+  for (const [options, offered] of [
+    [{ control: false }, []],
+    [{ control: false, subprotocols: ["a"] }, ["a"]],
+    [{}, ["websockets-simple"]],
+    [{ subprotocols: ["a", "websockets-simple"] }, ["websockets-simple+a", "a", "websockets-simple"]],
+  ]) {
+    const other = start(options);
+    assert.deepEqual((await other.socket()).offered, offered);
+    other.client.disconnect();
+  }
 });
 
 test("messages are events, and the text ping is answered and is none", async () => {
@@ -133,14 +76,44 @@ test("a refresh is asked of the provider, under the word of the connection alone
 });
 
 test("only a hello as the first message of our subprotocol begins control messages", async () => {
-  for (const [protocol, before] of [["chat.v1", []], ["websockets-simple", ["hi"]]]) {
+  const hello = control('"type":"hello"');
+  for (const [protocol, ...says] of [
+    ["chat.v1", hello],
+    ["websockets-simplex", hello],
+    ["websockets-simple", "hi", hello],
+    ["websockets-simple", `${hello} and more`],
+    ["websockets-simple", control('"type":"renewed","expires_at":null')],
+    ["websockets-simple", control("").replace("AA", "A")],
+    ["websockets-simple", new ArrayBuffer(9)],
+  ]) {
     const { client, socket, of } = start();
     const open = await socket();
     open.opens(protocol);
-    before.forEach((data) => open.says(data));
-    open.says(control('"type":"hello"'));
-    assert.equal(of("message").length, before.length + 1, protocol);
+    says.forEach((data) => open.says(data));
+    assert.equal(of("message").length, says.length, protocol);
+    assert.equal(client.hasControls, false);
+    assert.deepEqual(open.sent, []);
     client.disconnect();
+  }
+});
+
+test("a hello may have more members, and is answered only if it names what the server understands", async () => {
+  for (const [hello, sent] of [
+    ['"type":"hello"', 0],
+    ['"version":2,"type":"hello","session":{"a":[1]}', 0],
+    ['"type":"hello","speaks":[]', 1],
+    ['"type":"hello","speaks":["call","probe"],"agent":"websockets-simple/9.9","ping_seconds":120', 1],
+  ]) {
+    const { client, socket, of } = start({ subprotocols: ["chat.v1"] });
+    const open = await socket();
+    open.opens("websockets-simple+chat.v1");
+    open.says(control(hello));
+    open.says(control('"type":"renewed","expires_at":null,"more":1'));
+    assert.deepEqual([of("message").length, of("renewed").length, open.sent.length], [0, 1, sent], hello);
+    assert.deepEqual([client.hasControls, client.subprotocol], [true, "chat.v1"]);
+    assert.deepEqual(of("connected"), [{ subprotocol: "chat.v1" }]);
+    client.disconnect();
+    assert.deepEqual([client.hasControls, client.subprotocol], [false, ""]);
   }
 });
 
@@ -163,13 +136,13 @@ test("the client comes back after a code that says so, each time with a new toke
 });
 
 test("the client stays away after a code that says so, and when it was told not to reconnect", async () => {
-  for (const [code, options] of [[CloseCode.NORMAL, {}], [CloseCode.POLICY, {}], [CloseCode.REVOKED, {}], [1006, { reconnect: false }]]) {
-    const { client, socket, of, sockets } = start(options);
+  for (const [code, options] of [[CloseCode.POLICY, {}], [CloseCode.REVOKED, {}], [3500, {}], [1006, { reconnect: false }]]) {
+    const { client, socket, of, count } = start(options);
     (await socket()).ends(code);
     assert.deepEqual(of("disconnected"), [{ code, reason: "", opened: false, reconnectIn: null }]);
-    assert.equal(client.state, "idle");
+    assert.equal(client.state, "givenUp");
     await new Promise((resolve) => setTimeout(resolve, 20));
-    assert.equal(sockets(), 1);
+    assert.equal(count(), 1);
     client.connect();
     assert.ok(await socket(1), "when asked, it tries again");
     client.disconnect();
@@ -183,7 +156,7 @@ test("a provider that knows of no token ends it, any other failure of it does no
     },
   });
   await until(() => refused.of("error").length);
-  assert.equal(refused.client.state, "idle");
+  assert.equal(refused.client.state, "givenUp");
   let failing = true;
   const { client, socket, of } = start({
     token: async () => {
@@ -201,11 +174,18 @@ test("a provider that knows of no token ends it, any other failure of it does no
 
 test("what is given up while its token is on the way never opens", async () => {
   let give;
-  const { client, sockets } = start({ token: () => new Promise((resolve) => (give = resolve)) });
+  const { client, count } = start({ token: () => new Promise((resolve) => (give = resolve)) });
+  await until(() => give);
   client.disconnect();
   give("token");
   await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.deepEqual([sockets(), client.state], [0, "idle"]);
+  assert.deepEqual([count(), client.state], [0, "idle"]);
+  // Not even asked for, if it is given up at once.
+  let asked = 0;
+  const other = start({ token: () => void (asked += 1) });
+  other.client.disconnect();
+  await turn();
+  assert.deepEqual([asked, other.count()], [0, 0]);
 });
 
 test("an attempt that takes too long is given up", async () => {
@@ -216,12 +196,12 @@ test("an attempt that takes too long is given up", async () => {
 });
 
 test("whoever disconnects on the news of a loss is not connected again", async () => {
-  const { client, socket, of, sockets } = start();
+  const { client, socket, of, count } = start();
   client.addEventListener("disconnected", () => client.disconnect());
   (await socket()).ends(1006);
   await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.deepEqual([sockets(), client.state], [1, "idle"]);
-  assert.deepEqual(of("state").map(({ state }) => state).at(-1), "idle");
+  assert.deepEqual([count(), client.state], [1, "idle"]);
+  assert.deepEqual(of("state").map(({ state }) => state), ["connecting", "waiting", "idle"]);
 });
 
 test("a code that a browser may not send throws, and nothing ends", async () => {
@@ -230,15 +210,6 @@ test("a code that a browser may not send throws, and nothing ends", async () => 
   assert.throws(() => client.disconnect(1008), { name: "InvalidAccessError" });
   assert.equal(client.state, "connected");
   client.disconnect();
-});
-
-test("delays are anything below a bound that doubles, up to the longest", () => {
-  const bound = (failures, code = 1006) => reconnectDelay(failures, code, { random: () => 1 });
-  assert.deepEqual([0, 1, 2, 5, 6, 5000].map((n) => bound(n)), [500, 1000, 2000, 16_000, 30_000, 30_000]);
-  assert.equal(reconnectDelay(5, 1006, { random: () => 0 }), 0);
-  assert.equal(reconnectDelay(1, 1006, { random: () => 0.25, baseDelay: 100 }), 50);
-  assert.deepEqual([1001, 1011, 1013, 4001].map((code) => bound(0, code)), [4000, 4000, 4000, 4000]);
-  assert.equal(bound(4, 1013), 8000);
 });
 
 test("a connection that held makes the delays begin anew", async () => {

@@ -168,6 +168,34 @@ async fn a_subprotocol_has_to_be_one_of_those_offered() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_control_messages_agrees_to_them_beside_the_subprotocol() {
+    let chosen = async |offers: &[&str], chosen: &str| {
+        let line = format!("Sec-WebSocket-Protocol: {chosen}\r\n");
+        let answer = |head: &str| switching(&accept_key(head), &line).into_bytes();
+        let offer =
+            |params| offers.iter().fold(params, |params: ClientParams, offer| params.subprotocol(*offer));
+        let info = exchange(offer, answer).await.1.ok().unwrap().info;
+        (info.subprotocol.unwrap(), info.controls)
+    };
+    for (choice, name, controls) in [
+        ("websockets-simple+v2", "v2", true),
+        ("v2", "v2", false),
+        ("chat", "chat", false),
+        ("websockets-simple+chat", "chat", true),
+    ] {
+        assert_eq!(chosen(&["chat", "v2"], choice).await, (name.to_owned(), controls));
+    }
+    let alone = chosen(&["websockets-simple"], "websockets-simple").await;
+    assert_eq!(alone, ("websockets-simple".to_owned(), true));
+    // Servers of .NET have no control messages, and are offered none.
+    let offered =
+        |params: ClientParams| params.subprotocol("chat").check().unwrap().offers.expose().to_owned();
+    let plain = ClientParams::new("localhost", 80).compatibility(Compatibility::DotNetV7);
+    assert_eq!(offered(plain), "chat");
+    assert_eq!(offered(ClientParams::new("localhost", 80)), "websockets-simple+chat, chat");
+}
+
+#[tokio::test]
 async fn a_dotnet_server_may_keep_quiet_about_the_subprotocol() {
     for mode in [Compatibility::DotNetV6, Compatibility::DotNetV7] {
         assert_eq!(agreed(&["chat"], "", mode).await.unwrap(), None);

@@ -25,7 +25,8 @@ fn the_request_is_exact_in_spelling_and_order() {
         format!(
             "GET /a%20room?name=J+B HTTP/1.1\r\nHost: example.org:8080\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nx-Own: 1\r\n\
-             Cookie: a=b\r\nAuthorization: Bearer {SECRET}\r\nSec-WebSocket-Protocol: chat, v2\r\n\r\n"
+             Cookie: a=b\r\nAuthorization: Bearer {SECRET}\r\nSec-WebSocket-Protocol: websockets-simple+chat, chat, \
+             websockets-simple+v2, v2\r\n\r\n"
         )
     );
 }
@@ -84,7 +85,7 @@ fn each_placement_shows_the_token_in_one_place_only() {
         (TokenPlacement::Header, "Authorization: Bearer secret-7\r\n"),
         (TokenPlacement::Path, "GET /secret-7?a=b HTTP/1.1\r\n"),
         (TokenPlacement::Query, "GET /room?a=b&token=secret-7 HTTP/1.1\r\n"),
-        (TokenPlacement::Subprotocol, "Sec-WebSocket-Protocol: chat, bearer.c2VjcmV0LTc\r\n"),
+        (TokenPlacement::Subprotocol, ", chat, bearer.c2VjcmV0LTc\r\n"),
     ] {
         let params = ClientParams::new("h", 1).path("/room").query("a", "b").subprotocol("chat");
         let head = head(params.token(SECRET).token_placement(placement));
@@ -106,7 +107,7 @@ async fn the_head_is_sent_in_one_piece() {
     };
     let (head, dialed) = tokio::join!(server, dial(params));
     assert!(dialed.is_err(), "the server hangs up");
-    assert!(head.starts_with("GET /xxx") && head.ends_with("Sec-WebSocket-Protocol: chat\r\n\r\n"), "{head}");
+    assert!(head.starts_with("GET /xxx") && head.ends_with("+chat, chat\r\n\r\n"), "{head}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
         questions::Questions,
     },
     events::{EndCause, ErrorStage, EventError, Moment, spare},
-    protocol::{Control, Controls, Decoded, Message, MessagePart, buffer_pool},
+    protocol::{Capabilities, Control, Controls, Decoded, Message, MessagePart, Side, buffer_pool},
     transport::ReadNow,
 };
 
@@ -242,7 +242,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if std::mem::take(&mut self.expects_hello)
             && let Some(controls) = Controls::of_hello(message)
         {
+            let names = controls.named().is_some();
             self.shared().join_controls(controls);
+            if names {
+                self.shared().send_control(&Control::Speaks(Capabilities::ALL));
+            }
             self.inbox.control(Control::Hello, message.len(), at);
             return true;
         }
@@ -251,7 +255,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             None => return false,
             Some(Ok(None)) => {}
             Some(Ok(Some(control))) => {
-                if !self.inbox.control(control, message.len(), at) {
+                if let Some(control) = self.of_this_connection(control)
+                    && !self.inbox.control(control, message.len(), at)
+                {
                     self.fail(&EndCause::ControlRate, None, at);
                 }
             }
@@ -260,6 +266,23 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
         }
         true
+    }
+
+    /// Acts on a control message about the connection itself, at once: a probe does not wait behind a token that is being
+    /// judged. Returns any other.
+    fn of_this_connection(&self, control: Control) -> Option<Control> {
+        let shared = self.shared();
+        let is_server = shared.outbox.side() == Side::Server;
+        match control {
+            Control::Probe(n) if is_server => {
+                shared.send_control(&Control::Alive(n));
+            }
+            Control::Speaks(named) if is_server => shared.controls()?.name(named),
+            Control::Closing { spread } if !is_server => shared.controls()?.closes(spread),
+            Control::Probe(_) | Control::Alive(_) | Control::Speaks(_) | Control::Closing { .. } => {}
+            other => return Some(other),
+        }
+        None
     }
 
     /// Time has passed since the last bytes were read.

@@ -148,7 +148,7 @@ fn sizes_that_cannot_work_are_errors_that_say_what_can() {
 
 #[test]
 fn subprotocols_are_tokens_and_different() {
-    for wrong in ["", "two words", "comma,", "é", "bearer.c2VjcmV0"] {
+    for wrong in ["", "two words", "comma,", "é", "bearer.c2VjcmV0", "websockets-simple+chat"] {
         assert_eq!(error(&local().subprotocols([wrong])), ParamsError::Subprotocol(wrong.to_owned()));
     }
     let twice = ParamsError::SubprotocolTwice("chat".to_owned());

@@ -140,6 +140,36 @@ async fn the_marker_is_always_understood_and_always_last() {
     assert_eq!(chosen(&["one"], "two, websockets-simple").await.unwrap(), "websockets-simple");
 }
 
+/// What the server chooses as it was offered, the name that is agreed on, and whether control messages are.
+async fn composite(params: ServerParams, offered: &str) -> (String, String, bool) {
+    let host = all(params.clone());
+    let offers = format!("Sec-WebSocket-Protocol: {offered}\r\n");
+    let (answer, opened) = admitted(&host, request("/", &offers).as_bytes()).await;
+    let chosen = answer.split("Sec-Websocket-Protocol: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let number = opened.admitted.subprotocol.unwrap();
+    (chosen, params.subprotocol(number).to_owned(), opened.admitted.controls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subprotocol_with_control_messages_is_preferred_to_the_same_one_without() {
+    let params = ServerParams::local().subprotocols(["one", "two"]);
+    for (offered, chosen, name, controls) in [
+        ("one, websockets-simple+one", "websockets-simple+one", "one", true),
+        ("websockets-simple+two, two", "websockets-simple+two", "two", true),
+        ("websockets-simple+two, two, one", "one", "one", false),
+        ("websockets-simple+three, two", "two", "two", false),
+        ("websockets-simple+, two", "two", "two", false),
+        ("websockets-simple+two, websockets-simple", "websockets-simple+two", "two", true),
+        ("websockets-simple, three", "websockets-simple", "websockets-simple", true),
+    ] {
+        let agreed = composite(params.clone(), offered).await;
+        assert_eq!(agreed, (chosen.to_owned(), name.to_owned(), controls), "{offered}");
+    }
+    let v6 = params.compatibility(websockets_simple_core::Compatibility::DotNetV6);
+    let agreed = composite(v6, "websockets-simple+ONE, ONE").await;
+    assert_eq!(agreed, ("websockets-simple+ONE".to_owned(), "one".to_owned(), true), "case is theirs");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_carries_a_token_is_never_chosen_even_if_a_server_lists_it() {
     let bearer = format!("bearer.{ENCODED}");

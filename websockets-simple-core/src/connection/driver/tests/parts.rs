@@ -209,7 +209,7 @@ async fn what_the_libraries_say_to_each_other_comes_whole_and_is_no_part() {
     let mut plan = in_parts(Plan::server().config(|config| config.answers_text_ping = true), 1 << 40);
     plan.hello = true;
     let mut rig = plan.run();
-    let hello = crate::Controls::new().hello();
+    let hello = crate::Controls::new().message(&Control::Hello);
     rig.peer.text(hello.as_text().unwrap()).await;
     rig.peer.text("ping").await;
     assert_eq!(rig.peer.hear_text().await, "pong");
