@@ -3,13 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use websockets_simple_core::{
-    CloseCode, Disconnect, EndCause, Events, IntoMessage, Message, MessageWriter, PartKind, SendError,
-    SendStatus, Statistics, Subscriptions, Text, WithState, current_owner,
+    CloseCode, Disconnect, EndCause, Events, Statistics, Subscriptions, WithState, current_owner,
 };
 
 use crate::{
-    config::{ClientParams, Loss, Offline, TokenReason},
-    connection::{ClientConnection, ClientState, EndProgress, Shared, States, attempt},
+    config::{ClientParams, TokenReason},
+    connection::{ClientConnection, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, OpenError, ParamsError},
     event::ClientEvent,
 };
@@ -169,85 +168,6 @@ impl WebsocketClient {
         }
     }
 
-    /// Begins to connect in the background, and goes on as [`Reconnect`](crate::Reconnect) says: without
-    /// [`first`](crate::Reconnect::first) the first attempt is the only one. Does nothing while the client is connected,
-    /// connects or waits for its next attempt, and for one without [`ClientParams::reconnect`].
-    /// [`states`](Self::states) tells what becomes of it.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub fn start(&self) {
-        if let Some(reconnect) = self.shared.params.reconnect() {
-            self.shared.supervision.start(&self.shared, reconnect);
-        }
-    }
-
-    /// What the client is doing.
-    #[must_use]
-    pub fn state(&self) -> ClientState {
-        self.shared.supervision.state()
-    }
-
-    /// What the client is doing, as a stream: the current state, then the newest one whenever it has changed.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use websockets_simple_client::{ClientParams, ClientState, Reconnect, WebsocketClient};
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let params = ClientParams::new("localhost", 8080).reconnect(Reconnect::new().first(true));
-    /// let client = WebsocketClient::new(params)?;
-    /// client.start();
-    /// let mut states = client.states();
-    /// while let Some(state) = states.recv().await {
-    ///     match state {
-    ///         ClientState::Open(connection) => println!("connected to {}", connection.peer_addr()),
-    ///         ClientState::Waiting { pause, why, .. } => println!("{why}; again in {pause:?}"),
-    ///         ClientState::GivenUp(why) => return Err(why.to_string().into()),
-    ///         _ => {}
-    ///     }
-    /// }
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn states(&self) -> States {
-        self.shared.supervision.states()
-    }
-
-    /// Waits until the client is connected; for ever if nobody connects it.
-    ///
-    /// # Errors
-    ///
-    /// The [`Loss`] after which a client that reconnects has given up.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it changes nothing.
-    pub async fn connected(&self) -> Result<ClientConnection, Arc<Loss>> {
-        self.shared.supervision.connected().await
-    }
-
-    /// Ends the pause before the next attempt of a client that reconnects, which is then made at once; the pauses after
-    /// it are as long as they would have been. A client that has given up begins again. False if there was no pause.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime, if the client has given up.
-    pub fn reconnect_now(&self) -> bool {
-        let reconnect = self.shared.params.reconnect();
-        reconnect.is_some_and(|reconnect| self.shared.supervision.now(&self.shared, reconnect))
-    }
-
-    /// The groups that a client that reconnects has joined and not left, sorted. They are joined again on its next
-    /// connection; one that the server then refuses is an error event, and is given up. None are left once the client is
-    /// disconnected or has given up.
-    #[must_use]
-    pub fn wanted_groups(&self) -> Vec<String> {
-        self.shared.wanted_groups.all()
-    }
-
     /// Closes the connection with 1000 and waits for its end: the server's Close, and the handlers of this client,
     /// Disconnected included, together for at most the close timeout. Handlers that take longer are dropped, one of
     /// Disconnected a second later. Returns how the connection ended; `None` if there was no connection.
@@ -297,98 +217,6 @@ impl WebsocketClient {
         self.shared.subscriptions.lift_bounds(true);
         state.ending.reached(progress, self.shared.params.close_timeout()).await;
         connection.end().cloned()
-    }
-
-    /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
-    /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
-    /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
-    /// connection of the event instead: a client that is owned by its own handler is never dropped.
-    ///
-    /// While a client that reconnects is not connected, [`ClientParams::offline`] says what becomes of the message.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]: nothing was sent.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for room in the outbox, nothing was sent.
-    pub async fn send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        match self.shared.params.offline() {
-            Offline::Refuse => self.connection().ok_or(SendError::Closed)?.send(message).await,
-            Offline::Wait(time) => {
-                let message = message.into_message()?;
-                let connection = match self.open_connection() {
-                    Some(connection) => connection,
-                    None => self.shared.supervision.connected_within(time).await.ok_or(SendError::Closed)?,
-                };
-                connection.send(message).await
-            }
-            Offline::Keep { bytes, .. } => {
-                let message = message.into_message()?;
-                match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
-                    Some(connection) => match connection.send(&message).await {
-                        Err(SendError::Closed) => self.shared.kept.push(message, bytes),
-                        sent => sent,
-                    },
-                    None => self.shared.kept.push(message, bytes),
-                }
-            }
-        }
-    }
-
-    /// Sends a text as it is: [`send`](Self::send) would make a packet of it.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]: nothing was sent.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped while it waits for room in the outbox, nothing was sent.
-    pub async fn send_text(&self, text: impl Into<Text>) -> Result<SendStatus, SendError> {
-        self.send(Message::text(text)).await
-    }
-
-    /// Sends a message without ever waiting. **A string is sent as a packet**, as with [`send`](Self::send);
-    /// `Message::text(..)` is sent as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]: nothing was sent. [`SendError::Full`] where [`send`](Self::send) would wait.
-    pub fn try_send(&self, message: impl IntoMessage) -> Result<SendStatus, SendError> {
-        let Offline::Keep { bytes, .. } = self.shared.params.offline() else {
-            return self.connection().ok_or(SendError::Closed)?.try_send(message);
-        };
-        let message = message.into_message()?;
-        match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
-            Some(connection) => match connection.try_send(&message) {
-                Err(SendError::Closed) => self.shared.kept.push(message, bytes),
-                sent => sent,
-            },
-            None => self.shared.kept.push(message, bytes),
-        }
-    }
-
-    /// Sends a long message in parts, which `produce` writes: `str` for a text message, `[u8]` for a binary one. Each
-    /// part waits for room in the outbox.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Closed`], and the errors of `produce`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped after the first part was sent, the message stays incomplete and the connection is closed.
-    pub async fn send_parts<K, F>(&self, produce: F) -> Result<(), SendError>
-    where
-        K: PartKind + ?Sized,
-        F: AsyncFnOnce(&mut MessageWriter<'_, K>) -> Result<(), SendError>,
-    {
-        let connection = self.connection().ok_or(SendError::Closed)?;
-        let mut parts = connection.send_parts().await?;
-        produce(&mut parts).await?;
-        parts.finish().await
     }
 
     /// Joins a group of this connection's channel, and waits until the server confirms it: from then on the client
@@ -460,10 +288,6 @@ impl WebsocketClient {
         self.shared.connection()
     }
 
-    fn open_connection(&self) -> Option<ClientConnection> {
-        self.connection().filter(ClientConnection::is_open)
-    }
-
     /// Statistics of the current connection, if there is one.
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
@@ -491,6 +315,9 @@ impl fmt::Debug for WebsocketClient {
         f.debug_struct("WebsocketClient").field("connection", &self.connection()).finish_non_exhaustive()
     }
 }
+
+mod sending;
+mod states;
 
 #[cfg(test)]
 mod tests;

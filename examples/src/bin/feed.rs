@@ -54,7 +54,9 @@ async fn main() -> ExitCode {
 
 async fn follow(url: &str) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
-    let client = WebsocketClient::new(ClientParams::url(url)?.reconnect(Reconnect::new().first(true)))?;
+    // A price is soon worthless, so the pauses stay short.
+    let reconnect = Reconnect::new().first(true).delays(Duration::from_millis(100), Duration::from_secs(2));
+    let client = WebsocketClient::new(ClientParams::url(url)?.reconnect(reconnect))?;
     let (mut events, mut states) = (client.events(), client.states());
     let (mut received, mut missed, mut last) = (0, 0, None);
     client.start();
