@@ -10,7 +10,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ClientState, Reconnect, WebsocketClient, chrono::Utc,
+    ClientEvent, ClientParams, ClientState, ConnectionEventKind, Reconnect, WebsocketClient, chrono::Utc,
 };
 use websockets_simple_examples::{in_one_line, stop_request};
 use websockets_simple_server::{Endpoint, Json, ServerParams, WebsocketServer};
@@ -59,24 +59,36 @@ async fn follow(url: &str) -> Result<(), Box<dyn Error>> {
     let client = WebsocketClient::new(ClientParams::url(url)?.reconnect(reconnect))?;
     let (mut events, mut states) = (client.events(), client.states());
     let (mut received, mut missed, mut last) = (0, 0, None);
+    let mut is_first = true;
     client.start();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
             Some(state) = states.recv() => match state {
-                ClientState::Open(connection) => println!("connected to {}", connection.peer_addr()),
                 ClientState::Waiting { pause, why, .. } => println!("{why}; again in {pause:.1?}"),
                 ClientState::GivenUp(why) => return Err(why.to_string().into()),
                 _ => {}
             },
-            Some(event) = events.recv() => if let ClientEvent::Message(event) = event {
-                let price: Price = event.message.json()?;
-                let gap = last.map_or(0, |last: u64| price.number.saturating_sub(last + 1));
-                if gap > 0 {
-                    println!("missed {gap} prices before {}", price.number);
+            Some(event) = events.recv() => match event {
+                ClientEvent::Connection(event) => {
+                    if let ConnectionEventKind::Connected(connection) = event.kind {
+                        println!("connected to {}", connection.peer_addr());
+                        is_first = true;
+                    }
                 }
-                (received, missed, last) = (received + 1, missed + gap, Some(price.number));
+                ClientEvent::Message(event) => {
+                    let price: Price = event.message.json()?;
+                    let gap = last.map_or(0, |last: u64| price.number.saturating_sub(last + 1));
+                    if gap > 0 {
+                        println!("missed {gap} prices before {}", price.number);
+                    }
+                    if std::mem::take(&mut is_first) {
+                        println!("from price {} on", price.number);
+                    }
+                    (received, missed, last) = (received + 1, missed + gap, Some(price.number));
+                }
+                _ => {}
             },
         }
     }

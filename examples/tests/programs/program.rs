@@ -67,6 +67,12 @@ impl Program {
         kill_process(pid, Signal::INT).unwrap();
     }
 
+    /// As by `kill -9`. It is gone then, and with it what it listened on.
+    #[cfg(unix)]
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Closes its input and waits for its end.
     pub(crate) async fn end(mut self) -> Ended {
         drop(self.stdin.take());

@@ -48,6 +48,11 @@ pub(crate) fn take(size: usize) -> Option<Vec<u8>> {
     (size >= LARGE).then(|| with_pool(|pool| pool.take(size)))?
 }
 
+/// Keeps memory that [`take`] may give again.
+pub(crate) fn keep(memory: Vec<u8>) {
+    with_pool(|pool| pool.keep(memory));
+}
+
 /// A payload whose memory returns to the pool when it is dropped, if it is large.
 pub(crate) fn payload(memory: Vec<u8>) -> Bytes {
     if memory.capacity() < LARGE { memory.into() } else { Bytes::from_owner(Kept(memory)) }
@@ -64,8 +69,7 @@ impl AsRef<[u8]> for Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let memory = mem::take(&mut self.0);
-        with_pool(|pool| pool.keep(memory));
+        keep(mem::take(&mut self.0));
     }
 }
 
@@ -85,8 +89,7 @@ impl KeptText {
 
 impl Drop for KeptText {
     fn drop(&mut self) {
-        let memory = mem::take(&mut self.0).into_bytes();
-        with_pool(|pool| pool.keep(memory));
+        keep(mem::take(&mut self.0).into_bytes());
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     cell::Cell,
     task::{Context, Poll},
-    thread::LocalKey,
     time::Duration,
 };
 
@@ -73,18 +72,18 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             return Read::Something;
         }
-        // A large payload is read into its own memory, a large text into a large buffer of the thread, everything else into
-        // a small one.
+        // A large payload is read into its own memory, a large text into a large buffer, to be checked and copied while a
+        // cache holds it, everything else into the thread's buffer.
         let large_text = self.decoder.large_text();
         let reader = &mut self.reader;
-        let mut buffer = None;
+        let (mut buffer, mut text) = (None, None);
         let polled = match (self.decoder.large(), large_text) {
             (Some((memory, missing)), _) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
             (None, Some(missing)) => {
-                let buffer = buffer.insert(borrow(&LARGE_BUFFER, LARGE_READ));
-                reader.poll_read(cx, &mut buffer[..missing.min(LARGE_READ)])
+                let memory = buffer_pool::take(LARGE_READ).unwrap_or_else(|| Vec::with_capacity(LARGE_READ));
+                reader.poll_read_behind(cx, text.insert(memory), missing.min(LARGE_READ))
             }
-            (None, None) => reader.poll_read(cx, buffer.insert(borrow(&BUFFER, READ_BUFFER))),
+            (None, None) => reader.poll_read(cx, buffer.insert(borrow_buffer())),
         };
         let read = match polled {
             Poll::Pending => Read::Nothing,
@@ -93,7 +92,8 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 Read::Something
             }
             Poll::Ready(Ok(len)) => {
-                self.take_in(buffer.as_mut().map(|buffer| &mut buffer[..len]), len);
+                let input = buffer.as_mut().map(|buffer| &mut buffer[..len]).or(text.as_deref_mut());
+                self.take_in(input, len);
                 Read::Something
             }
             Poll::Ready(Err(error)) => {
@@ -101,10 +101,11 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                 Read::Something
             }
         };
+        // No user code has run while the buffer was taken.
         if let Some(buffer) = buffer {
-            // No user code has run while the thread's buffer was taken.
-            spare::keep(if large_text.is_some() { &LARGE_BUFFER } else { &BUFFER }, Some(buffer));
+            return_buffer(buffer);
         }
+        text.into_iter().for_each(buffer_pool::keep);
         read
     }
 
@@ -331,12 +332,13 @@ fn is_word(message: &Message, word: &str) -> bool {
 }
 
 thread_local! {
-    static BUFFER: Buffer = const { Cell::new(None) };
-    static LARGE_BUFFER: Buffer = const { Cell::new(None) };
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-type Buffer = Cell<Option<Box<[u8]>>>;
+fn borrow_buffer() -> Box<[u8]> {
+    spare::take(&BUFFER).unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
+}
 
-fn borrow(buffer: &'static LocalKey<Buffer>, size: usize) -> Box<[u8]> {
-    spare::take(buffer).unwrap_or_else(|| vec![0; size].into_boxed_slice())
+fn return_buffer(buffer: Box<[u8]>) {
+    spare::keep(&BUFFER, Some(buffer));
 }
