@@ -135,9 +135,14 @@ async fn states_come_in_order_and_each_loss_says_why() {
     assert!(matches!(client.connected().await, Err(why) if Arc::ptr_eq(&why, &loss)));
     assert!(client.reconnect_now(), "it begins again");
     until(&mut states, "connecting 0").await;
-    let _peer = RawPeer::accept(&listener).await;
+    let peer = RawPeer::accept(&listener).await;
     until(&mut states, "open").await;
     assert!(!client.reconnect_now());
+    drop(peer);
+    refuse(&listener, "404 Not Found").await;
+    until(&mut states, "given up").await;
+    assert!(within(client.disconnect()).await.is_none());
+    assert_eq!(name(&client.state()), "idle", "it has not lost anything any more");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Supervision {
         if !self.start(shared, reconnect) {
             return Err(ConnectError::AlreadyConnected);
         }
-        let give_up = GiveUp(self);
+        let mut given_up = GiveUp(Some(self));
         let end = loop {
             match &*states.borrow_and_update() {
                 ClientState::Open(connection) => break Ok(connection.clone()),
@@ -135,7 +135,7 @@ impl Supervision {
                 break Err(ConnectError::Cancelled);
             }
         };
-        std::mem::forget(give_up);
+        given_up.0 = None;
         end
     }
 
@@ -154,8 +154,21 @@ impl Supervision {
 
     /// Makes no further attempt, abandons the current one, and closes the connection.
     pub(crate) fn disconnect(&self, cause: EndCause) {
-        self.run().disconnect = Some(cause);
+        let is_on = {
+            let mut run = self.run();
+            run.disconnect = Some(cause);
+            run.is_on
+        };
         self.asked.notify_one();
+        if !is_on {
+            self.states.send_if_modified(|state| {
+                let had_given_up = matches!(state, ClientState::GivenUp(_));
+                if had_given_up {
+                    *state = ClientState::Idle;
+                }
+                had_given_up
+            });
+        }
     }
 
     /// Waits until no attempt is made any more.
@@ -170,12 +183,14 @@ impl Supervision {
     }
 }
 
-/// Dropped, as by a caller that gives `connect` up, it ends all attempts.
-struct GiveUp<'a>(&'a Supervision);
+/// Dropped while it has one, as by a caller that gives `connect` up, it ends all attempts.
+struct GiveUp<'a>(Option<&'a Supervision>);
 
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
-        self.0.disconnect(EndCause::closed(CloseCode::GOING_AWAY, ""));
+        if let Some(supervision) = self.0 {
+            supervision.disconnect(EndCause::closed(CloseCode::GOING_AWAY, ""));
+        }
     }
 }
 
