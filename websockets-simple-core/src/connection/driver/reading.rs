@@ -74,14 +74,15 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         }
         // A large payload is read into its own memory, a large text into a large buffer, to be checked and copied while a
         // cache holds it, everything else into the thread's buffer.
-        let large_text = self.decoder.large_text();
+        let large_text = self.decoder.large_text().filter(|missing| *missing > READ_BUFFER);
         let reader = &mut self.reader;
         let (mut buffer, mut text) = (None, None);
         let polled = match (self.decoder.large(), large_text) {
             (Some((memory, missing)), _) => reader.poll_read_behind(cx, memory, missing.min(LARGE_READ)),
             (None, Some(missing)) => {
-                let memory = buffer_pool::take(LARGE_READ).unwrap_or_else(|| Vec::with_capacity(LARGE_READ));
-                reader.poll_read_behind(cx, text.insert(memory), missing.min(LARGE_READ))
+                let size = missing.min(LARGE_READ);
+                let memory = buffer_pool::take(size).unwrap_or_else(|| Vec::with_capacity(size));
+                reader.poll_read_behind(cx, text.insert(memory), size)
             }
             (None, None) => reader.poll_read(cx, buffer.insert(borrow_buffer())),
         };
