@@ -121,7 +121,7 @@ pub enum ReconnectState {
     GivenUp,
 }
 
-/// Decides when a client connects again. See the [module](self).
+/// Decides when a client connects again: it is told what has happened, and its [state](Self::state) is what has to exist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reconnector {
     policy: ReconnectPolicy,

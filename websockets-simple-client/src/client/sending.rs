@@ -10,7 +10,7 @@ impl WebsocketClient {
     /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
     /// connection of the event instead: a client that is owned by its own handler is never dropped.
     ///
-    /// While a client that reconnects is not connected, [`ClientParams::offline`] says what becomes of the message.
+    /// While a client that reconnects is not connected, [`ClientParams::offline`](crate::ClientParams::offline) says what becomes of the message.
     ///
     /// # Errors
     ///
