@@ -4,14 +4,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_client::{ClientEvent, ClientParams, GroupError, WebsocketClient};
 use websockets_simple_server::{
     Anonymous, CloseCode, Connection, ConnectionEventKind, EndedBy, Event, Limits, MemoryUsers, Message,
     Placement, Server, ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    connected, ended, opened, params, raw::RawPeer, received, started, text, within,
+    connected, ended, opened, params,
+    raw::{RawPeer, unmasked},
+    received, started, text, within,
 };
 
 /// Clients may be in groups of a colour: whose name begins with it.
@@ -316,16 +317,7 @@ async fn a_server_that_does_not_answer_in_time_may_answer_later() {
     let client = WebsocketClient::new(asking(addr).connect_timeout(Duration::from_millis(500))).unwrap();
     let mut heard = client.events();
     let (connection, mut peer) = tokio::join!(client.connect(), async {
-        let mut peer = RawPeer::new(listener.accept().await.unwrap().0);
-        let head = peer.head().await;
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accept = derive_accept_key(key.as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: websockets-simple\r\n\r\n"
-        );
-        peer.write(answer.as_bytes()).await;
-        peer
+        RawPeer::accept_with(&listener, "Sec-WebSocket-Protocol: websockets-simple\r\n").await.1
     });
     let connection = connection.unwrap();
     // Before the hello it is not even asked.
@@ -363,7 +355,5 @@ fn said(hello: &str, rest: &str) -> String {
 
 /// A text of a server.
 fn frame(text: &str) -> Vec<u8> {
-    let length = u8::try_from(text.len()).unwrap();
-    assert!(length < 126, "longer ones have another header");
-    [&[0x81, length], text.as_bytes()].concat()
+    unmasked(0x81, text.as_bytes())
 }

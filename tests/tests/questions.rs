@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use websockets_simple_client::{ClientEvent, ClientParams, GroupError, WebsocketClient};
 use websockets_simple_server::{ServerParams, WebsocketServer};
-use websockets_simple_tests::{params, raw::RawPeer, started, within};
+use websockets_simple_tests::{
+    params,
+    raw::{RawPeer, unmasked},
+    started, within,
+};
 
 /// The connect timeout, within which a question is answered.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,16 +94,8 @@ async fn a_loop_over_events_that_asks_is_answered_or_told_at_once() {
 
 const HELLO: &str = "{\"websockets-simple\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"type\":\"hello\"}";
 
-/// A text of a server.
 fn frame(text: &str) -> Vec<u8> {
-    let length = u16::try_from(text.len()).unwrap();
-    let mut frame = vec![0x81];
-    match length {
-        0..126 => frame.push(u8::try_from(length).unwrap()),
-        _ => frame.extend([&[126][..], &length.to_be_bytes()].concat()),
-    }
-    frame.extend(text.as_bytes());
-    frame
+    unmasked(0x81, text.as_bytes())
 }
 
 /// A server that sends 16 MiB behind its first message, and answers nothing. Its client must be connected by `params`.
@@ -108,15 +103,8 @@ async fn deaf() -> (ClientParams, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let params = params(listener.local_addr().unwrap()).subprotocol("websockets-simple");
     let serving = tokio::spawn(async move {
-        let mut peer = RawPeer::new(listener.accept().await.unwrap().0);
-        let head = peer.head().await;
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accept = derive_accept_key(key.as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: websockets-simple\r\n\r\n"
-        );
-        peer.write(answer.as_bytes()).await;
+        let (_, mut peer) =
+            RawPeer::accept_with(&listener, "Sec-WebSocket-Protocol: websockets-simple\r\n").await;
         peer.write(&frame(HELLO)).await;
         peer.write(&frame("first")).await;
         let text = frame(&"x".repeat(1024));
