@@ -13,8 +13,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
-    SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
+    CloseCode, ConnectionShared, Control, Disconnect, EndCause, GroupName, IntoMessage, Message,
+    MessageWriter, PartKind, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
 };
 
 use crate::{
@@ -188,8 +188,7 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not join the group.
     pub async fn join(&self, group: &str) -> Result<(), GroupError> {
-        self.check_controls()?;
-        self.0.group_requests.join(&self.0.core, &self.0.subscriptions, group).await?;
+        self.ask(Control::Join, group).await?;
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.joined(group);
         }
@@ -207,15 +206,17 @@ impl ClientConnection {
     ///
     /// Dropped before it resolves, the connection may or may not leave the group.
     pub async fn leave(&self, group: &str) -> Result<(), GroupError> {
-        self.check_controls()?;
         if let Some(wanted) = &self.0.wanted_groups {
             wanted.left(group);
         }
-        self.0.group_requests.leave(&self.0.core, &self.0.subscriptions, group).await
+        self.ask(Control::Leave, group).await
     }
 
-    fn check_controls(&self) -> Result<(), GroupError> {
-        if self.has_controls() { Ok(()) } else { Err(GroupError::NoControls) }
+    async fn ask(&self, ask: fn(GroupName) -> Control, group: &str) -> Result<(), GroupError> {
+        if !self.has_controls() {
+            return Err(GroupError::NoControls);
+        }
+        self.0.group_requests.ask(&self.0.core, &self.0.subscriptions, ask, group).await
     }
 
     /// Starts to close the connection with a code and reason (cut to 123 bytes), without waiting for the end. False

@@ -36,32 +36,15 @@ impl GroupRequests {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), patience, waiting: Mutex::default() }
     }
 
-    /// Asks the server to join a group, and waits for the answer.
-    pub(crate) async fn join(
+    /// Asks the server for what `ask` makes of a group, and waits for the answer.
+    pub(crate) async fn ask(
         &self,
         core: &ConnectionShared,
         events: &Subscriptions<ClientEvent>,
+        ask: fn(GroupName) -> Control,
         group: &str,
     ) -> Result<(), GroupError> {
-        self.ask(core, events, Control::Join(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
-    }
-
-    /// Asks the server to leave a group, and waits for the answer.
-    pub(crate) async fn leave(
-        &self,
-        core: &ConnectionShared,
-        events: &Subscriptions<ClientEvent>,
-        group: &str,
-    ) -> Result<(), GroupError> {
-        self.ask(core, events, Control::Leave(GroupName::new(group).map_err(|_| GroupError::Name)?)).await
-    }
-
-    async fn ask(
-        &self,
-        core: &ConnectionShared,
-        events: &Subscriptions<ClientEvent>,
-        ask: Control,
-    ) -> Result<(), GroupError> {
+        let ask = ask(GroupName::new(group).map_err(|_| GroupError::Name)?);
         let mut question = core.ask();
         let stalled = async {
             loop {

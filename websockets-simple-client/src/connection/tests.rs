@@ -91,7 +91,7 @@ fn those_who_wait_for_an_answer_or_a_place_are_woken_outside_of_the_lock() {
     let _inside = runtime.enter();
     // One more than there are places.
     let mut joins: Vec<_> = (0..65)
-        .map(|_| Box::pin(state.group_requests.join(&state.core, &state.subscriptions, "red")))
+        .map(|_| Box::pin(state.group_requests.ask(&state.core, &state.subscriptions, Control::Join, "red")))
         .collect();
     for join in &mut joins {
         assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
