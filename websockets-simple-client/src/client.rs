@@ -197,7 +197,7 @@ impl WebsocketClient {
             None => None,
         };
         if self.shared.params.reconnect().is_some() {
-            self.shared.supervision.at_rest().await;
+            self.shared.supervision.at_rest(self.shared.params.close_timeout()).await;
         }
         end
     }

@@ -10,7 +10,8 @@ impl WebsocketClient {
     /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
     /// connection of the event instead: a client that is owned by its own handler is never dropped.
     ///
-    /// While a client that reconnects is not connected, [`ClientParams::offline`](crate::ClientParams::offline) says what becomes of the message.
+    /// While a client that reconnects is not connected, [`ClientParams::offline`](crate::ClientParams::offline) says what
+    /// becomes of the message.
     ///
     /// # Errors
     ///
@@ -32,13 +33,11 @@ impl WebsocketClient {
             }
             Offline::Keep { bytes, .. } => {
                 let message = message.into_message()?;
-                match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
-                    Some(connection) => match connection.send(&message).await {
-                        Err(SendError::Closed) => self.shared.kept.push(message, bytes),
-                        sent => sent,
-                    },
-                    None => self.shared.kept.push(message, bytes),
-                }
+                let sent = match self.connection_past_kept() {
+                    Some(connection) => connection.send(&message).await,
+                    None => Err(SendError::Closed),
+                };
+                self.or_keep(sent, message, bytes)
             }
         }
     }
@@ -67,13 +66,8 @@ impl WebsocketClient {
             return self.connection().ok_or(SendError::Closed)?.try_send(message);
         };
         let message = message.into_message()?;
-        match self.open_connection().filter(|_| self.shared.kept.is_empty()) {
-            Some(connection) => match connection.try_send(&message) {
-                Err(SendError::Closed) => self.shared.kept.push(message, bytes),
-                sent => sent,
-            },
-            None => self.shared.kept.push(message, bytes),
-        }
+        let connection = self.connection_past_kept().ok_or(SendError::Closed);
+        self.or_keep(connection.and_then(|connection| connection.try_send(&message)), message, bytes)
     }
 
     /// Sends a long message in parts, which `produce` writes: `str` for a text message, `[u8]` for a binary one. Each
@@ -99,5 +93,23 @@ impl WebsocketClient {
 
     fn open_connection(&self) -> Option<ClientConnection> {
         self.connection().filter(ClientConnection::is_open)
+    }
+
+    /// The connection, if no kept message has to go first.
+    fn connection_past_kept(&self) -> Option<ClientConnection> {
+        self.open_connection().filter(|_| self.shared.kept.is_empty())
+    }
+
+    /// What became of a message, which is kept if there was no connection.
+    fn or_keep(
+        &self,
+        sent: Result<SendStatus, SendError>,
+        message: Message,
+        most: usize,
+    ) -> Result<SendStatus, SendError> {
+        match sent {
+            Err(SendError::Closed) => self.shared.kept.push(message, most),
+            sent => sent,
+        }
     }
 }

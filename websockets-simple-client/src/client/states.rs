@@ -11,8 +11,8 @@ use crate::{
 impl WebsocketClient {
     /// Begins to connect in the background, and goes on as [`Reconnect`](crate::Reconnect) says: without
     /// [`first`](crate::Reconnect::first) the first attempt is the only one. Does nothing while the client is connected,
-    /// connects or waits for its next attempt, and for one without [`ClientParams::reconnect`](crate::ClientParams::reconnect).
-    /// [`states`](Self::states) tells what becomes of it.
+    /// connects or waits for its next attempt, and for a client that does not
+    /// [reconnect](crate::ClientParams::reconnect). [`states`](Self::states) tells what becomes of it.
     ///
     /// # Panics
     ///

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the handlers of the last events of an attempt may take once nothing waits for them any more.
-const LAST_WORD: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Connects within the connect timeout, which includes the handlers of the attempt's events and begins when the previous
 /// connection has ended.

@@ -171,11 +171,11 @@ impl Supervision {
         }
     }
 
-    /// Waits until no attempt is made any more.
-    pub(crate) async fn at_rest(&self) {
+    /// Waits until no attempt is made any more; for that time at the most, as the runtime of the attempts may not run.
+    pub(crate) async fn at_rest(&self, most: Duration) {
         let mut states = self.states.subscribe();
         let is_at_rest = |state: &ClientState| matches!(state, ClientState::Idle | ClientState::GivenUp(_));
-        let _ = states.wait_for(is_at_rest).await;
+        let _ = tokio::time::timeout(most, states.wait_for(is_at_rest)).await;
     }
 
     fn run(&self) -> MutexGuard<'_, Run> {
@@ -224,6 +224,7 @@ impl Supervisor {
                 Done::Happened(happened) => happened,
                 Done::Opened(connection) => {
                     self.connection = Some(connection);
+                    self.was_refused = false;
                     Happened::Opened
                 }
                 Done::Lost(cause) => self.lost(cause),
@@ -321,14 +322,11 @@ impl Supervisor {
     }
 
     /// Tells the state, which has changed.
-    fn moved(&mut self) {
+    fn moved(&self) {
         let attempt = self.machine.attempt();
         let state = match (self.machine.state(), &self.connection, &self.loss) {
             (ReconnectState::Connecting, ..) => ClientState::Connecting { attempt },
-            (ReconnectState::Open { .. }, Some(connection), _) => {
-                self.was_refused = false;
-                ClientState::Open(connection.clone())
-            }
+            (ReconnectState::Open { .. }, Some(connection), _) => ClientState::Open(connection.clone()),
             (ReconnectState::Waiting { until }, _, Some(why)) => {
                 let pause = until.saturating_sub(self.began.elapsed());
                 tracing::debug!(attempt, ?pause, why = %why, "the client connects again after a pause");
@@ -356,10 +354,7 @@ impl Supervisor {
             ));
             self.tell_error(ErrorStage::Send, error, None);
         }
-        {
-            let mut run = self.shared.supervision.run();
-            run.is_on = false;
-        }
+        self.shared.supervision.run().is_on = false;
         self.tell(state);
     }
 
@@ -417,13 +412,10 @@ impl Supervisor {
         let raising = async move { subscriptions.raise(event).await };
         // A runtime that shuts down runs no handlers either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LAST_WORD, raising));
+            runtime.spawn(tokio::time::timeout(attempt::LAST_WORD, raising));
         }
     }
 }
-
-/// How long handlers of an error event of the supervisor may take.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What the supervisor's work has come to.
 enum Done {
