@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,7 +10,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 use websockets_simple_examples::page::Page;
 use websockets_simple_server::{Heartbeat, HeartbeatMode, ServerParams, WebsocketServer};
@@ -31,26 +32,35 @@ async fn server(interval: Duration) -> (WebsocketServer, SocketAddr) {
 
 /// Passes bytes on until it is told to stall: then the connections that it has stay open, and are silent for ever.
 /// Those that come later are passed on.
-async fn relay(to: SocketAddr) -> (SocketAddr, watch::Sender<u32>) {
+struct Relay {
+    addr: SocketAddr,
+    stall: watch::Sender<u32>,
+    /// Texts of the browser that have passed.
+    texts: watch::Receiver<u32>,
+}
+
+async fn relay(to: SocketAddr) -> Relay {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (stall, stalled) = watch::channel(0);
+    let (heard, texts) = watch::channel(0);
     tokio::spawn(async move {
         loop {
             let (near, _) = listener.accept().await.unwrap();
             let far = TcpStream::connect(to).await.unwrap();
             let (near, far) = (near.into_split(), far.into_split());
-            tokio::spawn(pass_on(near.0, far.1, stalled.clone()));
-            tokio::spawn(pass_on(far.0, near.1, stalled.clone()));
+            tokio::spawn(pass_on(near.0, far.1, stalled.clone(), Some(heard.clone())));
+            tokio::spawn(pass_on(far.0, near.1, stalled.clone(), None));
         }
     });
-    (addr, stall)
+    Relay { addr, stall, texts }
 }
 
 async fn pass_on(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut stalled: watch::Receiver<u32>,
+    texts: Option<watch::Sender<u32>>,
 ) {
     stalled.mark_unchanged();
     let mut buffer = vec![0; 64 * 1024];
@@ -60,7 +70,12 @@ async fn pass_on(
             _ = stalled.changed() => std::future::pending().await,
         };
         match read {
-            Ok(read @ 1..) if to.write_all(&buffer[..read]).await.is_ok() => {}
+            Ok(read @ 1..) if to.write_all(&buffer[..read]).await.is_ok() => {
+                // A browser's answer to a ping is another frame.
+                if let Some(texts) = texts.as_ref().filter(|_| buffer[0] == 0x81) {
+                    texts.send_modify(|texts| *texts += 1);
+                }
+            }
             _ => return,
         }
     }
@@ -98,13 +113,16 @@ async fn is_back(browser: &Browser, told: &str) {
 async fn a_line_that_dies_without_a_word_is_noticed_and_replaced() {
     // Asked about after 11 s of silence, and given up 5 s later.
     let (server, addr) = server(Duration::from_secs(1)).await;
-    let (relay, stall) = relay(addr).await;
+    let mut relay = relay(addr).await;
     let driver = Driver::start().await;
-    let browser = connected(driver.browser("Ronald").await, relay).await;
-    // Longer than the silence that is asked about: probes are answered, as a browser does not see ping frames.
-    tokio::time::sleep(Duration::from_secs(18)).await;
+    let browser = connected(driver.browser("Ronald").await, relay.addr).await;
+    // The first probe is answered, as a browser does not see ping frames: there is a second one on the same connection.
+    relay.texts.mark_unchanged();
+    for _ in 0..2 {
+        tokio::time::timeout(Duration::from_secs(30), relay.texts.changed()).await.expect("a probe").unwrap();
+    }
     assert_eq!(browser.value("[client.state, told.length]").await, json!(["connected", 0]));
-    stall.send_modify(|times| *times += 1);
+    relay.stall.send_modify(|times| *times += 1);
     is_back(&browser, "1006 no answer to a probe").await;
     server.to_group("/", "red").send_text("to red").unwrap();
     browser.close().await;
@@ -130,15 +148,16 @@ async fn a_browser_without_a_network_leaves_the_connection_and_is_back_with_the_
 #[tokio::test]
 async fn a_page_that_is_kept_closes_its_connection_and_is_connected_again_when_it_is_shown() {
     let (server, addr) = server(Duration::from_secs(3600)).await;
+    let left = Arc::new(Notify::new());
+    let leaves = Arc::clone(&left);
+    server.on_disconnect(move |_, _| {
+        leaves.notify_one();
+        async {}
+    });
     let driver = Driver::start().await;
     let browser = connected(driver.keeping_browser("Ronald").await, addr).await;
     browser.open(&format!("http://{addr}/chat.css")).await;
-    let none = async {
-        while server.connection_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), none).await.expect("the page is hidden");
+    tokio::time::timeout(Duration::from_secs(30), left.notified()).await.expect("the page is hidden");
     browser.back().await;
     browser.sees("window.client !== undefined").await;
     is_back(&browser, "1001 the page is hidden").await;
