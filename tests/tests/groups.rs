@@ -6,11 +6,11 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use websockets_simple_client::{ClientEvent, ClientParams, GroupError, WebsocketClient};
 use websockets_simple_server::{
-    Anonymous, CloseCode, Connection, ConnectionEventKind, EndedBy, Event, Limits, MemoryUsers, Message,
-    Placement, Server, ServerParams, WebsocketServer, WebsocketServerAuth,
+    Anonymous, CloseCode, Connection, ConnectionEventKind, EndedBy, Event, Events, GroupEventKind, Limits,
+    MemoryUsers, Message, Placement, Server, ServerParams, WebsocketServer, WebsocketServerAuth,
 };
 use websockets_simple_tests::{
-    connected, ended, opened, params,
+    connected, ended, next, opened, params,
     raw::{RawPeer, unmasked},
     received, started, text, within,
 };
@@ -62,6 +62,46 @@ async fn a_client_joins_a_group_is_sent_to_and_leaves_it_and_no_message_tells_of
     assert_eq!(received(&mut events).await, Message::text("end"), "the first message of all");
     assert_eq!(connection.statistics().messages_received, 2);
     assert_eq!(serving.statistics().messages_received, 1);
+}
+
+/// The next change of groups.
+async fn changed(events: &mut Events<Event<Anonymous>>) -> (String, GroupEventKind) {
+    next(events, |event| match event {
+        Event::Group(event) => Some((event.group.to_string(), event.kind)),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_clients_do_with_groups_is_told_once_and_in_turn() {
+    let server = colours(ServerParams::local());
+    let mut events = server.events();
+    let addr = started(&server).await;
+    let client = connected(asking(addr)).await;
+    for _ in 0..2 {
+        within(client.join("red")).await.unwrap();
+    }
+    assert_eq!(within(client.join("green")).await, refused("not allowed here"));
+    client.send_text("in red").await.unwrap();
+    for _ in 0..2 {
+        within(client.leave("red")).await.unwrap();
+    }
+    let serving = opened(&mut events).await;
+    assert_eq!(changed(&mut events).await, ("red".to_owned(), GroupEventKind::Joined));
+    assert!(
+        matches!(within(events.recv()).await, Some(Event::Message(_))),
+        "after it has joined, before it left"
+    );
+    assert_eq!(changed(&mut events).await, ("red".to_owned(), GroupEventKind::Left));
+
+    // What the server does is no news to it, and the end of the connection tells of all its groups.
+    assert!(serving.join("red 2") && serving.leave("red 2"));
+    within(client.join("blue")).await.unwrap();
+    client.disconnect().await;
+    assert_eq!(changed(&mut events).await, ("blue".to_owned(), GroupEventKind::Joined));
+    let last = within(events.recv()).await;
+    assert!(matches!(&last, Some(Event::Connection(_))), "{last:?}");
 }
 
 #[tokio::test]

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use websockets_simple_core::{
     BroadcastReport, ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Control,
-    DefaultPacket, Disconnect, Encoding, ErrorStage, EventError, Flusher, HandlerFuture, Heartbeat,
-    IntoMessage, Message, MessagePart, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet, SendStatus,
-    Side, Transport,
+    ControlOutcome, DefaultPacket, Disconnect, Encoding, ErrorStage, EventError, Flusher, HandlerFuture,
+    Heartbeat, IntoMessage, Message, MessagePart, Moment, Outbox, OutboxConfig, OverflowPolicy, Packet,
+    SendStatus, Side, Transport,
     dotnet::{self, NumericEnum},
 };
 
@@ -313,8 +313,8 @@ impl ConnectionObserver for Nobody {
         None
     }
 
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
-        None
+    fn control(&mut self, _control: Control, _at: Moment) -> ControlOutcome {
+        ControlOutcome::Done
     }
 
     fn failed(&mut self, _: ErrorStage, _: EventError, _: Moment) -> Option<HandlerFuture> {

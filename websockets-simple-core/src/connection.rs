@@ -4,7 +4,7 @@ pub use config::ConnectionConfig;
 pub use driver::ConnectionDriver;
 pub use heartbeat::{Heartbeat, HeartbeatMode};
 pub use inbox::{current_owner, inside, new_owner};
-pub use observer::ConnectionObserver;
+pub use observer::{ConnectionObserver, ControlOutcome};
 pub use questions::Question;
 pub use shared::{ConnectionShared, Statistics};
 

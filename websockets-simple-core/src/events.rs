@@ -8,6 +8,7 @@ pub use event::{
     MessageEvent, MessagePartEvent,
 };
 pub use event_type::{EventPart, EventType, Flow};
+pub use group_change::GroupChange;
 pub use handler::Handler;
 pub use handler_future::HandlerFuture;
 pub use handler_panic::{CatchPanic, Panicked, catch_panic};
@@ -26,6 +27,7 @@ mod dispatcher;
 mod end_cause;
 mod event;
 mod event_type;
+mod group_change;
 mod handler;
 mod handler_future;
 mod handler_panic;

@@ -68,12 +68,12 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Question, current_owner,
-    inside, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, ControlOutcome, Question,
+    current_owner, inside, new_owner,
 };
 pub use events::{
-    CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, HeldHandler, MessageSink, Panicked,
-    Subscriptions, catch_panic, deadline, wall_clock,
+    CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, GroupChange, HeldHandler,
+    MessageSink, Panicked, Subscriptions, catch_panic, deadline, wall_clock,
 };
 pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};
 pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};

@@ -28,7 +28,7 @@ use crate::{
 use websockets_simple_core::tls::PeerCertificate;
 
 pub(crate) use current_user::CurrentUser;
-pub use event::{Event, ServerEvent, ServerEventKind, StopReport};
+pub use event::{Event, GroupEvent, GroupEventKind, ServerEvent, ServerEventKind, StopReport};
 pub(crate) use extras::{Extras, Held};
 pub use local::LocalConnection;
 pub use observer::Inbound;

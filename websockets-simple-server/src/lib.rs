@@ -179,7 +179,9 @@ pub mod messages {
 pub mod events {
     #[doc(no_inline)]
     pub use crate::Event;
-    pub use crate::connection::{Inbound, ServerEvent, ServerEventKind, StopReport};
+    pub use crate::connection::{
+        GroupEvent, GroupEventKind, Inbound, ServerEvent, ServerEventKind, StopReport,
+    };
     #[doc(inline)]
     pub use websockets_simple_core::{
         Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, Direction, Disconnect, EndedBy, ErrorEvent,

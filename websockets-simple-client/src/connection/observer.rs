@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 use websockets_simple_core::{
-    CloseCode, ConnectionObserver, Control, Disconnect, Dispatcher, EndedBy, ErrorStage, EventError,
-    HandlerFuture, HeldHandler, Message, MessagePart, Moment, catch_panic,
+    CloseCode, ConnectionObserver, Control, ControlOutcome, Disconnect, Dispatcher, EndedBy, ErrorStage,
+    EventError, HandlerFuture, HeldHandler, Message, MessagePart, Moment, catch_panic,
 };
 
 use crate::{
@@ -101,14 +101,13 @@ impl ConnectionObserver for SubscribedObserver {
         self.dispatcher.sent(message, missed, at)
     }
 
-    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture> {
+    fn control(&mut self, control: Control, at: Moment) -> ControlOutcome {
         let ConnectionState { core, group_requests, .. } = &*self.dispatcher.connection().0;
-        match control {
-            Control::Expiring { .. } => {
-                let provider = self.shared.params.token_provider()?;
+        let work = match control {
+            Control::Expiring { .. } => self.shared.params.token_provider().map(|provider| {
                 let connection = self.dispatcher.connection().clone();
-                Some(HandlerFuture::new(renew(Arc::clone(&self.shared), connection, provider)))
-            }
+                HandlerFuture::new(renew(Arc::clone(&self.shared), connection, provider))
+            }),
             Control::Refused(reason) => {
                 let error = EventError::new(format!("the server refused the new token: {reason}"));
                 self.failed(ErrorStage::TokenProvider, error, at)
@@ -123,7 +122,8 @@ impl ConnectionObserver for SubscribedObserver {
             }
             // The others are sent only by clients, or need no action.
             _ => None,
-        }
+        };
+        work.map_or(ControlOutcome::Done, ControlOutcome::Beside)
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {

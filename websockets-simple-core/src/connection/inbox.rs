@@ -10,8 +10,10 @@ use std::{
 };
 
 use crate::{
-    connection::observer::ConnectionObserver,
-    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment, Panicked, catch_panic, spare},
+    connection::observer::{ConnectionObserver, ControlOutcome},
+    events::{
+        Disconnect, ErrorStage, EventError, GroupChange, HandlerFuture, Moment, Panicked, catch_panic, spare,
+    },
     outbox::{Outbox, budget},
     protocol::{Control, Message, MessagePart},
 };
@@ -68,10 +70,11 @@ enum Item {
     Received(Received, Moment),
 }
 
-/// A message, or a part of one.
+/// What the peer has sent: a message, a part of one, or a request that has changed its groups.
 enum Received {
     Message(Message),
     Part(Box<MessagePart>),
+    GroupChange(Box<GroupChange>),
 }
 
 impl Received {
@@ -79,6 +82,7 @@ impl Received {
         match self {
             Self::Message(message) => message.len(),
             Self::Part(part) => part.len(),
+            Self::GroupChange(change) => change.group.as_str().len(),
         }
     }
 }
@@ -246,7 +250,13 @@ impl<O: ConnectionObserver> Inbox<O> {
             match controls.waiting.pop_front() {
                 Some(QueuedControl { control, size, at }) => {
                     controls.bytes -= size;
-                    controls.running = self.observer.control(control, at);
+                    match self.observer.control(control, at) {
+                        ControlOutcome::Done => {}
+                        ControlOutcome::Beside(running) => controls.running = Some(running),
+                        ControlOutcome::InTurn(change) => {
+                            self.received(Received::GroupChange(Box::new(change)), at);
+                        }
+                    }
                 }
                 None => self.controls = None,
             }
@@ -303,6 +313,7 @@ impl<O: ConnectionObserver> Inbox<O> {
             Item::Received(..) if outbox.drops_received() => None,
             Item::Received(Received::Message(message), at) => observer.received(message, at, held),
             Item::Received(Received::Part(part), at) => observer.received_part(*part, at),
+            Item::Received(Received::GroupChange(change), at) => observer.group_changed(*change, at),
         })
     }
 

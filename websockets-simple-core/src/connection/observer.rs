@@ -4,9 +4,20 @@ use std::task::Context;
 
 use crate::{
     connection::shared::ConnectionShared,
-    events::{Disconnect, ErrorStage, EventError, HandlerFuture, Moment},
+    events::{Disconnect, ErrorStage, EventError, GroupChange, HandlerFuture, Moment},
     protocol::{Control, Message, MessagePart},
 };
+
+/// What is left to do for a control message.
+#[derive(Debug)]
+pub enum ControlOutcome {
+    /// Nothing.
+    Done,
+    /// This, which does not wait for the handlers.
+    Beside(HandlerFuture),
+    /// To tell of this, in turn with the messages.
+    InTurn(GroupChange),
+}
 
 /// Receives what happens on a connection. Each call may return a future that is polled inside the connection's own
 /// task; the next call comes when that future is done. A panic in a call or in its future ends the connection.
@@ -34,8 +45,12 @@ pub trait ConnectionObserver: Send + Unpin + 'static {
     fn received_part(&mut self, part: MessagePart, at: Moment) -> Option<HandlerFuture>;
     /// A message was accepted for sending; `missed` Sent events were dropped before it.
     fn sent(&mut self, message: Message, missed: u64, at: Moment) -> Option<HandlerFuture>;
-    /// A control message was received. It is no event, and its future does not wait for the handlers.
-    fn control(&mut self, control: Control, at: Moment) -> Option<HandlerFuture>;
+    /// A control message was received. It is no event.
+    fn control(&mut self, control: Control, at: Moment) -> ControlOutcome;
+    /// The peer has joined or left a group: what [`control`](Self::control) wanted to be told in turn.
+    fn group_changed(&mut self, _change: GroupChange, _at: Moment) -> Option<HandlerFuture> {
+        None
+    }
     /// Something failed.
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture>;
     /// Called before each event but Connected: handles an event that has to be raised first.

@@ -122,6 +122,11 @@ impl<E: EventType> Dispatcher<E> {
         self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
+    /// Raises an event that only this end has.
+    pub fn raise(&mut self, event: E) -> Option<HandlerFuture> {
+        self.dispatch(event)
+    }
+
     fn message(&self, direction: Direction, message: Message, missed: u64, at: Moment) -> E {
         E::of_message(MessageEvent::new(direction, message, missed, self.connection.clone(), at.utc))
     }

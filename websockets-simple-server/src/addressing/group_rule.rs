@@ -1,37 +1,42 @@
 //! Groups that clients join and leave by themselves, as a rule of the application allows.
 
-use websockets_simple_core::{Control, GroupName};
+use websockets_simple_core::{Control, GroupChange, GroupName};
 
 use crate::{connection::Connection, users::Identity};
 
 /// Whether the client of a connection may join or leave a group.
 pub(crate) type GroupRule<I> = dyn Fn(&Connection<I>, &str) -> bool + Send + Sync;
 
-/// Joins a group for a client, if the rule and the limit allow it.
-pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) {
+/// Joins a group for a client, if the rule and the limit allow it. Returns what has changed.
+pub(crate) fn join<I: Identity>(connection: &Connection<I>, group: GroupName) -> Option<GroupChange> {
+    let mut joined = false;
     let answer = if !allows(connection, &group) {
-        refusal(group, "not allowed here")
+        refusal(group.clone(), "not allowed here")
     } else if !has_room(connection, &group) {
-        refusal(group, "too many groups")
-    } else if connection.join(group.as_str()) || connection.is_in(group.as_str()) {
-        // Joined before the answer, so that a client with the answer misses no later message.
-        Control::Joined(group)
+        refusal(group.clone(), "too many groups")
     } else {
-        // A local connection is in no group.
-        refusal(group, "not allowed here")
+        joined = connection.join(group.as_str());
+        if joined || connection.is_in(group.as_str()) {
+            // Joined before the answer, so that a client with the answer misses no later message.
+            Control::Joined(group.clone())
+        } else {
+            // A local connection is in no group.
+            refusal(group.clone(), "not allowed here")
+        }
     };
     connection.0.core.send_control(&answer);
+    joined.then_some(GroupChange { group, joined: true })
 }
 
-/// Leaves a group for a client, if the rule allows it.
-pub(crate) fn leave<I: Identity>(connection: &Connection<I>, group: GroupName) {
-    let answer = if allows(connection, &group) {
-        connection.leave(group.as_str());
-        Control::Left(group)
-    } else {
-        refusal(group, "not allowed here")
-    };
-    connection.0.core.send_control(&answer);
+/// Leaves a group for a client, if the rule allows it. Returns what has changed.
+pub(crate) fn leave<I: Identity>(connection: &Connection<I>, group: GroupName) -> Option<GroupChange> {
+    if !allows(connection, &group) {
+        connection.0.core.send_control(&refusal(group, "not allowed here"));
+        return None;
+    }
+    let left = connection.leave(group.as_str());
+    connection.0.core.send_control(&Control::Left(group.clone()));
+    left.then_some(GroupChange { group, joined: false })
 }
 
 fn allows<I: Identity>(connection: &Connection<I>, group: &GroupName) -> bool {

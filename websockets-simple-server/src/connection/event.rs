@@ -5,8 +5,8 @@ use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
-    MessagePartEvent,
+    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, GroupChange,
+    MessageEvent, MessagePartEvent,
 };
 
 use crate::{
@@ -30,8 +30,39 @@ pub enum Event<I: Identity> {
     /// A part of a message was received, where large messages are received in
     /// [parts](websockets_simple_core::MessageParts).
     MessagePart(MessagePartEvent<Connection<I>>),
+    /// A client has joined or left a group by itself.
+    Group(GroupEvent<I>),
     /// The server started or stopped.
     Server(ServerEvent),
+}
+
+/// The event that a client has joined or left a group by a request of its own, which the
+/// [rule](crate::Server::with_group_rule) allows. It comes in turn with the messages of the connection, and after its
+/// `Connected`. There is none for what [`Connection::join`] and [`Connection::leave`] do, nor for groups that end with
+/// their connection: `Disconnected` tells of that.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct GroupEvent<I: Identity> {
+    /// Unique, ascending.
+    pub id: EventId,
+    /// When it happened.
+    pub timestamp: DateTime<Utc>,
+    /// The connection of the client. It may have left the group again, or joined it, since then.
+    pub connection: Connection<I>,
+    /// The group, in the channel of the connection.
+    pub group: Arc<str>,
+    /// What happened.
+    pub kind: GroupEventKind,
+}
+
+/// What a client has done with a group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum GroupEventKind {
+    /// It is in the group, and was not before.
+    Joined,
+    /// It is no longer in the group.
+    Left,
 }
 
 /// The event that the server started or stopped.
@@ -84,6 +115,7 @@ impl<I: Identity> Event<I> {
             Self::Error(event) => event.id,
             Self::Message(event) => event.id,
             Self::MessagePart(event) => event.id,
+            Self::Group(event) => event.id,
             Self::Server(event) => event.id,
         }
     }
@@ -96,6 +128,7 @@ impl<I: Identity> Event<I> {
             Self::Error(event) => event.timestamp,
             Self::Message(event) => event.timestamp,
             Self::MessagePart(event) => event.timestamp,
+            Self::Group(event) => event.timestamp,
             Self::Server(event) => event.timestamp,
         }
     }
@@ -112,6 +145,7 @@ impl<I: Identity> Event<I> {
             Self::Error(event) => event.connection.as_ref(),
             Self::Message(event) => Some(&event.connection),
             Self::MessagePart(event) => Some(&event.connection),
+            Self::Group(event) => Some(&event.connection),
             Self::Server(_) => None,
         }
     }
@@ -129,6 +163,19 @@ impl<T: UserId> Event<User<T>> {
     }
 }
 
+impl<I: Identity> GroupEvent<I> {
+    pub(crate) fn new(change: GroupChange, connection: Connection<I>, timestamp: DateTime<Utc>) -> Self {
+        let kind = if change.joined { GroupEventKind::Joined } else { GroupEventKind::Left };
+        Self { id: EventId::new(), timestamp, connection, group: change.group.as_str().into(), kind }
+    }
+}
+
+impl<I: Identity> Clone for GroupEvent<I> {
+    fn clone(&self) -> Self {
+        Self { connection: self.connection.clone(), group: Arc::clone(&self.group), ..*self }
+    }
+}
+
 impl<I: Identity> Clone for Event<I> {
     fn clone(&self) -> Self {
         match self {
@@ -136,6 +183,7 @@ impl<I: Identity> Clone for Event<I> {
             Self::Error(event) => Self::Error(event.clone()),
             Self::Message(event) => Self::Message(event.clone()),
             Self::MessagePart(event) => Self::MessagePart(event.clone()),
+            Self::Group(event) => Self::Group(event.clone()),
             Self::Server(event) => Self::Server(event.clone()),
         }
     }
@@ -179,7 +227,7 @@ impl<I: Identity> EventType for Event<I> {
             Self::Error(event) => EventPart::Error(event),
             Self::Message(event) => EventPart::Message(event),
             Self::MessagePart(event) => EventPart::MessagePart(event),
-            Self::Server(_) => EventPart::Other,
+            Self::Group(_) | Self::Server(_) => EventPart::Other,
         }
     }
 
@@ -206,6 +254,7 @@ impl<I: Identity> EventType for Event<I> {
             Self::Error(event) => event.peer_addr,
             Self::Message(event) => event.connection.peer_addr(),
             Self::MessagePart(event) => event.connection.peer_addr(),
+            Self::Group(event) => event.connection.peer_addr(),
             Self::Server(_) => None,
         }
     }
@@ -221,6 +270,7 @@ impl<I: Identity> EventType for Event<I> {
                 _ => Flow::Free,
             },
             Self::Error(_) => Flow::Coalesced(0),
+            Self::Group(event) => Flow::Bounded(event.group.len()),
             Self::Message(_) | Self::MessagePart(_) | Self::Server(_) => Flow::Free,
         }
     }

@@ -3,15 +3,15 @@
 use std::{pin::pin, sync::Arc};
 
 use websockets_simple_core::{
-    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, Disconnect,
-    Dispatcher, EndCause, ErrorStage, EventError, HandlerFuture, HeldHandler, Message, MessagePart,
-    MessageSink, Moment,
+    Attempt, CloseCode, ConnectionEvent, ConnectionEventKind, ConnectionObserver, Control, ControlOutcome,
+    Disconnect, Dispatcher, EndCause, ErrorStage, EventError, GroupChange, HandlerFuture, HeldHandler,
+    Message, MessagePart, MessageSink, Moment,
 };
 
 use crate::{
     addressing::Registered,
     addressing::group_rule,
-    connection::{Connection, ConnectionState, Event, expiry, log},
+    connection::{Connection, ConnectionState, Event, GroupEvent, expiry, log},
     run::{Shared, Stop},
     signals::ChannelEventKind,
     users::Identity,
@@ -90,17 +90,23 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
         self.dispatcher.sent(message, missed, at)
     }
 
-    fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
-        match control {
+    fn control(&mut self, control: Control, _at: Moment) -> ControlOutcome {
+        let changed = match control {
             Control::Join(group) => group_rule::join(self.connection(), group),
             Control::Leave(group) => group_rule::leave(self.connection(), group),
             Control::Token(token) => {
-                return Some(HandlerFuture::new(expiry::renew(self.connection().clone(), token)));
+                let renewal = expiry::renew(self.connection().clone(), token);
+                return ControlOutcome::Beside(HandlerFuture::new(renewal));
             }
             // The other control messages are sent only by servers.
-            _ => {}
-        }
-        None
+            _ => None,
+        };
+        changed.map_or(ControlOutcome::Done, ControlOutcome::InTurn)
+    }
+
+    fn group_changed(&mut self, change: GroupChange, at: Moment) -> Option<HandlerFuture> {
+        let event = GroupEvent::new(change, self.connection().clone(), at.utc);
+        self.dispatcher.raise(Event::Group(event))
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
@@ -206,8 +212,8 @@ impl<I: Identity> ConnectionObserver for RefusedObserver<I> {
         None
     }
 
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
-        None
+    fn control(&mut self, _control: Control, _at: Moment) -> ControlOutcome {
+        ControlOutcome::Done
     }
 
     fn failed(&mut self, _stage: ErrorStage, _error: EventError, _at: Moment) -> Option<HandlerFuture> {

@@ -28,7 +28,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    events::HandlerFuture,
+    connection::observer::ControlOutcome,
+    events::{GroupChange, HandlerFuture},
     outbox::{OutboxConfig, OverflowPolicy, SendError},
     protocol::{CloseCode, Control, MessagePart, Side},
 };
@@ -72,6 +73,7 @@ enum Call {
     Sent(Message, u64),
     Failed(ErrorStage, String),
     Released,
+    GroupChanged(String),
     Disconnected(Disconnect),
 }
 
@@ -124,9 +126,17 @@ impl ConnectionObserver for Recorder {
         None
     }
 
-    fn control(&mut self, control: Control, _at: Moment) -> Option<HandlerFuture> {
+    fn control(&mut self, control: Control, _at: Moment) -> ControlOutcome {
         self.record(Call::Control(format!("{control:?}")));
-        self.on_control.take()
+        match control {
+            Control::Join(group) => ControlOutcome::InTurn(GroupChange { group, joined: true }),
+            _ => self.on_control.take().map_or(ControlOutcome::Done, ControlOutcome::Beside),
+        }
+    }
+
+    fn group_changed(&mut self, change: GroupChange, _at: Moment) -> Option<HandlerFuture> {
+        self.record(Call::GroupChanged(change.group.as_str().to_owned()));
+        None
     }
 
     fn failed(&mut self, stage: ErrorStage, error: EventError, _at: Moment) -> Option<HandlerFuture> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    connection::shared::ConnectionShared,
+    connection::{observer::ControlOutcome, shared::ConnectionShared},
     outbox::{OutboxConfig, OverflowPolicy},
     protocol::Side,
 };
@@ -54,8 +54,8 @@ impl ConnectionObserver for Idle {
         None
     }
 
-    fn control(&mut self, _control: Control, _at: Moment) -> Option<HandlerFuture> {
-        Some(HandlerFuture::new(std::future::pending()))
+    fn control(&mut self, _control: Control, _at: Moment) -> ControlOutcome {
+        ControlOutcome::Beside(HandlerFuture::new(std::future::pending()))
     }
 
     fn failed(&mut self, stage: ErrorStage, _error: EventError, _at: Moment) -> Option<HandlerFuture> {

@@ -194,3 +194,20 @@ async fn a_client_answers_a_hello_only_if_it_names_something_and_keeps_the_sprea
         "no answer to the hello, none to a probe of a server"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_groups_is_told_in_turn_with_the_messages() {
+    let mut rig = Plan::server().run_after(begun);
+    let hello = rig.peer.hear_text().await;
+    rig.peer.text("before").await;
+    rig.peer.text(&said(&hello, "\"type\":\"join\",\"group\":\"red\"")).await;
+    rig.peer.text("after").await;
+    rig.until(|calls| texts(calls).len() == 2).await;
+    let calls = rig.seen.borrow().clone();
+    let place = |what: &dyn Fn(&Call) -> bool| calls.iter().position(what).unwrap();
+    let told = place(&|call| matches!(call, Call::GroupChanged(group) if group == "red"));
+    let [before, after] = ["before", "after"].map(|text| {
+        place(&|call| matches!(call, Call::Received(message) if message.as_text() == Some(text)))
+    });
+    assert!(before < told && told < after, "{calls:?}");
+}
