@@ -46,6 +46,7 @@ function signIn(entry) {
   });
   client.addEventListener("message", ({ detail }) => typeof detail.data === "string" && hear(detail.data));
   client.addEventListener("state", ({ detail }) => showConnection(detail.state));
+  client.addEventListener("group", ({ detail: { group, joined } }) => !joined && state.entered.has(group) && exited(group));
   client.addEventListener("disconnected", ({ detail: { code, reason, opened, reconnectIn } }) => {
     if (reconnectIn === null) {
       signedOut(code === 1000 ? "" : reason || "This invite is not known.");
@@ -140,7 +141,6 @@ function welcome(name) {
   at("chat").hidden = false;
   tell({ type: "who" });
   tell({ type: "list" });
-  state.entered.forEach((room) => tell({ type: "enter", room }));
   show(state.current);
 }
 
@@ -300,10 +300,14 @@ function choose(key) {
   }
 }
 
-/** @param {string} room */
-function enter(room) {
-  if (state.client?.state === "connected") {
-    tell({ type: "enter", room });
+/** @param {string} room one of its name, as the server would write it */
+async function enter(room) {
+  const name = [...room.trim().toLowerCase().replace(/\s+/g, "-")].slice(0, 32).join("");
+  try {
+    // The client joins it again when it was away.
+    await state.client?.join(name);
+  } catch (error) {
+    note("error", `${name} cannot be entered: ${/** @type {Error} */ (error).message}`);
   }
 }
 
@@ -374,7 +378,10 @@ onSubmit("say", "text", (text) => {
   tell(packets[/** @type {keyof typeof packets} */ (kind)]);
   /** @type {HTMLInputElement} */ (at("text")).value = "";
 });
-at("exit-room").addEventListener("click", () => tell({ type: "exit", room: parts(state.current)[1] }));
+at("exit-room").addEventListener("click", () => {
+  // Fails if the connection is lost meanwhile, and then it is in no room.
+  state.client?.leave(parts(state.current)[1]).catch(() => {});
+});
 at("sign-out").addEventListener("click", () => {
   sessionStorage.removeItem(`chat of ${state.me}`);
   state.me = "";

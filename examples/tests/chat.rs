@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectError, Events, Json, Message, WebsocketClient,
+    ClientEvent, ClientParams, ConnectError, Events, GroupError, Json, Message, WebsocketClient,
 };
 use websockets_simple_examples::chat::{self, ChatPacket, DEMO_USERS, Room, SUBPROTOCOL};
 use websockets_simple_server::{Endpoint, MemoryUsers, Token, WebsocketServer, WebsocketServerAuth};
@@ -326,6 +326,41 @@ async fn what_is_told_in_a_room_is_heard_by_those_in_it_and_it_ends_with_the_las
     ronald.hears(&["John left."]).await;
     let rooms = "Rooms: rust (John, Ronald).";
     adam.hears(&[rooms, rooms, "Rooms: rust (John).", "There are no rooms.", "John left."]).await;
+}
+
+#[tokio::test]
+async fn a_room_is_entered_and_left_as_a_group_as_well() {
+    let chat = Chat::open().await;
+    let mut ronald = chat.tagged("Ronald").await;
+    let mut john = chat.plain("John").await;
+    ronald.client.join("rust").await.unwrap();
+    john.sends(&ChatPacket::Enter { room: "rust".into() }).await;
+    john.hears(&["John joined.", "Welcome John.", "John entered rust."]).await;
+    ronald.sends(&ChatPacket::Tell { from: None, room: "rust".into(), text: "hi".into() }).await;
+    john.hears(&["Ronald says in rust: hi"]).await;
+    ronald.client.leave("rust").await.unwrap();
+    john.hears(&["Ronald left rust."]).await;
+    let refused = ronald.client.join("Not the name of a room").await;
+    assert!(
+        matches!(&refused, Err(GroupError::Refused { reason }) if reason == "not allowed here"),
+        "{refused:?}"
+    );
+
+    // By a packet the device leaves the group as well.
+    ronald.client.join("rust").await.unwrap();
+    john.hears(&["Ronald entered rust."]).await;
+    ronald.sends(&ChatPacket::Exit { room: "rust".into() }).await;
+    john.hears(&["Ronald left rust."]).await;
+    assert!(chat.server.groups("/").is_empty());
+    let packets = r#"{"type":"joined","name":"Ronald"}|{"type":"welcome","name":"Ronald"}|{"type":"joined","name":"John"}|{"type":"entered","room":"rust","name":"Ronald"}"#;
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        heard.push(ronald.next().await);
+    }
+    heard.sort();
+    let mut expected: Vec<_> = packets.split('|').collect();
+    expected.sort_unstable();
+    assert_eq!(heard, expected);
 }
 
 #[tokio::test]

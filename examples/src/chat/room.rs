@@ -6,8 +6,9 @@ use std::{
 };
 
 use websockets_simple_server::{
-    Anonymous, Connection, ConnectionEventKind, Endpoint, Event, Handler, Heartbeat, HeartbeatMode, Identity,
-    Limits, Message, ServerParams, Subscription, User, WebsocketServer, WebsocketServerAuth,
+    Anonymous, Connection, ConnectionEventKind, Endpoint, Event, GroupEvent, GroupEventKind, Handler,
+    Heartbeat, HeartbeatMode, Identity, Limits, Message, Server, ServerParams, Subscription, User,
+    WebsocketServer, WebsocketServerAuth,
 };
 
 use super::{
@@ -30,7 +31,7 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
         .endpoint(endpoint)
         .subprotocols([SUBPROTOCOL])
         .heartbeat(Heartbeat::new(HEARTBEAT, HeartbeatMode::Ping))
-        .limits(Limits::default().message_size(MAX_MESSAGE))
+        .limits(Limits::default().message_size(MAX_MESSAGE).groups_per_connection(side_rooms::MOST))
 }
 
 /// The room of one chat server.
@@ -39,7 +40,8 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
 /// people, the sender included, in the same order. A person may have several devices: `joined` is sent for the first,
 /// `left` for the last, `Welcome` to each.
 ///
-/// For fewer listeners there are side rooms; each exists as long as a person is in it.
+/// For fewer listeners there are side rooms; each exists as long as a person is in it. A client enters one by a packet, or
+/// by joining the group of that name.
 pub struct Room<I: Identity> {
     roster: Mutex<Roster<I>>,
     wish: fn(&Connection<I>) -> Wish,
@@ -56,22 +58,27 @@ enum Wish {
 impl Room<User<String>> {
     /// Opens a room in a server whose user ids are names.
     pub fn open_to_users(server: &WebsocketServerAuth<String>) -> Subscription<Event<User<String>>> {
-        server.subscribe(Self::new(|connection| Wish::User(connection.user_id().clone())))
+        Self::new(|connection| Wish::User(connection.user_id().clone())).open(server)
     }
 }
 
 impl Room<Anonymous> {
     /// Opens a room in a server without users. Guests give their name in the query: `?name=Ronald`.
     pub fn open_to_guests(server: &WebsocketServer) -> Subscription<Event<Anonymous>> {
-        server.subscribe(Self::new(|connection| {
-            Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked)))
-        }))
+        Self::new(|connection| Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked))))
+            .open(server)
     }
 }
 
 impl<I: Identity> Room<I> {
     fn new(wish: fn(&Connection<I>) -> Wish) -> Self {
         Self { roster: Mutex::new(Roster::new()), wish }
+    }
+
+    /// Clients may enter and leave side rooms as groups.
+    fn open(self, server: &Server<I>) -> Subscription<Event<I>> {
+        let _ = server.clone().with_group_rule(|_, group| side_rooms::clean(group).as_deref() == Some(group));
+        server.subscribe(self)
     }
 
     fn enter(&self, connection: &Connection<I>) {
@@ -133,6 +140,7 @@ impl<I: Identity> Room<I> {
             Ok(ChatPacket::Exit { room }) => {
                 let room = side_rooms::clean(&room).unwrap_or_default();
                 if roster.rooms.has(connection.id(), &room) {
+                    connection.leave(&room);
                     exit(&mut roster, connection, &room);
                     return roster.tell_rooms();
                 }
@@ -152,6 +160,27 @@ impl<I: Identity> Room<I> {
             Err(misheard) => misheard.reason(),
         };
         tell(connection, &ChatPacket::Error { reason: refusal });
+    }
+
+    /// Takes a client that has joined a group into the room of that name, and out of it when it has left.
+    fn follow(&self, event: &GroupEvent<I>) {
+        let connection = &event.connection;
+        let mut roster = self.roster();
+        let done = match event.kind {
+            GroupEventKind::Joined => enter(&mut roster, connection, &event.group),
+            GroupEventKind::Left if roster.rooms.has(connection.id(), &event.group) => {
+                exit(&mut roster, connection, &event.group);
+                Ok(())
+            }
+            _ => return,
+        };
+        match done {
+            Ok(()) => roster.tell_rooms(),
+            Err(reason) => {
+                connection.leave(&event.group);
+                tell(connection, &ChatPacket::Error { reason });
+            }
+        }
     }
 
     /// Locks the roster. It stays locked while packets are sent, which never waits, so that all receivers get them in
@@ -195,6 +224,7 @@ impl<I: Identity> Handler<Event<I>> for Room<I> {
     async fn handle(&self, event: Event<I>) {
         match event {
             Event::Message(event) => self.hear(&event.connection, &event.message),
+            Event::Group(event) => self.follow(&event),
             Event::Connection(event) => match event.kind {
                 ConnectionEventKind::Connected(connection) => self.enter(&connection),
                 ConnectionEventKind::Disconnected(connection, _) => self.leave(&connection),

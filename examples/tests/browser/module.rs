@@ -130,6 +130,29 @@ async fn a_line_that_dies_without_a_word_is_noticed_and_replaced() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_frozen_leaves_its_dead_line_when_it_runs_again() {
+    let (server, addr) = server(Duration::from_secs(1)).await;
+    let mut relay = relay(addr).await;
+    let driver = Driver::start().await;
+    let browser = connected(driver.browser("Ronald").await, relay.addr).await;
+    let lifecycle = |state: &str| json!({ "state": state });
+    browser.tool("Page.setWebLifecycleState", lifecycle("frozen")).await;
+    relay.texts.mark_unchanged();
+    // A page that runs would have asked after 11 s. 10 s later it has slept.
+    let asked = tokio::time::timeout(Duration::from_secs(22), relay.texts.changed()).await;
+    assert!(asked.is_err(), "it is not frozen");
+    relay.stall.send_modify(|times| *times += 1);
+    browser.tool("Page.setWebLifecycleState", lifecycle("active")).await;
+    // Where Chromium does not end the connection of such a page itself, the module asks for a sign of life.
+    browser.sees("client.state === 'connected' && groups.length === 2 && groups[1] === 'red true'").await;
+    let told = browser.value("told").await;
+    assert!(told == json!(["1006 "]) || told == json!(["1006 no answer to a probe"]), "{told}");
+    server.to_group("/", "red").send_text("to red").unwrap();
+    browser.close().await;
+    driver.end().await;
+}
+
+#[tokio::test]
 async fn a_browser_without_a_network_leaves_the_connection_and_is_back_with_the_network() {
     let (server, addr) = server(Duration::from_secs(3600)).await;
     let driver = Driver::start().await;
