@@ -131,7 +131,9 @@ pub mod events {
 
 /// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
 pub mod params {
-    pub use crate::config::{NotAuthorized, Offline, TokenPlacement, TokenProvider, TokenReason};
+    pub use crate::config::{
+        Connector, Io, NotAuthorized, Offline, Target, TokenPlacement, TokenProvider, TokenReason,
+    };
     #[doc(no_inline)]
     pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};
     #[cfg(feature = "deflate")]

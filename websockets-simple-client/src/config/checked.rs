@@ -16,7 +16,7 @@ use super::{ClientParams, PATH, TokenPlacement, host::Host};
 #[cfg(feature = "rustls")]
 use crate::config::tls::TlsParams;
 use crate::{
-    config::{Offline, Reconnect, token_provider::TokenProvider},
+    config::{Dialing, Offline, Reconnect, token_provider::TokenProvider},
     error::{ConnectError, ParamsError},
 };
 
@@ -304,6 +304,10 @@ impl CheckedParams {
 
     pub(crate) fn secured(&self) -> bool {
         self.params.secured
+    }
+
+    pub(crate) fn dialing(&self) -> &Dialing {
+        &self.params.dialing
     }
 
     /// The path; `/` if the path is the token.

@@ -1,0 +1,18 @@
+//! The way to the server: the byte stream under TLS and handshake.
+
+use crate::{
+    config::{CheckedParams, Target},
+    dial::{stream::RawStream, tcp},
+    error::ConnectError,
+};
+
+/// Opens a byte stream to the server.
+pub(super) async fn open(params: &CheckedParams) -> Result<RawStream, ConnectError> {
+    let dialing = params.dialing();
+    if let Some(connector) = &dialing.connector {
+        let target = Target::new(&params.host.name, params.port(), params.secured());
+        let stream = connector.connect(&target).await;
+        return stream.map(RawStream::Other).map_err(|error| ConnectError::Connect(error.into()));
+    }
+    tcp::connect(params).await.map(RawStream::Tcp)
+}
