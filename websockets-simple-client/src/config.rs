@@ -23,7 +23,7 @@ mod token_provider;
 
 pub(crate) use checked::CheckedParams;
 pub(crate) use dialing::Dialing;
-pub use dialing::{Connector, Io, Target};
+pub use dialing::{Connector, Io, Resolver, Target};
 pub use offline::Offline;
 pub(crate) use reconnect::Circumstances;
 pub use reconnect::{Loss, LossCause, Reconnect, Verdict};

@@ -33,6 +33,17 @@ pub enum ParamsError {
     /// The host is neither a host name nor an IP address.
     #[error("the host is not a valid host name or IP address; for a URL use `ClientParams::url`")]
     Host,
+    /// No address is given for a host whose addresses are given.
+    #[error("no address is given for the host `{0}`")]
+    NoAddress(String),
+    /// A parameter would have no effect, as another one replaces it.
+    #[error("{what} has no effect beside {beside}")]
+    NoEffect {
+        /// The parameter.
+        what: &'static str,
+        /// The one that replaces it.
+        beside: &'static str,
+    },
     /// The name of a subprotocol is malformed, or begins with `websockets-simple+`, which the client adds by itself.
     #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),

@@ -132,7 +132,7 @@ pub mod events {
 /// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
 pub mod params {
     pub use crate::config::{
-        Connector, Io, NotAuthorized, Offline, Target, TokenPlacement, TokenProvider, TokenReason,
+        Connector, Io, NotAuthorized, Offline, Resolver, Target, TokenPlacement, TokenProvider, TokenReason,
     };
     #[doc(no_inline)]
     pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};

@@ -60,6 +60,7 @@ impl ClientParams {
     /// Checks all parameters once, so that nothing later can fail because of them.
     pub(crate) fn check(self) -> Result<CheckedParams, ParamsError> {
         self.check_figures()?;
+        self.dialing.check()?;
         #[cfg(feature = "deflate")]
         if self.compression.is_some_and(|compression| !compression.is_valid()) {
             return Err(ParamsError::CompressionLevel);

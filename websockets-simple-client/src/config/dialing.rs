@@ -1,17 +1,27 @@
 //! On which byte stream a client connects.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use super::ClientParams;
+use super::{ClientParams, host::Host};
+use crate::error::ParamsError;
 
 mod connector;
+mod resolver;
 
 pub use connector::{Connector, Io, Target};
+pub use resolver::Resolver;
 
 /// Where the byte stream under TLS and handshake comes from.
 #[derive(Clone, Default)]
 pub(crate) struct Dialing {
     pub(crate) connector: Option<Arc<dyn Connector>>,
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
+    /// Host names as they were given, and their addresses.
+    resolved: Vec<(String, Vec<SocketAddr>)>,
+    pub(crate) local_addr: Option<IpAddr>,
 }
 
 impl ClientParams {
@@ -25,11 +35,80 @@ impl ClientParams {
         self.dialing.connector = Some(Arc::new(connector));
         self
     }
+
+    /// Resolves host names with a [`Resolver`] instead of that of the system. It is not asked for IP addresses, nor for
+    /// hosts whose addresses are [given](Self::resolve).
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.dialing.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Gives the addresses of a host, which is then not resolved. In place of a port 0 that of the connect is used. Given
+    /// twice for a host, the last ones count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use websockets_simple_client::ClientParams;
+    ///
+    /// // The certificate and the request are for chat.example; the server is the one that is being tested.
+    /// let params = ClientParams::url("wss://chat.example/room")
+    ///     .unwrap()
+    ///     .resolve("chat.example", [SocketAddr::from(([127, 0, 0, 1], 8443))]);
+    /// # drop(params);
+    /// ```
+    #[must_use]
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Self {
+        self.dialing.resolved.push((host.into(), addresses.into_iter().collect()));
+        self
+    }
+
+    /// Connects from this address of the system, with a port of the system's choice. Addresses of the server that are of
+    /// the other family are not tried. Default: the system chooses.
+    #[must_use]
+    pub fn local_addr(mut self, address: IpAddr) -> Self {
+        self.dialing.local_addr = Some(address);
+        self
+    }
 }
 
 impl Dialing {
+    /// Refuses what would be silently without effect.
+    pub(super) fn check(&self) -> Result<(), ParamsError> {
+        for (host, addresses) in &self.resolved {
+            Host::parse(host.trim())?;
+            if addresses.is_empty() {
+                return Err(ParamsError::NoAddress(host.clone()));
+            }
+        }
+        let only_tcp = [
+            ("a resolver", self.resolver.is_some()),
+            ("an address of a host", !self.resolved.is_empty()),
+            ("a local address", self.local_addr.is_some()),
+        ];
+        match only_tcp.into_iter().find(|(_, is_given)| *is_given) {
+            Some((what, _)) if self.connector.is_some() => {
+                Err(ParamsError::NoEffect { what, beside: "a connector" })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether code of the application runs during a dial, which may panic.
     pub(crate) fn runs_user_code(&self) -> bool {
-        self.connector.is_some()
+        self.connector.is_some() || self.resolver.is_some()
+    }
+
+    /// The addresses that were given for a host.
+    pub(crate) fn addresses_of(&self, host: &str) -> Option<&[SocketAddr]> {
+        let is_of = |given: &str| Host::parse(given.trim()).is_ok_and(|given| given.name == host);
+        let last = self.resolved.iter().rev().find(|(given, _)| is_of(given));
+        last.map(|(_, addresses)| addresses.as_slice())
     }
 }

@@ -14,5 +14,5 @@ pub(super) async fn open(params: &CheckedParams) -> Result<RawStream, ConnectErr
         let stream = connector.connect(&target).await;
         return stream.map(RawStream::Other).map_err(|error| ConnectError::Connect(error.into()));
     }
-    tcp::connect(params).await.map(RawStream::Tcp)
+    Ok(RawStream::Tcp(tcp::connect(params, &params.host.name, params.port()).await?))
 }
