@@ -10,9 +10,10 @@ use tokio::{
 use websockets_simple_client::{
     ClientEvent, ClientParams, ClientState, ConnectError, Reconnect, Target, WebsocketClient,
 };
-use websockets_simple_server::{ConnectionEventKind, ServerParams, WebsocketServer};
+use websockets_simple_server::{ConnectionEventKind, Endpoint, ServerParams, WebsocketServer};
 use websockets_simple_tests::{
-    connected, params, started, text,
+    authority::Authority,
+    connected, opened, params, started, text,
     way::{Plain, Tls, Way},
     within,
 };
@@ -131,4 +132,49 @@ async fn a_client_that_reconnects_outlives_a_connector_that_panics() {
     assert_echo(&client).await;
     within(client.disconnect()).await;
     within(server.stop()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_client_connects_over_a_unix_domain_socket_with_and_without_tls() {
+    let authority = Authority::default();
+    let dir = tempfile::tempdir().unwrap();
+    for secured in [false, true] {
+        let path = dir.path().join(format!("{secured}.sock"));
+        let mut endpoint = Endpoint::unix(path.clone());
+        let mut params = ClientParams::new("localhost", 1);
+        if secured {
+            endpoint = endpoint.tls(authority.server());
+            params = authority.trusted(1);
+        }
+        let server = echoing(ServerParams::local().endpoint(endpoint));
+        let mut events = server.events();
+        server.start().await.unwrap();
+        let client = connected(params.path("/room").unix(&path)).await;
+        let connection = client.connection().unwrap();
+        assert_eq!((connection.peer_addr(), connection.local_addr()), (None, None));
+        assert_eq!(connection.tls().is_some(), secured);
+        assert_eq!(opened(&mut events).await.channel(), "/room");
+        assert_echo(&client).await;
+        within(client.disconnect()).await;
+        within(server.stop()).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_domain_socket_that_is_not_there_or_that_nothing_listens_on_cannot_be_connected_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    for (path, kind) in [
+        (path, io::ErrorKind::ConnectionRefused),
+        (dir.path().join("none.sock"), io::ErrorKind::NotFound),
+        (dir.path().join("x".repeat(200)), io::ErrorKind::InvalidInput),
+    ] {
+        let client = WebsocketClient::new(ClientParams::new("localhost", 80).unix(path)).unwrap();
+        let error = within(client.connect()).await.unwrap_err();
+        let ConnectError::Connect(source) = &error else { panic!("{error:?}") };
+        assert_eq!(source.kind(), kind, "{source}");
+    }
 }

@@ -64,14 +64,14 @@ impl ClientConnection {
         self.0.id
     }
 
-    /// The local address of the TCP connection. `None` if the client did not open one itself: over a
+    /// The local address of the TCP connection. `None` over a Unix domain socket and the streams of a
     /// [connector](crate::ClientParams::connector).
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.info.local_addr
     }
 
-    /// The address at the other end of the TCP connection. `None` if the client did not open one itself: over a
+    /// The address at the other end of the TCP connection. `None` over a Unix domain socket and the streams of a
     /// [connector](crate::ClientParams::connector).
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {

@@ -1,5 +1,7 @@
 //! On which byte stream a client connects.
 
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -22,6 +24,8 @@ pub(crate) struct Dialing {
     /// Host names as they were given, and their addresses.
     resolved: Vec<(String, Vec<SocketAddr>)>,
     pub(crate) local_addr: Option<IpAddr>,
+    #[cfg(unix)]
+    pub(crate) unix: Option<PathBuf>,
 }
 
 impl ClientParams {
@@ -76,6 +80,24 @@ impl ClientParams {
         self.dialing.local_addr = Some(address);
         self
     }
+
+    /// Connects to a Unix domain socket instead of over TCP. Host, port and path keep their meaning for the request, and
+    /// with TLS for the certificate. The connection has no [addresses](crate::ClientConnection::peer_addr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::ClientParams;
+    ///
+    /// let params = ClientParams::new("localhost", 80).path("/room").unix("/run/chat/chat.sock");
+    /// # drop(params);
+    /// ```
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dialing.unix = Some(path.into());
+        self
+    }
 }
 
 impl Dialing {
@@ -87,17 +109,26 @@ impl Dialing {
                 return Err(ParamsError::NoAddress(host.clone()));
             }
         }
-        let only_tcp = [
+        let (beside, others) = match (self.is_unix(), &self.connector) {
+            (true, Some(_)) => ("a Unix domain socket", Some("a connector")),
+            (true, None) => ("a Unix domain socket", None),
+            (false, Some(_)) => ("a connector", None),
+            (false, None) => return Ok(()),
+        };
+        let of_tcp = [
             ("a resolver", self.resolver.is_some()),
             ("an address of a host", !self.resolved.is_empty()),
             ("a local address", self.local_addr.is_some()),
         ];
-        match only_tcp.into_iter().find(|(_, is_given)| *is_given) {
-            Some((what, _)) if self.connector.is_some() => {
-                Err(ParamsError::NoEffect { what, beside: "a connector" })
-            }
-            _ => Ok(()),
-        }
+        let of_tcp = of_tcp.into_iter().find_map(|(what, is_given)| is_given.then_some(what));
+        others.or(of_tcp).map_or(Ok(()), |what| Err(ParamsError::NoEffect { what, beside }))
+    }
+
+    fn is_unix(&self) -> bool {
+        #[cfg(unix)]
+        return self.unix.is_some();
+        #[cfg(not(unix))]
+        false
     }
 
     /// Whether code of the application runs during a dial, which may panic.

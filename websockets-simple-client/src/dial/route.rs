@@ -14,5 +14,11 @@ pub(super) async fn open(params: &CheckedParams) -> Result<RawStream, ConnectErr
         let stream = connector.connect(&target).await;
         return stream.map(RawStream::Other).map_err(|error| ConnectError::Connect(error.into()));
     }
+    #[cfg(unix)]
+    if let Some(path) = &dialing.unix {
+        let stream = tokio::net::UnixStream::connect(path).await;
+        let stream = stream.map_err(|error| ConnectError::Connect(error.into()))?;
+        return Ok(RawStream::Other(Box::new(stream)));
+    }
     Ok(RawStream::Tcp(tcp::connect(params, &params.host.name, params.port()).await?))
 }
