@@ -23,7 +23,13 @@ mod token_provider;
 
 pub(crate) use checked::CheckedParams;
 pub(crate) use dialing::Dialing;
+#[cfg(feature = "proxy")]
+pub use dialing::Proxy;
 pub use dialing::{Connector, Io, Resolver, Target};
+#[cfg(feature = "proxy")]
+pub(crate) use dialing::{Credentials, ProxyKind, ProxyServer};
+#[cfg(feature = "proxy")]
+pub(crate) use host::Host;
 pub use offline::Offline;
 pub(crate) use reconnect::Circumstances;
 pub use reconnect::{Loss, LossCause, Reconnect, Verdict};

@@ -11,6 +11,8 @@ use crate::{config::CheckedParams, error::ConnectError};
 use stream::{DialedStream, RawStream};
 
 mod head;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod refusal;
 mod request;
 mod response;

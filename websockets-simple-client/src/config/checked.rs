@@ -60,12 +60,12 @@ impl ClientParams {
     /// Checks all parameters once, so that nothing later can fail because of them.
     pub(crate) fn check(self) -> Result<CheckedParams, ParamsError> {
         self.check_figures()?;
-        self.dialing.check()?;
         #[cfg(feature = "deflate")]
         if self.compression.is_some_and(|compression| !compression.is_valid()) {
             return Err(ParamsError::CompressionLevel);
         }
         let host = Host::parse(self.host.trim())?;
+        self.dialing.check(&host, self.secured)?;
         let placement = self.token_placement.unwrap_or(match self.compatibility {
             Compatibility::DotNetV6 => TokenPlacement::Path,
             _ => TokenPlacement::Header,

@@ -11,9 +11,15 @@ use super::{ClientParams, host::Host};
 use crate::error::ParamsError;
 
 mod connector;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod resolver;
 
 pub use connector::{Connector, Io, Target};
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
+#[cfg(feature = "proxy")]
+pub(crate) use proxy::{Credentials, ProxyKind, ProxyServer};
 pub use resolver::Resolver;
 
 /// Where the byte stream under TLS and handshake comes from.
@@ -26,11 +32,13 @@ pub(crate) struct Dialing {
     pub(crate) local_addr: Option<IpAddr>,
     #[cfg(unix)]
     pub(crate) unix: Option<PathBuf>,
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl ClientParams {
-    /// Connects on the byte streams of a [`Connector`] instead of TCP connections of its own. TLS and the handshake stay
-    /// those of the client: host and port say what the certificate has to be for, and what the request names.
+    /// Connects on the byte streams of a [`Connector`] instead of TCP connections of its own. TLS and the handshake
+    /// stay those of the client: host and port say what the certificate has to be for, and what the request names.
     ///
     /// The [connect timeout](Self::connect_timeout) includes the connector. [Buffer sizes](Self::receive_buffer) and
     /// `TCP_NODELAY` are up to it, and the connection has no [addresses](crate::ClientConnection::peer_addr).
@@ -48,8 +56,8 @@ impl ClientParams {
         self
     }
 
-    /// Gives the addresses of a host, which is then not resolved. In place of a port 0 that of the connect is used. Given
-    /// twice for a host, the last ones count.
+    /// Gives the addresses of a host, which is then not resolved. In place of a port 0 that of the connect is used.
+    /// Given twice for a host, the last ones count.
     ///
     /// # Examples
     ///
@@ -73,16 +81,38 @@ impl ClientParams {
         self
     }
 
-    /// Connects from this address of the system, with a port of the system's choice. Addresses of the server that are of
-    /// the other family are not tried. Default: the system chooses.
+    /// Connects from this address of the system, with a port of the system's choice. Addresses of the server that are
+    /// of the other family are not tried. Default: the system chooses.
     #[must_use]
     pub fn local_addr(mut self, address: IpAddr) -> Self {
         self.dialing.local_addr = Some(address);
         self
     }
 
-    /// Connects to a Unix domain socket instead of over TCP. Host, port and path keep their meaning for the request, and
-    /// with TLS for the certificate. The connection has no [addresses](crate::ClientConnection::peer_addr).
+    /// Connects through a [`Proxy`], within the [connect timeout](Self::connect_timeout), with and without TLS. The
+    /// proxy resolves the name of the server; [`resolver`](Self::resolver) and [`resolve`](Self::resolve) are for
+    /// that of the proxy, and for hosts that are connected to directly.
+    /// [Addresses](crate::ClientConnection::peer_addr) of the connection are those of the connection to the proxy.
+    /// Default: none, whatever the environment says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, ParamsError, Proxy};
+    ///
+    /// # fn main() -> Result<(), ParamsError> {
+    /// let params = ClientParams::url("wss://chat.example/room")?.proxy(Proxy::from_env()?);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.dialing.proxy = Some(proxy);
+        self
+    }
+
+    /// Connects to a Unix domain socket instead of over TCP. Host, port and path keep their meaning for the request,
+    /// and with TLS for the certificate. The connection has no [addresses](crate::ClientConnection::peer_addr).
     ///
     /// # Examples
     ///
@@ -101,8 +131,13 @@ impl ClientParams {
 }
 
 impl Dialing {
-    /// Refuses what would be silently without effect.
-    pub(super) fn check(&self) -> Result<(), ParamsError> {
+    /// Refuses what would be silently without effect, and what is malformed.
+    #[cfg_attr(not(feature = "proxy"), expect(unused_variables, reason = "they are for proxies"))]
+    pub(super) fn check(&self, to: &Host, secured: bool) -> Result<(), ParamsError> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &self.proxy {
+            proxy.check(to, secured)?;
+        }
         for (host, addresses) in &self.resolved {
             Host::parse(host.trim())?;
             if addresses.is_empty() {
@@ -119,9 +154,17 @@ impl Dialing {
             ("a resolver", self.resolver.is_some()),
             ("an address of a host", !self.resolved.is_empty()),
             ("a local address", self.local_addr.is_some()),
+            #[cfg(feature = "proxy")]
+            ("a proxy", self.proxy.is_some()),
         ];
         let of_tcp = of_tcp.into_iter().find_map(|(what, is_given)| is_given.then_some(what));
         others.or(of_tcp).map_or(Ok(()), |what| Err(ParamsError::NoEffect { what, beside }))
+    }
+
+    /// The proxy for the server, if there is one.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn proxy_to(&self, host: &Host, secured: bool) -> Option<ProxyServer> {
+        self.proxy.as_ref()?.server(host, secured)
     }
 
     fn is_unix(&self) -> bool {

@@ -20,5 +20,10 @@ pub(super) async fn open(params: &CheckedParams) -> Result<RawStream, ConnectErr
         let stream = stream.map_err(|error| ConnectError::Connect(error.into()))?;
         return Ok(RawStream::Other(Box::new(stream)));
     }
+    #[cfg(feature = "proxy")]
+    if let Some(proxy) = dialing.proxy_to(&params.host, params.secured()) {
+        let stream = super::proxy::connect(params, &proxy).await;
+        return stream.map(RawStream::Tcp).map_err(ConnectError::Proxy);
+    }
     Ok(RawStream::Tcp(tcp::connect(params, &params.host.name, params.port()).await?))
 }
