@@ -166,6 +166,7 @@ pub async fn text(events: &mut Events<ClientEvent>) -> String {
 #[doc = include_str!("../../docs/authentication.md")]
 #[doc = include_str!("../../docs/compression.md")]
 #[doc = include_str!("../../docs/control.md")]
+#[doc = include_str!("../../docs/dialing.md")]
 #[doc = include_str!("../../docs/guide.md")]
 #[doc = include_str!("../../docs/http.md")]
 #[doc = include_str!("../../docs/pode.md")]

@@ -121,7 +121,7 @@ fn application(name: &str, code: &str) -> PathBuf {
         "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n\
          [dependencies]\n\
          websockets-simple-client = {{ path = \"{root}/websockets-simple-client\", features = [\"pkcs12\", \
-         \"deflate\"] }}\n\
+         \"deflate\", \"proxy\"] }}\n\
          websockets-simple-server = {{ path = \"{root}/websockets-simple-server\", features = [\"axum\", \
          \"deflate\", \"http2\", \"introspection\", \"jwks\", \"pkcs12\", \"sqlx\"] }}\n{DEPENDENCIES}"
     );

@@ -29,7 +29,7 @@ impl Log {
 
     async fn connected(self, connection: ClientConnection) {
         let _ = connection.send_text("hello").await;
-        self.write(format!("connected to {}", connection.peer_addr().ip()));
+        self.write(format!("connected to {}", connection.peer_addr().unwrap().ip()));
     }
 }
 

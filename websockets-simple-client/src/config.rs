@@ -13,6 +13,7 @@ use websockets_simple_core::{
 use crate::{config::token_provider::Provider, error::ParamsError};
 
 mod checked;
+mod dialing;
 mod host;
 mod offline;
 mod reconnect;
@@ -21,6 +22,14 @@ mod tls;
 mod token_provider;
 
 pub(crate) use checked::CheckedParams;
+pub(crate) use dialing::Dialing;
+#[cfg(feature = "proxy")]
+pub use dialing::Proxy;
+pub use dialing::{Connector, Io, Resolver, Target};
+#[cfg(feature = "proxy")]
+pub(crate) use dialing::{Credentials, ProxyKind, ProxyServer};
+#[cfg(feature = "proxy")]
+pub(crate) use host::Host;
 pub use offline::Offline;
 pub(crate) use reconnect::Circumstances;
 pub use reconnect::{Loss, LossCause, Reconnect, Verdict};
@@ -63,6 +72,7 @@ pub struct ClientParams {
     host: String,
     port: u16,
     secured: bool,
+    dialing: Dialing,
     path: String,
     query: String,
     headers: Vec<(String, String)>,
@@ -114,6 +124,7 @@ impl ClientParams {
             host: host.into(),
             port,
             secured: false,
+            dialing: Dialing::default(),
             path: "/".to_owned(),
             query: String::new(),
             headers: Vec::new(),

@@ -64,15 +64,17 @@ impl ClientConnection {
         self.0.id
     }
 
-    /// The local address.
+    /// The local address of the TCP connection. `None` over a Unix domain socket and the streams of a
+    /// [connector](crate::ClientParams::connector).
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.info.local_addr
     }
 
-    /// The address of the server.
+    /// The address at the other end of the TCP connection. `None` over a Unix domain socket and the streams of a
+    /// [connector](crate::ClientParams::connector).
     #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.info.peer_addr
     }
 

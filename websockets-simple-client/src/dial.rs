@@ -1,40 +1,34 @@
-//! Opens a WebSocket from parameters: resolve, TCP connect, TLS, handshake.
+//! Opens a WebSocket from parameters: a byte stream, TLS, handshake.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
-    task::JoinSet,
-};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
-use websockets_simple_core::{Agreement, Transport};
+use websockets_simple_core::{Agreement, CatchPanic};
 
 use crate::{config::CheckedParams, error::ConnectError};
 
+use stream::{DialedStream, RawStream};
+
 mod head;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod refusal;
 mod request;
 mod response;
+mod route;
+mod stream;
+mod tcp;
 mod verdict;
 
 #[cfg(feature = "rustls")]
 mod tls;
 
-/// How long one address is tried before the next one is tried in parallel (RFC 8305 section 8).
-const STAGGER: Duration = Duration::from_millis(250);
-
 /// The addresses of a connection, and what client and server negotiated.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionInfo {
-    pub(crate) local_addr: SocketAddr,
-    pub(crate) peer_addr: SocketAddr,
+    pub(crate) local_addr: Option<SocketAddr>,
+    pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) subprotocol: Option<String>,
     pub(crate) controls: bool,
     pub(crate) response_headers: http::HeaderMap,
@@ -59,13 +53,6 @@ pub(crate) struct Dialed {
     /// The compression that both ends agreed on.
     pub(crate) compression: Option<Agreement>,
     pub(crate) info: ConnectionInfo,
-}
-
-/// A connected stream, with or without TLS.
-pub(crate) enum DialedStream {
-    Plain(TcpStream),
-    #[cfg(feature = "rustls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
 /// Opens the connections of a client; its TLS configuration is built once.
@@ -94,7 +81,16 @@ impl Dialer {
     ///
     /// Dropped before it resolves, the socket is closed.
     pub(crate) async fn dial(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
-        let dialed = self.open(params).await;
+        let opening = self.open(params);
+        let dialed = if params.dialing().runs_user_code() {
+            let opened = CatchPanic::new(Box::pin(opening)).await;
+            opened.unwrap_or_else(|panicked| {
+                let error = io::Error::other(panicked.of_code("code that opens the byte stream"));
+                Err(ConnectError::Connect(error.into()))
+            })
+        } else {
+            opening.await
+        };
         #[cfg(feature = "rustls")]
         if let Some(connector) = &self.connector {
             return dialed.map_err(|error| connector.explain(error));
@@ -103,9 +99,9 @@ impl Dialer {
     }
 
     async fn open(&self, params: &CheckedParams) -> Result<Dialed, ConnectError> {
-        let stream = connect(params).await?;
-        let local_addr = stream.local_addr().map_err(|error| ConnectError::Connect(error.into()))?;
-        let peer_addr = stream.peer_addr().map_err(|error| ConnectError::Connect(error.into()))?;
+        let stream = route::open(params).await?;
+        let (local_addr, peer_addr) =
+            stream.addresses().map_err(|error| ConnectError::Connect(error.into()))?;
         let (mut stream, tls) = self.secure(params, stream).await?;
         let key = generate_key();
         let head = request::head(params, &key);
@@ -131,15 +127,19 @@ impl Dialer {
     async fn secure(
         &self,
         params: &CheckedParams,
-        stream: TcpStream,
+        stream: RawStream,
     ) -> Result<(DialedStream, Option<TlsInfo>), ConnectError> {
-        match &self.connector {
-            None => Ok((DialedStream::Plain(stream), None)),
-            Some(connector) => {
+        let Some(connector) = &self.connector else { return Ok((stream.plain(), None)) };
+        Ok(match stream {
+            RawStream::Tcp(stream) => {
                 let (stream, info) = connector.secure(params, stream).await?;
-                Ok((DialedStream::Tls(Box::new(stream)), Some(info)))
+                (DialedStream::Tls(Box::new(stream)), Some(info))
             }
-        }
+            RawStream::Other(stream) => {
+                let (stream, info) = connector.secure(params, stream).await?;
+                (DialedStream::OtherTls(Box::new(stream)), Some(info))
+            }
+        })
     }
 
     #[cfg(not(feature = "rustls"))]
@@ -147,9 +147,9 @@ impl Dialer {
     async fn secure(
         &self,
         _params: &CheckedParams,
-        stream: TcpStream,
+        stream: RawStream,
     ) -> Result<(DialedStream, Option<TlsInfo>), ConnectError> {
-        Ok((DialedStream::Plain(stream), None))
+        Ok((stream.plain(), None))
     }
 }
 
@@ -161,129 +161,6 @@ pub(crate) fn lost(error: io::Error) -> ConnectError {
         return tls::in_words(&error);
     }
     ConnectError::Lost(error.into())
-}
-
-/// Connects to one of the addresses of the host.
-async fn connect(params: &CheckedParams) -> Result<TcpStream, ConnectError> {
-    let host = (params.host.name.as_str(), params.port());
-    let addresses: Vec<_> =
-        tokio::net::lookup_host(host).await.map_err(|error| ConnectError::Resolve(error.into()))?.collect();
-    connect_to_first(addresses, params.receive_buffer(), params.send_buffer())
-        .await
-        .map_err(|error| ConnectError::Connect(error.into()))
-}
-
-/// The addresses in the order in which they are tried: that of the resolver, whose families alternate, beginning with the
-/// one of its first address (RFC 8305 section 4).
-fn interleaved(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
-    let starts_with_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == starts_with_v6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    std::iter::from_fn(move || {
-        std::mem::swap(&mut first, &mut second);
-        second.next().or_else(|| first.next())
-    })
-}
-
-/// Tries the addresses, families alternating, the next one in parallel after [`STAGGER`]. The first that connects wins.
-async fn connect_to_first(
-    addresses: Vec<SocketAddr>,
-    receive: Option<usize>,
-    send: Option<usize>,
-) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    let mut addresses = interleaved(addresses);
-    let mut tries = JoinSet::new();
-    loop {
-        let next = addresses.next();
-        let more = next.is_some();
-        if let Some(address) = next {
-            tries.spawn(connect_to(address, receive, send));
-        }
-        tokio::select! {
-            Some(tried) = tries.join_next() => match tried {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(error) => last = io::Error::other(error),
-            },
-            () = tokio::time::sleep(STAGGER), if more => {}
-            else => return Err(last),
-        }
-    }
-}
-
-async fn connect_to(
-    address: SocketAddr,
-    receive: Option<usize>,
-    send: Option<usize>,
-) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    if let Some(bytes) = receive {
-        socket.set_recv_buffer_size(size(bytes))?;
-    }
-    if let Some(bytes) = send {
-        socket.set_send_buffer_size(size(bytes))?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-impl DialedStream {
-    pub(crate) fn into_transport(self) -> Transport {
-        match self {
-            Self::Plain(stream) => Transport::tcp(stream),
-            #[cfg(feature = "rustls")]
-            Self::Tls(stream) => Transport::shared(*stream),
-        }
-    }
-}
-
-impl AsyncRead for DialedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            #[cfg(feature = "rustls")]
-            Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buf) {
-                // The server hung up without `close_notify`: an end of the stream, as it is over TCP.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Poll::Ready(Ok(()))
-                }
-                polled => polled,
-            },
-        }
-    }
-}
-
-impl AsyncWrite for DialedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            #[cfg(feature = "rustls")]
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            #[cfg(feature = "rustls")]
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            #[cfg(feature = "rustls")]
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
 use crate::config::CheckedParams;
 
+pub use proxy::ProxyError;
+
+mod proxy;
+
 /// Why the parameters of a client are invalid. No socket was opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +37,25 @@ pub enum ParamsError {
     /// The host is neither a host name nor an IP address.
     #[error("the host is not a valid host name or IP address; for a URL use `ClientParams::url`")]
     Host,
+    /// No address is given for a host whose addresses are given.
+    #[error("no address is given for the host `{0}`")]
+    NoAddress(String),
+    /// A parameter would have no effect, as another one replaces it.
+    #[error("{what} has no effect beside {beside}")]
+    NoEffect {
+        /// The parameter.
+        what: &'static str,
+        /// The one that replaces it.
+        beside: &'static str,
+    },
+    /// A proxy cannot be used as it was given.
+    #[error("{what} is not usable: {why}")]
+    Proxy {
+        /// What is wrong: the URL of the proxy, a variable of the environment, a user name, a password.
+        what: String,
+        /// Why.
+        why: &'static str,
+    },
     /// The name of a subprotocol is malformed, or begins with `websockets-simple+`, which the client adds by itself.
     #[error("`{0}` is not a valid subprotocol name")]
     Subprotocol(String),
@@ -100,6 +123,9 @@ pub enum ConnectError {
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake")]
     Lost(#[source] Arc<io::Error>),
+    /// A proxy did not connect the client to the server.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The server redirects. Redirects are not followed, as the token would go to another server.
     #[error("the server redirects to {location}; redirects are not followed")]
     Redirected {
@@ -271,6 +297,9 @@ impl ConnectError {
     /// |---|---|---|
     /// | [`Resolve`](Self::Resolve), [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Timeout`](Self::Timeout), [`Closed`](Self::Closed) | yes | networks and servers come back |
     /// | [`BadResponse`](Self::BadResponse) | yes | proxies answer like this while what is behind them restarts |
+    /// | [`Proxy`](Self::Proxy) that cannot be resolved or reached, is lost, or answers badly | yes | as with servers |
+    /// | [`Proxy`](Self::Proxy) that refuses with a status of those below, or with another reply than 2, 7 and 8 of SOCKS5 | yes | the server may come back |
+    /// | [`Proxy`](Self::Proxy) that wants other credentials, or does not allow it | no | the parameters, or the proxy's rules, have to change |
     /// | [`Tls`](Self::Tls) | yes | certificates are renewed, and captive portals left; wait longer |
     /// | [`TokenProvider`](Self::TokenProvider) | yes | the issuer may be down; the next token may be a good one |
     /// | [`Rejected`](Self::Rejected) with 408, 409, 425, 429 | yes | too early, too often, or the id is still taken |
@@ -311,9 +340,8 @@ impl ConnectError {
             | Self::Timeout
             | Self::Tls(_)
             | Self::TokenProvider(_) => true,
-            Self::Rejected { status, .. } => {
-                matches!(status, 408 | 409 | 425 | 429 | 500 | 502..=504 | 506..)
-            }
+            Self::Proxy(error) => error.is_worth_retrying(),
+            Self::Rejected { status, .. } => is_passing(*status),
             Self::AlreadyConnected
             | Self::Cancelled
             | Self::HandlerPanic
@@ -327,7 +355,8 @@ impl ConnectError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Redirected { retry_after, .. }
+            Self::Proxy(ProxyError::Rejected { retry_after, .. })
+            | Self::Redirected { retry_after, .. }
             | Self::Rejected { retry_after, .. }
             | Self::Unauthorized { retry_after, .. } => *retry_after,
             _ => None,
@@ -364,10 +393,17 @@ impl ConnectError {
             Self::AlreadyConnected | Self::Cancelled | Self::HandlerPanic => None,
             Self::Tls(_) => Some(ErrorStage::Tls),
             Self::TokenProvider(_) => Some(ErrorStage::TokenProvider),
-            Self::Connect(_) | Self::Lost(_) | Self::Resolve(_) => Some(ErrorStage::Transport),
+            Self::Connect(_) | Self::Lost(_) | Self::Proxy(_) | Self::Resolve(_) => {
+                Some(ErrorStage::Transport)
+            }
             _ => Some(ErrorStage::Handshake),
         }
     }
+}
+
+/// Whether a refusal with this status may pass.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 409 | 425 | 429 | 500 | 502..=504 | 506..)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl EventType for ClientEvent {
     }
 
     fn peer_addr(connection: &ClientConnection) -> Option<SocketAddr> {
-        Some(connection.peer_addr())
+        connection.peer_addr()
     }
 
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<ClientConnection>> {
@@ -105,12 +105,12 @@ impl EventType for ClientEvent {
         match self {
             Self::Connection(event) => match &event.kind {
                 ConnectionEventKind::Connected(connection)
-                | ConnectionEventKind::Disconnected(connection, _) => Some(connection.peer_addr()),
+                | ConnectionEventKind::Disconnected(connection, _) => connection.peer_addr(),
                 _ => None,
             },
             Self::Error(event) => event.peer_addr,
-            Self::Message(event) => Some(event.connection.peer_addr()),
-            Self::MessagePart(event) => Some(event.connection.peer_addr()),
+            Self::Message(event) => event.connection.peer_addr(),
+            Self::MessagePart(event) => event.connection.peer_addr(),
         }
     }
 

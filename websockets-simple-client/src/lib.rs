@@ -37,7 +37,7 @@
 //! |---|---|
 //! | send strings, JSON, packets, bytes, long messages; slow readers | [`messages`] |
 //! | handle messages, connections, errors; handlers with state; streams | [`events`] |
-//! | set timeouts, tokens and their renewal, heartbeat, compatibility | [`params`] |
+//! | set timeouts, tokens and their renewal, heartbeat, compatibility; go through proxies | [`params`] |
 //! | tell errors apart | [`errors`] |
 //! | TLS | [`tls`] |
 //! | .NET peers | [`dotnet`], [`Compatibility`] |
@@ -53,14 +53,15 @@
 //! | `tls` | yes | `wss://` through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `deflate` | | compressed messages: `ClientParams::compression` |
+//! | `proxy` | | proxies of HTTP and SOCKS5: `ClientParams::proxy` |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
 //!
 //! # How it works
 //!
 //! ```text
-//! params -> check -> dial (resolve, TCP, TLS, handshake) -> driver -> handler(event)
-//!                                                            ^
-//! client.send(m) -> encode, write now or queue ---------------
+//! params -> check -> dial (byte stream, TLS, handshake) -> driver -> handler(event)
+//!                                                           ^
+//! client.send(m) -> encode, write now or queue --------------
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "rustls"))))]
@@ -129,9 +130,14 @@ pub mod events {
     };
 }
 
-/// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
+/// Where a client connects to and on which way, and its options: timeouts, tokens, heartbeat, compatibility with .NET
+/// peers.
 pub mod params {
-    pub use crate::config::{NotAuthorized, Offline, TokenPlacement, TokenProvider, TokenReason};
+    #[cfg(feature = "proxy")]
+    pub use crate::config::Proxy;
+    pub use crate::config::{
+        Connector, Io, NotAuthorized, Offline, Resolver, Target, TokenPlacement, TokenProvider, TokenReason,
+    };
     #[doc(no_inline)]
     pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};
     #[cfg(feature = "deflate")]
@@ -143,7 +149,7 @@ pub mod params {
 
 /// What can go wrong with a client: its parameters, a connect, a send, a request for a group.
 pub mod errors {
-    pub use crate::error::{GroupError, OpenError, ParamsError, TlsFailure};
+    pub use crate::error::{GroupError, OpenError, ParamsError, ProxyError, TlsFailure};
     #[doc(no_inline)]
     pub use crate::{ConnectError, SendError};
 }

@@ -73,7 +73,9 @@ async fn follow(url: &str) -> Result<(), Box<dyn Error>> {
             Some(event) = events.recv() => match event {
                 ClientEvent::Connection(event) => {
                     if let ConnectionEventKind::Connected(connection) = event.kind {
-                        println!("connected to {}", connection.peer_addr());
+                        if let Some(server) = connection.peer_addr() {
+                            println!("connected to {server}");
+                        }
                         is_first = true;
                     }
                 }

@@ -43,7 +43,7 @@ impl WebsocketClient {
     /// let mut states = client.states();
     /// while let Some(state) = states.recv().await {
     ///     match state {
-    ///         ClientState::Open(connection) => println!("connected to {}", connection.peer_addr()),
+    ///         ClientState::Open(connection) => println!("connection {} is open", connection.id()),
     ///         ClientState::Waiting { pause, why, .. } => println!("{why}; again in {pause:?}"),
     ///         ClientState::GivenUp(why) => return Err(why.to_string().into()),
     ///         _ => {}

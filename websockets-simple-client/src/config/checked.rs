@@ -16,7 +16,7 @@ use super::{ClientParams, PATH, TokenPlacement, host::Host};
 #[cfg(feature = "rustls")]
 use crate::config::tls::TlsParams;
 use crate::{
-    config::{Offline, Reconnect, token_provider::TokenProvider},
+    config::{Dialing, Offline, Reconnect, token_provider::TokenProvider},
     error::{ConnectError, ParamsError},
 };
 
@@ -65,6 +65,7 @@ impl ClientParams {
             return Err(ParamsError::CompressionLevel);
         }
         let host = Host::parse(self.host.trim())?;
+        self.dialing.check(&host, self.secured)?;
         let placement = self.token_placement.unwrap_or(match self.compatibility {
             Compatibility::DotNetV6 => TokenPlacement::Path,
             _ => TokenPlacement::Header,
@@ -304,6 +305,10 @@ impl CheckedParams {
 
     pub(crate) fn secured(&self) -> bool {
         self.params.secured
+    }
+
+    pub(crate) fn dialing(&self) -> &Dialing {
+        &self.params.dialing
     }
 
     /// The path; `/` if the path is the token.

@@ -14,7 +14,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(super) fn parse(host: &str) -> Result<Self, ParamsError> {
+    pub(crate) fn parse(host: &str) -> Result<Self, ParamsError> {
         if host.is_empty() {
             return Err(ParamsError::BlankHost);
         }

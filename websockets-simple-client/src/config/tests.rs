@@ -238,3 +238,28 @@ fn nothing_that_is_given_can_break_out_of_its_line_of_the_request() {
         assert!(!target.contains(' '), "{target}");
     }
 }
+
+#[test]
+fn what_would_have_no_effect_beside_a_connector_is_refused() {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let connected = || params().connector(async |_: Target| Ok(tokio::io::empty()));
+    for (params, what) in [
+        (connected().resolver(async |_: String, _: u16| Ok(Vec::new())), "a resolver"),
+        (connected().resolve("h", [address]), "an address of a host"),
+        (connected().local_addr(address.ip()), "a local address"),
+    ] {
+        assert_eq!(params.check().err(), Some(ParamsError::NoEffect { what, beside: "a connector" }));
+    }
+    assert!(
+        connected().receive_buffer(1).check().is_ok(),
+        "this is for other clients of the same parameters"
+    );
+}
+
+#[test]
+fn addresses_are_given_for_hosts_and_there_is_one_at_least() {
+    assert_eq!(params().resolve("h", []).check().err(), Some(ParamsError::NoAddress("h".into())));
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    assert_eq!(params().resolve("a b", [address]).check().err(), Some(ParamsError::Host));
+    assert_eq!(params().resolve(" ", [address]).check().err(), Some(ParamsError::BlankHost));
+}

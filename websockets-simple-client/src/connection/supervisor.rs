@@ -406,7 +406,7 @@ impl Supervisor {
 
     /// Raises an error event beside the supervisor, which waits for no handler.
     fn tell_error(&self, stage: ErrorStage, error: EventError, connection: Option<&ClientConnection>) {
-        let (peer, connection) = (connection.map(ClientConnection::peer_addr), connection.cloned());
+        let (peer, connection) = (connection.and_then(ClientConnection::peer_addr), connection.cloned());
         let event = ClientEvent::Error(ErrorEvent::new(stage, error, peer, connection, Moment::now().utc));
         let subscriptions = Arc::clone(&self.shared.subscriptions);
         let raising = async move { subscriptions.raise(event).await };

@@ -18,13 +18,12 @@ fn observer() -> (SubscribedObserver, Events<ClientEvent>) {
     let shared = Arc::new(Shared::new(ClientParams::new("localhost", 80).check().unwrap()).unwrap());
     let events = shared.subscriptions.stream(websockets_simple_core::SubscribeOptions::default());
     let config = OutboxConfig::new(1 << 20, OverflowPolicy::Disconnect);
-    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     let connection = ClientConnection(Arc::new(ConnectionState {
         id: ConnectionState::next_id(),
         core: ConnectionShared::new(Side::Client, config),
         info: ConnectionInfo {
-            local_addr: addr,
-            peer_addr: addr,
+            local_addr: None,
+            peer_addr: None,
             subprotocol: None,
             controls: false,
             response_headers: http::HeaderMap::new(),

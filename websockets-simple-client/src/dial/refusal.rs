@@ -51,7 +51,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 /// How long to wait before the next attempt (RFC 9110 section 10.2.3): a number of seconds or a date, which is compared
 /// with the server's own clock if that is known.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = text(headers, header::RETRY_AFTER)?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // What does not fit is more than a day too.

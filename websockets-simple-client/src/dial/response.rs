@@ -91,7 +91,7 @@ fn bad(why: &str) -> ConnectError {
 }
 
 /// Leaves out the last line if it has no end: half a value is none, and half a token would not be recognized.
-fn whole_lines(bytes: &mut Vec<u8>) {
+pub(super) fn whole_lines(bytes: &mut Vec<u8>) {
     bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
 }
 

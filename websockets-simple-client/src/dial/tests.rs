@@ -1,8 +1,10 @@
 //! Dials to scripted servers.
 
+use std::time::Duration;
+
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    net::TcpListener,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
     time::Instant,
 };
 use websockets_simple_core::Compatibility;
@@ -15,6 +17,7 @@ use crate::{
 
 mod agreed;
 mod asked;
+mod connectors;
 mod dotnet;
 mod farewells;
 mod reached;
@@ -119,7 +122,7 @@ fn bad(error: ConnectError) -> String {
 async fn judged<F: Future<Output = ()>>(
     adapt: impl FnOnce(ClientParams) -> ClientParams,
     room: usize,
-    server: impl FnOnce(tokio::io::DuplexStream) -> F,
+    server: impl FnOnce(DuplexStream) -> F,
 ) -> Result<Answer, ConnectError> {
     let params = adapt(ClientParams::new("localhost", 80)).check().unwrap();
     let (mut near, far) = duplex(room);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls_platform_verifier::Verifier;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -63,12 +63,12 @@ impl Connector {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), certificate })
     }
 
-    /// Does the TLS handshake on a TCP connection.
-    pub(crate) async fn secure(
+    /// Does the TLS handshake on a stream.
+    pub(crate) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         params: &CheckedParams,
-        stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, TlsInfo), ConnectError> {
+        stream: S,
+    ) -> Result<(TlsStream<S>, TlsInfo), ConnectError> {
         let name = ServerName::try_from(params.host.certified.clone())
             .map_err(|_| ConnectError::Tls(TlsFailure::HostName))?;
         self.certificate.asked.store(false, Ordering::Relaxed);

@@ -1,6 +1,9 @@
 //! Which address is connected to, and with which socket options.
 
-use super::*;
+use super::{
+    tcp::{STAGGER, SocketOptions, connect_to, connect_to_first, interleaved},
+    *,
+};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,9 +22,9 @@ async fn address() -> (TcpListener, SocketAddr) {
 async fn an_address_that_refuses_does_not_keep_from_the_next_one() {
     let (_, dead) = address().await;
     let (_listener, alive) = address().await;
-    let stream = within(connect_to_first(vec![dead, alive], None, None)).await.unwrap();
+    let stream = within(connect_to_first(vec![dead, alive], SocketOptions::default())).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), alive);
-    let error = within(connect_to_first(vec![dead, dead], None, None)).await.unwrap_err();
+    let error = within(connect_to_first(vec![dead, dead], SocketOptions::default())).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
@@ -57,7 +60,8 @@ async fn silent_addresses_of_one_family_cost_the_other_one_delay_however_many_th
     let (silent, _filling) = silent("[::1]:0").await;
     let (_listener, alive) = address().await;
     let begun = Instant::now();
-    let stream = within(connect_to_first(vec![silent, silent, silent, silent, alive], None, None)).await;
+    let stream =
+        within(connect_to_first(vec![silent, silent, silent, silent, alive], SocketOptions::default())).await;
     assert_eq!(stream.unwrap().peer_addr().unwrap(), alive);
     let took = begun.elapsed();
     assert!((STAGGER..3 * STAGGER).contains(&took), "{took:?}");
@@ -85,7 +89,7 @@ async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
     let (silent, _filling) = silent("127.0.0.1:0").await;
     let (_listener, alive) = address().await;
     let begun = Instant::now();
-    let stream = within(connect_to_first(vec![silent, alive], None, None)).await.unwrap();
+    let stream = within(connect_to_first(vec![silent, alive], SocketOptions::default())).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), alive);
     assert!(begun.elapsed() >= STAGGER);
 }
@@ -93,9 +97,11 @@ async fn an_address_that_stays_silent_does_not_keep_from_the_next_one() {
 #[tokio::test]
 async fn buffer_sizes_reach_the_socket_and_small_writes_are_not_held_back() {
     let (_listener, address) = address().await;
-    let given = within(connect_to(address, Some(20_000), Some(30_000))).await.unwrap();
+    let chosen =
+        SocketOptions { receive_buffer: Some(20_000), send_buffer: Some(30_000), ..SocketOptions::default() };
+    let given = within(connect_to(address, chosen)).await.unwrap();
     assert!(given.nodelay().unwrap());
-    let usual = within(connect_to(address, None, None)).await.unwrap();
+    let usual = within(connect_to(address, SocketOptions::default())).await.unwrap();
     let sizes = |stream: TcpStream| {
         let socket = tokio::net::TcpSocket::from_std_stream(stream.into_std().unwrap());
         (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap())
@@ -145,7 +151,7 @@ async fn a_name_with_several_addresses_is_tried_until_one_answers() {
     };
     let (head, dialed) = tokio::join!(server, dial(ClientParams::new("localhost", address.port())));
     assert_eq!(value(&head, "Host").unwrap(), format!("localhost:{}", address.port()));
-    assert_eq!(dialed.ok().unwrap().info.peer_addr, address);
+    assert_eq!(dialed.ok().unwrap().info.peer_addr, Some(address));
 }
 
 #[tokio::test]
@@ -177,4 +183,80 @@ async fn a_zone_may_be_the_name_of_an_interface() {
     assert_ne!(address.scope_id(), 0);
     let nowhere = dial(ClientParams::new("fe80::1%no-such-interface", 80)).await.err().unwrap();
     assert!(matches!(nowhere, ConnectError::Resolve(_)), "{nowhere:?}");
+}
+
+/// Dials, and serves the one connection that comes.
+async fn dial_to(listener: &TcpListener, params: ClientParams) -> (SocketAddr, String, ConnectionInfo) {
+    let server = async {
+        let (mut stream, from) = listener.accept().await.unwrap();
+        let head = read_head(&mut stream).await;
+        stream.write_all(switching(&accept_key(&head), "").as_bytes()).await.unwrap();
+        (from, value(&head, "Host").unwrap().to_owned())
+    };
+    let ((from, host), dialed) = within(async { tokio::join!(server, dial(params)) }).await;
+    (from, host, dialed.map_err(|error| format!("{error:?}")).ok().unwrap().info)
+}
+
+#[tokio::test]
+async fn a_resolver_gives_the_addresses_of_names_and_is_not_asked_for_addresses() {
+    let (listener, address) = address().await;
+    let (_, dead) = self::address().await;
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&asked);
+    let resolver = move |host: String, port: u16| {
+        noted.lock().unwrap().push((host, port));
+        async move { Ok(vec![dead, SocketAddr::new(address.ip(), 0)]) }
+    };
+    let params = ClientParams::new("Chat.INVALID", address.port()).resolver(resolver);
+    let (_, host, info) = dial_to(&listener, params.clone()).await;
+    assert_eq!((host, info.peer_addr), (format!("chat.invalid:{}", address.port()), Some(address)));
+    assert_eq!(*asked.lock().unwrap(), [("chat.invalid".to_owned(), address.port())]);
+    for host in ["127.0.0.1", "::ffff:127.0.0.1"] {
+        let asked = async |_: String, _: u16| panic!("asked");
+        dial_to(&listener, ClientParams::new(host, address.port()).resolver(asked)).await;
+    }
+    // What is given goes first.
+    let given = params.resolve("chat.invalid", [dead]).resolve("CHAT.invalid", [address]);
+    let (_, _, info) = dial_to(&listener, given).await;
+    assert_eq!((info.peer_addr, asked.lock().unwrap().len()), (Some(address), 1));
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_or_knows_nothing_is_a_name_that_cannot_be_resolved() {
+    let unknown = ClientParams::new("chat.invalid", 80);
+    for (params, why) in [
+        (unknown.clone().resolver(async |_: String, _: u16| Ok(Vec::new())), "the host has no address"),
+        (unknown.clone().resolver(async |_: String, _: u16| Err(io::Error::other("no idea"))), "no idea"),
+    ] {
+        let error = dial(params).await.err().unwrap();
+        let ConnectError::Resolve(source) = &error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), why);
+    }
+    let panics = async |_: String, _: u16| -> io::Result<Vec<SocketAddr>> { panic!("{SECRET}") };
+    let error = dial(unknown.resolver(panics)).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Connect(_)), "{error:?}");
+}
+
+/// Where all of 127.0.0.0/8 is there.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_connects_from_the_address_that_it_is_given() {
+    let (listener, address) = address().await;
+    let local = std::net::IpAddr::from([127, 0, 0, 9]);
+    let dead = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port()));
+    let params = ClientParams::new("chat.invalid", address.port()).resolve("chat.invalid", [dead, address]);
+    let (from, _, info) = dial_to(&listener, params.local_addr(local)).await;
+    assert_eq!((from.ip(), info.local_addr), (local, Some(from)));
+}
+
+#[tokio::test]
+async fn a_local_address_of_another_family_than_all_of_the_server_is_an_error_that_says_so() {
+    let params = ClientParams::new("127.0.0.1", 80).local_addr(std::net::Ipv6Addr::LOCALHOST.into());
+    let error = dial(params).await.err().unwrap();
+    let ConnectError::Connect(source) = &error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "the host has no address of the family of the local address");
+    // An address of another machine (RFC 5737).
+    let params = ClientParams::new("127.0.0.1", 80).local_addr([192, 0, 2, 1].into());
+    let error = dial(params).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Connect(_)), "{error:?}");
 }
