@@ -35,6 +35,8 @@ pub use observer::Inbound;
 pub(crate) use origin::Origin;
 pub(crate) use requested::{RequestedParts, requested};
 pub(crate) use scoped::ScopedWork;
+pub use served::ServeError;
+pub(crate) use served::served;
 pub(crate) use session::{Boxed, SessionParts, session};
 pub(crate) use user_state::UserState;
 
@@ -50,6 +52,7 @@ mod observer;
 mod origin;
 mod requested;
 mod scoped;
+mod served;
 mod session;
 mod state;
 #[cfg(test)]

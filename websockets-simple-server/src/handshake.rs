@@ -6,7 +6,7 @@
 use std::pin::{Pin, pin};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
@@ -27,8 +27,9 @@ pub(crate) use context::HandshakeContext;
 pub(crate) use decision::{Admitted, HUNG_UP, Opened, StreamOwner, UpgradeOverrides, Upgrading, decide};
 #[cfg(feature = "http2")]
 pub(crate) use fallback::{TimedBody, answer_alone};
+pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::Refusal;
-pub(crate) use timeout::TimeoutPhase;
+pub(crate) use timeout::{HandshakeTimeout, TimeoutPhase};
 
 mod context;
 mod decision;
@@ -55,13 +56,21 @@ pub(crate) enum NotOpened {
     Failed(ErrorStage, EventError),
     /// Nothing to speak of: the peer has sent nothing, or no further request.
     NoRequest,
-    /// The request was refused, for this reason.
-    Refused(String),
-    /// The request could not be read, and was refused for this reason.
-    Unreadable(String),
+    /// The request was refused, for this reason and with this status, if there was an answer.
+    Refused(String, Option<StatusCode>),
+    /// The request could not be read, and was refused for this reason and with this status.
+    Unreadable(String, StatusCode),
 }
 
 impl NotOpened {
+    fn refused(refusal: &Refusal) -> Self {
+        Self::Refused(refusal.why(), Some(refusal.status()))
+    }
+
+    fn hung_up() -> Self {
+        Self::Refused(HUNG_UP.to_owned(), None)
+    }
+
     /// With nothing more to be done for the stream.
     pub(crate) fn at_once(self) -> Unopened {
         Unopened { why: self, letting_go: None }
@@ -72,7 +81,7 @@ impl NotOpened {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Unopened { why: self, letting_go: Some(Box::pin(reclaim_io::linger(stream, answer))) }
+        Unopened { why: self, letting_go: Some(Box::pin(linger(stream, answer))) }
     }
 }
 
@@ -163,14 +172,13 @@ where
             }
             // The body, though empty, is kept until the response: hyper checks whether it is still read.
             let (mut parts, _body) = request.into_parts();
-            let (overrides, owner) = (UpgradeOverrides::default(), StreamOwner::HttpLibrary);
-            let (response, decided) = match decide(context, &mut parts, overrides, owner).await {
+            let (response, decided) = match decide(context, &mut parts, StreamOwner::HttpLibrary).await {
                 Ok(decision) => {
                     let (response, upgrading) = decision.split();
                     (response, Ok(upgrading))
                 }
                 Err(refusal) => {
-                    let why = refusal.why();
+                    let why = NotOpened::refused(&refusal);
                     (refusal.into_response(), Err(why))
                 }
             };
@@ -203,8 +211,8 @@ where
         decided => {
             let refused = decided.and_then(Result::err);
             let (why, answer) = match (refused, served) {
-                (Some(why), _) => (NotOpened::Refused(why), Vec::new()),
-                (None, _) if context.is_connecting() => (NotOpened::Refused(HUNG_UP.to_owned()), Vec::new()),
+                (Some(why), _) => (why, Vec::new()),
+                (None, _) if context.is_connecting() => (NotOpened::hung_up(), Vec::new()),
                 (None, Err(error)) if error.is_parse() => unreadable(&error, &reclaim.held_back()),
                 (None, Err(error)) if context.timeout.phase() != Phase::Request => {
                     (NotOpened::Failed(ErrorStage::Handshake, EventError::new(error)), Vec::new())
@@ -226,17 +234,18 @@ where
         };
         Some((keep(stream), leftover))
     };
-    upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned()).at_once())
+    upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned(), None).at_once())
 }
 
 /// The refusal of a head that the HTTP library cannot read, in place of its `own` answer: of HTTP/2 it gives none, nor if
 /// it is written already.
 fn unreadable(error: &hyper::Error, own: &[u8]) -> (NotOpened, Vec<u8>) {
     if error.is_parse_version_h2() {
-        return (NotOpened::Unreadable("505: HTTP/2 is not supported".to_owned()), Vec::new());
+        let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        return (NotOpened::Unreadable("505: HTTP/2 is not supported".to_owned(), status), Vec::new());
     }
     let refusal = Refusal::unreadable(own);
-    let why = NotOpened::Unreadable(refusal.why());
+    let why = NotOpened::Unreadable(refusal.why(), refusal.status());
     (why, if own.is_empty() { Vec::new() } else { refusal.into_bytes() })
 }
 

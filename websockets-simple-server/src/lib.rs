@@ -206,18 +206,21 @@ pub mod params {
     pub use websockets_simple_core::{Compatibility, Heartbeat, HeartbeatMode};
 }
 
-/// Connections out of the requests of an HTTP server of the application, such as axum or hyper.
+/// Connections out of the requests of an HTTP server of the application, such as axum or hyper, or over streams that it
+/// brings.
 ///
 /// Begin at [`Server::upgrade`](crate::Server::upgrade) and [`ServerParams::mounted`](crate::ServerParams::mounted). A
 /// connection of one future, which receives in a loop: [`Upgrade::local`]. Pages on the server's own port:
-/// [`ServerParams::fallback`](crate::ServerParams::fallback).
+/// [`ServerParams::fallback`](crate::ServerParams::fallback). Any other byte stream, such as a pipe in a test:
+/// [`Server::serve`](crate::Server::serve).
 pub mod upgrade {
     pub use crate::config::Scope;
-    pub use crate::connection::LocalConnection;
+    pub use crate::connection::{LocalConnection, ServeError};
     #[cfg(feature = "axum")]
     pub use crate::http::Caller;
     pub use crate::http::Upgrade;
     pub use crate::net::{HandshakeRequest, RequestHead};
+    pub use crate::server::Serve;
     #[doc(inline)]
     pub use websockets_simple_core::Messages;
 }

@@ -20,10 +20,12 @@ use crate::{
 };
 
 pub(crate) use caller::peer_addr;
+pub use serve::Serve;
 pub use users::ConnectedUser;
 
 mod addressing;
 mod caller;
+mod serve;
 mod signals;
 mod users;
 

@@ -151,8 +151,8 @@ impl ServerParams {
         Self::with_endpoint(Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
-    /// Opens no port: all connections come from an HTTP server of the application, through
-    /// [`upgrade`](crate::Server::upgrade).
+    /// Opens no port: all connections come from the application, through [`upgrade`](crate::Server::upgrade) of its HTTP
+    /// server or [`serve`](crate::Server::serve).
     #[must_use]
     pub fn mounted() -> Self {
         Self::with_endpoints(Vec::new())

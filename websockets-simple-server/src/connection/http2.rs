@@ -20,7 +20,7 @@ use crate::{
         requested::{RequestedParts, requested},
         session::SessionParts,
     },
-    handshake::{HandshakeContext, Refusal, TimedBody, UpgradeOverrides, answer_alone},
+    handshake::{HandshakeContext, Refusal, TimedBody, answer_alone},
     net::{ByteStream, Peer, SharedPlace},
     run::{SessionGuard, Shared, Stop},
     users::Identity,
@@ -194,9 +194,8 @@ impl<I: Identity> Line<I> {
         }
         let (reply, answered) = oneshot::channel();
         let guard = SessionGuard::new(shared);
-        let session = SessionParts { heartbeat: params.heartbeat, local: None };
-        let (parts, overrides) = (request.into_parts().0, UpgradeOverrides::default());
-        let request = RequestedParts { parts, overrides, session, stream: Some(stream) };
+        let session = SessionParts::new(params.heartbeat);
+        let request = RequestedParts { parts: request.into_parts().0, session, stream: Some(stream) };
         sessions.spawn(requested(context, guard, request, reply));
         answered.await.map(Answer::Own).map_err(|_| Unanswered)
     }

@@ -15,8 +15,8 @@ use websockets_simple_core::Transport;
 #[cfg(feature = "http2")]
 use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
-    connection::session::{Cut, SessionParts, opened_during_stop, serve},
-    handshake::{HUNG_UP, HandshakeContext, Refusal, StreamOwner, UpgradeOverrides, Upgrading, decide},
+    connection::session::{Cut, SessionParts, in_time, serve},
+    handshake::{HUNG_UP, HandshakeContext, Refusal, StreamOwner, Upgrading, decide},
     run::{SessionGuard, SessionStage, SessionTask},
     users::Identity,
 };
@@ -31,10 +31,9 @@ pub(crate) fn requested<I: Identity>(
     SessionTask::new(guard, Box::pin(open(context, request, reply)))
 }
 
-/// A request, what the application set for it, and what its connection needs.
+/// A request, and what its connection needs.
 pub(crate) struct RequestedParts<I: Identity> {
     pub(crate) parts: Parts,
-    pub(crate) overrides: UpgradeOverrides<I>,
     pub(crate) session: SessionParts<I>,
     /// The stream of an HTTP/2 connection of our own.
     #[cfg(feature = "http2")]
@@ -47,13 +46,13 @@ async fn open<I: Identity>(
     request: RequestedParts<I>,
     reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<SessionStage<I>> {
-    let RequestedParts { parts, overrides, session, .. } = request;
+    let RequestedParts { parts, session, .. } = request;
     #[cfg(feature = "http2")]
     let (version, stream) = (parts.version, request.stream);
-    let upgrading = answer(&mut context, parts, overrides, reply).await?;
+    let upgrading = answer(&mut context, parts, reply).await?;
     #[cfg(feature = "http2")]
     let of_io = stream.clone();
-    let mut opening = pin!(upgrading.open(|upgraded| {
+    let opening = pin!(upgrading.open(|upgraded| {
         #[cfg(feature = "http2")]
         if version == Version::HTTP_2 {
             let io = Http2Io::new(TokioIo::new(upgraded), of_io);
@@ -61,13 +60,7 @@ async fn open<I: Identity>(
         }
         take(upgraded)
     }));
-    let opened = tokio::select! {
-        biased;
-        opened = &mut opening => Ok(opened),
-        () = context.timeout.passed() => Err(Cut::Late(context.timeout.phase())),
-        () = context.stop.begun() => opened_during_stop(&mut opening).await,
-    };
-    match opened {
+    match in_time(&context.timeout, &context.stop, opening).await {
         Ok(Ok(opened)) => {
             #[cfg(feature = "http2")]
             if let Some(stream) = stream {
@@ -101,13 +94,12 @@ enum Undecided {
 async fn answer<I: Identity>(
     context: &mut HandshakeContext<I>,
     mut parts: Parts,
-    overrides: UpgradeOverrides<I>,
     mut reply: oneshot::Sender<Response<Body<Bytes>>>,
 ) -> Option<Upgrading<I>> {
     let (timeout, version) = (Arc::clone(&context.timeout), parts.version);
     let decided = tokio::select! {
         biased;
-        decided = decide(context, &mut parts, overrides, StreamOwner::HttpLibrary) => Ok(decided),
+        decided = decide(context, &mut parts, StreamOwner::HttpLibrary) => Ok(decided),
         () = reply.closed() => Err(Undecided::HungUp),
         () = timeout.passed() => Err(Undecided::TimedOut),
     };

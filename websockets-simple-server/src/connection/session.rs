@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 #[cfg(feature = "rustls")]
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{
@@ -28,8 +29,11 @@ use crate::{
         expiry::Expiry,
         observer::{RefusedObserver, SubscribedObserver},
         scoped::{ScopedWork, SessionScope},
+        served::ServeError,
     },
-    handshake::{self, Admitted, HandshakeContext, NotOpened, Opened, TimeoutPhase, Unopened},
+    handshake::{
+        self, Admitted, HandshakeContext, HandshakeTimeout, NotOpened, Opened, TimeoutPhase, Unopened,
+    },
     net::{ConnectionPermit, LocalEndpoint, ProxyProtocol, Socket},
     run::{SessionGuard, SessionStage, SessionTask, Stop},
     users::Identity,
@@ -82,20 +86,12 @@ async fn open<I: Identity, S: Socket>(
         None => stream.local().ok()?,
     };
     let (timeout, stop) = (Arc::clone(&context.timeout), context.stop.clone());
-    let opened = {
-        let mut opening = pin!(secure(&mut context, stream, &endpoint));
-        tokio::select! {
-            biased;
-            opened = &mut opening => Ok(opened),
-            // Read before the response is dropped, which begins another phase.
-            () = timeout.passed() => Err(Cut::Late(timeout.phase())),
-            () = stop.begun() => opened_during_stop(&mut opening).await,
-        }
-    };
+    // In a block: the response is dropped there, which begins another phase.
+    let opened = { in_time(&timeout, &stop, pin!(secure(&mut context, stream, &endpoint))).await };
     match opened {
         Ok(Ok(Secured::Opened(opened))) => {
             let heartbeat = context.shared.params.heartbeat;
-            return Some(serve(context, opened, SessionParts { heartbeat, local: None }));
+            return Some(serve(context, opened, SessionParts::new(heartbeat)));
         }
         #[cfg(feature = "http2")]
         Ok(Ok(Secured::Http2(stream))) => {
@@ -110,7 +106,7 @@ async fn open<I: Identity, S: Socket>(
 
 /// Raises why there is no connection: behind the deadline, which cuts nothing short for those who are told late, and
 /// beside the stream, which no handler keeps open.
-async fn conclude<I: Identity>(mut context: HandshakeContext<I>, ended: Result<Unopened, Cut>) {
+pub(super) async fn conclude<I: Identity>(mut context: HandshakeContext<I>, ended: Result<Unopened, Cut>) {
     match ended {
         Ok(Unopened { why, letting_go }) => {
             let letting_go = async {
@@ -135,9 +131,20 @@ pub(super) enum Cut {
     Stopped,
 }
 
-/// What a handshake comes to in the time that a stop leaves it.
-pub(super) async fn opened_during_stop<T>(opening: impl Future<Output = T>) -> Result<T, Cut> {
-    tokio::time::timeout(STOP_GRACE, opening).await.map_err(|_| Cut::Stopped)
+/// What a handshake comes to within its deadline, and the time that a stop leaves it. It is pinned by the caller: an
+/// `async fn` that owns a future holds it twice.
+pub(super) async fn in_time<F: Future>(
+    timeout: &HandshakeTimeout,
+    stop: &Stop,
+    mut opening: Pin<&mut F>,
+) -> Result<F::Output, Cut> {
+    tokio::select! {
+        biased;
+        opened = opening.as_mut() => Ok(opened),
+        // Read before the response is dropped, which begins another phase.
+        () = timeout.passed() => Err(Cut::Late(timeout.phase())),
+        () = stop.begun() => tokio::time::timeout(STOP_GRACE, opening).await.map_err(|_| Cut::Stopped),
+    }
 }
 
 /// Raises why there is no connection.
@@ -145,8 +152,8 @@ async fn tell<I: Identity>(context: &mut HandshakeContext<I>, why: NotOpened) {
     match why {
         NotOpened::Failed(stage, error) => context.failed(stage, error).await,
         NotOpened::NoRequest => {}
-        NotOpened::Refused(why) => context.refused(why).await,
-        NotOpened::Unreadable(why) => context.unreadable(why).await,
+        NotOpened::Refused(why, _) => context.refused(why).await,
+        NotOpened::Unreadable(why, _) => context.unreadable(why).await,
     }
 }
 
@@ -242,6 +249,18 @@ pub(crate) struct SessionParts<I: Identity> {
     pub(crate) heartbeat: Heartbeat,
     /// The work of a local connection: it ends with the work, and cannot be looked up.
     pub(crate) local: Option<ScopedWork<I>>,
+    /// Who is told that the connection is open, with a handle of it.
+    pub(crate) told: Option<Told<I>>,
+}
+
+/// Is told what came of a stream that the application has given to the server.
+pub(crate) type Told<I> = oneshot::Sender<Result<Connection<I>, ServeError>>;
+
+impl<I: Identity> SessionParts<I> {
+    /// Those of a connection that can be looked up.
+    pub(crate) fn new(heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, local: None, told: None }
+    }
 }
 
 /// Runs an open connection, from the 101 to its end.
@@ -250,7 +269,7 @@ pub(super) fn serve<I: Identity>(
     opened: Opened<Transport, I>,
     parts: SessionParts<I>,
 ) -> SessionStage<I> {
-    let SessionParts { heartbeat, local } = parts;
+    let SessionParts { heartbeat, local, told } = parts;
     let Opened { stream: transport, leftover, admitted } = opened;
     let Admitted {
         head,
@@ -285,6 +304,7 @@ pub(super) fn serve<I: Identity>(
         core.begin_controls(heartbeat);
     }
     if let Some(text) = farewell {
+        told.map(|told| told.send(Err(ServeError::Unauthorized)));
         let _ = core.outbox.try_send(Message::text(text), false);
         core.outbox.close(EndCause::Unauthorized);
         let observer = RefusedObserver::new(&connection, stop);
@@ -321,6 +341,7 @@ pub(super) fn serve<I: Identity>(
         core.outbox.close(EndCause::ServerStopped);
     }
     shared.close_if_revoked(&connection, asked);
+    told.map(|told| told.send(Ok(connection.clone())));
     let dispatcher = Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions));
     let observer = SubscribedObserver { dispatcher, registered, local: sink };
     let state = Arc::clone(&connection.0);

@@ -9,7 +9,7 @@ use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, Erro
 use crate::{
     addressing::{PlacedConnection, Placement, UserPermit},
     connection::Event,
-    handshake::{refusal::Refusal, timeout::HandshakeTimeout},
+    handshake::{decision::UpgradeOverrides, refusal::Refusal, timeout::HandshakeTimeout},
     net::{
         Admittance, ConnectionPermit, HandshakeRequest, Peer, Place,
         proxy_protocol::{self, HeaderError, Source},
@@ -26,6 +26,8 @@ pub(crate) struct HandshakeContext<I: Identity> {
     /// Shared with the body of a response, which has its own deadline.
     pub(crate) timeout: Arc<HandshakeTimeout>,
     place: Place,
+    /// Boxed, as most handshakes have none.
+    overrides: Option<Box<UpgradeOverrides<I>>>,
     /// The attempt of the Connecting event, until Connected or Refused is raised.
     connecting: Option<Attempt>,
 }
@@ -39,7 +41,18 @@ impl<I: Identity> HandshakeContext<I> {
     /// The same in a place that may be lent.
     pub(crate) fn in_place(shared: Arc<Shared<I>>, peer: Peer, place: Place, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
-        Self { shared, peer, stop, timeout, place, connecting: None }
+        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None }
+    }
+
+    /// With what the application sets for its request.
+    pub(crate) fn with_overrides(mut self, overrides: UpgradeOverrides<I>) -> Self {
+        self.overrides = Some(Box::new(overrides));
+        self
+    }
+
+    /// What the application sets for the request that is judged.
+    pub(super) fn take_overrides(&mut self) -> UpgradeOverrides<I> {
+        self.overrides.take().map(|overrides| *overrides).unwrap_or_default()
     }
 
     /// The refusal, if the server stops or a connection limit is reached.

@@ -33,7 +33,7 @@ use crate::{
 /// The reason of a Refused event when the peer disconnected first.
 pub(crate) const HUNG_UP: &str = "the peer disconnected before the response";
 
-/// What the application sets for a request to its own HTTP server.
+/// What the application sets for a request to its own HTTP server, or on a stream of its own.
 pub(crate) struct UpgradeOverrides<I: Identity> {
     /// The path was used for routing, so it is not a token.
     pub(crate) routed: bool,
@@ -138,12 +138,12 @@ impl<I: Identity> Upgrading<I> {
 pub(crate) async fn decide<I: Identity>(
     context: &mut HandshakeContext<I>,
     parts: &mut Parts,
-    overrides: UpgradeOverrides<I>,
     owner: StreamOwner,
 ) -> Result<Decision<I>, Refusal> {
+    let UpgradeOverrides { routed, user, placement } = context.take_overrides();
     let params = &context.shared.params;
     let parsed = request_rules::unify_host(parts).and_then(|()| match context.shared.admission.asks() {
-        true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, overrides.routed),
+        true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, routed),
         false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
     });
     // The path of an invalid request may be a token, so it is not shown.
@@ -156,7 +156,6 @@ pub(crate) async fn decide<I: Identity>(
         Ok(parsed) => parsed,
         Err(refusal) => return Err(context.overloaded().unwrap_or(refusal)),
     };
-    let UpgradeOverrides { routed, user, placement } = overrides;
     let examined = match catch_panic(|| examine(context, parts, &parsed.offered, client, owner)) {
         Ok(examined) => examined?,
         Err(panicked) => return Err(Box::pin(refuse_panicked(context, panicked)).await),

@@ -25,8 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::{
     config::Limits,
     handshake::{
-        HandshakeContext, NotOpened, Opened, Unopened, UpgradeOverrides,
-        decision::{HUNG_UP, StreamOwner, decide},
+        HandshakeContext, NotOpened, Opened, Unopened,
+        decision::{StreamOwner, decide},
     },
     net::poll_read_some,
     users::Identity,
@@ -128,8 +128,7 @@ where
     I: Identity,
 {
     let decided = {
-        let overrides = UpgradeOverrides::default();
-        let mut deciding = pin!(decide(context, parts, overrides, StreamOwner::Handshake));
+        let mut deciding = pin!(decide(context, parts, StreamOwner::Handshake));
         let mut is_first = true;
         poll_fn(|cx| {
             // A peer that hangs up meanwhile need not be judged.
@@ -150,12 +149,12 @@ where
             if write(&mut stream, &head).await.is_ok() {
                 return Ok(Opened { stream: keep(stream), leftover: behind, admitted });
             }
-            return Err(NotOpened::Refused(HUNG_UP.to_owned()).at_once());
+            return Err(NotOpened::hung_up().at_once());
         }
-        Some(Err(refusal)) => (refusal.why(), refusal.into_bytes()),
-        None => (HUNG_UP.to_owned(), Vec::new()),
+        Some(Err(refusal)) => (NotOpened::refused(&refusal), refusal.into_bytes()),
+        None => (NotOpened::hung_up(), Vec::new()),
     };
-    Err(NotOpened::Refused(why).answered(stream, answer))
+    Err(why.answered(stream, answer))
 }
 
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, head: &[u8]) -> io::Result<()> {

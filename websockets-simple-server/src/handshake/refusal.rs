@@ -177,6 +177,10 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "another connection has this id")
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The reason in the event.
     pub(crate) fn why(&self) -> String {
         format!("{}: {}", self.status.as_u16(), self.body)

@@ -257,10 +257,10 @@ async fn shake_by<I: Identity>(host: &TestServer<I>, stream: DuplexStream, reade
     Err(match unopened.why {
         NotOpened::Failed(stage, error) => Ended::Failed(format!("{stage:?}: {error}")),
         NotOpened::NoRequest => Ended::NoRequest,
-        NotOpened::Refused(why) => {
+        NotOpened::Refused(why, _) => {
             Ended::Refused(context.attempt().expect("Connecting was raised").clone(), why)
         }
-        NotOpened::Unreadable(why) => Ended::Unreadable(why),
+        NotOpened::Unreadable(why, _) => Ended::Unreadable(why),
     })
 }
 

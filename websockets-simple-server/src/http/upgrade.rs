@@ -172,12 +172,12 @@ impl<I: Identity> Upgrade<I> {
             Ok(admittance) => admittance,
             Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(version),
         };
-        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop);
+        let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop)
+            .with_overrides(overrides);
         let heartbeat = shared.params.heartbeat_over_http();
         let request = RequestedParts {
             parts,
-            overrides,
-            session: SessionParts { heartbeat, local },
+            session: SessionParts { local, ..SessionParts::new(heartbeat) },
             #[cfg(feature = "http2")]
             stream: None,
         };
