@@ -13,24 +13,15 @@ pub mod raw;
 pub mod traces;
 pub mod way;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+use websockets_simple_core::test_util::Expect;
 use websockets_simple_server::{
-    Connection, ConnectionEventKind, Disconnect, ErrorStage, Event, Events, Identity, Message, Server,
+    Connection, Disconnect, ErrorStage, Event, Events, Identity, Message, Server,
 };
 
-/// Longer than anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The result of a future that has to be done in time.
-///
-/// # Panics
-///
-/// When it is not.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("this takes too long")
-}
+pub use websockets_simple_core::test_util::{PATIENCE, within};
 
 /// The address of a server that has started.
 ///
@@ -66,16 +57,9 @@ pub async fn connected(params: ClientParams) -> WebsocketClient {
 /// When none comes in time.
 pub async fn next<I: Identity, T>(
     events: &mut Events<Event<I>>,
-    mut pick: impl FnMut(Event<I>) -> Option<T>,
+    pick: impl FnMut(Event<I>) -> Option<T>,
 ) -> T {
-    within(async {
-        loop {
-            if let Some(picked) = pick(events.recv().await.expect("the server lives")) {
-                return picked;
-            }
-        }
-    })
-    .await
+    events.expect_next("an event", pick).await
 }
 
 /// The next connection that is opened.
@@ -84,14 +68,7 @@ pub async fn next<I: Identity, T>(
 ///
 /// When none is in time.
 pub async fn opened<I: Identity>(events: &mut Events<Event<I>>) -> Connection<I> {
-    next(events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Connected(connection) => Some(connection),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await
+    events.expect_connected().await
 }
 
 /// How the next connection that ends has ended.
@@ -100,14 +77,7 @@ pub async fn opened<I: Identity>(events: &mut Events<Event<I>>) -> Connection<I>
 ///
 /// When none does in time.
 pub async fn ended<I: Identity>(events: &mut Events<Event<I>>) -> Disconnect {
-    next(events, |event| match event {
-        Event::Connection(event) => match event.kind {
-            ConnectionEventKind::Disconnected(_, end) => Some(end),
-            _ => None,
-        },
-        _ => None,
-    })
-    .await
+    events.expect_disconnected().await
 }
 
 /// The next message that a server receives.
@@ -116,11 +86,7 @@ pub async fn ended<I: Identity>(events: &mut Events<Event<I>>) -> Disconnect {
 ///
 /// When none comes in time.
 pub async fn received<I: Identity>(events: &mut Events<Event<I>>) -> Message {
-    next(events, |event| match event {
-        Event::Message(event) => Some(event.message),
-        _ => None,
-    })
-    .await
+    events.expect_message().await
 }
 
 /// The stage of the next failure that a server tells.
@@ -142,14 +108,7 @@ pub async fn failed<I: Identity>(events: &mut Events<Event<I>>) -> ErrorStage {
 ///
 /// When none comes in time.
 pub async fn message(events: &mut Events<ClientEvent>) -> Message {
-    within(async {
-        loop {
-            if let ClientEvent::Message(event) = events.recv().await.expect("the client lives") {
-                return event.message;
-            }
-        }
-    })
-    .await
+    events.expect_message().await
 }
 
 /// The text of the next message that a client receives.
@@ -172,6 +131,7 @@ pub async fn text(events: &mut Events<ClientEvent>) -> String {
 #[doc = include_str!("../../docs/pode.md")]
 #[doc = include_str!("../../docs/proxies.md")]
 #[doc = include_str!("../../docs/reconnecting.md")]
+#[doc = include_str!("../../docs/test-kit.md")]
 #[doc = include_str!("../../docs/tls.md")]
 #[doc = include_str!("../../websockets-simple-client/README.md")]
 #[doc = include_str!("../../websockets-simple-server/README.md")]

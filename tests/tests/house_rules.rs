@@ -25,6 +25,7 @@ const HOUSES: [House; 3] = [
     House {
         source: "websockets-simple-core/src",
         floors: &[
+            &["test_util"],
             &["connection"],
             &["outbox"],
             &["message"],
@@ -37,7 +38,7 @@ const HOUSES: [House; 3] = [
     },
     House {
         source: "websockets-simple-client/src",
-        floors: &[&["client"], &["connection"], &["event"], &["dial"], &["config"], &["error"]],
+        floors: &[&["client", "test_util"], &["connection"], &["event"], &["dial"], &["config"], &["error"]],
         ties: &[
             // A client's parameters are checked against what can be dialled, and its events carry its connection.
             ("event", "connection"),
@@ -47,7 +48,7 @@ const HOUSES: [House; 3] = [
     House {
         source: "websockets-simple-server/src",
         floors: &[
-            &["server", "http"],
+            &["server", "http", "test_util"],
             &["run"],
             &["connection"],
             &["handshake"],

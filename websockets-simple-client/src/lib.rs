@@ -55,6 +55,7 @@
 //! | `deflate` | | compressed messages: `ClientParams::compression` |
 //! | `proxy` | | proxies of HTTP and SOCKS5: `ClientParams::proxy` |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
+//! | `test-util` | | a network in memory, faults, raw peers and expectations, for tests |
 //!
 //! # How it works
 //!
@@ -72,6 +73,9 @@ mod connection;
 mod dial;
 mod error;
 mod event;
+
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 #[doc(no_inline)]
 pub use async_trait::async_trait;

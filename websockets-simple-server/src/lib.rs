@@ -66,6 +66,7 @@
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
+//! | `test-util` | | a network in memory, scripted users, faults, raw peers and expectations, for tests |
 //!
 //! # How it works
 //!
@@ -95,6 +96,8 @@ mod server;
 
 pub mod addressing;
 pub mod signals;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 pub mod users;
 
 /// For the fuzz targets alone.

@@ -37,14 +37,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let server = WebsocketServer::new(ServerParams::mounted());
-    server.on_message(|connection, message| async move {
-        // Cannot fail: a received message needs no encoding.
-        let _ = connection.to_channel().send(message);
-    });
+    let server = rooms();
     server.start().await?;
-
-    let app = Router::new().route("/rooms/{room}", get(enter).post(say)).with_state(server.clone());
+    let app = app(server.clone());
     let stop = stop_request()?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on {}", listener.local_addr()?);
@@ -57,6 +52,20 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         })
         .await?;
     Ok(())
+}
+
+/// The server of the rooms: what is sent in one is heard in it.
+fn rooms() -> WebsocketServer {
+    let server = WebsocketServer::new(ServerParams::mounted());
+    server.on_message(|connection, message| async move {
+        // Cannot fail: a received message needs no encoding.
+        let _ = connection.to_channel().send(message);
+    });
+    server
+}
+
+fn app(server: WebsocketServer) -> Router {
+    Router::new().route("/rooms/{room}", get(enter).post(say)).with_state(server)
 }
 
 async fn enter(
@@ -72,5 +81,87 @@ async fn say(State(server): State<WebsocketServer>, Path(room): Path<String>, te
         Ok(delivery) => format!("{} heard it\n", delivery.accepted),
         // Cannot happen: a text needs no encoding.
         Err(error) => error.to_string(),
+    }
+}
+
+/// The whole application over a network in memory, as an application would test itself.
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use axum::serve::Listener;
+    use websockets_simple_client::{ClientEvent, ClientParams, Events, WebsocketClient};
+    use websockets_simple_server::test_util::{Dialer, Expect, Incoming, Line, RawPeer, network};
+
+    use super::*;
+
+    /// The lines of a network in memory, for axum.
+    struct Memory(Incoming);
+
+    impl Listener for Memory {
+        type Io = Line;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (Line, ()) {
+            match self.0.accept().await {
+                Some(line) => (line, ()),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn serve() -> Dialer {
+        let server = rooms();
+        server.start().await.unwrap();
+        let (dialer, incoming) = network();
+        tokio::spawn(axum::serve(Memory(incoming), app(server)).into_future());
+        dialer
+    }
+
+    async fn in_room(dialer: &Dialer, room: &str) -> (WebsocketClient, Events<ClientEvent>) {
+        let params = ClientParams::new("chat", 80).path(format!("/rooms/{room}")).connector(dialer.clone());
+        let client = WebsocketClient::new(params).unwrap();
+        let mut events = client.events();
+        client.connect().await.unwrap();
+        events.expect_connected().await;
+        (client, events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_and_posted_in_a_room_is_heard_there_and_nowhere_else() {
+        let dialer = serve().await;
+        let (ronald, mut in_kitchen) = in_room(&dialer, "kitchen").await;
+        let (_john, mut in_garden) = in_room(&dialer, "garden").await;
+        ronald.send_text("hungry").await.unwrap();
+        in_kitchen.expect_text("hungry").await;
+
+        let mut page = RawPeer::new(dialer.dial().await.unwrap());
+        page.write(
+            b"POST /rooms/kitchen HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\ndinner",
+        )
+        .await;
+        let answer = String::from_utf8(page.all().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("1 heard it\n"), "{answer}");
+        in_kitchen.expect_text("dinner").await;
+        in_garden.expect_silence(Duration::from_secs(3600)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_loses_the_line_is_gone_from_the_room() {
+        let dialer = serve().await;
+        let (_ronald, mut heard) = in_room(&dialer, "kitchen").await;
+        dialer.line().cut();
+        heard.expect_closed(None).await;
+        let mut page = RawPeer::new(dialer.dial().await.unwrap());
+        page.write(
+            b"POST /rooms/kitchen HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await;
+        let answer = String::from_utf8(page.all().await).unwrap();
+        assert!(answer.ends_with("0 heard it\n"), "{answer}");
     }
 }

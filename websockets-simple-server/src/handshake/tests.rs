@@ -97,7 +97,9 @@ fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
             }
             note(diary, line);
         }
-        Event::Message(_) | Event::MessagePart(_) | Event::Server(_) => unreachable!("nothing is open"),
+        Event::Message(_) | Event::MessagePart(_) | Event::Group(_) | Event::Server(_) => {
+            unreachable!("nothing is open")
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The kind of a server: without users ([`Anonymous`]) or with users ([`User`]).
-pub trait Identity: sealed::Sealed + Send + Sync + 'static {
+pub trait Identity: sealed::Sealed + fmt::Debug + Send + Sync + 'static {
     /// The type of user ids.
     type Id: UserId;
 }
