@@ -121,9 +121,9 @@ fn application(name: &str, code: &str) -> PathBuf {
         "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n\
          [dependencies]\n\
          websockets-simple-client = {{ path = \"{root}/websockets-simple-client\", features = [\"pkcs12\", \
-         \"deflate\", \"proxy\"] }}\n\
+         \"deflate\", \"proxy\", \"test-util\"] }}\n\
          websockets-simple-server = {{ path = \"{root}/websockets-simple-server\", features = [\"axum\", \
-         \"deflate\", \"http2\", \"introspection\", \"jwks\", \"pkcs12\", \"sqlx\"] }}\n{DEPENDENCIES}"
+         \"deflate\", \"http2\", \"introspection\", \"jwks\", \"pkcs12\", \"sqlx\", \"test-util\"] }}\n{DEPENDENCIES}"
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     // The versions that were built already: nothing is downloaded.

@@ -31,19 +31,6 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 /// event, passes over all others, and panics with a list of them if it does not come.
 ///
 /// None of them is cancel safe: events that were passed over are gone.
-///
-/// # Examples
-///
-/// ```
-/// # use std::time::Duration;
-/// use websockets_simple_core::{EventType, Events, test_util::Expect};
-///
-/// async fn greets<E: EventType + std::fmt::Debug>(events: &mut Events<E>) {
-///     events.expect_connected().await;
-///     events.expect_text("welcome").await;
-///     events.expect_silence(Duration::from_secs(3600)).await;
-/// }
-/// ```
 #[expect(async_fn_in_trait, reason = "it is for tests, which await it where it is called")]
 pub trait Expect<E: EventType> {
     /// The first event that `pick` takes.

@@ -46,7 +46,8 @@ pub enum Way {
 /// A line that breaks in the middle of the answer to the handshake:
 ///
 /// ```
-/// use websockets_simple_core::test_util::{Way, network};
+/// # extern crate websockets_simple_core as websockets_simple_server;
+/// use websockets_simple_server::test_util::{Way, network};
 ///
 /// let (dialer, incoming) = network();
 /// dialer.on_dial(|dialed, line| {

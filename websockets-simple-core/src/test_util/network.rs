@@ -29,8 +29,9 @@ type OnDial = dyn Fn(usize, &Faults) + Send + Sync;
 /// # Examples
 ///
 /// ```
+/// # extern crate websockets_simple_core as websockets_simple_server;
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-/// use websockets_simple_core::test_util::network;
+/// use websockets_simple_server::test_util::network;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let (dialer, mut incoming) = network();
