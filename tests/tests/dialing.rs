@@ -1,10 +1,20 @@
 //! Clients that get to a server in other ways than by TCP alone.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{DuplexStream, copy_bidirectional, duplex},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, copy_bidirectional, duplex},
     net::TcpStream,
 };
 use websockets_simple_client::{
@@ -128,8 +138,8 @@ async fn a_client_that_reconnects_outlives_a_connector_that_panics() {
     let mut told = attempts(&client);
     within(client.connect()).await.unwrap();
     assert!(matches!(client.state(), ClientState::Open(_)));
-    assert_eq!(told(), ["connecting", "refused", "connecting", "refused", "connecting", "connected"]);
     assert_echo(&client).await;
+    assert_eq!(told(), ["connecting", "refused", "connecting", "refused", "connecting", "connected"]);
     within(client.disconnect()).await;
     within(server.stop()).await;
 }
@@ -177,4 +187,59 @@ async fn a_unix_domain_socket_that_is_not_there_or_that_nothing_listens_on_canno
         let ConnectError::Connect(source) = &error else { panic!("{error:?}") };
         assert_eq!(source.kind(), kind, "{source}");
     }
+}
+
+/// A stream that panics when it is read from, once it is told to.
+struct Trapped(DuplexStream, Arc<AtomicBool>);
+
+impl AsyncRead for Trapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        assert!(!self.1.load(Ordering::SeqCst), "on purpose");
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Trapped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_stream_panics_has_one_end_and_another_one_can_be_opened() {
+    let server = echoing(ServerParams::local());
+    let addr = started(&server).await;
+    let trap = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&trap);
+    let params = params(addr).connector(move |_: Target| {
+        let set = Arc::clone(&set);
+        async move { Ok(Trapped(in_memory(addr).await?, set)) }
+    });
+    let client = WebsocketClient::new(params).unwrap();
+    let mut told = attempts(&client);
+    within(client.connect()).await.unwrap();
+    assert_echo(&client).await;
+    let connection = client.connection().unwrap();
+    trap.store(true, Ordering::SeqCst);
+    // Its echo wakes the reader.
+    let _ = client.send_text("x").await;
+    within(connection.closed()).await;
+    trap.store(false, Ordering::SeqCst);
+    within(client.connect()).await.unwrap();
+    assert_echo(&client).await;
+    assert_eq!(told(), ["connecting", "connected", "disconnected", "connecting", "connected"]);
+    within(client.disconnect()).await;
+    within(server.stop()).await;
 }

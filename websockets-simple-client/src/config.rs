@@ -83,8 +83,6 @@ pub struct ClientParams {
     offline: Offline,
     token_placement: Option<TokenPlacement>,
     heartbeat: Heartbeat,
-    receive_buffer: Option<usize>,
-    send_buffer: Option<usize>,
     message_size: usize,
     message_parts: Option<MessageParts>,
     read_ahead: usize,
@@ -135,8 +133,6 @@ impl ClientParams {
             offline: Offline::Refuse,
             token_placement: None,
             heartbeat: Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping),
-            receive_buffer: None,
-            send_buffer: None,
             message_size: 16 * 1024 * 1024,
             message_parts: None,
             read_ahead: ConnectionConfig::READ_AHEAD,
@@ -287,20 +283,6 @@ impl ClientParams {
         self
     }
 
-    /// Size of the socket's receive buffer in bytes. Default: the system's.
-    #[must_use]
-    pub fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.receive_buffer = Some(bytes);
-        self
-    }
-
-    /// Size of the socket's send buffer in bytes. Default: the system's.
-    #[must_use]
-    pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.send_buffer = Some(bytes);
-        self
-    }
-
     /// Largest message accepted, in payload bytes. Default: 16 MiB.
     #[must_use]
     pub fn message_size(mut self, bytes: usize) -> Self {
@@ -349,7 +331,7 @@ impl ClientParams {
         self
     }
 
-    /// Time for name resolution, TCP, TLS and handshake together. Default: 10 s.
+    /// Time for name resolution, TCP or another way to the server, TLS and handshake together. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

@@ -170,8 +170,8 @@ impl ClientParams {
         for (name, size) in [
             ("message size", Some(self.message_size)),
             ("outbox", Some(self.outbox)),
-            ("receive buffer", self.receive_buffer),
-            ("send buffer", self.send_buffer),
+            ("receive buffer", self.dialing.receive_buffer),
+            ("send buffer", self.dialing.send_buffer),
         ] {
             if size == Some(0) {
                 return Err(ParamsError::Zero(name));
@@ -323,14 +323,6 @@ impl CheckedParams {
 
     pub(crate) fn shows_token(&self) -> bool {
         self.params.shows_token()
-    }
-
-    pub(crate) fn receive_buffer(&self) -> Option<usize> {
-        self.params.receive_buffer
-    }
-
-    pub(crate) fn send_buffer(&self) -> Option<usize> {
-        self.params.send_buffer
     }
 
     pub(crate) fn read_ahead(&self) -> usize {

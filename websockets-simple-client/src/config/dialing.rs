@@ -30,6 +30,8 @@ pub(crate) struct Dialing {
     /// Host names as they were given, and their addresses.
     resolved: Vec<(String, Vec<SocketAddr>)>,
     pub(crate) local_addr: Option<IpAddr>,
+    pub(crate) receive_buffer: Option<usize>,
+    pub(crate) send_buffer: Option<usize>,
     #[cfg(unix)]
     pub(crate) unix: Option<PathBuf>,
     #[cfg(feature = "proxy")]
@@ -86,6 +88,20 @@ impl ClientParams {
     #[must_use]
     pub fn local_addr(mut self, address: IpAddr) -> Self {
         self.dialing.local_addr = Some(address);
+        self
+    }
+
+    /// Size of the receive buffer of a TCP socket in bytes. Default: the system's.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.dialing.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Size of the send buffer of a TCP socket in bytes. Default: the system's.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.dialing.send_buffer = Some(bytes);
         self
     }
 

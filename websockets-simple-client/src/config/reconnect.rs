@@ -238,7 +238,7 @@ impl fmt::Display for Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::TlsFailure;
+    use crate::error::{ProxyError, TlsFailure};
 
     const CIRCUMSTANCES: Circumstances =
         Circumstances { has_provider: false, was_refused: false, has_controls: true, spread: None };
@@ -267,6 +267,8 @@ mod tests {
             (rejected(404, Some(ten)), Next::Stop),
             (refused(ConnectError::Tls(TlsFailure::Expired)), Next::NotBefore(Duration::from_secs(30))),
             (refused(ConnectError::SubprotocolRejected), Next::Stop),
+            (refused(ConnectError::Proxy(ProxyError::Socks5(5))), Next::Again),
+            (refused(ConnectError::Proxy(ProxyError::Unauthorized)), Next::Stop),
             (refused(ConnectError::TokenProvider(Arc::new(ConnectError::Timeout))), Next::Again),
             (refused(ConnectError::TokenProvider(Arc::new(NotAuthorized))), Next::Stop),
         ] {

@@ -77,7 +77,7 @@ impl OpenAttempt {
         let (params, dialed) = self.shared.dial(reason).await?;
         let (connection, mut ready) = place.open(dialed);
         self.has_ended = true;
-        tracing::debug!(peer = ?connection.peer_addr(), "connected");
+        tracing::debug!(peer = connection.peer_addr().map(tracing::field::display), "connected");
         let unused = AbandonGuard(Some(connection.clone()));
         // If the connection ends before the success text, the sender is dropped.
         if ready.wait_for(|ready| *ready).await.is_err() {

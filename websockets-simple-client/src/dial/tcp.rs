@@ -41,12 +41,10 @@ impl From<Fault> for ConnectError {
 
 /// Connects to one of the addresses of a host: the server, or a proxy.
 pub(super) async fn connect(params: &CheckedParams, host: &str, port: u16) -> Result<TcpStream, Fault> {
-    let options = SocketOptions {
-        receive_buffer: params.receive_buffer(),
-        send_buffer: params.send_buffer(),
-        local_addr: params.dialing().local_addr,
-    };
-    let addresses = resolve(params.dialing(), host, port).await.map_err(Fault::Resolve)?;
+    let dialing = params.dialing();
+    let Dialing { receive_buffer, send_buffer, local_addr, .. } = *dialing;
+    let options = SocketOptions { receive_buffer, send_buffer, local_addr };
+    let addresses = resolve(dialing, host, port).await.map_err(Fault::Resolve)?;
     connect_to_first(addresses, options).await.map_err(Fault::Connect)
 }
 
