@@ -10,6 +10,7 @@ pub mod issuer;
 pub mod openssl;
 pub mod postgres;
 pub mod raw;
+pub mod relay;
 pub mod traces;
 pub mod way;
 

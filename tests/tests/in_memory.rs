@@ -70,7 +70,7 @@ async fn a_client_and_a_server_talk_for_a_day_and_part() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_line_is_noticed_by_both_ends_and_replaced_by_the_client() {
     let pings = Heartbeat::new(Duration::from_secs(30), HeartbeatMode::Ping);
-    let mut stage = echo(ServerParams::mounted().heartbeat(pings.clone())).await;
+    let mut stage = echo(ServerParams::mounted().heartbeat(pings)).await;
     let params = stage.params().heartbeat(pings).reconnect(Reconnect::new());
     let (client, mut heard) = stage.client(params);
     client.connect().await.unwrap();

@@ -164,7 +164,7 @@ impl<T: UserId> Event<User<T>> {
 }
 
 impl<I: Identity> GroupEvent<I> {
-    pub(crate) fn new(change: GroupChange, connection: Connection<I>, timestamp: DateTime<Utc>) -> Self {
+    pub(crate) fn new(change: &GroupChange, connection: Connection<I>, timestamp: DateTime<Utc>) -> Self {
         let kind = if change.joined { GroupEventKind::Joined } else { GroupEventKind::Left };
         Self { id: EventId::new(), timestamp, connection, group: change.group.as_str().into(), kind }
     }

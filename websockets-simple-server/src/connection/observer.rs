@@ -105,7 +105,7 @@ impl<I: Identity> ConnectionObserver for SubscribedObserver<I> {
     }
 
     fn group_changed(&mut self, change: GroupChange, at: Moment) -> Option<HandlerFuture> {
-        let event = GroupEvent::new(change, self.connection().clone(), at.utc);
+        let event = GroupEvent::new(&change, self.connection().clone(), at.utc);
         self.dispatcher.raise(Event::Group(event))
     }
 
