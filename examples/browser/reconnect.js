@@ -25,6 +25,7 @@ export const CloseCode = Object.freeze({
   IDLE: 4002,
   EXPIRED: 4003,
   REVOKED: 4004,
+  REPLACED: 4005,
 });
 
 /** From which to which code a new connection may succeed. */

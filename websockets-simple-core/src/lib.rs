@@ -68,8 +68,8 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, Question, current_owner,
-    inside, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, LifeQuestion, Question,
+    current_owner, inside, new_owner,
 };
 pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, HeldHandler, MessageSink, Panicked,

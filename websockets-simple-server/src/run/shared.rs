@@ -22,10 +22,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    addressing::{
-        GroupRule, PlacedConnection, Placement, Registry, RevocableConnections, UnlistedConnections,
-    },
-    config::ServerParams,
+    addressing::{GroupRule, Placement, Registry, RevocableConnections, UnlistedConnections},
+    config::{ClientId, ServerParams},
     connection::{Connection, ConnectionState, CurrentUser, Event, Held, Inbound, StopReport},
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
@@ -150,6 +148,7 @@ impl<I: Identity> Shared<I> {
         config.message_size = limits.message_size;
         config.read_ahead = limits.read_ahead;
         config.ping_text = params.compatibility.ping_text();
+        config.answers_pings = params.compatibility.answers_pings();
         config.messages_per_second = limits.messages_per_second;
         config.bytes_per_second = limits.bytes_per_second;
         config.idle = limits.idle;
@@ -267,19 +266,20 @@ impl<I: Identity> Shared<I> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Places a connection as the application says: by `given`, otherwise by the hook. `None` if its id is taken.
+    /// Where the application wants a connection: as `given`, otherwise as the hook says.
     pub(crate) fn place(
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
         given: Option<Placement>,
-    ) -> Option<PlacedConnection<I>> {
+    ) -> Placement {
         let asked = || self.placement.get().map(|place| place(request, user));
-        let Placement { channel, groups, client_id } = given.or_else(asked).unwrap_or_default();
-        Some(match client_id {
-            Some(id) => PlacedConnection { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
-            None => PlacedConnection { channel, groups, ..PlacedConnection::anywhere() },
-        })
+        given.or_else(asked).unwrap_or_default()
+    }
+
+    /// The connection that has this id, if one can be found by it or is local.
+    pub(crate) fn holder(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.registry.client(id).or_else(|| self.unlisted.client(id))
     }
 
     /// Closes all connections because the server stops. Clients that understand it are told to come back one after the
