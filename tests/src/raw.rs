@@ -224,6 +224,14 @@ impl RawFrame {
     }
 }
 
+/// The seconds in the `Retry-After` of an answer.
+#[must_use]
+pub fn retry_after(head: &str) -> Option<u64> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let value = lines.filter(|(name, _)| name.eq_ignore_ascii_case("retry-after")).last()?.1;
+    value.parse().ok()
+}
+
 /// A proper request.
 #[must_use]
 pub fn request(target: &str, headers: &str) -> String {

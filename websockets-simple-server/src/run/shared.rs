@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -17,8 +16,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{
-    ConnectionConfig, Control, EndCause, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment,
-    Panicked, Side, Subscriptions, new_owner,
+    ConnectionConfig, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
+    Subscriptions, new_owner,
 };
 
 use crate::{
@@ -37,9 +36,6 @@ use crate::{
 
 /// Most errors without a connection that are raised at the same time: handlers may be slow.
 const BACKGROUND_ERRORS: usize = 64;
-
-/// Clients that come back within a second after a stop.
-const COMING_BACK: usize = 1000;
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 
@@ -280,18 +276,6 @@ impl<I: Identity> Shared<I> {
     /// The connection that has this id, if one can be found by it or is local.
     pub(crate) fn holder(&self, id: &ClientId) -> Option<Connection<I>> {
         self.registry.client(id).or_else(|| self.unlisted.client(id))
-    }
-
-    /// Closes all connections because the server stops. Clients that understand it are told to come back one after the
-    /// other.
-    pub(crate) fn close_all(&self) {
-        let (open, local) = (self.registry.all(), self.unlisted.all());
-        let connections = open.len() + local.len();
-        let spread = Duration::from_secs(connections.div_ceil(COMING_BACK).max(1) as u64);
-        for connection in open.iter().chain(&local) {
-            connection.0.core.send_control(&Control::Closing { spread });
-            connection.0.core.outbox.close(EndCause::ServerStopped);
-        }
     }
 
     /// Closes the connections whose credentials are revoked; answers how many.
