@@ -236,7 +236,7 @@ impl Refusal {
 fn seconds_to_wait(wait: Duration, random: u32) -> u64 {
     let least = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
     // As in a multiplication of fixed-point numbers: `random` is a share of 2^32.
-    let more = (u128::from(least) + 1) * u128::from(random) >> 32;
+    let more = ((u128::from(least) + 1) * u128::from(random)) >> 32;
     least.saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
 }
 
