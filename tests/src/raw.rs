@@ -227,9 +227,8 @@ impl RawFrame {
 /// The seconds in the `Retry-After` of an answer.
 #[must_use]
 pub fn retry_after(head: &str) -> Option<u64> {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let value = lines.filter(|(name, _)| name.eq_ignore_ascii_case("retry-after")).last()?.1;
-    value.parse().ok()
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?.1.parse().ok()
 }
 
 /// A proper request.
