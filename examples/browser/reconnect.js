@@ -25,6 +25,7 @@ export const CloseCode = Object.freeze({
   IDLE: 4002,
   EXPIRED: 4003,
   REVOKED: 4004,
+  REPLACED: 4005,
 });
 
 /** From which to which code a new connection may succeed. */
@@ -58,6 +59,8 @@ export class Reconnector {
   #wasOpen = false;
   /** @type {number | null} */
   #losingSince = null;
+  /** Whether the server had asked for time: all of its clients come back, those whose attempts fail as well. */
+  #spreads = false;
   /** What has to exist: a dial, a connection, a timer, or nothing. @type {State} */
   state = { name: "idle" };
   /** The number of the attempt that is made, or comes next. */
@@ -82,6 +85,7 @@ export class Reconnector {
     if ((happened === "connect" && rests) || (happened === "now" && name === "givenUp")) {
       this.attempt = 0;
       this.#losingSince = null;
+      this.#spreads = false;
       this.#wasOpen = false;
       this.state = { name: "connecting" };
     } else if (happened === "opened" && name === "connecting") {
@@ -91,6 +95,7 @@ export class Reconnector {
       if (now - since >= this.#policy.stableAfter) {
         this.attempt = 0;
         this.#losingSince = null;
+        this.#spreads = false;
       }
       this.state = this.#lost(next, time, now, random);
     } else if (happened === "lost" && name === "connecting") {
@@ -115,7 +120,9 @@ export class Reconnector {
   #lost(next, time, now, random) {
     const { base, most, attempts, within } = this.#policy;
     const since = (this.#losingSince ??= now);
-    const steps = Math.max(this.attempt, next === "later" || next === "spread" ? LATER : 0);
+    this.#spreads ||= next === "spread";
+    const isLater = next === "later" || next === "spread" || (next === "again" && this.#spreads);
+    const steps = Math.max(this.attempt, isLater ? LATER : 0);
     // Full jitter, by which clients that were lost together do not come back together.
     let pause = Math.min(most, base * 2 ** Math.min(steps, 32)) * random;
     if (next === "exactly") {

@@ -250,6 +250,7 @@ export const CloseCode: {
   readonly IDLE: 4002;
   readonly EXPIRED: 4003;
   readonly REVOKED: 4004;
+  readonly REPLACED: 4005;
 };
 
 /**

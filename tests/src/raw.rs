@@ -15,3 +15,10 @@ pub async fn status(addr: SocketAddr, token: &str) -> u16 {
     let status = head.get(9..12).and_then(|status| status.parse().ok());
     status.unwrap_or_else(|| panic!("no answer: {head}"))
 }
+
+/// The seconds in the `Retry-After` of an answer.
+#[must_use]
+pub fn retry_after(head: &str) -> Option<u64> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?.1.parse().ok()
+}

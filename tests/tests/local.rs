@@ -252,8 +252,13 @@ async fn the_id_of_a_local_connection_is_nobody_elses_while_it_lasts() {
     assert!(first.request("/response-times", "").await.starts_with("HTTP/1.1 101 "));
     opened(&mut events).await;
     assert!(!server.has_client(&id), "nobody can look it up");
-    let second = RawPeer::connect(addr).await.request("/response-times", "").await;
-    assert!(second.starts_with("HTTP/1.1 409 "), "{second}");
+    let mut second = RawPeer::connect(addr).await;
+    let (head, ()) = tokio::join!(second.request("/response-times", ""), async {
+        // It is asked for a sign of life.
+        while first.next().await.unwrap().first != 0x89 {}
+        first.frame(0x8A, b"").await;
+    });
+    assert!(head.starts_with("HTTP/1.1 409 "), "{head}");
     drop(first);
     ended(&mut events).await;
     let mut third = RawPeer::connect(addr).await;

@@ -82,7 +82,8 @@ async fn a_user_beyond_its_connections_is_refused_with_429_and_gets_in_when_one_
     let third = WebsocketClient::new(params(addr).token("token")).unwrap();
     match third.connect().await {
         Err(ConnectError::Rejected { status: 429, retry_after, .. }) => {
-            assert_eq!(retry_after, Some(Duration::from_secs(3)));
+            let in_time = |wait: Duration| (3..=6).contains(&wait.as_secs());
+            assert!(retry_after.is_some_and(in_time), "{retry_after:?}");
         }
         other => panic!("{other:?}"),
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 /// | switch | `None` | `DotNetV6` | `DotNetV7` |
 /// |---|---|---|---|
 /// | text of a heartbeat ping | `ping` | `Ping` | `ping` |
+/// | a ping frame is sure to be answered | yes | no | yes |
 /// | a text `ping` from the server (client) | answered and swallowed | the same | a message |
 /// | a server whose text pings have stopped (client) | kept | given up after two intervals | kept |
 /// | pause after the handshake before the first frame | none | 50 ms | 50 ms |
@@ -60,6 +61,13 @@ impl Compatibility {
             Self::DotNetV6 => "Ping",
             Self::None | Self::DotNetV7 => "ping",
         }
+    }
+
+    /// Whether its peers answer every ping frame, as RFC 6455 section 5.5.2 asks of them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn answers_pings(self) -> bool {
+        self != Self::DotNetV6
     }
 
     /// How the frames of a client leave, unless its parameters say otherwise.

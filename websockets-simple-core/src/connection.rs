@@ -7,6 +7,7 @@ pub use inbox::{current_owner, inside, new_owner};
 pub use observer::{ConnectionObserver, ControlOutcome};
 pub use questions::Question;
 pub use shared::{ConnectionShared, Statistics};
+pub use sign_of_life::LifeQuestion;
 
 mod closing;
 mod config;
@@ -19,3 +20,4 @@ mod ping_watch;
 mod questions;
 mod rate;
 mod shared;
+mod sign_of_life;

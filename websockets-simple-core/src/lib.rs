@@ -71,8 +71,8 @@ pub use token::Token;
 
 // For those who build an end.
 pub use connection::{
-    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, ControlOutcome, Question,
-    current_owner, inside, new_owner,
+    ConnectionConfig, ConnectionDriver, ConnectionObserver, ConnectionShared, ControlOutcome, LifeQuestion,
+    Question, current_owner, inside, new_owner,
 };
 pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, GroupChange, HeldHandler,

@@ -127,6 +127,8 @@ pub(crate) struct DriverCommands {
     pub(crate) close: Option<EndCause>,
     pub(crate) failed: Option<io::Error>,
     pub(crate) abort_handlers: bool,
+    /// The peer is to be asked for a sign of life.
+    pub(crate) asked: bool,
     /// Whether the driver was polled with another waker than in its last round.
     pub(crate) new_waker: bool,
 }

@@ -128,6 +128,8 @@ pub struct Reconnector {
     state: ReconnectState,
     /// Attempts that have failed since a connection was stable, and connections that were not.
     failures: u32,
+    /// Whether the server had asked for time: all of its clients come back, those whose attempts fail as well.
+    spreads: bool,
     /// When the first of them was lost.
     losing_since: Option<Duration>,
     /// Whether there was a connection since the application has asked for one.
@@ -138,7 +140,14 @@ impl Reconnector {
     /// Of a client that is not connected.
     #[must_use]
     pub fn new(policy: ReconnectPolicy) -> Self {
-        Self { policy, state: ReconnectState::Idle, failures: 0, losing_since: None, was_open: false }
+        Self {
+            policy,
+            state: ReconnectState::Idle,
+            failures: 0,
+            spreads: false,
+            losing_since: None,
+            was_open: false,
+        }
     }
 
     /// What has to exist now.
@@ -168,7 +177,7 @@ impl Reconnector {
             }
             (Happened::Lost(next), Open { since }) => {
                 if now.saturating_sub(since) >= self.policy.stable_after {
-                    (self.failures, self.losing_since) = (0, None);
+                    (self.failures, self.spreads, self.losing_since) = (0, false, None);
                 }
                 self.lost(next, now, random)
             }
@@ -186,6 +195,8 @@ impl Reconnector {
 
     fn lost(&mut self, next: Next, now: Duration, random: f64) -> ReconnectState {
         let since = *self.losing_since.get_or_insert(now);
+        self.spreads |= matches!(next, Next::Spread(_));
+        let next = if next == Next::Again && self.spreads { Next::Later } else { next };
         let pause = self.policy.pause(self.failures, next, random);
         self.failures = self.failures.saturating_add(1);
         let enough = self.policy.attempts.is_some_and(|most| self.failures > most);

@@ -16,7 +16,8 @@ pub(crate) use group_rule::GroupRule;
 pub(crate) use members::{ListPositions, Snapshot};
 pub(crate) use placement::PlacedConnection;
 pub use placement::Placement;
-pub(crate) use registry::{Registered, Registry, UserPermit};
+pub(crate) use registry::{Registered, Registry};
+pub(crate) use reserved::{ReservedId, UserPermit};
 pub(crate) use revocable::RevocableConnections;
 pub(crate) use unlisted::{UnlistedConnections, UnlistedGuard};
 
@@ -25,5 +26,6 @@ pub(crate) mod group_rule;
 mod members;
 mod placement;
 mod registry;
+mod reserved;
 mod revocable;
 mod unlisted;

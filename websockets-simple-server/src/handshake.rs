@@ -41,6 +41,7 @@ mod refusal;
 mod request_rules;
 mod timeout;
 mod tokens;
+mod vacancy;
 
 /// A handshake that did not open a connection.
 pub(crate) struct Unopened {

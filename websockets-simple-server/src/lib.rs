@@ -199,7 +199,7 @@ pub mod params {
     #[cfg(unix)]
     pub use crate::net::UnixSocket;
     pub use crate::net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, TrustedProxies};
-    pub use crate::run::StartError;
+    pub use crate::run::{Drain, StartError};
     #[doc(no_inline)]
     pub use crate::{Limits, ServerParams};
     #[cfg(feature = "deflate")]

@@ -1,5 +1,6 @@
 //! One run of a server: bind, accept, supervise its tasks, stop.
 
+pub use drain::Drain;
 pub use error::StartError;
 pub(crate) use shared::Shared;
 pub(crate) use shutdown::{SessionGuard, SessionStage, SessionTask, StopWaiter};
@@ -7,6 +8,7 @@ pub(crate) use start::start;
 pub(crate) use stop::Stop;
 
 mod accept;
+mod drain;
 mod error;
 mod shared;
 mod shutdown;

@@ -15,7 +15,7 @@ use crate::{
     connection::{Connection, Event, Inbound, ServerEventKind, StopReport},
     http::Upgrade,
     net::HandshakeRequest,
-    run::{self, Shared, StartError, StopWaiter},
+    run::{self, Drain, Shared, StartError, StopWaiter},
     users::{Admission, AdmitAll, AdmitUsers, Anonymous, Authenticated, Identity, User, UserId, UserService},
 };
 
@@ -230,8 +230,19 @@ impl<I: Identity> Server<I> {
     ///
     /// Once the future was polled, the server stops even if the future is dropped.
     pub async fn stop(&self) -> StopReport {
+        self.stop_with(Drain::default()).await
+    }
+
+    /// Stops the server like [`stop`](Self::stop), and says how the open connections are closed: over how long their clients
+    /// come back, and in which batches. The stop timeout begins when the last batch is closed. Another stop with batches,
+    /// while one is under way, waits for that one; a [`stop`](Self::stop) has all others closed at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the future was polled, the server stops as it was told to, even if the future is dropped.
+    pub async fn stop_with(&self, drain: Drain) -> StopReport {
         let Some(mut run) = self.shared.stop_handle() else { return StopReport::default() };
-        run.stop.begin();
+        run.stop.begin_with(drain);
         let _waiter = StopWaiter::inside(&self.shared);
         match run.report.wait_for(Option::is_some).await {
             Ok(report) => report.unwrap_or_default(),

@@ -16,6 +16,8 @@ pub struct ConnectionConfig {
     pub ping_text: &'static str,
     /// Whether a text `ping` is answered and swallowed.
     pub answers_text_ping: bool,
+    /// Whether peers answer ping frames, as RFC 6455 section 5.5.2 asks of them.
+    pub answers_pings: bool,
     /// Whether a peer that has pinged by text, and no longer does, is given up.
     pub watches_text_pings: bool,
     /// Messages per second before the peer is closed with 1008.
@@ -54,6 +56,7 @@ impl ConnectionConfig {
             message_size: 1024 * 1024,
             ping_text: "ping",
             answers_text_ping: side == Side::Client,
+            answers_pings: true,
             watches_text_pings: false,
             messages_per_second: None,
             bytes_per_second: None,

@@ -36,6 +36,7 @@ use clock::Clock;
 use cold::Cold;
 use reading::Read;
 
+mod asked;
 mod clock;
 mod cold;
 mod ending;
@@ -236,7 +237,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         if let Some(cause) = commands.close {
             match cause.ended_by() {
                 // The outbox asks for it, but cannot raise the error event itself.
-                EndedBy::Overflow => self.fail(&cause, None, Moment::now()),
+                EndedBy::Overflow | EndedBy::Heartbeat => self.fail(&cause, None, Moment::now()),
                 _ => self.close(&cause),
             }
         }
@@ -246,6 +247,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             if let Some(closing) = self.cold.closing() {
                 closing.deadline = Instant::now();
             }
+        }
+        if commands.asked {
+            self.ask_for_life();
         }
         if let Some(failed) = commands.failed {
             self.cold.make().broken.get_or_insert(failed);

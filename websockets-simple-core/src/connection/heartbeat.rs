@@ -148,6 +148,10 @@ impl Liveness {
         }
     }
 
+    pub(crate) fn mode(&self) -> HeartbeatMode {
+        self.mode
+    }
+
     fn interval(&self) -> Duration {
         Duration::from_nanos(self.interval)
     }

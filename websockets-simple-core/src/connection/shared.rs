@@ -12,7 +12,7 @@ use once_cell::race::OnceBox;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    connection::{Heartbeat, HeartbeatMode, questions::Questions},
+    connection::{Heartbeat, HeartbeatMode, questions::Questions, sign_of_life::SignOfLife},
     events::{Disconnect, EndCause},
     outbox::{Outbox, OutboxConfig},
     protocol::{Control, Controls, Frame, InternalFrame, Side},
@@ -36,6 +36,7 @@ struct ColdParts {
     end: OnceLock<Disconnect>,
     controls: OnceLock<Controls>,
     questions: OnceLock<Box<Questions>>,
+    sign_of_life: OnceLock<Box<SignOfLife>>,
 }
 
 /// Counters of one connection, and its last round trip.
@@ -125,6 +126,15 @@ impl ConnectionShared {
 
     pub(super) fn questions_or_new(&self) -> &Questions {
         self.cold().questions.get_or_init(Box::default)
+    }
+
+    /// What is known of the peer's life, if it was ever asked.
+    pub(super) fn sign_of_life(&self) -> Option<&SignOfLife> {
+        self.cold.get()?.sign_of_life.get().map(Box::as_ref)
+    }
+
+    pub(super) fn sign_of_life_or_new(&self) -> &SignOfLife {
+        self.cold().sign_of_life.get_or_init(Box::default)
     }
 
     /// How the connection ended, once it has.

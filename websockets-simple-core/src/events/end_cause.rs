@@ -34,6 +34,7 @@ use crate::{
 /// | [`OtherUser`](Self::OtherUser) | `Expired` | 1008 | `the new token is of another user` | |
 /// | [`TokensRefused`](Self::TokensRefused) | `Expired` | 1008 | `too many tokens that are not accepted` | |
 /// | [`CredentialsRevoked`](Self::CredentialsRevoked) | `Revoked` | 4004 | `the credentials were revoked` | |
+/// | [`Replaced`](Self::Replaced) | `Local` | 4005 | `another connection has taken over the id` | |
 /// | [`PeerClosed`](Self::PeerClosed) | `Peer` | the peer's | the peer's | |
 /// | [`PeerHungUp`](Self::PeerHungUp) | `Transport` | | `the peer hung up without Close` | |
 /// | [`TransportFailed`](Self::TransportFailed) | `Transport` | | the error's | `Transport`, `Send` |
@@ -93,6 +94,8 @@ pub enum EndCause {
     PingUnanswered,
     /// A peer that pinged by text has stopped, although it was expected to go on.
     PingsStopped,
+    /// Another connection has taken over the id of this one.
+    Replaced,
     /// The task of a scoped connection is done.
     ScopeEnded,
     /// The server stopped.
@@ -224,6 +227,7 @@ impl EndCause {
             Self::OtherUser                     => row(By::Expired, Code::POLICY, "the new token is of another user", None),
             Self::TokensRefused                 => row(By::Expired, Code::POLICY, "too many tokens that are not accepted", None),
             Self::CredentialsRevoked            => row(By::Revoked, Code::REVOKED, "the credentials were revoked", None),
+            Self::Replaced                      => row(By::Local, Code::REPLACED, "another connection has taken over the id", None),
             Self::PeerClosed { code, reason }   => silent(By::Peer, *code, reason, None),
             Self::PeerHungUp                    => silent(By::Transport, None, "the peer hung up without Close", None),
             Self::TransportFailed { stage, reason } => silent(By::Transport, None, reason, Some(*stage)),
@@ -283,6 +287,7 @@ mod tests {
                 "OtherUser" => EndCause::OtherUser,
                 "TokensRefused" => EndCause::TokensRefused,
                 "CredentialsRevoked" => EndCause::CredentialsRevoked,
+                "Replaced" => EndCause::Replaced,
                 // Their code and reason come from elsewhere.
                 "Closed" | "MessageRefused" | "TaskDropped" | "TooBig" | "Violation" | "PeerClosed"
                 | "PeerHungUp" | "TransportFailed" => {
@@ -297,6 +302,6 @@ mod tests {
             assert_eq!(stage, cells[4], "{cause:?}");
             checked += 1;
         }
-        assert_eq!(checked, 20);
+        assert_eq!(checked, 21);
     }
 }

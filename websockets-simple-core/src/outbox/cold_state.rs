@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct ColdState {
     pub(super) close: Option<EndCause>,
     pub(super) failed: Option<io::Error>,
+    /// The driver has not asked yet for a sign of life that it is to ask for.
+    pub(super) asked: bool,
     pub(super) dropped: u64,
     pub(super) pace: Option<Pace>,
     pub(super) parts: Option<Box<FragmentedMessage>>,

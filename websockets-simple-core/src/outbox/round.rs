@@ -1,7 +1,7 @@
 //! What only the driver does with its outbox: rounds, internal frames, the end.
 
 use std::{
-    io,
+    io, mem,
     task::{Poll, Waker},
 };
 
@@ -32,11 +32,18 @@ impl Outbox {
             after_lock::discard(old);
         }
         let abort_handlers = state.abort_handlers;
-        let (close, failed) = match &mut state.cold {
-            Some(cold) => (cold.close.take(), cold.failed.take()),
-            None => (None, None),
+        let (close, failed, asked) = match &mut state.cold {
+            Some(cold) => (cold.close.take(), cold.failed.take(), mem::take(&mut cold.asked)),
+            None => (None, None, false),
         };
-        DriverCommands { close, failed, abort_handlers, new_waker }
+        DriverCommands { close, failed, abort_handlers, asked, new_waker }
+    }
+
+    /// Has the driver ask the peer for a sign of life.
+    pub(crate) fn ask_for_life(&self) {
+        let mut state = self.lock_unsettled();
+        state.cold().asked = true;
+        state.wake_driver();
     }
 
     /// The driver's round ends: one write for all of it.
@@ -93,7 +100,7 @@ impl Outbox {
             // A data frame may not come between the parts of a message. One text is enough, as in the queue.
             let known = parts.behind.iter_mut().find(|known| known.internal == Some(InternalFrame::Text));
             match known.filter(|_| internal == InternalFrame::Text) {
-                Some(known) => after_lock::release(std::mem::replace(known, queued).frame),
+                Some(known) => after_lock::release(mem::replace(known, queued).frame),
                 None => {
                     parts.behind.push_back(queued);
                     state.internals.add(internal);
@@ -111,7 +118,7 @@ impl Outbox {
             && internal != InternalFrame::Control
             && let Some(same) = state.queue.iter().skip(first).position(is_same)
         {
-            after_lock::release(std::mem::replace(&mut state.queue[first + same], queued).frame);
+            after_lock::release(mem::replace(&mut state.queue[first + same], queued).frame);
             return;
         }
         // A text may not come between the parts of a message whose first part has left.

@@ -25,7 +25,8 @@ use std::fmt;
 /// | 4002 | [`IDLE`](Self::IDLE) | nothing was received for the idle limit | yes |
 /// | 4003 | [`EXPIRED`](Self::EXPIRED) | the credentials expired and were not renewed | yes, with new ones |
 /// | 4004 | [`REVOKED`](Self::REVOKED) | the credentials, or all of the user's, were revoked | no |
-/// | 4005 to 4099 | | kept for this library | no |
+/// | 4005 | [`REPLACED`](Self::REPLACED) | another connection has taken over the id | no |
+/// | 4006 to 4099 | | kept for this library | no |
 /// | 3000 to 3499, 4100 to 4499 | | what applications, libraries and frameworks choose | yes |
 /// | 3500 to 3999, 4500 to 4999 | | the same | no |
 ///
@@ -66,6 +67,8 @@ impl CloseCode {
     pub const EXPIRED: Self = Self(4003);
     /// 4004, ours: the credentials, or all of the user's, were revoked.
     pub const REVOKED: Self = Self(4004);
+    /// 4005, ours: another connection has taken over the id of this one.
+    pub const REPLACED: Self = Self(4005);
 
     /// A code by its number: 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 section 7.4.2). Applications choose
     /// from 3000 to 3999 what they register with IANA, and from 4100 to 4999 as they like: 4100 to 4499 if clients shall

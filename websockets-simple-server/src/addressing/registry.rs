@@ -7,6 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::{Notify, futures::Notified};
+use websockets_simple_core::EndCause;
+
 use crate::{
     addressing::members::{Group, ListKind, Members, Snapshot},
     config::ClientId,
@@ -15,80 +18,55 @@ use crate::{
 };
 
 /// All open connections of a server.
-pub(crate) struct Registry<I: Identity>(Mutex<Maps<I>>);
+pub(crate) struct Registry<I: Identity> {
+    maps: Mutex<Maps<I>>,
+    /// Notified when a place of a user or an id may have become free.
+    freed: Notify,
+}
 
-struct Maps<I: Identity> {
+pub(super) struct Maps<I: Identity> {
     all: Members<I>,
-    by_id: HashSet<ById<I>>,
+    pub(super) by_id: HashSet<ById<I>>,
     /// The ids of pending handshakes and of connections that cannot be looked up.
-    reserved: HashSet<ClientId>,
+    pub(super) reserved: HashSet<ClientId>,
     channels: HashMap<Box<str>, Channel<I>>,
-    users: HashMap<I::Id, UserEntry<I>>,
+    pub(super) users: HashMap<I::Id, UserEntry<I>>,
     /// Released connections whose handlers have not finished.
     draining: Members<I>,
 }
 
 /// A connection that is found by its id, which it brings along.
-struct ById<I: Identity>(Connection<I>);
+pub(super) struct ById<I: Identity>(Connection<I>);
 
 struct Channel<I: Identity> {
     members: Members<I>,
     groups: HashMap<Arc<str>, Group<I>>,
 }
 
-struct UserEntry<I: Identity> {
-    members: Members<I>,
+pub(super) struct UserEntry<I: Identity> {
+    pub(super) members: Members<I>,
     /// Permits held by connections and pending handshakes.
-    permits: usize,
+    pub(super) permits: usize,
 }
 
 impl<I: Identity> Registry<I> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Maps {
+        let maps = Maps {
             all: Members::new(ListKind::Server),
             by_id: HashSet::new(),
             reserved: HashSet::new(),
             channels: HashMap::new(),
             users: HashMap::new(),
             draining: Members::new(ListKind::Server),
-        }))
+        };
+        Self { maps: Mutex::new(maps), freed: Notify::new() }
     }
 
-    /// Counts a connection for a user; `None` if the limit is reached.
-    pub(crate) fn user_permit(self: &Arc<Self>, user: &I::Id, limit: usize) -> Option<UserPermit<I>> {
-        // Cloned and dropped outside of the lock, as the id is a value of the application.
-        let (key, user) = (user.clone(), user.clone());
-        {
-            let mut maps = self.lock();
-            match maps.users.get_mut(&user) {
-                Some(entry) if entry.permits < limit => entry.permits += 1,
-                None if limit > 0 => {
-                    drop(maps.users.insert(key, UserEntry { permits: 1, ..UserEntry::new() }))
-                }
-                _ => return None,
-            }
-        }
-        Some(UserPermit { registry: Arc::clone(self), user })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn permits_taken(&self, user: &I::Id) -> usize {
-        self.lock().users.get(user).map_or(0, |entry| entry.permits)
-    }
-
-    /// Reserves an id for a connection to be opened; `None` if it is taken.
-    pub(crate) fn reserve(self: &Arc<Self>, id: &ClientId) -> Option<ReservedId<I>> {
-        let mut maps = self.lock();
-        let is_free = !maps.by_id.contains(id) && maps.reserved.insert(id.clone());
-        drop(maps);
-        is_free.then(|| ReservedId { registry: Arc::clone(self), id: id.clone() })
-    }
-
-    /// Registers a connection until the guard is dropped.
+    /// Registers a connection until the guard is dropped. Another one with its id is closed: it takes it over.
     pub(crate) fn register(&self, connection: &Connection<I>) -> Registered<I> {
         let mut maps = self.lock();
         maps.all.add(connection);
-        maps.by_id.insert(ById(connection.clone()));
+        let replaced = maps.by_id.replace(ById(connection.clone()));
         let channel = match maps.channels.get_mut(connection.channel()) {
             Some(channel) => channel,
             None => maps.channels.entry(connection.channel().into()).or_insert_with(Channel::new),
@@ -104,13 +82,22 @@ impl<I: Identity> Registry<I> {
             entry.members.add(connection);
         }
         drop(maps);
+        replaced.inspect(ById::close);
         Registered(connection.clone())
+    }
+
+    /// Closes the connection that is found by this id: a local one takes it over.
+    pub(crate) fn displace(&self, id: &ClientId) {
+        let displaced = self.lock().by_id.take(id);
+        displaced.inspect(ById::close);
     }
 
     fn unregister(&self, connection: &Connection<I>) {
         let mut maps = self.lock();
         maps.all.remove(connection);
-        forget(&mut maps.by_id, connection.id());
+        if maps.is_listed(connection) {
+            forget(&mut maps.by_id, connection.id());
+        }
         if let Some(channel) = maps.channels.get_mut(connection.channel()) {
             channel.members.remove(connection);
             for group in connection.0.groups().iter().flat_map(|groups| groups.iter()) {
@@ -126,6 +113,8 @@ impl<I: Identity> Registry<I> {
             entry.members.remove(connection);
         }
         maps.draining.add(connection);
+        drop(maps);
+        self.has_freed();
     }
 
     /// False if the connection is in that group already, or is not open.
@@ -231,24 +220,46 @@ impl<I: Identity> Registry<I> {
         std::mem::replace(&mut self.lock().draining, Members::new(ListKind::Server))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Maps<I>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Resolves when a place of a user or an id may have become free since this was called.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
+    pub(super) fn has_freed(&self) {
+        self.freed.notify_waiters();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Maps<I>> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<I: Identity> Maps<I> {
+    /// Whether this connection is the one that is found by its id.
+    fn is_listed(&self, connection: &Connection<I>) -> bool {
+        self.by_id.get(connection.id()).is_some_and(|held| held.0 == *connection)
+    }
+
     /// The channel of a connection that is open.
     fn channel_of(&mut self, connection: &Connection<I>) -> Option<&mut Channel<I>> {
-        self.by_id.get(connection.id()).filter(|held| held.0 == *connection)?;
+        if !self.is_listed(connection) {
+            return None;
+        }
         self.channels.get_mut(connection.channel())
     }
 }
 
 /// Removes an id, and gives memory back.
-fn forget<T: Borrow<ClientId> + Hash + Eq>(ids: &mut HashSet<T>, id: &ClientId) {
+pub(super) fn forget<T: Borrow<ClientId> + Hash + Eq>(ids: &mut HashSet<T>, id: &ClientId) {
     ids.remove(id);
     if ids.len() < ids.capacity() / 4 {
         ids.shrink_to(ids.len() * 2);
+    }
+}
+
+impl<I: Identity> ById<I> {
+    fn close(&self) {
+        self.0.0.core.outbox.close(EndCause::Replaced);
     }
 }
 
@@ -288,38 +299,8 @@ impl<I: Identity> Channel<I> {
 }
 
 impl<I: Identity> UserEntry<I> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { members: Members::new(ListKind::User), permits: 0 }
-    }
-}
-
-/// Counts one connection of a user until it is dropped.
-pub(crate) struct UserPermit<I: Identity> {
-    registry: Arc<Registry<I>>,
-    user: I::Id,
-}
-
-impl<I: Identity> Drop for UserPermit<I> {
-    fn drop(&mut self) {
-        // Bound, so that the id is dropped after the lock.
-        let _removed = {
-            let mut maps = self.registry.lock();
-            let Some(entry) = maps.users.get_mut(&self.user) else { return };
-            entry.permits -= 1;
-            if entry.permits == 0 { maps.users.remove_entry(&self.user) } else { None }
-        };
-    }
-}
-
-/// Reserves an id until it is dropped.
-pub(crate) struct ReservedId<I: Identity> {
-    registry: Arc<Registry<I>>,
-    id: ClientId,
-}
-
-impl<I: Identity> Drop for ReservedId<I> {
-    fn drop(&mut self) {
-        forget(&mut self.registry.lock().reserved, &self.id);
     }
 }
 
@@ -388,11 +369,12 @@ mod tests {
         let connections: Vec<_> = (0..1000).map(connect).collect();
         for connection in connections.iter().cycle().take(TIMES) {
             let permit = registry.user_permit(connection.0.origin.user.as_ref().unwrap().id(), 1).unwrap();
-            let reserved = registry.reserve(connection.id()).unwrap();
+            let reserved = registry.reserve(connection.id(), false).unwrap();
             let registered = registry.register(connection);
             drop(reserved);
             assert!(
-                registry.client(connection.id()).is_some() && registry.reserve(connection.id()).is_none()
+                registry.client(connection.id()).is_some()
+                    && registry.reserve(connection.id(), false).is_none()
             );
             registry.join(connection, "all");
             assert_eq!(registry.group("/", "all").len(), 1);
@@ -413,14 +395,14 @@ mod tests {
         let registry = &shared.registry;
         for n in 0..TIMES {
             let id = ClientId::new(&format!("client-{n}")).unwrap();
-            let reserved = registry.reserve(&id).unwrap();
-            assert!(registry.reserve(&id).is_none(), "it is taken");
+            let reserved = registry.reserve(&id, false).unwrap();
+            assert!(registry.reserve(&id, false).is_none(), "it is taken");
             assert!(registry.client(&id).is_none(), "nobody is connected");
             drop(reserved);
         }
         // And if all were held at once.
         let ids = (0..TIMES).map(|n| ClientId::new(&format!("client-{n}")).unwrap());
-        let reserved: Vec<_> = ids.map(|id| registry.reserve(&id).unwrap()).collect();
+        let reserved: Vec<_> = ids.map(|id| registry.reserve(&id, false).unwrap()).collect();
         assert_eq!(registry.lock().reserved.len(), TIMES);
         drop(reserved);
         let maps = registry.lock();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{addressing::registry::ReservedId, connection::Connection, users::Identity};
+use crate::{addressing::reserved::ReservedId, config::ClientId, connection::Connection, users::Identity};
 
 /// The local connections of a server, kept for the stop and the replay of Connected.
 pub(crate) struct UnlistedConnections<I: Identity>(Mutex<HashMap<u64, Connection<I>>>);
@@ -33,6 +33,10 @@ impl<I: Identity> UnlistedConnections<I> {
         UnlistedGuard { unlisted: Arc::clone(self), serial, _id: id }
     }
 
+    pub(crate) fn client(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.lock().values().find(|connection| connection.id() == id).cloned()
+    }
+
     pub(crate) fn all(&self) -> Vec<Connection<I>> {
         self.lock().values().cloned().collect()
     }
@@ -52,10 +56,7 @@ impl<I: Identity> Drop for UnlistedGuard<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::ClientId,
-        connection::testing::{server, unconnected},
-    };
+    use crate::connection::testing::{server, unconnected};
 
     #[test]
     fn local_connections_that_come_and_go_leave_nothing_behind() {
@@ -66,9 +67,13 @@ mod tests {
         let _kept = unlisted.keep(&stays, None);
         let connection = unconnected(&shared, None);
         for n in 0..100_000 {
-            let reserved = (n % 2 == 0).then(|| shared.registry.reserve(&id).expect("it was given back"));
+            let reserved =
+                (n % 2 == 0).then(|| shared.registry.reserve(&id, false).expect("it was given back"));
             let kept = unlisted.keep(&connection, reserved);
-            assert_eq!((unlisted.all().len(), shared.registry.reserve(&id).is_none()), (2, n % 2 == 0));
+            assert_eq!(
+                (unlisted.all().len(), shared.registry.reserve(&id, false).is_none()),
+                (2, n % 2 == 0)
+            );
             drop(kept);
             assert_eq!(Arc::strong_count(&connection.0), 1, "nobody keeps it");
         }

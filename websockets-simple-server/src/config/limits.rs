@@ -147,7 +147,8 @@ impl Limits {
         self
     }
 
-    /// Most connections of one user.
+    /// Most connections of one user. Beyond that the peers of the others are asked for a sign of life: the oldest of those
+    /// that give none within two seconds is lost (4000), and makes room. If all are alive, the client is refused with 429.
     #[must_use]
     pub fn connections_per_user(mut self, count: usize) -> Self {
         self.connections_per_user = count;

@@ -347,7 +347,8 @@ impl ServerParams {
         self
     }
 
-    /// Sets the `Retry-After` of temporary refusals. Default: 5 s.
+    /// Sets the `Retry-After` of temporary refusals: each response has whole seconds at random between this and twice as
+    /// much, so that clients do not come back all at once. Default: 5 s.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;

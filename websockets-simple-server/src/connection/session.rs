@@ -328,10 +328,14 @@ pub(super) fn serve<I: Identity>(
             let state = Arc::clone(&connection.0);
             let (sink, messages) =
                 MessageSink::new(LOCAL_CAPACITY, move || state.core.outbox.drops_received());
+            let is_chosen = reserved.is_some();
             let scope = SessionScope {
                 demand: sink.demand(),
                 _unlisted: shared.unlisted.keep(&connection, reserved),
             };
+            if is_chosen {
+                shared.registry.displace(connection.id());
+            }
             (None, Some(Box::new(sink)), Some((work, messages, scope)))
         }
     };

@@ -7,7 +7,7 @@ use tokio::io::AsyncRead;
 use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, ErrorStage, EventError, Moment};
 
 use crate::{
-    addressing::{PlacedConnection, Placement, UserPermit},
+    addressing::PlacedConnection,
     connection::Event,
     handshake::{decision::UpgradeOverrides, refusal::Refusal, timeout::HandshakeTimeout},
     net::{
@@ -15,7 +15,7 @@ use crate::{
         proxy_protocol::{self, HeaderError, Source},
     },
     run::{Shared, Stop},
-    users::{Authenticated, Identity},
+    users::Identity,
 };
 
 /// The context of one handshake: the server, the peer, and the permits that the handshake holds.
@@ -86,26 +86,6 @@ impl<I: Identity> HandshakeContext<I> {
             return Ok(());
         };
         permit.count_for(client).map_err(|limit| Refusal::full(limit, &self.shared.params))
-    }
-
-    /// Counts the connection for this user.
-    pub(crate) fn permit_for(&self, user: Option<&I::Id>) -> Result<Option<UserPermit<I>>, Refusal> {
-        let Some(user) = user else { return Ok(None) };
-        let params = &self.shared.params;
-        match self.shared.registry.user_permit(user, params.limits.connections_per_user) {
-            Some(permit) => Ok(Some(permit)),
-            None => Err(Refusal::too_many_of_user(params)),
-        }
-    }
-
-    /// Places the connection: its channel, groups and id.
-    pub(crate) fn place(
-        &self,
-        request: &HandshakeRequest<'_>,
-        user: Option<&Authenticated<I::Id>>,
-        placement: Option<Placement>,
-    ) -> Result<PlacedConnection<I>, Refusal> {
-        self.shared.place(request, user, placement).ok_or_else(Refusal::id_is_taken)
     }
 
     /// Adds headers with the client's id, channel and groups.

@@ -25,6 +25,7 @@ use crate::{
         refusal::Refusal,
         request_rules::{self, Opening, RequestFacts},
         tokens::ParsedRequest,
+        vacancy::{self, Claim},
     },
     net::RequestHead,
     users::{AdmissionError, Authenticated, Credentials, Identity},
@@ -173,8 +174,26 @@ pub(crate) async fn decide<I: Identity>(
             }
         }
     };
+    let wanted = catch_panic(|| {
+        let wanted = known.admitted().map(|user| {
+            let request = context.peer.handshake_request(&parsed.head, client);
+            context.shared.place(&request, user, placement)
+        });
+        (vacancy::claim(context, known.user(), wanted.as_ref()), wanted)
+    });
+    let (claim, wanted) = match wanted {
+        Ok((Ok(claim), wanted)) => (claim, wanted),
+        Ok((Err(taken), wanted)) => {
+            let freeing = Box::pin(vacancy::free(context, known.user(), wanted.as_ref(), taken));
+            match CatchPanic::new(freeing).await {
+                Ok(claim) => (claim?, wanted),
+                Err(panicked) => return Err(Box::pin(refuse_panicked(context, panicked)).await),
+            }
+        }
+        Err(panicked) => return Err(Box::pin(refuse_panicked(context, panicked)).await),
+    };
     let request = (parsed.head, &parts.headers, client);
-    let placing = (placement, context.shared.params.sends_identity_headers || routed);
+    let placing = (wanted, claim, context.shared.params.sends_identity_headers || routed);
     match catch_panic(|| settle(context, examined, known, request, placing, asked)) {
         Ok(decision) => decision,
         Err(panicked) => Err(Box::pin(refuse_panicked(context, panicked)).await),
@@ -226,6 +245,20 @@ enum Known<T> {
     Stranger(String),
 }
 
+impl<T> Known<T> {
+    /// `None` for a stranger.
+    fn admitted(&self) -> Option<Option<&Authenticated<T>>> {
+        match self {
+            Self::User(user) => Some(user.as_ref()),
+            Self::Stranger(_) => None,
+        }
+    }
+
+    fn user(&self) -> Option<&Authenticated<T>> {
+        self.admitted().flatten()
+    }
+}
+
 /// Asks the user service.
 async fn ask<I: Identity>(
     context: &HandshakeContext<I>,
@@ -260,29 +293,25 @@ async fn ask<I: Identity>(
     context.overloaded().map_or(Ok(known), Err)
 }
 
-/// Checks the user's limit and the id, and makes the answer. `placing` is the placement of the application, and whether
-/// the client is told of it.
+/// Makes the answer. `placing` is the placement of the application, what was claimed for it, and whether the client is told
+/// of it.
 fn settle<I: Identity>(
     context: &HandshakeContext<I>,
     examined: Examined<'_>,
     known: Known<I::Id>,
     (head, asking, client): (RequestHead, &HeaderMap, Option<IpAddr>),
-    placing: (Option<Placement>, bool),
+    placing: (Option<Placement>, Claim<I>, bool),
     asked: Instant,
 ) -> Result<Decision<I>, Refusal> {
     let Examined { opening, upgrade, subprotocol } = examined;
-    let (placement, tells_identity) = placing;
+    let (wanted, Claim { user_permit, reserved }, tells_identity) = placing;
     let params = &context.shared.params;
     let request = context.peer.handshake_request(&head, client);
     let (user, farewell) = match known {
         Known::User(user) => (user, None),
         Known::Stranger(farewell) => (None, Some(farewell)),
     };
-    let user_permit = context.permit_for(user.as_ref().map(Authenticated::id))?;
-    let place = match farewell {
-        None => Some(context.place(&request, user.as_ref(), placement)?),
-        Some(_) => None,
-    };
+    let place = wanted.map(|wanted| PlacedConnection::new(wanted, reserved));
     let chosen = user.as_ref().and_then(Authenticated::heartbeat_override);
     let heartbeat = chosen.or_else(|| params.heartbeat_for(&request)).map(ServerParams::bounded_heartbeat);
     let message_parts = params.message_parts_for(&request);

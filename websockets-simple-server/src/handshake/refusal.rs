@@ -40,8 +40,9 @@ impl Refusal {
         self
     }
 
+    /// Who is refused at the same moment does not come back at the same moment.
     fn later(self, wait: Duration) -> Self {
-        self.with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+        self.with(RETRY_AFTER, HeaderValue::from(seconds_to_wait(wait, rand::random())))
     }
 
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
@@ -227,5 +228,57 @@ impl Refusal {
         }
         bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
         bytes
+    }
+}
+
+/// Whole seconds between that time and twice as much, at least one, as `random` has it: each of them for as many of its
+/// values.
+fn seconds_to_wait(wait: Duration, random: u32) -> u64 {
+    let least = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    // As in a multiplication of fixed-point numbers: `random` is a share of 2^32.
+    let more = ((u128::from(least) + 1) * u128::from(random)) >> 32;
+    least.saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_second_from_the_wait_to_twice_as_much_is_as_likely() {
+        let mut counts = [0; 12];
+        for step in 0..6_000_u64 {
+            let random = u32::try_from(step * (1 << 32) / 6_000).unwrap();
+            counts[usize::try_from(seconds_to_wait(Duration::from_secs(5), random)).unwrap()] += 1;
+        }
+        assert_eq!(counts[..5], [0; 5]);
+        assert!(counts[5..=10].iter().all(|count| (995..=1005).contains(count)), "{counts:?}");
+        assert_eq!(counts[11], 0);
+    }
+
+    #[test]
+    fn parts_of_a_second_are_rounded_up_and_none_is_one() {
+        for (millis, least) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (4999, 5)] {
+            let wait = Duration::from_millis(millis);
+            assert_eq!((seconds_to_wait(wait, 0), seconds_to_wait(wait, u32::MAX)), (least, 2 * least));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_never_less_than_the_wait_nor_more_than_twice(seconds in 1..=u64::from(u32::MAX), random: u32) {
+            let told = seconds_to_wait(Duration::from_secs(seconds), random);
+            prop_assert!((seconds..=2 * seconds).contains(&told), "{}", told);
+        }
+    }
+
+    #[test]
+    fn responses_differ() {
+        let params = ServerParams::local().retry_after(Duration::from_secs(1000));
+        let told = || Refusal::stopping(&params).header.map(|(_, value)| value);
+        let first = told();
+        assert!((0..100).any(|_| told() != first), "{first:?}");
     }
 }

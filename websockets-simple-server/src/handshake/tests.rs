@@ -279,7 +279,16 @@ async fn exchange<I: Identity>(host: &TestServer<I>, request: &[u8]) -> (String,
     } else {
         client.read_to_end(&mut answer).await.unwrap();
     }
-    (String::from_utf8(answer).unwrap(), shaken)
+    (waiting_least(&String::from_utf8(answer).unwrap(), &host.shared.params), shaken)
+}
+
+/// An answer with the shortest wait that is possible in the place of the random one.
+fn waiting_least(answer: &str, params: &ServerParams) -> String {
+    let Some((before, rest)) = answer.split_once("Retry-After: ") else { return answer.to_owned() };
+    let (wait, behind) = rest.split_once("\r\n").unwrap();
+    let (wait, least): (u64, _) = (wait.parse().unwrap(), params.retry_after.as_secs().max(1));
+    assert!((least..=2 * least).contains(&wait), "{answer}");
+    format!("{before}Retry-After: {least}\r\n{behind}")
 }
 
 /// The answer to a request that is refused, the path of the attempt, and the reason in the event.

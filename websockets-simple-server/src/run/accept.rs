@@ -48,7 +48,7 @@ pub(super) async fn accept<I: Identity>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.begun() => return,
+            () = stop.closes_all() => return,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer_addr) = match accepted {
@@ -59,7 +59,7 @@ pub(super) async fn accept<I: Identity>(
                 tracing::warn!(%error, ?pause, "accept failed");
                 shared.raise_in_background(&sessions, &stop, ErrorStage::Accept, EventError::new(error));
                 tokio::select! {
-                    () = stop.begun() => return,
+                    () = stop.closes_all() => return,
                     () = tokio::time::sleep(pause) => continue,
                 }
             }

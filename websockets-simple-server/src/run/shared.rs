@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -17,15 +16,13 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{
-    ConnectionConfig, Control, EndCause, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment,
-    Panicked, Side, Subscriptions, new_owner,
+    ConnectionConfig, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
+    Subscriptions, new_owner,
 };
 
 use crate::{
-    addressing::{
-        GroupRule, PlacedConnection, Placement, Registry, RevocableConnections, UnlistedConnections,
-    },
-    config::ServerParams,
+    addressing::{GroupRule, Placement, Registry, RevocableConnections, UnlistedConnections},
+    config::{ClientId, ServerParams},
     connection::{Connection, ConnectionState, CurrentUser, Event, Held, Inbound, StopReport},
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
@@ -39,9 +36,6 @@ use crate::{
 
 /// Most errors without a connection that are raised at the same time: handlers may be slow.
 const BACKGROUND_ERRORS: usize = 64;
-
-/// Clients that come back within a second after a stop.
-const COMING_BACK: usize = 1000;
 
 type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 
@@ -150,6 +144,7 @@ impl<I: Identity> Shared<I> {
         config.message_size = limits.message_size;
         config.read_ahead = limits.read_ahead;
         config.ping_text = params.compatibility.ping_text();
+        config.answers_pings = params.compatibility.answers_pings();
         config.messages_per_second = limits.messages_per_second;
         config.bytes_per_second = limits.bytes_per_second;
         config.idle = limits.idle;
@@ -267,31 +262,20 @@ impl<I: Identity> Shared<I> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Places a connection as the application says: by `given`, otherwise by the hook. `None` if its id is taken.
+    /// Where the application wants a connection: as `given`, otherwise as the hook says.
     pub(crate) fn place(
         &self,
         request: &HandshakeRequest<'_>,
         user: Option<&Authenticated<I::Id>>,
         given: Option<Placement>,
-    ) -> Option<PlacedConnection<I>> {
+    ) -> Placement {
         let asked = || self.placement.get().map(|place| place(request, user));
-        let Placement { channel, groups, client_id } = given.or_else(asked).unwrap_or_default();
-        Some(match client_id {
-            Some(id) => PlacedConnection { channel, groups, reserved: Some(self.registry.reserve(&id)?), id },
-            None => PlacedConnection { channel, groups, ..PlacedConnection::anywhere() },
-        })
+        given.or_else(asked).unwrap_or_default()
     }
 
-    /// Closes all connections because the server stops. Clients that understand it are told to come back one after the
-    /// other.
-    pub(crate) fn close_all(&self) {
-        let (open, local) = (self.registry.all(), self.unlisted.all());
-        let connections = open.len() + local.len();
-        let spread = Duration::from_secs(connections.div_ceil(COMING_BACK).max(1) as u64);
-        for connection in open.iter().chain(&local) {
-            connection.0.core.send_control(&Control::Closing { spread });
-            connection.0.core.outbox.close(EndCause::ServerStopped);
-        }
+    /// The connection that has this id, if one can be found by it or is local.
+    pub(crate) fn holder(&self, id: &ClientId) -> Option<Connection<I>> {
+        self.registry.client(id).or_else(|| self.unlisted.client(id))
     }
 
     /// Closes the connections whose credentials are revoked; answers how many.

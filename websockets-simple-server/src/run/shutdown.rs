@@ -21,7 +21,11 @@ use websockets_simple_core::catch_panic;
 
 use crate::{
     connection::{Boxed, StopReport},
-    run::{shared::Shared, stop::Stop},
+    run::{
+        drain::{close_all, drain},
+        shared::Shared,
+        stop::Stop,
+    },
     users::Identity,
 };
 
@@ -35,20 +39,24 @@ pub(super) async fn shutdown<I: Identity>(
     accepting: &TaskTracker,
 ) -> StopReport {
     stop.begun().await;
-    // 1. No new connections.
+    let how = stop.drain();
+    // 1. Those that are closed in batches; meanwhile others are refused.
+    drain(shared, stop, how).await;
+    // 2. No new connections.
+    stop.close_all();
     accepting.close();
     accepting.wait().await;
     shared.close_entrance();
-    // 2. Every connection is sent Close after its queued messages; handlers finish.
+    // 3. Every connection is sent Close after its queued messages; handlers finish.
     shared.subscriptions.lift_bounds(true);
-    shared.close_all();
+    close_all(shared, how);
     let in_time = tokio::time::timeout(shared.params.stop_timeout, shared.shutdown.at_rest()).await.is_ok();
-    // 3. Handlers that have not finished are dropped; after that, connections end quickly.
+    // 4. Handlers that have not finished are dropped; after that, connections end quickly.
     if !in_time {
         shared.abort_all_handlers(stop);
         let _ = tokio::time::timeout(FINAL_TIMEOUT * 2, shared.shutdown.at_rest()).await;
     }
-    // 4. What carried connections of several clients sends the rest of them. One of them may wait for this stop.
+    // 5. What carried connections of several clients sends the rest of them. One of them may wait for this stop.
     #[cfg(feature = "http2")]
     let _ = tokio::time::timeout(FINAL_TIMEOUT, shared.shutdown.nothing_carried()).await;
     shared.shutdown.take_report()

@@ -1,22 +1,56 @@
 //! The stop of one run, as its tasks see it.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use tokio_util::sync::CancellationToken;
 
-/// The stop of one run, in two steps: it begins, and when its time is over, the handlers that still run are dropped.
+use crate::run::drain::Drain;
+
+/// The stop of one run, in steps: it begins; the connections that are still open are closed, which is the same moment
+/// unless they are closed in batches; and when its time is over, the handlers that still run are dropped.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<Steps>);
 
 #[derive(Debug, Default)]
 struct Steps {
     begun: CancellationToken,
+    closes_all: CancellationToken,
     handlers_aborted: CancellationToken,
+    /// How its first caller wants it.
+    drain: OnceLock<Drain>,
 }
 
 impl Stop {
+    /// Begins it with the defaults. If it has begun already, the connections that are still open are closed at once.
     pub(crate) fn begin(&self) {
+        self.begin_with(Drain::default());
+    }
+
+    /// Begins it. If it has begun already, it goes on as it is, and sooner if this one is not gradual.
+    pub(crate) fn begin_with(&self, drain: Drain) {
+        let _ = self.0.drain.set(drain);
         self.0.begun.cancel();
+        if !drain.is_gradual() {
+            self.close_all();
+        }
+    }
+
+    pub(super) fn drain(&self) -> Drain {
+        self.0.drain.get().copied().unwrap_or_default()
+    }
+
+    /// All connections that are still open are to be closed.
+    pub(super) fn close_all(&self) {
+        self.0.closes_all.cancel();
+    }
+
+    /// Resolves when all connections are closed that are still open: no other ones are accepted from then on.
+    pub(super) async fn closes_all(&self) {
+        self.0.closes_all.cancelled().await;
     }
 
     pub(crate) fn has_begun(&self) -> bool {

@@ -37,6 +37,8 @@ pub(super) struct ColdState {
     pub(super) broken: Option<io::Error>,
     /// Reads since then.
     pub(super) last_reads: u32,
+    /// The peer was asked for a sign of life, and has given none.
+    pub(super) asked: bool,
     /// Flushers that wait because the driver had not finished in its last poll.
     pub(super) deferred: Option<Box<DeferredWakes>>,
 }
@@ -52,6 +54,7 @@ impl ColdState {
         ending: None,
         broken: None,
         last_reads: 0,
+        asked: false,
         deferred: None,
     };
 
@@ -59,7 +62,12 @@ impl ColdState {
         let Self { leftover, ping_watch, kept_buffers, paused, .. } = self;
         let is_open = self.closing.is_none() && self.ending.is_none() && self.end.is_none();
         let has_nothing = leftover.is_none() && ping_watch.is_none() && kept_buffers.is_none();
-        is_open && has_nothing && paused.is_none() && self.broken.is_none() && self.deferred.is_none()
+        is_open
+            && has_nothing
+            && !self.asked
+            && paused.is_none()
+            && self.broken.is_none()
+            && self.deferred.is_none()
     }
 }
 

@@ -51,6 +51,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     .into_iter()
                     .filter(|questions| questions.are_pending())
                     .for_each(Questions::stall);
+                self.has_shown_life();
                 return Read::Nothing;
             }
             if let Some(since) = cold.paused.take() {
@@ -128,6 +129,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         let at = Moment::now();
         self.fill_rates(at);
         self.observe(PeerActivity::Traffic, at);
+        self.has_shown_life();
         self.count_bytes(len, at);
         let Some(input) = input else {
             let decoded = self.decoder.took(len);

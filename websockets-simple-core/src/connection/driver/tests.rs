@@ -7,6 +7,7 @@ mod control;
 mod dotnet;
 mod handlers;
 mod heartbeat;
+mod life;
 mod limits;
 mod parts;
 mod peer;

@@ -35,6 +35,7 @@ async fn a_service_that_is_too_slow_is_a_503_at_the_authentication_deadline() {
         client.read_to_string(&mut answer).await.unwrap();
         answer
     });
+    let answer = waiting_least(&answer, &host.shared.params);
     assert_eq!(begun.elapsed(), deadline);
     assert_eq!(answer, refusal("503 Service Unavailable", RETRY, CANNOT_TELL));
     assert!(matches!(shaken, Err(Ended::Refused(..))));

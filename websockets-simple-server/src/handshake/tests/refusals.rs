@@ -178,7 +178,7 @@ async fn surplus_connections_are_told_when_to_try_again() {
     assert_eq!(answer, refusal("429 Too Many Requests", later, "too many connections of this user"));
     let host = with_users(params(), Mood::Knows);
     let taken = ClientId::new("taken").unwrap();
-    let _held = host.shared.registry.reserve(&taken).unwrap();
+    let _held = host.shared.registry.reserve(&taken, false).unwrap();
     let choose = move |_: &HandshakeRequest<'_>, _: Option<&Authenticated<i64>>| {
         Placement::new().client_id(taken.clone())
     };
