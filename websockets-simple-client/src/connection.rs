@@ -35,6 +35,7 @@ mod group_requests;
 mod kept;
 mod observer;
 mod session;
+mod supervision;
 mod supervisor;
 mod task;
 mod wanted_groups;

@@ -19,7 +19,7 @@ use crate::{
         group_requests::GroupRequests,
         kept::Kept,
         observer::{Audience, SubscribedObserver},
-        supervisor::Supervision,
+        supervision::Supervision,
         task::ConnectionTask,
         wanted_groups::WantedGroups,
     },
