@@ -7,7 +7,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{ClientParams, TokenReason},
+    config::{AttemptInfo, ClientParams, TokenReason},
     connection::{ClientConnection, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, OpenError, ParamsError},
     event::ClientEvent,
@@ -163,7 +163,7 @@ impl WebsocketClient {
     /// attempt is made.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
         match self.shared.params.reconnect() {
-            None => attempt::connect(&self.shared, TokenReason::First).await,
+            None => attempt::connect(&self.shared, AttemptInfo::default(), TokenReason::First).await,
             Some(reconnect) => self.shared.supervision.connect(&self.shared, reconnect).await,
         }
     }

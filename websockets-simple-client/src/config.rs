@@ -10,23 +10,30 @@ use websockets_simple_core::{
     Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Token,
 };
 
-use crate::{config::token_provider::Provider, error::ParamsError};
+use crate::{
+    config::{before_attempt::BeforeAttempt, token_provider::Provider},
+    error::ParamsError,
+};
 
+mod before_attempt;
 mod checked;
 mod host;
 mod offline;
 mod reconnect;
+mod remembered;
 #[cfg(feature = "rustls")]
 mod tls;
 mod token_provider;
 
+pub use before_attempt::{AttemptInfo, NoAttempt};
 pub(crate) use checked::CheckedParams;
 pub use offline::Offline;
 pub(crate) use reconnect::Circumstances;
 pub use reconnect::{Loss, LossCause, Reconnect, Verdict};
+pub use remembered::Remembered;
 #[cfg(feature = "rustls")]
 pub(crate) use tls::{TlsParams, Trust};
-pub use token_provider::{NotAuthorized, TokenProvider, TokenReason};
+pub use token_provider::{IssuedToken, NotAuthorized, TokenProvider, TokenReason};
 
 /// Characters that are percent-encoded in a path: those that RFC 3986 section 3.3 does not allow there, and those
 /// that would end the path.
@@ -69,6 +76,7 @@ pub struct ClientParams {
     subprotocols: Vec<String>,
     token: Option<Token>,
     token_provider: Option<Provider>,
+    before_attempt: Option<BeforeAttempt>,
     reconnect: Option<Reconnect>,
     offline: Offline,
     token_placement: Option<TokenPlacement>,
@@ -120,6 +128,7 @@ impl ClientParams {
             subprotocols: Vec::new(),
             token: None,
             token_provider: None,
+            before_attempt: None,
             reconnect: None,
             offline: Offline::Refuse,
             token_placement: None,

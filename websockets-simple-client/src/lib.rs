@@ -131,7 +131,10 @@ pub mod events {
 
 /// Where a client connects to, and its options: timeouts, tokens, heartbeat, compatibility with .NET peers.
 pub mod params {
-    pub use crate::config::{NotAuthorized, Offline, TokenPlacement, TokenProvider, TokenReason};
+    pub use crate::config::{
+        AttemptInfo, IssuedToken, NoAttempt, NotAuthorized, Offline, Remembered, TokenPlacement,
+        TokenProvider, TokenReason,
+    };
     #[doc(no_inline)]
     pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};
     #[cfg(feature = "deflate")]

@@ -45,7 +45,7 @@ pub(crate) struct CheckedParams {
     pub(crate) headers: Vec<Header>,
     /// All encodings of the token, the longest first.
     spellings: Vec<Token>,
-    params: ClientParams,
+    pub(super) params: ClientParams,
 }
 
 /// A request header of the user.

@@ -12,7 +12,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{CheckedParams, TokenProvider, TokenReason},
+    config::{AttemptInfo, CheckedParams, TokenProvider, TokenReason},
     connection::{
         ClientConnection, ClientState, ConnectionState,
         ending::{EndProgress, Ending},
@@ -97,10 +97,13 @@ impl Connecting {
 
     /// Spawns the task of the connection. The flag becomes true once the connection can be used: at once, or after the
     /// success text of a .NET v6 server.
-    pub(crate) fn open(mut self, dialed: Dialed) -> (ClientConnection, watch::Receiver<bool>) {
+    pub(crate) fn open(
+        mut self,
+        params: &CheckedParams,
+        dialed: Dialed,
+    ) -> (ClientConnection, watch::Receiver<bool>) {
         self.used = true;
         let shared = &self.shared;
-        let params = &shared.params;
         let compatibility = params.compatibility();
         let Dialed { stream, leftover, compression, info } = dialed;
         let config = OutboxConfig {
@@ -208,25 +211,24 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
+    /// Opens a WebSocket, with what the hook changes, and a new token if there is a provider. Also returns the parameters
+    /// with both.
     pub(crate) async fn dial(
         &self,
+        info: AttemptInfo,
         reason: TokenReason,
     ) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
-        let params = self.with_fresh_token(reason).await?;
-        let dialed = self.dialer.dial(&params).await?;
-        Ok((params, dialed))
-    }
-
-    /// The parameters, with a new token from the provider if there is one.
-    async fn with_fresh_token(&self, reason: TokenReason) -> Result<Arc<CheckedParams>, ConnectError> {
-        match self.params.token_provider() {
-            None => Ok(Arc::clone(&self.params)),
-            Some(provider) => {
-                let token = ask(provider, reason).await;
-                self.params.with_token(token.map_err(|error| ConnectError::TokenProvider(error.into()))?)
-            }
+        let mut params = self.params.for_attempt(info).await?;
+        if let Some(provider) = params.token_provider() {
+            let token = ask(provider, reason).await;
+            params = params.with_token(token.map_err(|error| ConnectError::TokenProvider(error.into()))?)?;
         }
+        let dialed = if params.secured() == self.params.secured() {
+            self.dialer.dial(&params).await?
+        } else {
+            Dialer::new(&params).map_err(ConnectError::Params)?.dial(&params).await?
+        };
+        Ok((params, dialed))
     }
 
     /// The current connection, until its transport is gone.
@@ -244,5 +246,6 @@ pub(super) async fn ask(
     reason: TokenReason,
 ) -> Result<Token, Box<dyn Error + Send + Sync>> {
     let asked = CatchPanic::new(Box::pin(async move { provider.token(reason).await })).await;
-    asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()))
+    let asked = asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()));
+    asked.map(|issued| issued.token)
 }

@@ -9,7 +9,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
+    config::{AttemptInfo, Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
     connection::{ClientConnection, ClientState, EndProgress, Shared, attempt, supervision::Asked},
     error::{ConnectError, GroupError},
     event::ClientEvent,
@@ -86,10 +86,13 @@ impl Supervisor {
     /// What has to be done in the state, and its result.
     async fn next(&self) -> Done {
         match self.machine.state() {
-            ReconnectState::Connecting => match attempt::connect(&self.shared, self.reason).await {
-                Ok(connection) => Done::Opened(connection),
-                Err(error) => Done::Lost(LossCause::Refused(Arc::new(error))),
-            },
+            ReconnectState::Connecting => {
+                let info = AttemptInfo { attempt: self.machine.attempt(), loss: self.loss.clone() };
+                match attempt::connect(&self.shared, info, self.reason).await {
+                    Ok(connection) => Done::Opened(connection),
+                    Err(error) => Done::Lost(LossCause::Refused(Arc::new(error))),
+                }
+            }
             ReconnectState::Open { .. } => match &self.connection {
                 Some(connection) => {
                     let closed = async {
@@ -127,7 +130,7 @@ impl Supervisor {
         });
         let lost = self.connection.take();
         let circumstances = Circumstances {
-            has_provider: self.shared.params.token_provider().is_some(),
+            may_differ: self.shared.params.token_provider().is_some() || self.shared.params.has_hook(),
             was_refused: self.was_refused,
             has_controls: lost.as_ref().is_some_and(|lost| lost.0.core.has_controls()),
             spread: lost.as_ref().and_then(ClientConnection::closing_spread),
