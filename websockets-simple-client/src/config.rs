@@ -77,6 +77,8 @@ pub struct ClientParams {
     token: Option<Token>,
     token_provider: Option<Provider>,
     before_attempt: Option<BeforeAttempt>,
+    /// What a hook has added, which may be secret.
+    hidden: Vec<Token>,
     reconnect: Option<Reconnect>,
     offline: Offline,
     token_placement: Option<TokenPlacement>,
@@ -129,6 +131,7 @@ impl ClientParams {
             token: None,
             token_provider: None,
             before_attempt: None,
+            hidden: Vec::new(),
             reconnect: None,
             offline: Offline::Refuse,
             token_placement: None,

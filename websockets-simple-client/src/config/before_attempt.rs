@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
-use websockets_simple_core::CatchPanic;
+use url::form_urlencoded;
+use websockets_simple_core::{CatchPanic, Token};
 
 use crate::{
     config::{CheckedParams, ClientParams, Loss},
@@ -86,8 +87,9 @@ impl ClientParams {
     /// What is returned is checked as [`WebsocketClient::new`](crate::WebsocketClient::new) checks:
     /// [`ConnectError::Params`](crate::ConnectError::Params) is final. So is [`NoAttempt`], unless it says
     /// [`again`](NoAttempt::again), as a hook that panics does. The time of the hook is part of the
-    /// [connect timeout](Self::connect_timeout); then it is dropped. Events name the path of the client's own parameters,
-    /// so no log shows what the hook has added.
+    /// [connect timeout](Self::connect_timeout); then it is dropped. What the hook adds is
+    /// told nowhere: events name the path of the client's own parameters, and where the server quotes a path, a header value
+    /// or a value of the query that the hook has added, `***` takes its place, as with a token.
     ///
     /// With a hook, a client that [reconnects](Self::reconnect) tries once more after a 401, as one with a token provider.
     ///
@@ -121,6 +123,9 @@ impl ClientParams {
 
     /// These parameters, with what another set of them says of the dial and the request.
     fn dialled_as(mut self, other: Self) -> Self {
+        let own = self.values();
+        self.hidden =
+            other.values().into_iter().filter(|value| !own.contains(value)).map(Token::new).collect();
         self.host = other.host;
         self.port = other.port;
         self.secured = other.secured;
@@ -131,6 +136,13 @@ impl ClientParams {
         self.token = other.token;
         self.token_placement = other.token_placement;
         self
+    }
+
+    /// What of the request may be secret, beside the token.
+    fn values(&self) -> Vec<String> {
+        let query = form_urlencoded::parse(self.query.as_bytes()).map(|(_, value)| value.into_owned());
+        let headers = self.headers.iter().map(|(_, value)| value.trim().to_owned());
+        query.chain(headers).chain([self.path.clone()]).collect()
     }
 }
 
