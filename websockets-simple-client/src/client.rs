@@ -8,7 +8,7 @@ use websockets_simple_core::{
 
 use crate::{
     config::{AttemptInfo, ClientParams, TokenReason},
-    connection::{ClientConnection, EndProgress, Shared, attempt},
+    connection::{ClientConnection, ClientFigures, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, OpenError, ParamsError},
     event::ClientEvent,
 };
@@ -292,6 +292,24 @@ impl WebsocketClient {
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
         self.connection().map(|connection| connection.statistics())
+    }
+
+    /// What the client has done since it was made, over all of its connections.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
+    ///
+    /// # fn main() -> Result<(), websockets_simple_client::ParamsError> {
+    /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+    /// let figures = client.figures();
+    /// assert_eq!((figures.attempts, figures.connections, figures.lost), (0, 0, 0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn figures(&self) -> ClientFigures {
+        self.shared.figures()
     }
 }
 

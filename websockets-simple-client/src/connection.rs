@@ -26,11 +26,13 @@ use crate::{
 
 pub use client_state::{ClientState, States};
 pub(crate) use ending::EndProgress;
+pub use figures::ClientFigures;
 pub(crate) use session::Shared;
 
 pub(crate) mod attempt;
 mod client_state;
 mod ending;
+mod figures;
 mod group_requests;
 mod kept;
 mod observer;

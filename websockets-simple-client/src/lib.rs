@@ -76,7 +76,7 @@ mod event;
 pub use async_trait::async_trait;
 pub use client::WebsocketClient;
 pub use config::{ClientParams, Loss, LossCause, Reconnect, Verdict};
-pub use connection::{ClientConnection, ClientState, States};
+pub use connection::{ClientConnection, ClientFigures, ClientState, States};
 pub use error::ConnectError;
 pub use event::ClientEvent;
 #[doc(no_inline)]

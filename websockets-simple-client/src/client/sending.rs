@@ -108,7 +108,11 @@ impl WebsocketClient {
         most: usize,
     ) -> Result<SendStatus, SendError> {
         match sent {
-            Err(SendError::Closed) => self.shared.kept.push(message, most),
+            Err(SendError::Closed) => {
+                let kept = self.shared.kept.push(message, most)?;
+                self.shared.figures.count(|figures| figures.kept += 1);
+                Ok(kept)
+            }
             sent => sent,
         }
     }

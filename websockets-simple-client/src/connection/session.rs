@@ -16,6 +16,7 @@ use crate::{
     connection::{
         ClientConnection, ClientState, ConnectionState,
         ending::{EndProgress, Ending},
+        figures::{ClientFigures, Figures},
         group_requests::GroupRequests,
         kept::Kept,
         observer::{Audience, SubscribedObserver},
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) supervision: Supervision,
     pub(crate) wanted_groups: Arc<WantedGroups>,
     pub(crate) kept: Kept,
+    pub(crate) figures: Figures,
     connection_config: Arc<ConnectionConfig>,
     current: Mutex<Current>,
 }
@@ -92,6 +94,7 @@ impl Connecting {
         drop(current);
         shared.tell(ClientState::Connecting { attempt: 0 });
         shared.subscriptions.lift_bounds(false);
+        shared.figures.count(|figures| figures.attempts += 1);
         Taken::Yes(Self { shared: Arc::clone(shared), used: false })
     }
 
@@ -126,6 +129,7 @@ impl Connecting {
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
         *shared.current() = Current::Connection(connection.clone());
+        shared.figures.count(|figures| figures.connections += 1);
         shared.tell(ClientState::Open(connection.clone()));
         let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
@@ -186,6 +190,7 @@ impl Shared {
             supervision: Supervision::new(),
             wanted_groups: Arc::default(),
             kept: Kept::default(),
+            figures: Figures::default(),
             current: Mutex::new(Current::Nothing),
         })
     }
@@ -194,6 +199,8 @@ impl Shared {
     pub(crate) fn set_idle(&self, ended: &ClientConnection) {
         let mut current = self.current();
         if matches!(&*current, Current::Connection(current) if Arc::ptr_eq(&current.0, &ended.0)) {
+            // Within the lock, so that it always counts once.
+            self.figures.ended(ended);
             *current = Current::Nothing;
             drop(current);
             self.tell(ClientState::Idle);
@@ -229,6 +236,16 @@ impl Shared {
             Dialer::new(&params).map_err(ConnectError::Params)?.dial(&params).await?
         };
         Ok((params, dialed))
+    }
+
+    /// What the client has done so far.
+    pub(crate) fn figures(&self) -> ClientFigures {
+        let current = self.current();
+        self.figures.with(if let Current::Connection(connection) = &*current {
+            Some(connection)
+        } else {
+            None
+        })
     }
 
     /// The current connection, until its transport is gone.

@@ -5,14 +5,23 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
-use websockets_simple_core::{CloseCode, EndCause};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use websockets_simple_core::{CloseCode, Compatibility, EndCause};
 
 use crate::{
     config::{Loss, Offline, Reconnect},
     connection::{ClientConnection, ClientState, Shared, States, supervisor::Supervisor},
     error::ConnectError,
 };
+
+/// How long a server has for the sign of life that it is asked for.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// How much longer the loss of a connection still counts as what that has shown.
+const AFTER_PROBE: Duration = Duration::from_secs(1);
 
 /// What a client and the task that keeps it connected know of each other.
 pub(crate) struct Supervision {
@@ -29,6 +38,8 @@ struct Run {
     is_on: bool,
     disconnect: Option<EndCause>,
     now: bool,
+    /// Until when a loss is what a probe has shown.
+    probing: Option<Instant>,
 }
 
 /// What the application asks of a supervisor.
@@ -127,7 +138,7 @@ impl Supervision {
         end
     }
 
-    /// Ends a pause.
+    /// Ends a pause, or asks an open connection for a sign of life.
     pub(crate) fn now(&self, shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
         match self.state() {
             ClientState::Waiting { .. } => {
@@ -136,7 +147,12 @@ impl Supervision {
                 true
             }
             ClientState::GivenUp(_) => self.start(shared, reconnect),
-            ClientState::Idle | ClientState::Connecting { .. } | ClientState::Open(_) => false,
+            ClientState::Open(_) if shared.params.compatibility() == Compatibility::DotNetV6 => false,
+            ClientState::Open(connection) => {
+                self.run().probing = Some(Instant::now() + PROBE + AFTER_PROBE);
+                connection.0.core.probe(PROBE)
+            }
+            ClientState::Idle | ClientState::Connecting { .. } => false,
         }
     }
 
@@ -180,6 +196,11 @@ impl Supervision {
             }
             self.asked.notified().await;
         }
+    }
+
+    /// Whether the application has just asked whether the connection is alive, which was lost.
+    pub(super) fn was_probing(&self) -> bool {
+        self.run().probing.take().is_some_and(|until| Instant::now() <= until)
     }
 
     /// Tells the state of a run, unless another one has begun.

@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use websockets_simple_core::{
-    CloseCode, EndCause, ErrorEvent, ErrorStage, EventError, Happened, Moment, ReconnectState, Reconnector,
-    catch_panic,
+    CloseCode, EndCause, EndedBy, ErrorEvent, ErrorStage, EventError, Happened, Moment, Next, ReconnectState,
+    Reconnector, catch_panic,
 };
 
 use crate::{
     config::{AttemptInfo, Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
-    connection::{ClientConnection, ClientState, EndProgress, Shared, attempt, supervision::Asked},
+    connection::{
+        ClientConnection, ClientState, EndProgress, Shared, attempt, kept::Unsent, supervision::Asked,
+    },
     error::{ConnectError, GroupError},
     event::ClientEvent,
 };
@@ -135,7 +137,16 @@ impl Supervisor {
             has_controls: lost.as_ref().is_some_and(|lost| lost.0.core.has_controls()),
             spread: lost.as_ref().and_then(ClientConnection::closing_spread),
         };
-        let next = self.reconnect.next(&loss, verdict, circumstances);
+        let next = match (self.reconnect.next(&loss, verdict, circumstances), &loss.cause) {
+            // Who asks whether it is alive wants another one at once if it is not.
+            (Next::Again, LossCause::Ended(end))
+                if self.shared.supervision.was_probing()
+                    && matches!(end.by, EndedBy::Heartbeat | EndedBy::Transport) =>
+            {
+                Next::Exactly(Duration::ZERO)
+            }
+            (next, _) => next,
+        };
         self.reason = match &loss.cause {
             LossCause::Refused(error) if matches!(**error, ConnectError::Unauthorized { .. }) => {
                 self.was_refused = true;
@@ -175,6 +186,10 @@ impl Supervisor {
     fn rest(&self, state: ClientState) {
         self.shared.wanted_groups.clear();
         let unsent = self.shared.kept.close();
+        self.shared.figures.count(|figures| {
+            figures.given_up += u64::from(matches!(state, ClientState::GivenUp(_)));
+            figures.dropped += unsent as u64;
+        });
         if unsent > 0 {
             let error = EventError::new(format!(
                 "{unsent} kept messages were not sent: the client does not connect again"
@@ -197,19 +212,12 @@ impl Supervisor {
         }
     }
 
-    /// Sends the messages that were kept while there was no connection.
+    /// Sends the messages that were kept while there was no connection. Dropped, as when that connection is lost, it tells what
+    /// was not sent until then.
     async fn send_kept(&self, connection: &ClientConnection) {
         let Offline::Keep { age, .. } = self.shared.params.offline() else { return };
-        let unsent = self.shared.kept.send(connection, age).await;
-        if unsent.old > 0 {
-            let error =
-                EventError::new(format!("{} kept messages were not sent: they are too old", unsent.old));
-            self.tell_error(ErrorStage::Send, error, Some(connection));
-        }
-        if let Some(error) = unsent.error {
-            let error = EventError::new(format!("{} kept messages were not sent: {error}", unsent.failed));
-            self.tell_error(ErrorStage::Send, error, Some(connection));
-        }
+        let mut told = UnsentTold { supervisor: self, connection, unsent: Unsent::default() };
+        self.shared.kept.send(connection, age, &mut told.unsent).await;
     }
 
     /// Joins the groups of the last connection.
@@ -233,6 +241,29 @@ impl Supervisor {
         // A runtime that shuts down runs no handlers either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tokio::time::timeout(attempt::LAST_WORD, raising));
+        }
+    }
+}
+
+/// Kept messages that were not sent; dropped, it tells them.
+struct UnsentTold<'a> {
+    supervisor: &'a Supervisor,
+    connection: &'a ClientConnection,
+    unsent: Unsent,
+}
+
+impl Drop for UnsentTold<'_> {
+    fn drop(&mut self) {
+        let Unsent { old, failed, error } = &self.unsent;
+        self.supervisor.shared.figures.count(|figures| figures.dropped += old + failed);
+        let tell = |error: String| {
+            self.supervisor.tell_error(ErrorStage::Send, EventError::new(error), Some(self.connection));
+        };
+        if *old > 0 {
+            tell(format!("{old} kept messages were not sent: they are too old"));
+        }
+        if let Some(error) = error {
+            tell(format!("{failed} kept messages were not sent: {error}"));
         }
     }
 }

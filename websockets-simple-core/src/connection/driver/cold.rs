@@ -28,6 +28,8 @@ pub(super) struct ColdState {
     pub(super) kept_buffers: Option<KeptBuffers>,
     /// Since when nothing is read because too many messages wait for the handler.
     pub(super) paused: Option<Instant>,
+    /// Until when the peer has to give a sign of life.
+    pub(super) probe: Option<Instant>,
     pub(super) closing: Option<Closing>,
     /// How the connection ended, until that was told.
     pub(super) end: Option<Disconnect>,
@@ -47,6 +49,7 @@ impl ColdState {
         ping_watch: None,
         kept_buffers: None,
         paused: None,
+        probe: None,
         closing: None,
         end: None,
         ending: None,
@@ -59,6 +62,7 @@ impl ColdState {
         let Self { leftover, ping_watch, kept_buffers, paused, .. } = self;
         let is_open = self.closing.is_none() && self.ending.is_none() && self.end.is_none();
         let has_nothing = leftover.is_none() && ping_watch.is_none() && kept_buffers.is_none();
+        let has_nothing = has_nothing && self.probe.is_none();
         is_open && has_nothing && paused.is_none() && self.broken.is_none() && self.deferred.is_none()
     }
 }

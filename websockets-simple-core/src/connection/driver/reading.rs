@@ -17,7 +17,7 @@ use crate::{
         observer::ConnectionObserver,
         questions::Questions,
     },
-    events::{EndCause, ErrorStage, EventError, Moment, spare},
+    events::{EndCause, ErrorStage, EventError, Moment, deadline, spare},
     protocol::{Capabilities, Control, Controls, Decoded, Message, MessagePart, Side, buffer_pool},
     transport::ReadNow,
 };
@@ -55,6 +55,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             if let Some(since) = cold.paused.take() {
                 let paused = since.elapsed();
+                cold.probe = cold.probe.map(|until| deadline(until, paused));
                 self.clock.as_mut().liveness_mut().extend(paused);
                 if let Some(watch) = &mut cold.ping_watch {
                     watch.extend(paused);
@@ -128,6 +129,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         let at = Moment::now();
         self.fill_rates(at);
         self.observe(PeerActivity::Traffic, at);
+        if let Some(cold) = self.cold.get() {
+            cold.probe = None;
+        }
         self.count_bytes(len, at);
         let Some(input) = input else {
             let decoded = self.decoder.took(len);

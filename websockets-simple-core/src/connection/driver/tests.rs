@@ -10,6 +10,7 @@ mod heartbeat;
 mod limits;
 mod parts;
 mod peer;
+mod probe;
 mod reading;
 
 use std::{
