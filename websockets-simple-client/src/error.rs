@@ -1,6 +1,6 @@
 //! The errors of a client: invalid parameters, failed connects, failed group requests.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
@@ -167,6 +167,13 @@ pub enum OpenError {
     /// The connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+}
+
+/// What needs no conversion.
+impl From<Infallible> for OpenError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// Why a client could not join or leave a group.
