@@ -247,7 +247,7 @@ async fn a_client_is_opened_by_its_url_in_any_form_or_its_parameters() {
         let message = within(async {
             loop {
                 let event = events.recv().await.unwrap();
-                opened = event.connected().cloned().or(opened.take());
+                opened = event.connected().cloned().or_else(|| opened.take());
                 if let Some(message) = event.message() {
                     assert!(event.disconnected().is_none());
                     assert_eq!(event.clone().into_message().as_ref(), Some(message));
