@@ -8,6 +8,7 @@ mod roster;
 mod side_rooms;
 
 pub use room::{Room, params};
+pub use side_rooms::clean as room_name;
 pub use wire::{ChatPacket, SideRoom};
 
 /// The three users that the chat server invites.

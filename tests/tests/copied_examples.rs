@@ -14,6 +14,7 @@ const CRATES: [&str; 3] = ["websockets-simple-server", "websockets-simple-client
 /// What an application has beside the two libraries. Nothing else is needed: `chrono` and `async_trait` are re-exported.
 const DEPENDENCIES: &str = r#"
 axum = { version = "0.8", default-features = false, features = ["http1", "tokio"] }
+futures-util = { version = "0.3", default-features = false, features = ["sink"] }
 http = "1"
 http-body-util = "0.1"
 hyper = { version = "1", default-features = false, features = ["http1", "server"] }

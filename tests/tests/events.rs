@@ -207,7 +207,7 @@ async fn a_peer_that_does_not_answer_pings_is_a_heartbeat_error() {
     assert_eq!(event.stage, ErrorStage::Heartbeat);
     silent.frame(0x88, &4000_u16.to_be_bytes()).await;
     let frames = silent.rest().await;
-    let texts: Vec<_> = frames.iter().map(websockets_simple_tests::raw::RawFrame::as_text).collect();
+    let texts: Vec<_> = frames.iter().map(raw::RawFrame::as_text).collect();
     assert_eq!(texts[..2], ["ping", "No ping response - disconnected."]);
     assert_eq!(frames[2].close_code(), Some(4000));
 }

@@ -225,7 +225,7 @@ async fn a_provider_that_panics_at_a_renewal_is_one_that_fails_and_the_connectio
 
 #[tokio::test]
 async fn a_provider_without_a_token_is_an_error_of_connect_that_keeps_its_secret() {
-    let provider = |_| std::future::ready(Err("the vault is sealed".into()));
+    let provider = |_| std::future::ready(Err::<Token, _>("the vault is sealed".into()));
     let client = WebsocketClient::new(ClientParams::new("localhost", 1).token_provider(provider)).unwrap();
     let error = client.connect().await.unwrap_err();
     assert_eq!(error.to_string(), "the token provider returned no usable token");

@@ -210,8 +210,8 @@ async fn plain_requests_get_a_real_answer() {
 #[tokio::test]
 async fn a_connection_header_in_two_lines_is_one_list() {
     let (_server, addr) = with(Limits::default()).await;
-    let request = websockets_simple_tests::raw::request("/", "")
-        .replace("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade");
+    let request =
+        raw::request("/", "").replace("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade");
     let mut peer = RawPeer::connect(addr).await;
     peer.write(request.as_bytes()).await;
     assert!(peer.head().await.starts_with("HTTP/1.1 101 "));

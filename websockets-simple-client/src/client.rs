@@ -7,8 +7,8 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{ClientParams, TokenReason},
-    connection::{ClientConnection, EndProgress, Shared, attempt},
+    config::{AttemptInfo, ClientParams, TokenReason},
+    connection::{ClientConnection, ClientFigures, EndProgress, Shared, attempt},
     error::{ConnectError, GroupError, OpenError, ParamsError},
     event::ClientEvent,
 };
@@ -23,12 +23,12 @@ use crate::{
 ///
 /// Usage: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`connect`](Self::connect), [`disconnect`](Self::disconnect), and `connect` again; subscriptions survive.
-/// [`open`](Self::open) is the first three in one.
+/// [`open`](Self::open) is the first three in one, and the function [`connect`](crate::connect) its short form.
 ///
 /// # Examples
 ///
 /// ```no_run
-/// use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+/// use websockets_simple_client::{ClientParams, WebsocketClient};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080).token("secret"))?;
@@ -36,8 +36,8 @@ use crate::{
 /// client.connect().await?;
 /// client.send_text("hello").await?;
 /// while let Some(event) = events.recv().await {
-///     if let ClientEvent::Message(event) = event {
-///         println!("{:?}", event.message);
+///     if let Some(message) = event.message() {
+///         println!("{message}");
 ///         break;
 ///     }
 /// }
@@ -51,6 +51,38 @@ pub struct WebsocketClient {
 
 /// Closes the connection when the last handle of the user is dropped. The connection's task holds `Shared` without it.
 struct Handles(Arc<Shared>);
+
+/// Opens a client: its parameters, or a URL (`ws`, `wss`, `http` or `https`), are all that it takes. As
+/// [`WebsocketClient::open`], of which this is the short form.
+///
+/// # Errors
+///
+/// [`OpenError`]: the URL or a parameter is wrong, or the connect failed.
+///
+/// # Cancel safety
+///
+/// Dropped before it resolves, the attempt is aborted and the socket is closed.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (client, mut events) = websockets_simple_client::connect("ws://localhost:8080/news").await?;
+/// client.send_text("hello").await?;
+/// while let Some(event) = events.recv().await {
+///     if let Some(message) = event.message() {
+///         println!("{message}");
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn connect<P>(to: P) -> Result<(WebsocketClient, Events<ClientEvent>), OpenError>
+where
+    P: TryInto<ClientParams>,
+    OpenError: From<P::Error>,
+{
+    WebsocketClient::open(to.try_into()?).await
+}
 
 impl WebsocketClient {
     /// Creates a client with these parameters. Opens no socket yet.
@@ -77,13 +109,13 @@ impl WebsocketClient {
     /// # Examples
     ///
     /// ```no_run
-    /// use websockets_simple_client::{ClientEvent, ClientParams, WebsocketClient};
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
     ///
     /// # async fn example() -> Result<(), websockets_simple_client::OpenError> {
     /// let (client, mut events) = WebsocketClient::open(ClientParams::new("localhost", 8080)).await?;
     /// while let Some(event) = events.recv().await {
-    ///     if let ClientEvent::Message(event) = event {
-    ///         println!("{}", event.message);
+    ///     if let Some(message) = event.message() {
+    ///         println!("{message}");
     ///     }
     /// }
     /// # Ok(()) }
@@ -163,7 +195,7 @@ impl WebsocketClient {
     /// attempt is made.
     pub async fn connect(&self) -> Result<ClientConnection, ConnectError> {
         match self.shared.params.reconnect() {
-            None => attempt::connect(&self.shared, TokenReason::First).await,
+            None => attempt::connect(&self.shared, AttemptInfo::default(), TokenReason::First).await,
             Some(reconnect) => self.shared.supervision.connect(&self.shared, reconnect).await,
         }
     }
@@ -293,6 +325,24 @@ impl WebsocketClient {
     pub fn statistics(&self) -> Option<Statistics> {
         self.connection().map(|connection| connection.statistics())
     }
+
+    /// What the client has done since it was made, over all of its connections.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
+    ///
+    /// # fn main() -> Result<(), websockets_simple_client::ParamsError> {
+    /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+    /// let figures = client.figures();
+    /// assert_eq!((figures.attempts, figures.connections, figures.lost), (0, 0, 0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn figures(&self) -> ClientFigures {
+        self.shared.figures()
+    }
 }
 
 impl Clone for WebsocketClient {
@@ -318,6 +368,11 @@ impl fmt::Debug for WebsocketClient {
 
 mod sending;
 mod states;
+mod streams;
+mod weak;
+
+pub use streams::{Contents, Messages};
+pub use weak::WeakClient;
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,29 @@
 //! The parameters of a client.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use url::Url;
 #[cfg(feature = "deflate")]
 use websockets_simple_core::Compression;
 use websockets_simple_core::{
     Compatibility, ConnectionConfig, Heartbeat, HeartbeatMode, MessageParts, OverflowPolicy, Token,
 };
 
-use crate::{config::token_provider::Provider, error::ParamsError};
+use crate::config::{before_attempt::BeforeAttempt, token_provider::Provider};
 
+mod before_attempt;
 mod checked;
 mod dialing;
+mod from_url;
 mod host;
 mod offline;
 mod reconnect;
+mod remembered;
 #[cfg(feature = "rustls")]
 mod tls;
 mod token_provider;
 
+pub use before_attempt::{AttemptInfo, NoAttempt};
 pub(crate) use checked::CheckedParams;
 pub(crate) use dialing::Dialing;
 #[cfg(feature = "proxy")]
@@ -33,9 +36,10 @@ pub(crate) use host::Host;
 pub use offline::Offline;
 pub(crate) use reconnect::Circumstances;
 pub use reconnect::{Loss, LossCause, Reconnect, Verdict};
+pub use remembered::Remembered;
 #[cfg(feature = "rustls")]
 pub(crate) use tls::{TlsParams, Trust};
-pub use token_provider::{NotAuthorized, TokenProvider, TokenReason};
+pub use token_provider::{IssuedToken, NotAuthorized, TokenProvider, TokenReason};
 
 /// Characters that are percent-encoded in a path: those that RFC 3986 section 3.3 does not allow there, and those
 /// that would end the path.
@@ -79,6 +83,9 @@ pub struct ClientParams {
     subprotocols: Vec<String>,
     token: Option<Token>,
     token_provider: Option<Provider>,
+    before_attempt: Option<BeforeAttempt>,
+    /// What a hook has added, which may be secret.
+    hidden: Vec<Token>,
     reconnect: Option<Reconnect>,
     offline: Offline,
     token_placement: Option<TokenPlacement>,
@@ -129,6 +136,8 @@ impl ClientParams {
             subprotocols: Vec::new(),
             token: None,
             token_provider: None,
+            before_attempt: None,
+            hidden: Vec::new(),
             reconnect: None,
             offline: Offline::Refuse,
             token_placement: None,
@@ -148,41 +157,6 @@ impl ClientParams {
             first_frame_pause: None,
             frame_pause: None,
         }
-    }
-
-    /// Parameters from a URL: host, port, path, query, and TLS for `wss` and `https`, none for `ws` and `http`. The zone of
-    /// an IPv6 address begins with `%25` (RFC 6874): `ws://[fe80::1%25eth0]:8080/`.
-    ///
-    /// # Errors
-    ///
-    /// [`ParamsError::Url`] when the URL is malformed or has another scheme, or contains a user name, a password or a
-    /// fragment, which a handshake cannot send. [`ParamsError::BlankHost`] when it has no host.
-    pub fn url(url: &str) -> Result<Self, ParamsError> {
-        let (url, zone) = match host::without_zone(url) {
-            Some((url, zone)) => (Cow::Owned(url), Some(zone)),
-            None => (Cow::Borrowed(url), None),
-        };
-        let url = Url::parse(&url).map_err(|_| ParamsError::Url("it is malformed"))?;
-        let secured = match url.scheme() {
-            "ws" | "http" => false,
-            "wss" | "https" => true,
-            _ => return Err(ParamsError::Url("its scheme is not ws, wss, http or https")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(ParamsError::Url("it contains a user name or password; use a token or a header"));
-        }
-        if url.fragment().is_some() {
-            return Err(ParamsError::Url("it contains a fragment (`#`)"));
-        }
-        let host = url.host_str().ok_or(ParamsError::BlankHost)?;
-        let port = url.port().unwrap_or(if secured { 443 } else { 80 });
-        let host = match zone {
-            Some(zone) => format!("{}%{zone}", host.trim_matches(['[', ']'])),
-            None => host.to_owned(),
-        };
-        let mut params = Self::new(host, port).secured(secured).path(url.path());
-        params.query = url.query().unwrap_or_default().to_owned();
-        Ok(params)
     }
 
     /// Whether to use TLS. Default: no, or what the URL says.

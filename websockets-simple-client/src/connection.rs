@@ -14,7 +14,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
     CloseCode, ConnectionShared, Control, Disconnect, EndCause, GroupName, IntoMessage, Message,
-    MessageWriter, PartKind, SendError, SendStatus, Sending, Statistics, Subscriptions, Text,
+    MessageWriter, OwnedSending, PartKind, SendError, SendHandle, SendSink, SendStatus, Sending, Statistics,
+    Subscriptions, Text,
 };
 
 use crate::{
@@ -26,15 +27,18 @@ use crate::{
 
 pub use client_state::{ClientState, States};
 pub(crate) use ending::EndProgress;
+pub use figures::ClientFigures;
 pub(crate) use session::Shared;
 
 pub(crate) mod attempt;
 mod client_state;
 mod ending;
+mod figures;
 mod group_requests;
 mod kept;
 mod observer;
 mod session;
+mod supervision;
 mod supervisor;
 mod task;
 mod wanted_groups;
@@ -165,6 +169,12 @@ impl ClientConnection {
         self.0.core.outbox.try_send(message, self.0.subscriptions.wants_notices())
     }
 
+    /// The connection as a `Sink` of messages, which sends as [`send`](Self::send) does.
+    #[must_use]
+    pub fn sink(&self) -> SendSink<Self> {
+        SendSink::new(self.clone())
+    }
+
     /// Begins a long message that is sent in parts: `str` for a text message, `[u8]` for a binary one. Waits until
     /// another such message is finished.
     ///
@@ -286,6 +296,12 @@ impl ConnectionState {
     pub(crate) fn next_id() -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl SendHandle for ClientConnection {
+    fn send_owned(self, message: Message) -> OwnedSending {
+        Box::pin(async move { self.send(message).await })
     }
 }
 

@@ -1,11 +1,11 @@
 //! The errors of a client: invalid parameters, failed connects, failed group requests.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use websockets_simple_core::{CloseCode, Disconnect, EndedBy, ErrorStage};
 
-use crate::config::CheckedParams;
+use crate::config::{CheckedParams, NoAttempt};
 
 pub use proxy::ProxyError;
 
@@ -126,6 +126,12 @@ pub enum ConnectError {
     /// A proxy did not connect the client to the server.
     #[error(transparent)]
     Proxy(ProxyError),
+    /// The hook of [`ClientParams::before_attempt`](crate::ClientParams::before_attempt) wants no attempt.
+    #[error("no attempt: {0}")]
+    NoAttempt(NoAttempt),
+    /// The hook of [`ClientParams::before_attempt`](crate::ClientParams::before_attempt) has returned invalid parameters.
+    #[error("the parameters of this attempt are invalid")]
+    Params(#[source] ParamsError),
     /// The server redirects. Redirects are not followed, as the token would go to another server.
     #[error("the server redirects to {location}; redirects are not followed")]
     Redirected {
@@ -187,6 +193,13 @@ pub enum OpenError {
     /// The connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+}
+
+/// What needs no conversion.
+impl From<Infallible> for OpenError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// Why a client could not join or leave a group.
@@ -302,11 +315,12 @@ impl ConnectError {
     /// | [`Proxy`](Self::Proxy) that wants other credentials, or does not allow it | no | the parameters, or the proxy's rules, have to change |
     /// | [`Tls`](Self::Tls) | yes | certificates are renewed, and captive portals left; wait longer |
     /// | [`TokenProvider`](Self::TokenProvider) | yes | the issuer may be down; the next token may be a good one |
+    /// | [`NoAttempt`](Self::NoAttempt) | if it says [`again`](NoAttempt::again) | the application has decided |
     /// | [`Rejected`](Self::Rejected) with 408, 409, 425, 429 | yes | too early, too often, or the id is still taken |
     /// | [`Rejected`](Self::Rejected) with 500 and above, but 501 and 505 | yes | the server has failed, or is overloaded |
     /// | [`Rejected`](Self::Rejected) with any other status | no | the server would say it again |
     /// | [`Unauthorized`](Self::Unauthorized) | no | the token is not accepted: a client with a provider may try another one, once |
-    /// | [`Redirected`](Self::Redirected), [`SubprotocolRejected`](Self::SubprotocolRejected) | no | the parameters have to change |
+    /// | [`Redirected`](Self::Redirected), [`SubprotocolRejected`](Self::SubprotocolRejected), [`Params`](Self::Params) | no | the parameters have to change |
     /// | [`AlreadyConnected`](Self::AlreadyConnected), [`Cancelled`](Self::Cancelled), [`HandlerPanic`](Self::HandlerPanic) | no | it was this end |
     ///
     /// Not before [`retry_after`](Self::retry_after), if the server asks for that. Statuses that are not registered count
@@ -340,11 +354,13 @@ impl ConnectError {
             | Self::Timeout
             | Self::Tls(_)
             | Self::TokenProvider(_) => true,
+            Self::NoAttempt(no) => no.is_again(),
             Self::Proxy(error) => error.is_worth_retrying(),
             Self::Rejected { status, .. } => is_passing(*status),
             Self::AlreadyConnected
             | Self::Cancelled
             | Self::HandlerPanic
+            | Self::Params(_)
             | Self::Redirected { .. }
             | Self::SubprotocolRejected
             | Self::Unauthorized { .. } => false,

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, MessageEvent,
-    MessagePartEvent,
+    ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, EventId, EventPart, EventType,
+    Flow, Message, MessageEvent, MessagePartEvent,
 };
 
 use crate::{connection::ClientConnection, error::ConnectError};
@@ -48,6 +48,47 @@ impl ClientEvent {
             Self::Error(event) => event.timestamp,
             Self::Message(event) => event.timestamp,
             Self::MessagePart(event) => event.timestamp,
+        }
+    }
+
+    /// The message, if one was received.
+    #[must_use]
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(event) if event.direction == Direction::Received => Some(&event.message),
+            _ => None,
+        }
+    }
+
+    /// As [`message`](Self::message), without a copy of its handle.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(event) if event.direction == Direction::Received => Some(event.message),
+            _ => None,
+        }
+    }
+
+    /// The connection, if one was opened.
+    #[must_use]
+    pub fn connected(&self) -> Option<&ClientConnection> {
+        match self {
+            Self::Connection(ConnectionEvent {
+                kind: ConnectionEventKind::Connected(connection), ..
+            }) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The connection and how it ended, if one has.
+    #[must_use]
+    pub fn disconnected(&self) -> Option<(&ClientConnection, &Disconnect)> {
+        match self {
+            Self::Connection(ConnectionEvent {
+                kind: ConnectionEventKind::Disconnected(connection, end),
+                ..
+            }) => Some((connection, end)),
+            _ => None,
         }
     }
 }

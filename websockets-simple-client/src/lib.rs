@@ -20,7 +20,7 @@
 //!
 //! | type | what it is |
 //! |---|---|
-//! | [`WebsocketClient`] | connect, handlers, send, groups, disconnect; and connect again |
+//! | [`WebsocketClient`] | connect, handlers, send, groups, disconnect; and connect again. [`connect`] opens one by its URL |
 //! | [`ClientParams`] | where to connect to, and every option |
 //! | [`ClientConnection`] | one connection: send, close, what was negotiated |
 //! | [`Message`] | what is received: text or binary |
@@ -79,11 +79,13 @@ pub mod test_util;
 
 #[doc(no_inline)]
 pub use async_trait::async_trait;
-pub use client::WebsocketClient;
+pub use client::{WeakClient, WebsocketClient, connect};
 pub use config::{ClientParams, Loss, LossCause, Reconnect, Verdict};
-pub use connection::{ClientConnection, ClientState, States};
+pub use connection::{ClientConnection, ClientFigures, ClientState, States};
 pub use error::ConnectError;
 pub use event::ClientEvent;
+#[doc(no_inline)]
+pub use url::Url;
 #[doc(no_inline)]
 pub use websockets_simple_core::chrono;
 #[doc(inline)]
@@ -104,12 +106,13 @@ pub use crate::{errors::*, events::*, messages::*, params::*, tls::*};
 /// | `send(message)`, `send(bytes)` | a [`Message`] unchanged; bytes as a binary message |
 /// | `send(value)` | what the type's own [`IntoMessage`] makes of it |
 pub mod messages {
+    pub use crate::client::{Contents, Messages};
     #[doc(no_inline)]
     pub use crate::{Json, Message};
     #[doc(inline)]
     pub use websockets_simple_core::{
         DecodeError, DefaultPacket, EncodeError, IntoMessage, MessagePart, MessageParts, MessageWriter,
-        OverflowPolicy, Packet, PartKind, SendStatus, Sending, Statistics, Text, Uncompressed,
+        OverflowPolicy, Packet, PartKind, SendSink, SendStatus, Sending, Statistics, Text, Uncompressed,
     };
 }
 
@@ -123,9 +126,10 @@ pub mod messages {
 /// | every event, in a closure | [`on`](crate::WebsocketClient::on) |
 /// | every event, in a type that implements [`Handler`] | [`subscribe`](crate::WebsocketClient::subscribe) |
 /// | every event, as a bounded stream | [`events`](crate::WebsocketClient::events) |
+/// | messages alone, or what they contain, as a bounded stream | [`messages`](crate::WebsocketClient::messages), [`packets`](crate::WebsocketClient::packets), [`values`](crate::WebsocketClient::values) |
 pub mod events {
     #[doc(no_inline)]
-    pub use crate::{ClientEvent, ClientState, CloseCode, Disconnect, States};
+    pub use crate::{ClientEvent, ClientFigures, ClientState, CloseCode, Disconnect, States};
     #[doc(inline)]
     pub use websockets_simple_core::{
         Attempt, ConnectionEvent, ConnectionEventKind, Direction, EndedBy, ErrorEvent, ErrorStage,
@@ -140,7 +144,8 @@ pub mod params {
     #[cfg(feature = "proxy")]
     pub use crate::config::Proxy;
     pub use crate::config::{
-        Connector, Io, NotAuthorized, Offline, Resolver, Target, TokenPlacement, TokenProvider, TokenReason,
+        AttemptInfo, Connector, Io, IssuedToken, NoAttempt, NotAuthorized, Offline, Remembered, Resolver,
+        Target, TokenPlacement, TokenProvider, TokenReason,
     };
     #[doc(no_inline)]
     pub use crate::{ClientParams, Loss, LossCause, Reconnect, Verdict};

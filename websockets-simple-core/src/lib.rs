@@ -60,7 +60,9 @@ pub use events::{
     SubscribeOptions, Subscription, SubscriptionGuard, WithState,
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet, Uncompressed};
-pub use outbox::{BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendStatus, Sending};
+pub use outbox::{
+    BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendSink, SendStatus, Sending,
+};
 #[cfg(feature = "deflate")]
 pub use protocol::Compression;
 pub use protocol::{
@@ -78,7 +80,7 @@ pub use events::{
     CatchPanic, Demand, Dispatcher, EndCause, EventPart, EventType, Flow, GroupChange, HeldHandler,
     MessageSink, Panicked, Subscriptions, catch_panic, deadline, wall_clock,
 };
-pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, charge_sends};
+pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, OwnedSending, SendHandle, charge_sends};
 pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
 #[cfg(feature = "deflate")]
 pub use protocol::{ExtensionError, MalformedExtensions, OFFER};

@@ -37,6 +37,7 @@ pub use budget::charge_sends;
 pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};
 pub use send::{OverflowPolicy, SendError, SendStatus, Sending};
+pub use sink::{OwnedSending, SendHandle, SendSink};
 
 mod after_lock;
 mod broadcast;
@@ -52,6 +53,7 @@ mod pace;
 mod queue;
 mod send;
 mod sent_events;
+mod sink;
 mod sync;
 mod waiters;
 

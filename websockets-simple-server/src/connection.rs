@@ -12,8 +12,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use websockets_simple_core::{
-    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, PartKind,
-    SendError, SendStatus, Sending, Statistics, Text,
+    CloseCode, ConnectionShared, Disconnect, EndCause, IntoMessage, Message, MessageWriter, OwnedSending,
+    PartKind, SendError, SendHandle, SendSink, SendStatus, Sending, Statistics, Text,
 };
 
 use crate::{
@@ -328,6 +328,12 @@ impl<I: Identity> Connection<I> {
         self.0.core.outbox.try_send(message, self.0.shared.subscriptions.wants_notices())
     }
 
+    /// The connection as a `Sink` of messages, which sends as [`send`](Self::send) does.
+    #[must_use]
+    pub fn sink(&self) -> SendSink<Self> {
+        SendSink::new(self.clone())
+    }
+
     /// Begins a long message that is sent in parts: `str` for text, `[u8]` for binary. Waits until another such
     /// message is finished.
     ///
@@ -383,6 +389,12 @@ impl<T: UserId> Connection<User<T>> {
 
     fn user(&self) -> &CurrentUser<T> {
         self.0.origin.user.as_ref().expect("every connection of an authenticated server has a user")
+    }
+}
+
+impl<I: Identity> SendHandle for Connection<I> {
+    fn send_owned(self, message: Message) -> OwnedSending {
+        Box::pin(async move { self.send(message).await })
     }
 }
 

@@ -162,8 +162,8 @@ pub mod messages {
     #[doc(inline)]
     pub use websockets_simple_core::{
         BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessagePart, MessageParts,
-        MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendStatus, Sending, Statistics, Text,
-        Uncompressed,
+        MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendSink, SendStatus, Sending,
+        Statistics, Text, Uncompressed,
     };
 }
 

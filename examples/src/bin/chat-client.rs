@@ -1,18 +1,19 @@
 //! cargo run --release --bin chat-client -- --url ws://127.0.0.1:8080 --token TOKEN
 //!
 //! A chat on the terminal: messages of others appear while you type. The server prints the token. `Bye` leaves,
-//! `/who` lists the people, `/msg USER TEXT` is a private message.
+//! `/who` lists the people, `/msg USER TEXT` is a private message; `/join ROOM`, `/leave ROOM`, `/rooms` and
+//! `/tell ROOM TEXT` are for rooms. It connects again by itself, and says so.
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::time::{Instant, sleep_until};
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectError, ConnectionEventKind, EndedBy, Json, Message, OverflowPolicy,
-    Token, WebsocketClient,
+    ClientEvent, ClientParams, ClientState, ConnectError, Json, LossCause, Message, OverflowPolicy,
+    Reconnect, Token, WebsocketClient,
 };
 use websockets_simple_examples::{
-    chat::{ChatPacket, SUBPROTOCOL, wire::one_line},
+    chat::{ChatPacket, SUBPROTOCOL, room_name, wire::one_line},
     compat::Compat,
     in_one_line, terminal,
 };
@@ -23,7 +24,8 @@ const BYE: &str = "Bye";
 /// How long the client waits, before it leaves, for messages that are still due.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// A chat on the terminal. `Bye` leaves, `/who` lists the people, `/msg USER TEXT` is a private message.
+/// A chat on the terminal. `Bye` leaves, `/who` lists the people, `/msg USER TEXT` is a private message; `/join ROOM`,
+/// `/leave ROOM`, `/rooms` and `/tell ROOM TEXT` are for rooms.
 #[derive(Parser)]
 struct Args {
     /// The URL of the chat server, such as ws://127.0.0.1:8080.
@@ -89,22 +91,63 @@ fn params(args: Args) -> Result<ClientParams, Box<dyn Error>> {
     Ok(params)
 }
 
-/// Chats until either side ends the connection. True if it ended in order.
+/// Chats until the user leaves, or the client gives up connecting again. True if it ended in order.
 async fn chat(params: ClientParams, compat: Option<Compat>) -> Result<bool, Box<dyn Error>> {
-    let client = WebsocketClient::new(params)?;
-    let mut events = client.events();
+    let client = WebsocketClient::new(params.reconnect(Reconnect::new()))?;
+    let (mut events, mut states) = (client.events(), client.states());
     client.connect().await?;
     let (mut lines, mut screen) = terminal::open(|line| line.trim() == BYE);
     let mut parting: Option<Instant> = None;
     // Packets `who` without an answer.
     let mut questions = 0_usize;
-    let end = loop {
+    let mut connections = 0_usize;
+    let over = loop {
         tokio::select! {
+            // In this order: what was lost is told before what comes after it.
+            biased;
+            state = states.recv() => match state {
+                Some(ClientState::Waiting { .. }) if parting.is_some() => break None,
+                Some(ClientState::Waiting { pause, why, .. }) => {
+                    questions = 0;
+                    let why = match &why.cause {
+                        LossCause::Refused(error) => format!("Not back yet: {}", in_one_line(&**error)),
+                        _ => format!("Lost: {why}"),
+                    };
+                    screen.show(&one_line(&format!("{why}; again in {pause:.1?}.")))?;
+                }
+                Some(ClientState::GivenUp(why)) => break Some(why),
+                Some(_) => {}
+                None => break None,
+            },
+            event = events.recv() => match event {
+                Some(ClientEvent::Message(event)) => {
+                    if let Some(heard) = compat.and_then(|compat| compat.heard(&event.message)) {
+                        screen.show(&one_line(&heard))?;
+                        continue;
+                    }
+                    let packet = event.message.json::<ChatPacket>().ok();
+                    if matches!(packet, Some(ChatPacket::Online { .. })) {
+                        questions = questions.saturating_sub(1);
+                        if questions == 0 && parting.is_some() {
+                            break None;
+                        }
+                    }
+                    screen.show(&line_of(packet, &event.message))?;
+                }
+                Some(event) if event.connected().is_some() => {
+                    connections += 1;
+                    if connections > 1 {
+                        screen.show("Connected again.")?;
+                    }
+                }
+                Some(_) => {}
+                None => break None,
+            },
             line = lines.next(), if parting.is_none() => {
                 if let Some(compat) = compat {
                     let Some(line) = line else {
                         parting = Some(Instant::now());
-                        break client.disconnect().await;
+                        break None;
                     };
                     if let Err(error) = client.send(compat.said(&line)?).await {
                         screen.show(&format!("Not sent: {}", in_one_line(&error)))?;
@@ -112,6 +155,19 @@ async fn chat(params: ClientParams, compat: Option<Compat>) -> Result<bool, Box<
                     continue;
                 }
                 let packet = match line.as_deref().map(command) {
+                    // Rooms are groups, which the client joins again by itself.
+                    Some(Ok(ChatPacket::Enter { room })) => {
+                        if let Err(error) = client.join(&room_name(&room).unwrap_or_default()).await {
+                            screen.show(&one_line(&format!("Not entered: {error}")))?;
+                        }
+                        continue;
+                    }
+                    Some(Ok(ChatPacket::Exit { room })) => {
+                        if let Err(error) = client.leave(&room_name(&room).unwrap_or_default()).await {
+                            screen.show(&one_line(&format!("Not left: {error}")))?;
+                        }
+                        continue;
+                    }
                     Some(Ok(packet)) => packet,
                     Some(Err(usage)) => {
                         screen.show(usage)?;
@@ -124,45 +180,26 @@ async fn chat(params: ClientParams, compat: Option<Compat>) -> Result<bool, Box<
                     }
                 };
                 questions += usize::from(packet == ChatPacket::Who);
-                if let Err(error) = client.send(Json(&packet)).await {
-                    screen.show(&format!("Not sent: {error}"))?;
+                match client.send(Json(&packet)).await {
+                    Err(_) if parting.is_some() => break None,
+                    Err(error) => screen.show(&format!("Not sent: {error}"))?,
+                    Ok(_) => {}
                 }
             }
-            event = events.recv() => match event {
-                Some(ClientEvent::Message(event)) => {
-                    if let Some(heard) = compat.and_then(|compat| compat.heard(&event.message)) {
-                        screen.show(&one_line(&heard))?;
-                        continue;
-                    }
-                    let packet = event.message.json::<ChatPacket>().ok();
-                    if matches!(packet, Some(ChatPacket::Online { .. })) {
-                        questions = questions.saturating_sub(1);
-                        if questions == 0 && parting.is_some() {
-                            break client.disconnect().await;
-                        }
-                    }
-                    screen.show(&line_of(packet, &event.message))?;
-                }
-                Some(ClientEvent::Connection(event)) => {
-                    if let ConnectionEventKind::Disconnected(_, end) = event.kind {
-                        break Some(end);
-                    }
-                }
-                Some(_) => {}
-                None => break None,
-            },
-            () = sleep_until(parting.unwrap_or_else(Instant::now)), if parting.is_some() => {
-                break client.disconnect().await;
-            }
+            () = sleep_until(parting.unwrap_or_else(Instant::now)), if parting.is_some() => break None,
         }
     };
-    let end = end.filter(|end| parting.is_none() || end.by != EndedBy::Local);
-    screen.close(
-        &end.as_ref()
-            .map_or_else(|| "You left.".to_owned(), |end| one_line(&format!("The chat is over: {end}."))),
-    )?;
-    // A server may end the chat in order, too: with 1000 or 1001.
-    Ok(end.is_none_or(|end| end.clean && matches!(end.code, Some(1000 | 1001))))
+    client.disconnect().await;
+    let Some(over) = over.filter(|_| parting.is_none()) else {
+        screen.close("You left.")?;
+        return Ok(true);
+    };
+    screen.close(&one_line(&match &over.cause {
+        LossCause::Ended(end) => format!("The chat is over: {end}."),
+        _ => format!("The chat is over: {over}."),
+    }))?;
+    // A server may end the chat in order, too: with 1000.
+    Ok(matches!(&over.cause, LossCause::Ended(end) if end.clean && end.code == Some(1000)))
 }
 
 /// The packet for a typed line, or a usage hint.
@@ -176,6 +213,16 @@ fn command(line: &str) -> Result<ChatPacket, &'static str> {
                 Ok(ChatPacket::Private { from: None, to: to.to_owned(), text: text.trim_start().to_owned() })
             }
             None => Err("Write: /msg USER TEXT"),
+        },
+        "/join" | "/leave" if rest.trim().is_empty() => Err("Write: /join ROOM, or /leave ROOM"),
+        "/join" => Ok(ChatPacket::Enter { room: rest.trim().to_owned() }),
+        "/leave" => Ok(ChatPacket::Exit { room: rest.trim().to_owned() }),
+        "/rooms" => Ok(ChatPacket::List),
+        "/tell" => match rest.trim_start().split_once(char::is_whitespace) {
+            Some((room, text)) => {
+                Ok(ChatPacket::Tell { from: None, room: room.to_owned(), text: text.trim_start().to_owned() })
+            }
+            None => Err("Write: /tell ROOM TEXT"),
         },
         _ => Ok(ChatPacket::Say { from: None, text: line.to_owned() }),
     }
@@ -208,6 +255,19 @@ mod tests {
         assert_eq!(command("/msg  John   two  words"), Ok(ChatPacket::Private { from: None, to, text }));
         assert!(command("/msg John").is_err());
         assert!(command("/msg").is_err());
+    }
+
+    #[test]
+    fn rooms_are_joined_left_listed_and_told() {
+        let room = || "rust".to_owned();
+        assert_eq!(command("/join  rust "), Ok(ChatPacket::Enter { room: room() }));
+        assert_eq!(command("/leave rust"), Ok(ChatPacket::Exit { room: room() }));
+        assert_eq!(command("/rooms"), Ok(ChatPacket::List));
+        let told = ChatPacket::Tell { from: None, room: room(), text: "two  words".to_owned() };
+        assert_eq!(command("/tell rust  two  words"), Ok(told));
+        for usage in ["/join", "/leave  ", "/tell rust", "/tell"] {
+            assert!(command(usage).is_err(), "{usage}");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl SideRooms {
 
 /// The name of a room for the one that was asked for, `None` if nothing is left of it. Case is ignored: the name is in
 /// lower case.
-pub(crate) fn clean(asked: &str) -> Option<String> {
+#[must_use]
+pub fn clean(asked: &str) -> Option<String> {
     name::clean(asked).map(|name| name.to_lowercase())
 }

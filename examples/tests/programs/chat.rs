@@ -150,18 +150,46 @@ async fn asked(address: &str, request: &str) -> String {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_stops_the_server_and_everybody_is_told() {
+async fn ctrl_c_stops_the_server_and_everybody_is_told_and_comes_back() {
     let mut server = Program::start(SERVER, &["--listen", "127.0.0.1:0", "--anonymous"]);
-    let url = format!("ws://{}", server.address().await);
+    let address = server.address().await;
+    let url = format!("ws://{address}");
     let mut ronald = Program::start(CLIENT, &["--url", &url, "--name", "Ronald"]);
     ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
+    ronald.type_line("/join rust").await;
+    ronald.shows(&["Ronald entered rust."]).await;
     server.interrupt();
-    ronald.shows(&["The chat is over: ended by the peer with 1001 (the server stops)."]).await;
-    assert!(ronald.end().await.success);
+    let lost = ronald.line().await;
+    let said = "Lost: the connection ended by the peer with 1001 (the server stops); again in ";
+    assert!(lost.starts_with(said), "{lost}");
     let server = server.end().await;
     assert!(server.success);
     let last = server.lines.last().map(String::as_str);
     assert_eq!(last, Some("stopped: 1 ended in order, 0 without a goodbye, 0 at the deadline"));
+
+    // The client comes back, and into its room.
+    let mut server = Program::start(SERVER, &["--listen", &address, "--anonymous"]);
+    server.address().await;
+    loop {
+        // There may have been attempts in between.
+        let line = ronald.line().await;
+        if line == "Connected again." {
+            break;
+        }
+        assert!(line.starts_with("Not back yet: cannot connect: "), "{line}");
+    }
+    ronald.shows(&["Ronald joined.", "Welcome Ronald.", "Ronald entered rust."]).await;
+    ronald.type_line("/tell rust back again").await;
+    ronald.shows(&["Ronald says in rust: back again"]).await;
+    ronald.type_line("/leave rust").await;
+    ronald.shows(&["Ronald left rust."]).await;
+    ronald.type_line("/rooms").await;
+    ronald.shows(&["There are no rooms."]).await;
+    server.kill().await;
+    assert!(ronald.line().await.starts_with("Lost: "));
+    ronald.type_line("Bye").await;
+    let ronald = ronald.end().await;
+    assert_eq!((ronald.lines.last().map(String::as_str), ronald.success), (Some("You left."), true));
 }
 
 #[tokio::test]

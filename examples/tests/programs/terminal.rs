@@ -152,7 +152,7 @@ async fn ctrl_c_and_ctrl_d_leave_the_chat() {
 }
 
 #[tokio::test]
-async fn the_terminal_is_given_back_when_the_server_stops_while_somebody_types() {
+async fn the_terminal_is_given_back_to_who_leaves_while_the_server_is_away() {
     let (server, url) = server().await;
     let mut ronald = Terminal::start(&url, "Ronald");
     ronald.shows("Welcome Ronald.").await;
@@ -161,6 +161,10 @@ async fn the_terminal_is_given_back_when_the_server_stops_while_somebody_types()
     ronald.shows("unfinished").await;
     assert!(!ronald.is_as_before());
     server.interrupt();
-    ronald.shows("The chat is over").await;
+    ronald.shows("Lost: the connection ended by the peer with 1001").await;
+    // The line that was begun is drawn again below.
+    ronald.shows("unfinished").await;
+    ronald.press("\x03");
+    ronald.shows("You left.").await;
     assert!(ronald.ends().await.is_as_before());
 }

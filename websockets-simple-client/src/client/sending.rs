@@ -1,6 +1,9 @@
 //! Sending through the handle of a client, connected or not.
 
-use websockets_simple_core::{IntoMessage, Message, MessageWriter, PartKind, SendError, SendStatus, Text};
+use websockets_simple_core::{
+    IntoMessage, Message, MessageWriter, OwnedSending, PartKind, SendError, SendHandle, SendSink, SendStatus,
+    Text,
+};
 
 use crate::{client::WebsocketClient, config::Offline, connection::ClientConnection};
 
@@ -8,7 +11,8 @@ impl WebsocketClient {
     /// Sends a message. **A string is sent as a packet**, `{"Data":"hi","Timestamp":".."}`;
     /// [`send_text`](Self::send_text) sends the text as it is, and [`Json`](crate::Json)`(&value)` is any serializable
     /// value. [`IntoMessage`] lists the rest. Messages are sent in the order of the calls. Inside handlers use the
-    /// connection of the event instead: a client that is owned by its own handler is never dropped.
+    /// connection of the event instead, or a [weak handle](Self::downgrade): a client that is owned by its own handler is
+    /// never dropped.
     ///
     /// While a client that reconnects is not connected, [`ClientParams::offline`](crate::ClientParams::offline) says what
     /// becomes of the message.
@@ -91,6 +95,31 @@ impl WebsocketClient {
         parts.finish().await
     }
 
+    /// The client as a `Sink` of messages, which sends as [`send`](Self::send) does, on whatever connection there is then. It
+    /// is a handle of the client.
+    ///
+    /// # Examples
+    ///
+    /// An echo, with the crate `futures-util`:
+    ///
+    /// ```no_run
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use websockets_simple_client::{ClientParams, Message, WebsocketClient};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = WebsocketClient::new(ClientParams::new("localhost", 8080))?;
+    /// let messages = client.messages();
+    /// client.connect().await?;
+    /// let mut sink = client.sink();
+    /// sink.send(Message::text("hello")).await?;
+    /// messages.map(Ok).forward(sink).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn sink(&self) -> SendSink<Self> {
+        SendSink::new(self.clone())
+    }
+
     fn open_connection(&self) -> Option<ClientConnection> {
         self.connection().filter(ClientConnection::is_open)
     }
@@ -108,8 +137,18 @@ impl WebsocketClient {
         most: usize,
     ) -> Result<SendStatus, SendError> {
         match sent {
-            Err(SendError::Closed) => self.shared.kept.push(message, most),
+            Err(SendError::Closed) => {
+                let kept = self.shared.kept.push(message, most)?;
+                self.shared.figures.count(|figures| figures.kept += 1);
+                Ok(kept)
+            }
             sent => sent,
         }
+    }
+}
+
+impl SendHandle for WebsocketClient {
+    fn send_owned(self, message: Message) -> OwnedSending {
+        Box::pin(async move { self.send(message).await })
     }
 }

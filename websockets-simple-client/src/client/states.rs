@@ -69,8 +69,17 @@ impl WebsocketClient {
         self.shared.supervision.connected().await
     }
 
-    /// Ends the pause before the next attempt of a client that reconnects, which is then made at once; the pauses after
-    /// it are as long as they would have been. A client that has given up begins again. False if there was no pause.
+    /// For a client that reconnects, when there is reason to believe that the network has changed: a laptop that wakes up, a
+    /// phone that is in another network.
+    ///
+    /// * A pause ends, and the next attempt is made at once; the pauses after it are as long as they would have been.
+    /// * A connection that is open is asked for a sign of life: by the control message `probe` where the server understands
+    ///   it, else by a ping frame. If nothing at all comes from the server within 5 s, the connection ends as after a
+    ///   heartbeat without an answer, with 4000, and the next attempt is made at once. A server that is still reading
+    ///   megabytes may not see the question in time. Servers of .NET v6 answer nothing of the kind, and are not asked.
+    /// * A client that has given up begins again.
+    ///
+    /// False if there was nothing to do: the client connects already, or nobody has asked it to.
     ///
     /// # Panics
     ///

@@ -170,7 +170,7 @@ async fn a_handler_that_panics_at_refused_or_at_an_error_does_not_unwind_who_con
 
 #[tokio::test]
 async fn a_token_provider_that_panics_is_one_that_fails() {
-    let params = nowhere().await.token_provider(async |_| panic!("no token today"));
+    let params = nowhere().await.token_provider(async |_| -> Result<Token, _> { panic!("no token today") });
     let client = WebsocketClient::new(params).unwrap();
     let mut events = client.events();
     let error = client.connect().await.unwrap_err();

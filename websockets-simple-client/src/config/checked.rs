@@ -43,9 +43,9 @@ pub(crate) struct CheckedParams {
     /// Whether the user offered a subprotocol, so that a server that chooses none is an error.
     pub(crate) required: bool,
     pub(crate) headers: Vec<Header>,
-    /// All encodings of the token, the longest first.
+    /// All encodings of the token and of what a hook has added, the longest first.
     spellings: Vec<Token>,
-    params: ClientParams,
+    pub(super) params: ClientParams,
 }
 
 /// A request header of the user.
@@ -134,7 +134,7 @@ impl ClientParams {
             offers: Token::new(offers.join(", ")),
             required,
             headers,
-            spellings: self.token.as_ref().map(spellings).unwrap_or_default(),
+            spellings: spellings(self.token.iter().chain(&self.hidden)),
             params: self,
         })
     }
@@ -236,17 +236,20 @@ fn offers(given: &[String], compatibility: Compatibility) -> Result<Vec<String>,
     Ok(offers)
 }
 
-/// All encodings of a token that a server may have received. The longest first, as one may contain another.
-fn spellings(token: &Token) -> Vec<Token> {
-    let token = token.expose();
-    let mut spellings = vec![
-        token.to_owned(),
-        token.trim_start_matches('/').to_owned(),
-        utf8_percent_encode(token, PATH_TOKEN).to_string(),
-        utf8_percent_encode(token.trim_start_matches('/'), PATH_TOKEN).to_string(),
-        form_urlencoded::byte_serialize(token.as_bytes()).collect(),
-        BASE64_URL_SAFE_NO_PAD.encode(token),
-    ];
+/// All encodings of secrets that a server may have received. The longest first, as one may contain another.
+fn spellings<'a>(secrets: impl Iterator<Item = &'a Token>) -> Vec<Token> {
+    let encodings = |secret: &'a Token| {
+        let secret = secret.expose();
+        [
+            secret.to_owned(),
+            secret.trim_start_matches('/').to_owned(),
+            utf8_percent_encode(secret, PATH_TOKEN).to_string(),
+            utf8_percent_encode(secret.trim_start_matches('/'), PATH_TOKEN).to_string(),
+            form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+            BASE64_URL_SAFE_NO_PAD.encode(secret),
+        ]
+    };
+    let mut spellings: Vec<String> = secrets.flat_map(encodings).collect();
     spellings.retain(|spelling| spelling.len() >= RECOGNIZABLE);
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
     spellings.into_iter().map(Token::new).collect()

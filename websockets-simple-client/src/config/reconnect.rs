@@ -21,7 +21,7 @@ type Judge = Arc<dyn Fn(&Loss) -> Verdict + Send + Sync>;
 /// | after | the client |
 /// |---|---|
 /// | a connect that is [worth another try](ConnectError::is_worth_retrying) | tries again; not before `Retry-After` and a random part of as much; after a failure of TLS not sooner than `most` |
-/// | [`Unauthorized`](ConnectError::Unauthorized), with a [token provider](crate::ClientParams::token_provider) | tries again once, with a token for [`TokenReason::Refused`](crate::params::TokenReason); after the second time in a row it gives up |
+/// | [`Unauthorized`](ConnectError::Unauthorized), with a [token provider](crate::ClientParams::token_provider) or a [hook](crate::ClientParams::before_attempt) | tries again once, with a token for [`TokenReason::Refused`](crate::params::TokenReason); after the second time in a row it gives up |
 /// | any other connect that failed | gives up |
 /// | an end that [may pass](Disconnect::should_reconnect) | tries again; after 1001, 1011, 1013, 1014 and 4001 some steps up the ladder |
 /// | the same, after the server has said over [how long](crate::ClientConnection::closing_spread) its clients should come back | tries again, at random within that |
@@ -84,8 +84,8 @@ pub enum Verdict {
 /// What is known of the client when it has lost something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances {
-    /// Whether another token can be asked for.
-    pub(crate) has_provider: bool,
+    /// Whether another token can be asked for, or the hook may change the request.
+    pub(crate) may_differ: bool,
     /// Whether the server has refused the token before, since it last took one.
     pub(crate) was_refused: bool,
     /// Whether the server speaks the control messages of this library.
@@ -178,7 +178,7 @@ impl Reconnect {
 
     fn after_refusal(&self, error: &ConnectError, circumstances: Circumstances) -> Next {
         let again = match error {
-            ConnectError::Unauthorized { .. } => circumstances.has_provider && !circumstances.was_refused,
+            ConnectError::Unauthorized { .. } => circumstances.may_differ && !circumstances.was_refused,
             ConnectError::TokenProvider(source) => !source.is::<NotAuthorized>(),
             // The last connection has not let go yet.
             ConnectError::AlreadyConnected => true,
@@ -238,10 +238,13 @@ impl fmt::Display for Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{ProxyError, TlsFailure};
+    use crate::{
+        config::NoAttempt,
+        error::{ParamsError, ProxyError, TlsFailure},
+    };
 
     const CIRCUMSTANCES: Circumstances =
-        Circumstances { has_provider: false, was_refused: false, has_controls: true, spread: None };
+        Circumstances { may_differ: false, was_refused: false, has_controls: true, spread: None };
 
     fn after(cause: LossCause, circumstances: Circumstances) -> Next {
         let loss = Loss { cause, attempt: 0 };
@@ -269,6 +272,9 @@ mod tests {
             (refused(ConnectError::SubprotocolRejected), Next::Stop),
             (refused(ConnectError::Proxy(ProxyError::Socks5(5))), Next::Again),
             (refused(ConnectError::Proxy(ProxyError::Unauthorized)), Next::Stop),
+            (refused(ConnectError::NoAttempt(NoAttempt::new("signed out"))), Next::Stop),
+            (refused(ConnectError::NoAttempt(NoAttempt::again("the signer is down"))), Next::Again),
+            (refused(ConnectError::Params(ParamsError::ZeroPort)), Next::Stop),
             (refused(ConnectError::TokenProvider(Arc::new(ConnectError::Timeout))), Next::Again),
             (refused(ConnectError::TokenProvider(Arc::new(NotAuthorized))), Next::Stop),
         ] {
@@ -279,10 +285,10 @@ mod tests {
     #[test]
     fn a_refused_token_is_replaced_once() {
         let unauthorized = || refused(ConnectError::unauthorized(String::new()));
-        for (has_provider, was_refused, next) in
+        for (may_differ, was_refused, next) in
             [(false, false, Next::Stop), (true, false, Next::Again), (true, true, Next::Stop)]
         {
-            let circumstances = Circumstances { has_provider, was_refused, ..CIRCUMSTANCES };
+            let circumstances = Circumstances { may_differ, was_refused, ..CIRCUMSTANCES };
             assert_eq!(after(unauthorized(), circumstances), next);
         }
     }

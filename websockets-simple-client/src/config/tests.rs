@@ -1,6 +1,7 @@
 use websockets_simple_core::MessageParts;
 
 use super::*;
+use crate::error::ParamsError;
 
 fn params() -> ClientParams {
     ClientParams::new("localhost", 8080)

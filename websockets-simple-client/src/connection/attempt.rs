@@ -14,7 +14,7 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::TokenReason,
+    config::{AttemptInfo, TokenReason},
     connection::{
         ClientConnection,
         session::{Connecting, Shared},
@@ -30,6 +30,7 @@ pub(super) const LAST_WORD: Duration = Duration::from_secs(1);
 /// connection has ended.
 pub(crate) async fn connect(
     shared: &Arc<Shared>,
+    info: AttemptInfo,
     reason: TokenReason,
 ) -> Result<ClientConnection, ConnectError> {
     let place = Connecting::begin(shared).await?;
@@ -41,7 +42,7 @@ pub(crate) async fn connect(
         has_ended: false,
     };
     // Boxed, as its steps are large and not every caller's future has to be.
-    let opening = Box::pin(attempt.open(place, reason));
+    let opening = Box::pin(attempt.open(place, info, reason));
     let error = match tokio::time::timeout(timeout, opening).await.unwrap_or(Err(ConnectError::Timeout)) {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
@@ -68,14 +69,15 @@ impl OpenAttempt {
     async fn open(
         &mut self,
         place: Connecting,
+        info: AttemptInfo,
         reason: TokenReason,
     ) -> Result<ClientConnection, ConnectError> {
         let connecting = event(ConnectionEventKind::Connecting(self.told.clone()));
         if !self.shared.subscriptions.raise(connecting).await {
             return Err(ConnectError::HandlerPanic);
         }
-        let (params, dialed) = self.shared.dial(reason).await?;
-        let (connection, mut ready) = place.open(dialed);
+        let (params, dialed) = self.shared.dial(info, reason).await?;
+        let (connection, mut ready) = place.open(&params, dialed);
         self.has_ended = true;
         tracing::debug!(peer = connection.peer_addr().map(tracing::field::display), "connected");
         let unused = AbandonGuard(Some(connection.clone()));

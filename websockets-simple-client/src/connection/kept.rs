@@ -73,8 +73,7 @@ impl Kept {
     /// # Cancel safety
     ///
     /// Dropped while a message waits for room in the outbox, that one is kept.
-    pub(crate) async fn send(&self, connection: &ClientConnection, age: Duration) -> Unsent {
-        let mut unsent = Unsent::default();
+    pub(crate) async fn send(&self, connection: &ClientConnection, age: Duration, unsent: &mut Unsent) {
         let _sending = Sending::begin(self);
         while let Some((message, since)) = self.first() {
             if since.elapsed() > age {
@@ -91,7 +90,6 @@ impl Kept {
             }
             self.pop();
         }
-        unsent
     }
 
     /// The first message; if there is none, later ones are sent at once.

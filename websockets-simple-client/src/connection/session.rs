@@ -12,14 +12,15 @@ use websockets_simple_core::{
 };
 
 use crate::{
-    config::{CheckedParams, TokenProvider, TokenReason},
+    config::{AttemptInfo, CheckedParams, TokenProvider, TokenReason},
     connection::{
         ClientConnection, ClientState, ConnectionState,
         ending::{EndProgress, Ending},
+        figures::{ClientFigures, Figures},
         group_requests::GroupRequests,
         kept::Kept,
         observer::{Audience, SubscribedObserver},
-        supervisor::Supervision,
+        supervision::Supervision,
         task::ConnectionTask,
         wanted_groups::WantedGroups,
     },
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) supervision: Supervision,
     pub(crate) wanted_groups: Arc<WantedGroups>,
     pub(crate) kept: Kept,
+    pub(crate) figures: Figures,
     connection_config: Arc<ConnectionConfig>,
     current: Mutex<Current>,
 }
@@ -92,15 +94,19 @@ impl Connecting {
         drop(current);
         shared.tell(ClientState::Connecting { attempt: 0 });
         shared.subscriptions.lift_bounds(false);
+        shared.figures.count(|figures| figures.attempts += 1);
         Taken::Yes(Self { shared: Arc::clone(shared), used: false })
     }
 
     /// Spawns the task of the connection. The flag becomes true once the connection can be used: at once, or after the
     /// success text of a .NET v6 server.
-    pub(crate) fn open(mut self, dialed: Dialed) -> (ClientConnection, watch::Receiver<bool>) {
+    pub(crate) fn open(
+        mut self,
+        params: &CheckedParams,
+        dialed: Dialed,
+    ) -> (ClientConnection, watch::Receiver<bool>) {
         self.used = true;
         let shared = &self.shared;
-        let params = &shared.params;
         let compatibility = params.compatibility();
         let Dialed { stream, leftover, compression, info } = dialed;
         let config = OutboxConfig {
@@ -123,6 +129,7 @@ impl Connecting {
         let waits = compatibility == Compatibility::DotNetV6;
         let (ready_sender, ready) = watch::channel(!waits);
         *shared.current() = Current::Connection(connection.clone());
+        shared.figures.count(|figures| figures.connections += 1);
         shared.tell(ClientState::Open(connection.clone()));
         let observer = SubscribedObserver {
             dispatcher: Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions)),
@@ -183,6 +190,7 @@ impl Shared {
             supervision: Supervision::new(),
             wanted_groups: Arc::default(),
             kept: Kept::default(),
+            figures: Figures::default(),
             current: Mutex::new(Current::Nothing),
         })
     }
@@ -191,6 +199,8 @@ impl Shared {
     pub(crate) fn set_idle(&self, ended: &ClientConnection) {
         let mut current = self.current();
         if matches!(&*current, Current::Connection(current) if Arc::ptr_eq(&current.0, &ended.0)) {
+            // Within the lock, so that it always counts once.
+            self.figures.ended(ended);
             *current = Current::Nothing;
             drop(current);
             self.tell(ClientState::Idle);
@@ -208,25 +218,34 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a WebSocket, with a new token if there is a provider. Also returns the parameters with that token.
+    /// Opens a WebSocket, with what the hook changes, and a new token if there is a provider. Also returns the parameters
+    /// with both.
     pub(crate) async fn dial(
         &self,
+        info: AttemptInfo,
         reason: TokenReason,
     ) -> Result<(Arc<CheckedParams>, Dialed), ConnectError> {
-        let params = self.with_fresh_token(reason).await?;
-        let dialed = self.dialer.dial(&params).await?;
+        let mut params = self.params.for_attempt(info).await?;
+        if let Some(provider) = params.token_provider() {
+            let token = ask(provider, reason).await;
+            params = params.with_token(token.map_err(|error| ConnectError::TokenProvider(error.into()))?)?;
+        }
+        let dialed = if params.secured() == self.params.secured() {
+            self.dialer.dial(&params).await?
+        } else {
+            Dialer::new(&params).map_err(ConnectError::Params)?.dial(&params).await?
+        };
         Ok((params, dialed))
     }
 
-    /// The parameters, with a new token from the provider if there is one.
-    async fn with_fresh_token(&self, reason: TokenReason) -> Result<Arc<CheckedParams>, ConnectError> {
-        match self.params.token_provider() {
-            None => Ok(Arc::clone(&self.params)),
-            Some(provider) => {
-                let token = ask(provider, reason).await;
-                self.params.with_token(token.map_err(|error| ConnectError::TokenProvider(error.into()))?)
-            }
-        }
+    /// What the client has done so far.
+    pub(crate) fn figures(&self) -> ClientFigures {
+        let current = self.current();
+        self.figures.with(if let Current::Connection(connection) = &*current {
+            Some(connection)
+        } else {
+            None
+        })
     }
 
     /// The current connection, until its transport is gone.
@@ -244,5 +263,6 @@ pub(super) async fn ask(
     reason: TokenReason,
 ) -> Result<Token, Box<dyn Error + Send + Sync>> {
     let asked = CatchPanic::new(Box::pin(async move { provider.token(reason).await })).await;
-    asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()))
+    let asked = asked.unwrap_or_else(|panicked| Err(panicked.of_code("the token provider").into()));
+    asked.map(|issued| issued.token)
 }

@@ -1,201 +1,24 @@
 //! Keeps a client connected: it owns the one dial, connection or timer that the state machine asks for.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
 use websockets_simple_core::{
-    CloseCode, EndCause, ErrorEvent, ErrorStage, EventError, Happened, Moment, ReconnectState, Reconnector,
-    catch_panic,
+    CloseCode, EndCause, EndedBy, ErrorEvent, ErrorStage, EventError, Happened, Moment, Next, ReconnectState,
+    Reconnector, catch_panic,
 };
 
 use crate::{
-    config::{Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
-    connection::{ClientConnection, ClientState, EndProgress, Shared, States, attempt},
+    config::{AttemptInfo, Circumstances, Loss, LossCause, Offline, Reconnect, TokenReason, Verdict},
+    connection::{
+        ClientConnection, ClientState, EndProgress, Shared, attempt, kept::Unsent, supervision::Asked,
+    },
     error::{ConnectError, GroupError},
     event::ClientEvent,
 };
 
-/// What a client and the task that keeps it connected know of each other.
-pub(crate) struct Supervision {
-    states: watch::Sender<ClientState>,
-    run: Mutex<Run>,
-    /// Wakes the supervisor for what is asked of it.
-    asked: Notify,
-}
-
-/// One run of a supervisor: from the first connect until nothing is wanted any more.
-#[derive(Default)]
-struct Run {
-    number: u64,
-    is_on: bool,
-    disconnect: Option<EndCause>,
-    now: bool,
-}
-
-impl Supervision {
-    pub(crate) fn new() -> Self {
-        Self { states: watch::Sender::default(), run: Mutex::default(), asked: Notify::new() }
-    }
-
-    /// Tells the state of a client that does not reconnect.
-    pub(crate) fn tell(&self, state: ClientState) {
-        self.states.send_replace(state);
-    }
-
-    pub(crate) fn state(&self) -> ClientState {
-        self.states.borrow().clone()
-    }
-
-    pub(crate) fn states(&self) -> States {
-        States::new(self.states.subscribe())
-    }
-
-    /// Waits for a connection: for ever while nobody connects.
-    pub(crate) async fn connected(&self) -> Result<ClientConnection, Arc<Loss>> {
-        let mut states = self.states.subscribe();
-        loop {
-            match &*states.borrow_and_update() {
-                ClientState::Open(connection) => return Ok(connection.clone()),
-                ClientState::GivenUp(loss) => return Err(Arc::clone(loss)),
-                _ => {}
-            }
-            if states.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// A connection, if there is one within that time, and the client is to have one at all.
-    pub(crate) async fn connected_within(&self, time: Duration) -> Option<ClientConnection> {
-        let comes = |state: &ClientState| {
-            !matches!(state, ClientState::Connecting { .. } | ClientState::Waiting { .. })
-        };
-        let mut states = self.states.subscribe();
-        let state = tokio::time::timeout(time, states.wait_for(comes)).await.ok()?.ok()?;
-        state.connection().cloned()
-    }
-
-    /// Begins to connect. False if that has begun before.
-    pub(crate) fn start(&self, shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
-        let runtime = tokio::runtime::Handle::current();
-        let number = {
-            let mut run = self.run();
-            if run.is_on {
-                return false;
-            }
-            *run = Run { number: run.number + 1, is_on: true, ..Run::default() };
-            run.number
-        };
-        let mut machine = Reconnector::new(reconnect.policy);
-        machine.step(Happened::Connect, Duration::ZERO, rand::random());
-        let supervisor = Supervisor {
-            shared: Arc::clone(shared),
-            machine,
-            reconnect: reconnect.clone(),
-            began: Instant::now(),
-            number,
-            connection: None,
-            loss: None,
-            reason: TokenReason::First,
-            was_refused: false,
-        };
-        if matches!(shared.params.offline(), Offline::Keep { .. }) {
-            shared.kept.open();
-        }
-        supervisor.tell(ClientState::Connecting { attempt: 0 });
-        runtime.spawn(supervisor.run());
-        true
-    }
-
-    /// Connects, and waits until that has succeeded or was given up.
-    pub(crate) async fn connect(
-        &self,
-        shared: &Arc<Shared>,
-        reconnect: &Reconnect,
-    ) -> Result<ClientConnection, ConnectError> {
-        let mut states = self.states.subscribe();
-        if !self.start(shared, reconnect) {
-            return Err(ConnectError::AlreadyConnected);
-        }
-        let mut given_up = GiveUp(Some(self));
-        let end = loop {
-            match &*states.borrow_and_update() {
-                ClientState::Open(connection) => break Ok(connection.clone()),
-                ClientState::GivenUp(loss) => break Err(loss.error(&shared.params)),
-                ClientState::Idle => break Err(ConnectError::Cancelled),
-                ClientState::Connecting { .. } | ClientState::Waiting { .. } => {}
-            }
-            if states.changed().await.is_err() {
-                break Err(ConnectError::Cancelled);
-            }
-        };
-        given_up.0 = None;
-        end
-    }
-
-    /// Ends a pause.
-    pub(crate) fn now(&self, shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
-        match self.state() {
-            ClientState::Waiting { .. } => {
-                self.run().now = true;
-                self.asked.notify_one();
-                true
-            }
-            ClientState::GivenUp(_) => self.start(shared, reconnect),
-            ClientState::Idle | ClientState::Connecting { .. } | ClientState::Open(_) => false,
-        }
-    }
-
-    /// Makes no further attempt, abandons the current one, and closes the connection.
-    pub(crate) fn disconnect(&self, cause: EndCause) {
-        let is_on = {
-            let mut run = self.run();
-            run.disconnect = Some(cause);
-            run.is_on
-        };
-        self.asked.notify_one();
-        if !is_on {
-            self.states.send_if_modified(|state| {
-                let had_given_up = matches!(state, ClientState::GivenUp(_));
-                if had_given_up {
-                    *state = ClientState::Idle;
-                }
-                had_given_up
-            });
-        }
-    }
-
-    /// Waits until no attempt is made any more; for that time at the most, as the runtime of the attempts may not run.
-    pub(crate) async fn at_rest(&self, most: Duration) {
-        let mut states = self.states.subscribe();
-        let is_at_rest = |state: &ClientState| matches!(state, ClientState::Idle | ClientState::GivenUp(_));
-        let _ = tokio::time::timeout(most, states.wait_for(is_at_rest)).await;
-    }
-
-    fn run(&self) -> MutexGuard<'_, Run> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Dropped while it has one, as by a caller that gives `connect` up, it ends all attempts.
-struct GiveUp<'a>(Option<&'a Supervision>);
-
-impl Drop for GiveUp<'_> {
-    fn drop(&mut self) {
-        if let Some(supervision) = self.0 {
-            supervision.disconnect(EndCause::closed(CloseCode::GOING_AWAY, ""));
-        }
-    }
-}
-
 /// The task that keeps a client connected. Dropped, as by a runtime that shuts down, it leaves the client idle.
-struct Supervisor {
+pub(super) struct Supervisor {
     shared: Arc<Shared>,
     machine: Reconnector,
     reconnect: Reconnect,
@@ -211,12 +34,32 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    /// For the run of this number, which begins with an attempt.
+    pub(super) fn new(shared: &Arc<Shared>, reconnect: &Reconnect, number: u64) -> Self {
+        let mut machine = Reconnector::new(reconnect.policy);
+        machine.step(Happened::Connect, Duration::ZERO, rand::random());
+        Self {
+            shared: Arc::clone(shared),
+            machine,
+            reconnect: reconnect.clone(),
+            began: Instant::now(),
+            number,
+            connection: None,
+            loss: None,
+            reason: TokenReason::First,
+            was_refused: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         let mut abandoned = self.shared.abandoned.subscribe();
         loop {
             let done = tokio::select! {
                 biased;
-                asked = self.asked() => asked,
+                asked = self.shared.supervision.asked() => match asked {
+                    Asked::Disconnect(cause) => Done::Unwanted(cause),
+                    Asked::Now => Done::Happened(Happened::Now),
+                },
                 _ = abandoned.wait_for(|abandoned| *abandoned) => Done::Unwanted(EndCause::HandleDropped),
                 done = self.next() => done,
             };
@@ -245,10 +88,13 @@ impl Supervisor {
     /// What has to be done in the state, and its result.
     async fn next(&self) -> Done {
         match self.machine.state() {
-            ReconnectState::Connecting => match attempt::connect(&self.shared, self.reason).await {
-                Ok(connection) => Done::Opened(connection),
-                Err(error) => Done::Lost(LossCause::Refused(Arc::new(error))),
-            },
+            ReconnectState::Connecting => {
+                let info = AttemptInfo { attempt: self.machine.attempt(), loss: self.loss.clone() };
+                match attempt::connect(&self.shared, info, self.reason).await {
+                    Ok(connection) => Done::Opened(connection),
+                    Err(error) => Done::Lost(LossCause::Refused(Arc::new(error))),
+                }
+            }
             ReconnectState::Open { .. } => match &self.connection {
                 Some(connection) => {
                     let closed = async {
@@ -277,23 +123,6 @@ impl Supervisor {
         }
     }
 
-    /// What the application asks for.
-    async fn asked(&self) -> Done {
-        let supervision = &self.shared.supervision;
-        loop {
-            {
-                let mut run = supervision.run();
-                if let Some(cause) = run.disconnect.take() {
-                    return Done::Unwanted(cause);
-                }
-                if std::mem::take(&mut run.now) {
-                    return Done::Happened(Happened::Now);
-                }
-            }
-            supervision.asked.notified().await;
-        }
-    }
-
     /// Judges a loss.
     fn lost(&mut self, cause: LossCause) -> Happened {
         let loss = Loss { cause, attempt: self.machine.attempt() };
@@ -303,12 +132,21 @@ impl Supervisor {
         });
         let lost = self.connection.take();
         let circumstances = Circumstances {
-            has_provider: self.shared.params.token_provider().is_some(),
+            may_differ: self.shared.params.token_provider().is_some() || self.shared.params.has_hook(),
             was_refused: self.was_refused,
             has_controls: lost.as_ref().is_some_and(|lost| lost.0.core.has_controls()),
             spread: lost.as_ref().and_then(ClientConnection::closing_spread),
         };
-        let next = self.reconnect.next(&loss, verdict, circumstances);
+        let next = match (self.reconnect.next(&loss, verdict, circumstances), &loss.cause) {
+            // Who asks whether it is alive wants another one at once if it is not.
+            (Next::Again, LossCause::Ended(end))
+                if self.shared.supervision.was_probing()
+                    && matches!(end.by, EndedBy::Heartbeat | EndedBy::Transport) =>
+            {
+                Next::Exactly(Duration::ZERO)
+            }
+            (next, _) => next,
+        };
         self.reason = match &loss.cause {
             LossCause::Refused(error) if matches!(**error, ConnectError::Unauthorized { .. }) => {
                 self.was_refused = true;
@@ -348,26 +186,23 @@ impl Supervisor {
     fn rest(&self, state: ClientState) {
         self.shared.wanted_groups.clear();
         let unsent = self.shared.kept.close();
+        self.shared.figures.count(|figures| {
+            figures.given_up += u64::from(matches!(state, ClientState::GivenUp(_)));
+            figures.dropped += unsent as u64;
+        });
         if unsent > 0 {
             let error = EventError::new(format!(
                 "{unsent} kept messages were not sent: the client does not connect again"
             ));
             self.tell_error(ErrorStage::Send, error, None);
         }
-        self.shared.supervision.run().is_on = false;
+        self.shared.supervision.end_run();
         self.tell(state);
     }
 
     /// Tells the state, unless another run has begun.
     fn tell(&self, state: ClientState) {
-        let supervision = &self.shared.supervision;
-        supervision.states.send_if_modified(|current| {
-            let is_ours = supervision.run().number == self.number;
-            if is_ours {
-                *current = state;
-            }
-            is_ours
-        });
+        self.shared.supervision.tell_of_run(self.number, state);
     }
 
     /// Closes the connection, if there is one.
@@ -377,19 +212,12 @@ impl Supervisor {
         }
     }
 
-    /// Sends the messages that were kept while there was no connection.
+    /// Sends the messages that were kept while there was no connection. Dropped, as when that connection is lost, it tells what
+    /// was not sent until then.
     async fn send_kept(&self, connection: &ClientConnection) {
         let Offline::Keep { age, .. } = self.shared.params.offline() else { return };
-        let unsent = self.shared.kept.send(connection, age).await;
-        if unsent.old > 0 {
-            let error =
-                EventError::new(format!("{} kept messages were not sent: they are too old", unsent.old));
-            self.tell_error(ErrorStage::Send, error, Some(connection));
-        }
-        if let Some(error) = unsent.error {
-            let error = EventError::new(format!("{} kept messages were not sent: {error}", unsent.failed));
-            self.tell_error(ErrorStage::Send, error, Some(connection));
-        }
+        let mut told = UnsentTold { supervisor: self, connection, unsent: Unsent::default() };
+        self.shared.kept.send(connection, age, &mut told.unsent).await;
     }
 
     /// Joins the groups of the last connection.
@@ -413,6 +241,29 @@ impl Supervisor {
         // A runtime that shuts down runs no handlers either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tokio::time::timeout(attempt::LAST_WORD, raising));
+        }
+    }
+}
+
+/// Kept messages that were not sent; dropped, it tells them.
+struct UnsentTold<'a> {
+    supervisor: &'a Supervisor,
+    connection: &'a ClientConnection,
+    unsent: Unsent,
+}
+
+impl Drop for UnsentTold<'_> {
+    fn drop(&mut self) {
+        let Unsent { old, failed, error } = &self.unsent;
+        self.supervisor.shared.figures.count(|figures| figures.dropped += old + failed);
+        let tell = |error: String| {
+            self.supervisor.tell_error(ErrorStage::Send, EventError::new(error), Some(self.connection));
+        };
+        if *old > 0 {
+            tell(format!("{old} kept messages were not sent: they are too old"));
+        }
+        if let Some(error) = error {
+            tell(format!("{failed} kept messages were not sent: {error}"));
         }
     }
 }

@@ -40,6 +40,7 @@ mod asked;
 mod clock;
 mod cold;
 mod ending;
+mod probe;
 mod reading;
 
 /// Reads after a failed write: more than what had arrived by then, which kernels bound by some megabytes.
@@ -234,6 +235,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// One round; ready when the transport can be released.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let commands = self.shared().outbox.begin_round(cx.waker());
+        if let Some(within) = self.shared().take_probe() {
+            self.probe(within);
+        }
         if let Some(cause) = commands.close {
             match cause.ended_by() {
                 // The outbox asks for it, but cannot raise the error event itself.
@@ -356,6 +360,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             self.fail(&EndCause::PingsStopped, None, at);
             return true;
         }
+        if self.is_probe_over(at) {
+            return true;
+        }
         if let Some(cold) = self.cold.get() {
             cold.kept_buffers.take_if(|kept_buffers| kept_buffers.until() <= at.instant);
         }
@@ -382,6 +389,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             Some(closing) => earliest(Some(closing.deadline)),
             None if self.cold.paused.is_none() && self.cold.ending.is_none() => {
                 earliest(self.clock.liveness().next());
+                earliest(self.cold.probe);
                 earliest(self.cold.ping_watch.as_ref().and_then(|watch| watch.deadline()));
                 earliest(self.cold.kept_buffers.as_ref().map(KeptBuffers::until));
                 earliest(self.idle_until());

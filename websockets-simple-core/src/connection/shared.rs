@@ -3,7 +3,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ struct ColdParts {
     controls: OnceLock<Controls>,
     questions: OnceLock<Box<Questions>>,
     sign_of_life: OnceLock<Box<SignOfLife>>,
+    /// In how many milliseconds the peer is to give a sign of life; 0 if nobody has asked.
+    probe: AtomicU32,
 }
 
 /// Counters of one connection, and its last round trip.
@@ -117,6 +119,28 @@ impl ConnectionShared {
         self.outbox.push_internal(frame, InternalFrame::Control);
         self.outbox.wake_driver();
         true
+    }
+
+    /// Asks the peer for a sign of life: by a [`Control::Probe`] where it understands that, else by a ping frame. If nothing at
+    /// all has come from it within that time, the connection ends as after a heartbeat without an answer. Time in which
+    /// nothing is read, as the handlers are behind, does not count. False, and nothing is asked, if the connection is closing.
+    pub fn probe(&self, within: Duration) -> bool {
+        if !self.outbox.is_open() {
+            return false;
+        }
+        let milliseconds = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        self.cold().probe.store(milliseconds.max(1), Ordering::Release);
+        self.outbox.wake_driver();
+        true
+    }
+
+    /// Within which time the peer is to give a sign of life, if that was asked for.
+    pub(super) fn take_probe(&self) -> Option<Duration> {
+        let asked = &self.cold.get()?.probe;
+        if asked.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(Duration::from_millis(asked.swap(0, Ordering::AcqRel).into()))
     }
 
     /// The questions to the peer, if there ever were any.

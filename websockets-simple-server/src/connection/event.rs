@@ -5,8 +5,8 @@ use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use websockets_simple_core::{
-    ConnectionEvent, ConnectionEventKind, ErrorEvent, EventId, EventPart, EventType, Flow, GroupChange,
-    MessageEvent, MessagePartEvent,
+    ConnectionEvent, ConnectionEventKind, Direction, Disconnect, ErrorEvent, EventId, EventPart, EventType,
+    Flow, GroupChange, Message, MessageEvent, MessagePartEvent,
 };
 
 use crate::{
@@ -130,6 +130,47 @@ impl<I: Identity> Event<I> {
             Self::MessagePart(event) => event.timestamp,
             Self::Group(event) => event.timestamp,
             Self::Server(event) => event.timestamp,
+        }
+    }
+
+    /// The message, if one was received.
+    #[must_use]
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(event) if event.direction == Direction::Received => Some(&event.message),
+            _ => None,
+        }
+    }
+
+    /// As [`message`](Self::message), without a copy of its handle.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(event) if event.direction == Direction::Received => Some(event.message),
+            _ => None,
+        }
+    }
+
+    /// The connection, if one was opened.
+    #[must_use]
+    pub fn connected(&self) -> Option<&Connection<I>> {
+        match self {
+            Self::Connection(ConnectionEvent {
+                kind: ConnectionEventKind::Connected(connection), ..
+            }) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The connection and how it ended, if one has.
+    #[must_use]
+    pub fn disconnected(&self) -> Option<(&Connection<I>, &Disconnect)> {
+        match self {
+            Self::Connection(ConnectionEvent {
+                kind: ConnectionEventKind::Disconnected(connection, end),
+                ..
+            }) => Some((connection, end)),
+            _ => None,
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct ColdState {
     pub(super) kept_buffers: Option<KeptBuffers>,
     /// Since when nothing is read because too many messages wait for the handler.
     pub(super) paused: Option<Instant>,
+    /// Until when the peer has to give a sign of life.
+    pub(super) probe: Option<Instant>,
     pub(super) closing: Option<Closing>,
     /// How the connection ended, until that was told.
     pub(super) end: Option<Disconnect>,
@@ -49,6 +51,7 @@ impl ColdState {
         ping_watch: None,
         kept_buffers: None,
         paused: None,
+        probe: None,
         closing: None,
         end: None,
         ending: None,
@@ -63,6 +66,7 @@ impl ColdState {
         let is_open = self.closing.is_none() && self.ending.is_none() && self.end.is_none();
         let has_nothing = leftover.is_none() && ping_watch.is_none() && kept_buffers.is_none();
         is_open
+            && self.probe.is_none()
             && has_nothing
             && !self.asked
             && paused.is_none()

@@ -17,7 +17,7 @@ use crate::{
         observer::ConnectionObserver,
         questions::Questions,
     },
-    events::{EndCause, ErrorStage, EventError, Moment, spare},
+    events::{EndCause, ErrorStage, EventError, Moment, deadline, spare},
     protocol::{Capabilities, Control, Controls, Decoded, Message, MessagePart, Side, buffer_pool},
     transport::ReadNow,
 };
@@ -56,6 +56,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
             if let Some(since) = cold.paused.take() {
                 let paused = since.elapsed();
+                cold.probe = cold.probe.map(|until| deadline(until, paused));
                 self.clock.as_mut().liveness_mut().extend(paused);
                 if let Some(watch) = &mut cold.ping_watch {
                     watch.extend(paused);
@@ -130,6 +131,9 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         self.fill_rates(at);
         self.observe(PeerActivity::Traffic, at);
         self.has_shown_life();
+        if let Some(cold) = self.cold.get() {
+            cold.probe = None;
+        }
         self.count_bytes(len, at);
         let Some(input) = input else {
             let decoded = self.decoder.took(len);

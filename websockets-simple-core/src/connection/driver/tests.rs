@@ -11,6 +11,7 @@ mod life;
 mod limits;
 mod parts;
 mod peer;
+mod probe;
 mod reading;
 
 use std::{
