@@ -74,7 +74,7 @@ async fn changed(events: &mut Events<Event<Anonymous>>) -> (String, GroupEventKi
 }
 
 #[tokio::test]
-async fn what_clients_do_with_groups_is_told_once_and_in_turn() {
+async fn what_clients_do_with_groups_is_told_once_between_their_messages() {
     let server = colours(ServerParams::local());
     let mut events = server.events();
     let addr = started(&server).await;

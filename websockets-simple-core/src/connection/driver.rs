@@ -40,7 +40,6 @@ mod asked;
 mod clock;
 mod cold;
 mod ending;
-mod probe;
 mod reading;
 
 /// Reads after a failed write: more than what had arrived by then, which kernels bound by some megabytes.
@@ -235,9 +234,6 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
     /// One round; ready when the transport can be released.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
         let commands = self.shared().outbox.begin_round(cx.waker());
-        if let Some(within) = self.shared().take_probe() {
-            self.probe(within);
-        }
         if let Some(cause) = commands.close {
             match cause.ended_by() {
                 // The outbox asks for it, but cannot raise the error event itself.
@@ -253,7 +249,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
             }
         }
         if commands.asked {
-            self.ask_for_life();
+            self.ask();
         }
         if let Some(failed) = commands.failed {
             self.cold.make().broken.get_or_insert(failed);

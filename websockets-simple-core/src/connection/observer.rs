@@ -15,7 +15,7 @@ pub enum ControlOutcome {
     Done,
     /// This, which does not wait for the handlers.
     Beside(HandlerFuture),
-    /// To tell of this, in turn with the messages.
+    /// To tell of this, behind the messages that have come.
     InTurn(GroupChange),
 }
 

@@ -130,17 +130,14 @@ impl ConnectionShared {
         }
         let milliseconds = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
         self.cold().probe.store(milliseconds.max(1), Ordering::Release);
-        self.outbox.wake_driver();
+        self.outbox.ask_for_life();
         true
     }
 
     /// Within which time the peer is to give a sign of life, if that was asked for.
     pub(super) fn take_probe(&self) -> Option<Duration> {
-        let asked = &self.cold.get()?.probe;
-        if asked.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Some(Duration::from_millis(asked.swap(0, Ordering::AcqRel).into()))
+        let within = self.cold.get()?.probe.swap(0, Ordering::AcqRel);
+        (within > 0).then(|| Duration::from_millis(within.into()))
     }
 
     /// The questions to the peer, if there ever were any.

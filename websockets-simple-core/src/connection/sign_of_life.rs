@@ -68,6 +68,11 @@ impl SignOfLife {
         }
     }
 
+    /// Whether the driver has to send it.
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self.lock().question, Question::Pending { .. })
+    }
+
     fn answered(&self, now: Instant) {
         let waiting = {
             let mut state = self.lock();

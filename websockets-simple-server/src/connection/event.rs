@@ -37,8 +37,8 @@ pub enum Event<I: Identity> {
 }
 
 /// The event that a client has joined or left a group by a request of its own, which the
-/// [rule](crate::Server::with_group_rule) allows. It comes in turn with the messages of the connection, and after its
-/// `Connected`. There is none for what [`Connection::join`] and [`Connection::leave`] do, nor for groups that end with
+/// [rule](crate::Server::with_group_rule) allows. It comes after the messages that the client had sent before it asked, and
+/// before those that it sends once it has the answer. There is none for what [`Connection::join`] and [`Connection::leave`] do, nor for groups that end with
 /// their connection: `Disconnected` tells of that.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -66,8 +66,8 @@ impl ColdState {
         let is_open = self.closing.is_none() && self.ending.is_none() && self.end.is_none();
         let has_nothing = leftover.is_none() && ping_watch.is_none() && kept_buffers.is_none();
         is_open
-            && self.probe.is_none()
             && has_nothing
+            && self.probe.is_none()
             && !self.asked
             && paused.is_none()
             && self.broken.is_none()

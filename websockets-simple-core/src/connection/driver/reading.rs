@@ -51,7 +51,7 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
                     .into_iter()
                     .filter(|questions| questions.are_pending())
                     .for_each(Questions::stall);
-                self.has_shown_life();
+                self.is_not_read();
                 return Read::Nothing;
             }
             if let Some(since) = cold.paused.take() {
@@ -131,9 +131,6 @@ impl<O: ConnectionObserver> ConnectionDriver<O> {
         self.fill_rates(at);
         self.observe(PeerActivity::Traffic, at);
         self.has_shown_life();
-        if let Some(cold) = self.cold.get() {
-            cold.probe = None;
-        }
         self.count_bytes(len, at);
         let Some(input) = input else {
             let decoded = self.decoder.took(len);

@@ -131,7 +131,7 @@ impl ConnectionObserver for Recorder {
     fn control(&mut self, control: Control, _at: Moment) -> ControlOutcome {
         self.record(Call::Control(format!("{control:?}")));
         match control {
-            Control::Join(group) => ControlOutcome::InTurn(GroupChange { group, joined: true }),
+            Control::Leave(group) => ControlOutcome::InTurn(GroupChange { group, joined: false }),
             _ => self.on_control.take().map_or(ControlOutcome::Done, ControlOutcome::Beside),
         }
     }
