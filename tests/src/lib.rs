@@ -11,6 +11,8 @@ pub mod openssl;
 pub mod postgres;
 pub mod raw;
 pub mod relay;
+#[cfg(unix)]
+pub mod server_process;
 pub mod traces;
 pub mod way;
 

@@ -94,51 +94,22 @@ mod real {
     use std::{
         collections::{HashMap, HashSet},
         net::SocketAddr,
-        process::Stdio,
         sync::Arc,
     };
 
-    use tokio::{
-        io::{AsyncBufReadExt, BufReader},
-        process::{Child, Command},
-        sync::watch,
-        time::timeout,
-    };
+    use tokio::{sync::watch, time::timeout};
     use websockets_simple_client::{ClientParams, Reconnect, WebsocketClient};
+    use websockets_simple_tests::server_process::ServerProcess;
 
     use super::*;
+
+    const PROGRAM: &str = env!("CARGO_BIN_EXE_fleet-server");
 
     /// Time for all clients to be back. Much more than they need.
     const LONGEST: Duration = Duration::from_secs(120);
 
     /// Clients that have heard of each server, by the number of its process.
     type Heard = watch::Sender<HashMap<u32, HashSet<usize>>>;
-
-    /// A server in a process of its own, which is killed when this is dropped.
-    struct Server {
-        process: Child,
-        number: u32,
-        addr: SocketAddr,
-    }
-
-    impl Server {
-        async fn start(addr: SocketAddr) -> Self {
-            let mut program = Command::new(env!("CARGO_BIN_EXE_fleet-server"));
-            program.arg(addr.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-            let mut process = program.spawn().unwrap();
-            let number = process.id().unwrap();
-            let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-            let line = timeout(LONGEST, lines.next_line()).await.expect("it does not start").unwrap();
-            let addr = line.expect("it has not started").parse().unwrap();
-            Self { process, number, addr }
-        }
-
-        /// By SIGKILL: it says nothing to its clients.
-        async fn kill(mut self) -> SocketAddr {
-            self.process.kill().await.unwrap();
-            self.addr
-        }
-    }
 
     /// Bytes of memory of a process.
     fn resident(process: u32) -> u64 {
@@ -174,14 +145,14 @@ mod real {
     /// much memory the clients and the server had then.
     async fn survive(clients: usize, rounds: usize) -> Vec<[u64; 2]> {
         // With another address than their own, clients that look for the server while it is gone do not find themselves.
-        let mut server = Server::start(([127, 0, 0, 2], 0).into()).await;
+        let mut server = ServerProcess::start(PROGRAM, ([127, 0, 0, 2], 0).into()).await;
         let heard: Arc<Heard> = Arc::new(watch::Sender::new(HashMap::new()));
         let fleet: Vec<_> = (0..clients).map(|number| client(server.addr, number, &heard)).collect();
         let mut memory = Vec::new();
         for round in 0..=rounds {
             if round > 0 {
                 let addr = server.kill().await;
-                server = Server::start(addr).await;
+                server = ServerProcess::start(PROGRAM, addr).await;
             }
             let mut all = heard.subscribe();
             let is_complete = |heard: &HashMap<u32, HashSet<usize>>| {

@@ -10,6 +10,8 @@ use websockets_simple_server::{
     Heartbeat, HeartbeatMode, ServerParams, WebsocketServer,
     test_util::{Expect, Faults, Way},
 };
+#[cfg(unix)]
+use websockets_simple_tests::server_process::ServerProcess;
 use websockets_simple_tests::{
     params,
     relay::{Ending, Relay},
@@ -137,4 +139,33 @@ async fn a_server_that_has_half_closed_its_socket_is_left() {
         talk(&client, &mut heard).await;
         client.disconnect().await;
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_that_is_suspended_is_left_and_found_again_when_it_goes_on() {
+    let server = ServerProcess::start(env!("CARGO_BIN_EXE_fleet-server"), ([127, 0, 0, 1], 0).into()).await;
+    let heartbeat = Heartbeat::new(Duration::from_millis(200), HeartbeatMode::Ping);
+    let params = params(server.addr)
+        .heartbeat(heartbeat)
+        .close_timeout(Duration::from_millis(200))
+        .connect_timeout(Duration::from_secs(2));
+    let (client, mut heard) = client(params.reconnect(at_once()));
+    client.connect().await.unwrap();
+    heard.expect_text(&server.number.to_string()).await;
+    server.suspend(true);
+    heard.expect_disconnected().await;
+    // The system accepts the connection, and nobody answers.
+    heard
+        .expect_next("an attempt in vain", |event| match event {
+            ClientEvent::Connection(event) => {
+                matches!(event.kind, ConnectionEventKind::Refused(..)).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    server.suspend(false);
+    heard.expect_connected().await;
+    heard.expect_text(&server.number.to_string()).await;
+    client.disconnect().await;
 }
