@@ -23,7 +23,7 @@ use crate::{
 ///
 /// Usage: [`new`](Self::new), [`on`](Self::on) or [`events`](Self::events),
 /// [`connect`](Self::connect), [`disconnect`](Self::disconnect), and `connect` again; subscriptions survive.
-/// [`open`](Self::open) is the first three in one, and the function [`connect`](crate::connect) its short form.
+/// [`open`](Self::open) is the first three in one, and the function [`connect`] its short form.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@
 //! | `deflate` | | compressed messages (permessage-deflate, RFC 7692) |
 //! | `tls` | | TLS identities and certificates through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
-//! | `test-util` | | a network in memory, faults, raw peers and expectations, for tests ([`test_util`]) |
+//! | `test-util` | | a network in memory, faults, raw peers and expectations, for tests |
 //! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -30,7 +30,7 @@ pub struct AttemptInfo {
 /// Why no attempt is made. A client that [reconnects](ClientParams::reconnect) then gives up, unless it is to ask
 /// [`again`](Self::again).
 ///
-/// The reason is part of the [`ConnectError`](crate::ConnectError) and may end up in logs: keep secrets out of it.
+/// The reason is part of the [`ConnectError`] and may end up in logs: keep secrets out of it.
 #[derive(Clone, Debug)]
 pub struct NoAttempt {
     reason: Arc<dyn Error + Send + Sync>,
@@ -85,7 +85,7 @@ impl ClientParams {
     /// and its token takes the place of one of the hook.
     ///
     /// What is returned is checked as [`WebsocketClient::new`](crate::WebsocketClient::new) checks:
-    /// [`ConnectError::Params`](crate::ConnectError::Params) is final. So is [`NoAttempt`], unless it says
+    /// [`ConnectError::Params`] is final. So is [`NoAttempt`], unless it says
     /// [`again`](NoAttempt::again), as a hook that panics does. The time of the hook is part of the
     /// [connect timeout](Self::connect_timeout); then it is dropped. What the hook adds is
     /// told nowhere: events name the path of the client's own parameters, and where the server quotes a path, a header value

@@ -3,7 +3,6 @@
 use crate::protocol::GroupName;
 
 /// A change of the groups that a client is in, which the client has asked for.
-#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct GroupChange {
     /// The group.
