@@ -12,7 +12,7 @@ use stream::{DialedStream, RawStream};
 
 mod head;
 #[cfg(feature = "proxy")]
-mod proxy;
+pub(crate) mod proxy;
 mod refusal;
 mod request;
 mod response;

@@ -77,6 +77,28 @@ mod event;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 
+/// For the fuzz targets alone.
+#[cfg(all(fuzzing, feature = "proxy"))]
+pub mod fuzzing {
+    use tokio::io::{AsyncRead, AsyncWrite};
+
+    use crate::{config::ProxyKind, dial::proxy, error::ProxyError};
+
+    /// Reads what a proxy answers.
+    ///
+    /// # Errors
+    ///
+    /// If that is no consent.
+    pub async fn proxy_answer<S: AsyncRead + AsyncWrite + Unpin>(
+        stream: S,
+        is_http: bool,
+        with_credentials: bool,
+    ) -> Result<(), ProxyError> {
+        let kind = if is_http { ProxyKind::Http } else { ProxyKind::Socks5 };
+        proxy::answered(stream, kind, with_credentials).await
+    }
+}
+
 #[doc(no_inline)]
 pub use async_trait::async_trait;
 pub use client::{WeakClient, WebsocketClient, connect};
