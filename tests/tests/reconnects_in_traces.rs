@@ -113,6 +113,22 @@ async fn life(placement: TokenPlacement) -> String {
     told.lock().unwrap().clone()
 }
 
+/// Is told its token by a server that closes, and connects again.
+async fn quoted_at_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let reconnect = Reconnect::new().delays(Duration::from_millis(1), Duration::from_millis(2));
+    let token = format!("{SECRET}-token");
+    let params = params(listener.local_addr().unwrap()).token(token.clone()).reconnect(reconnect);
+    let client = WebsocketClient::new(params).unwrap();
+    client.start();
+    let mut peer = RawPeer::accept(&listener).await;
+    peer.write(&unmasked(0x88, &[&1012_u16.to_be_bytes()[..], token.as_bytes()].concat())).await;
+    let mut peer = RawPeer::accept(&listener).await;
+    peer.write(&unmasked(0x88, &[&1008_u16.to_be_bytes()[..], token.as_bytes()].concat())).await;
+    let mut states = client.states();
+    while !matches!(within(states.recv()).await.unwrap(), ClientState::GivenUp(_)) {}
+}
+
 #[tokio::test]
 async fn secrets_of_provider_query_and_header_are_told_nowhere() {
     let traced = Captured::everything();
@@ -125,7 +141,9 @@ async fn secrets_of_provider_query_and_header_are_told_nowhere() {
         let found = told.lines().find(|line| line.contains(SECRET));
         assert!(found.is_none() && told.contains("***"), "{placement:?}: {found:?}");
     }
+    quoted_at_the_end().await;
     let traced = traced.text();
+    assert!(traced.contains("not authorized: ***"), "it captures: {traced}");
     assert!(traced.contains("the client connects again after a pause"), "it captures: {traced}");
     let found = traced.find(SECRET).map(|at| &traced[at.saturating_sub(300)..(at + 50).min(traced.len())]);
     assert!(found.is_none(), "{found:?}");

@@ -224,6 +224,17 @@ impl Loss {
             LossCause::Refused(error) => (**error).clone(),
         }
     }
+
+    /// As it is shown, without the words of the server, which may quote a token.
+    pub(crate) fn in_a_log(&self) -> Self {
+        let cause = match &self.cause {
+            LossCause::Ended(end) if end.by == EndedBy::Peer => {
+                LossCause::Ended(Disconnect::new(end.by, end.code, "", end.clean))
+            }
+            cause => cause.clone(),
+        };
+        Self { cause, attempt: self.attempt }
+    }
 }
 
 impl fmt::Display for Loss {

@@ -167,11 +167,11 @@ impl Supervisor {
             (ReconnectState::Open { .. }, Some(connection), _) => ClientState::Open(connection.clone()),
             (ReconnectState::Waiting { until }, _, Some(why)) => {
                 let pause = until.saturating_sub(self.began.elapsed());
-                tracing::debug!(attempt, ?pause, why = %why, "the client connects again after a pause");
+                tracing::debug!(attempt, ?pause, why = %why.in_a_log(), "the client connects again after a pause");
                 ClientState::Waiting { attempt, pause, why: Arc::clone(why) }
             }
             (ReconnectState::GivenUp, _, Some(why)) => {
-                tracing::debug!(attempt, why = %why, "the client does not connect again");
+                tracing::debug!(attempt, why = %why.in_a_log(), "the client does not connect again");
                 ClientState::GivenUp(Arc::clone(why))
             }
             _ => ClientState::Idle,
