@@ -5,6 +5,7 @@ pub mod captured;
 pub mod client_story;
 pub mod dotnet_v6_server;
 pub mod dotnet_v7_peer;
+pub mod echo;
 pub mod http2;
 pub mod issuer;
 pub mod openssl;

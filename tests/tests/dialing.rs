@@ -20,29 +20,15 @@ use tokio::{
 use websockets_simple_client::{
     ClientEvent, ClientParams, ClientState, ConnectError, Reconnect, Target, WebsocketClient,
 };
-use websockets_simple_server::{ConnectionEventKind, Endpoint, ServerParams, WebsocketServer};
+use websockets_simple_server::{ConnectionEventKind, Endpoint, ServerParams};
 use websockets_simple_tests::{
     authority::Authority,
-    connected, opened, params, started, text,
+    connected,
+    echo::{assert_echo, echoing},
+    opened, params, started,
     way::{Plain, Tls, Way},
     within,
 };
-
-/// A server on this way that answers each text with the same text.
-fn echoing(params: ServerParams) -> WebsocketServer {
-    let server = WebsocketServer::new(params);
-    server.on_message(|connection, message| async move {
-        let _ = connection.send(message).await;
-    });
-    server
-}
-
-/// Sends a text and awaits its echo.
-async fn assert_echo(client: &WebsocketClient) {
-    let mut events = client.events();
-    client.send_text("over there").await.unwrap();
-    assert_eq!(text(&mut events).await, "over there");
-}
 
 /// Streams in memory, whose bytes go to a server and come from it.
 async fn in_memory(to: SocketAddr) -> io::Result<DuplexStream> {

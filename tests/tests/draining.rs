@@ -13,7 +13,9 @@ use websockets_simple_server::{
     Anonymous, Connection, Drain, ServeError, ServerParams, StopReport, WebsocketServer,
 };
 use websockets_simple_tests::{
-    connected, opened, params,
+    connected,
+    echo::echoing,
+    opened, params,
     raw::{self, RawPeer},
     started, within,
 };
@@ -23,11 +25,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 type Peer = RawPeer<DuplexStream>;
 
 /// A server that sends messages back.
-async fn echoing() -> WebsocketServer {
-    let server = WebsocketServer::new(ServerParams::mounted());
-    server.on_message(|connection, message| async move {
-        let _ = connection.send(message).await;
-    });
+async fn mounted() -> WebsocketServer {
+    let server = echoing(ServerParams::mounted());
     server.start().await.unwrap();
     server
 }
@@ -57,7 +56,7 @@ fn told(begun: Instant, mut peer: Peer) -> JoinHandle<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn connections_are_closed_a_few_at_a_time_and_nobody_else_is_admitted() {
-    let server = echoing().await;
+    let server = mounted().await;
     let (mut peers, mut connections) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         let (peer, connection) = joined(&server).await;
@@ -96,7 +95,7 @@ async fn connections_are_closed_a_few_at_a_time_and_nobody_else_is_admitted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_stop_closes_all_others_at_once_unless_it_is_as_patient() {
-    let server = echoing().await;
+    let server = mounted().await;
     let mut peers = Vec::new();
     for _ in 0..4 {
         peers.push(joined(&server).await.0);

@@ -9,9 +9,10 @@ use websockets_simple_client::{
 };
 use websockets_simple_server::{
     Anonymous, Authenticated, Event, Events, Heartbeat, HeartbeatMode, Identity, Server, ServerParams,
-    WebsocketServer, WebsocketServerAuth,
+    WebsocketServerAuth,
     test_util::{Answer, Dialer, Expect, ScriptedUsers, ServeNetwork, Serving, Way, network, within},
 };
+use websockets_simple_tests::echo::{echoing, talk};
 
 /// A server, the network that it serves, and its events.
 struct Stage<I: Identity> {
@@ -43,11 +44,7 @@ impl<I: Identity> Stage<I> {
 
 /// A server that says everything back.
 async fn echo(params: ServerParams) -> Stage<Anonymous> {
-    let server = WebsocketServer::new(params);
-    server.on_message(|connection, message| async move {
-        let _ = connection.send(message).await;
-    });
-    Stage::of(server).await
+    Stage::of(echoing(params)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,15 +83,12 @@ async fn a_dead_line_is_noticed_by_both_ends_and_replaced_by_the_client() {
     assert_eq!((stage.dialer.dialed(), stage.server.connection_count()), (2, 1));
 }
 
-/// Bytes of each direction of a conversation that [`talk`] has without a fault.
+/// Bytes of each direction of the conversation without a fault.
 async fn lengths() -> [u64; 2] {
     let stage = echo(ServerParams::mounted()).await;
     let (client, mut heard) = stage.client(stage.params());
     client.connect().await.unwrap();
-    for text in TEXTS {
-        client.send_text(text).await.unwrap();
-        heard.expect_text(text).await;
-    }
+    talk(&client, &mut heard, &TEXTS).await;
     client.disconnect().await;
     let line = stage.dialer.line();
     [line.passed(Way::ToServer), line.passed(Way::ToClient)]
@@ -119,24 +113,7 @@ async fn wherever_the_line_is_cut_each_connected_has_one_disconnected_and_the_cl
             let params = stage.params().reconnect(reconnect).offline(Offline::Wait(Duration::from_secs(60)));
             let (client, mut heard) = stage.client(params);
             within(client.connect()).await.unwrap();
-            // What was on the way at the cut is lost, and is said again.
-            for text in TEXTS {
-                loop {
-                    let _ = within(client.send_text(text)).await;
-                    let answer = heard
-                        .expect_next("an answer or an end", |event| match event {
-                            ClientEvent::Message(event) => Some(event.message.as_text() == Some(text)),
-                            ClientEvent::Connection(event) => {
-                                matches!(event.kind, ConnectionEventKind::Disconnected(..)).then_some(false)
-                            }
-                            _ => None,
-                        })
-                        .await;
-                    if answer {
-                        break;
-                    }
-                }
-            }
+            talk(&client, &mut heard, &TEXTS).await;
             client.disconnect().await;
             stage.server.stop().await;
             // At both ends as many ends as beginnings.

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use websockets_simple_client::{
-    ClientEvent, ClientParams, ConnectionEventKind, Events, Reconnect, WebsocketClient,
+    ClientEvent, ClientParams, ConnectionEventKind, Events, Offline, Reconnect, WebsocketClient,
 };
 use websockets_simple_server::{
-    Heartbeat, HeartbeatMode, ServerParams, WebsocketServer,
-    test_util::{Expect, Faults, Way},
+    Heartbeat, HeartbeatMode, ServerParams,
+    test_util::{Expect, Faults, PATIENCE, Way},
 };
 #[cfg(unix)]
 use websockets_simple_tests::server_process::ServerProcess;
 use websockets_simple_tests::{
+    echo::{echoing, talk},
     params,
     relay::{Ending, Relay},
     started, within,
@@ -20,56 +21,26 @@ use websockets_simple_tests::{
 
 const TEXTS: [&str; 2] = ["one", "two"];
 
-fn echo() -> WebsocketServer {
-    let server = WebsocketServer::new(ServerParams::local());
-    server.on_message(|connection, message| async move {
-        let _ = connection.send(message).await;
-    });
-    server
-}
-
 /// Comes back within a millisecond.
 fn at_once() -> Reconnect {
     Reconnect::new().first(true).delays(Duration::from_millis(1), Duration::from_millis(5))
 }
 
 fn client(params: ClientParams) -> (WebsocketClient, Events<ClientEvent>) {
-    let client = WebsocketClient::new(params).unwrap();
+    let client = WebsocketClient::new(params.offline(Offline::Wait(PATIENCE))).unwrap();
     let events = client.events();
     (client, events)
 }
 
-/// Says each text until it is answered.
-async fn talk(client: &WebsocketClient, heard: &mut Events<ClientEvent>) {
-    for text in TEXTS {
-        loop {
-            within(client.connected()).await.unwrap();
-            let _ = client.send_text(text).await;
-            let answered = heard
-                .expect_next("an answer or an end", |event| match event {
-                    ClientEvent::Message(event) => Some(event.message.as_text() == Some(text)),
-                    ClientEvent::Connection(event) => {
-                        matches!(event.kind, ConnectionEventKind::Disconnected(..)).then_some(false)
-                    }
-                    _ => None,
-                })
-                .await;
-            if answered {
-                break;
-            }
-        }
-    }
-}
-
 #[tokio::test]
 async fn wherever_a_socket_ends_the_client_is_back_and_the_server_keeps_nothing() {
-    let server = echo();
+    let server = echoing(ServerParams::local());
     let mut events = server.events();
     let addr = started(&server).await;
     let whole = Relay::to(addr, Ending::Fin, |_, _| {}).await;
     let (one, mut heard) = client(params(whole.addr()));
     one.connect().await.unwrap();
-    talk(&one, &mut heard).await;
+    talk(&one, &mut heard, &TEXTS).await;
     one.disconnect().await;
     let line = whole.line();
     let lengths = [(Way::ToServer, line.passed(Way::ToServer)), (Way::ToClient, line.passed(Way::ToClient))];
@@ -86,7 +57,7 @@ async fn wherever_a_socket_ends_the_client_is_back_and_the_server_keeps_nothing(
             let relay = Relay::to(addr, ending, plan).await;
             let (client, mut heard) = client(params(relay.addr()).reconnect(at_once()));
             within(client.connect()).await.unwrap();
-            talk(&client, &mut heard).await;
+            talk(&client, &mut heard, &TEXTS).await;
             client.disconnect().await;
             assert!(relay.lines() <= 2, "{way:?} {cut}: {} lines", relay.lines());
         }
@@ -106,7 +77,7 @@ async fn wherever_a_socket_ends_the_client_is_back_and_the_server_keeps_nothing(
 
 #[tokio::test]
 async fn a_socket_that_says_nothing_any_more_is_noticed_and_replaced() {
-    let server = echo();
+    let server = echoing(ServerParams::local());
     let addr = started(&server).await;
     let relay = Relay::to(addr, Ending::Fin, |_, _| {}).await;
     let heartbeat = Heartbeat::new(Duration::from_millis(200), HeartbeatMode::Ping);
@@ -119,14 +90,14 @@ async fn a_socket_that_says_nothing_any_more_is_noticed_and_replaced() {
         relay.line().stall();
         heard.expect_disconnected().await;
         heard.expect_connected().await;
-        talk(&client, &mut heard).await;
+        talk(&client, &mut heard, &TEXTS).await;
     }
     client.disconnect().await;
 }
 
 #[tokio::test]
 async fn a_server_that_has_half_closed_its_socket_is_left() {
-    let server = echo();
+    let server = echoing(ServerParams::local());
     let addr = started(&server).await;
     for way in [Way::ToServer, Way::ToClient] {
         let relay = Relay::to(addr, Ending::Fin, |_, _| {}).await;
@@ -136,7 +107,7 @@ async fn a_server_that_has_half_closed_its_socket_is_left() {
         relay.line().half_close(way);
         heard.expect_disconnected().await;
         heard.expect_connected().await;
-        talk(&client, &mut heard).await;
+        talk(&client, &mut heard, &TEXTS).await;
         client.disconnect().await;
     }
 }

@@ -17,11 +17,13 @@ use websockets_simple_client::{
     ClientEvent, ClientParams, ClientState, ConnectError, LossCause, Proxy, ProxyError, Reconnect,
     WebsocketClient,
 };
-use websockets_simple_server::{ConnectionEventKind, ServerParams, ServerTls, WebsocketServer};
+use websockets_simple_server::{ConnectionEventKind, ServerParams, ServerTls};
 use websockets_simple_tests::{
     authority::{Authority, secured},
     captured::Captured,
-    connected, started, text, within,
+    connected,
+    echo::{assert_echo, echoing},
+    started, within,
 };
 
 /// A name that only the proxy can resolve (RFC 6761 section 6.4).
@@ -169,20 +171,6 @@ async fn over_socks5(mut stream: TcpStream, server: SocketAddr, manner: Manner, 
     if reply == 0 {
         relay(stream, server).await;
     }
-}
-
-fn echoing(params: ServerParams) -> WebsocketServer {
-    let server = WebsocketServer::new(params);
-    server.on_message(|connection, message| async move {
-        let _ = connection.send(message).await;
-    });
-    server
-}
-
-async fn assert_echo(client: &WebsocketClient) {
-    let mut events = client.events();
-    client.send_text("through").await.unwrap();
-    assert_eq!(text(&mut events).await, "through");
 }
 
 fn to_host(secured: Option<&Authority>) -> ClientParams {
