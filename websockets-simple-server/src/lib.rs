@@ -95,6 +95,8 @@ mod run;
 mod server;
 
 pub mod addressing;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod signals;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -138,6 +140,9 @@ pub use websockets_simple_core::{Json, Message, dotnet};
 // Everything else, for those who do not care in which module it is.
 #[doc(hidden)]
 pub use crate::{addressing::*, events::*, messages::*, params::*, signals::*, upgrade::*, users::*};
+#[cfg(feature = "cluster")]
+#[doc(hidden)]
+pub use cluster::*;
 #[cfg(feature = "rustls")]
 #[doc(hidden)]
 pub use tls::*;

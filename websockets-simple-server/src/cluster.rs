@@ -1,0 +1,9 @@
+//! One server on several nodes: what goes between them, and how.
+
+pub use bus::{Bus, BusCommand, BusEvent, PublishError, Subject};
+pub use memory_bus::MemoryBus;
+pub use port::{BusInbox, BusLink, BusPort};
+
+mod bus;
+mod memory_bus;
+mod port;
