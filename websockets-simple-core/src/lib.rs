@@ -61,7 +61,8 @@ pub use events::{
 };
 pub use message::{DecodeError, DefaultPacket, EncodeError, IntoMessage, Json, Packet, Uncompressed};
 pub use outbox::{
-    BroadcastReport, MessageWriter, OverflowPolicy, PartKind, SendError, SendSink, SendStatus, Sending,
+    BroadcastReport, MessageWriter, OverflowPolicy, PartKind, Remote, SendError, SendSink, SendStatus,
+    Sending,
 };
 #[cfg(feature = "deflate")]
 pub use protocol::Compression;

@@ -32,7 +32,7 @@ pub(crate) use coalesce::Coalesced;
 
 mod round;
 
-pub use broadcast::{BroadcastReport, Encoding};
+pub use broadcast::{BroadcastReport, Encoding, Remote};
 pub use budget::charge_sends;
 pub use flusher::Flusher;
 pub use fragmented::{MessageWriter, PartKind};

@@ -34,6 +34,7 @@ use crate::{
 /// | [`OtherUser`](Self::OtherUser) | `Expired` | 1008 | `the new token is of another user` | |
 /// | [`TokensRefused`](Self::TokensRefused) | `Expired` | 1008 | `too many tokens that are not accepted` | |
 /// | [`CredentialsRevoked`](Self::CredentialsRevoked) | `Revoked` | 4004 | `the credentials were revoked` | |
+/// | [`RevocationsUnknown`](Self::RevocationsUnknown) | `Revoked` | 1012 | `the credentials may have been revoked` | |
 /// | [`Replaced`](Self::Replaced) | `Local` | 4005 | `another connection has taken over the id` | |
 /// | [`PeerClosed`](Self::PeerClosed) | `Peer` | the peer's | the peer's | |
 /// | [`PeerHungUp`](Self::PeerHungUp) | `Transport` | | `the peer hung up without Close` | |
@@ -96,6 +97,8 @@ pub enum EndCause {
     PingsStopped,
     /// Another connection has taken over the id of this one.
     Replaced,
+    /// Nobody knows what was revoked for a while: the peer is to authenticate again.
+    RevocationsUnknown,
     /// The task of a scoped connection is done.
     ScopeEnded,
     /// The server stopped.
@@ -227,6 +230,7 @@ impl EndCause {
             Self::OtherUser                     => row(By::Expired, Code::POLICY, "the new token is of another user", None),
             Self::TokensRefused                 => row(By::Expired, Code::POLICY, "too many tokens that are not accepted", None),
             Self::CredentialsRevoked            => row(By::Revoked, Code::REVOKED, "the credentials were revoked", None),
+            Self::RevocationsUnknown            => row(By::Revoked, Code::RESTART, "the credentials may have been revoked", None),
             Self::Replaced                      => row(By::Local, Code::REPLACED, "another connection has taken over the id", None),
             Self::PeerClosed { code, reason }   => silent(By::Peer, *code, reason, None),
             Self::PeerHungUp                    => silent(By::Transport, None, "the peer hung up without Close", None),
@@ -287,6 +291,7 @@ mod tests {
                 "OtherUser" => EndCause::OtherUser,
                 "TokensRefused" => EndCause::TokensRefused,
                 "CredentialsRevoked" => EndCause::CredentialsRevoked,
+                "RevocationsUnknown" => EndCause::RevocationsUnknown,
                 "Replaced" => EndCause::Replaced,
                 // Their code and reason come from elsewhere.
                 "Closed" | "MessageRefused" | "TaskDropped" | "TooBig" | "Violation" | "PeerClosed"
@@ -302,6 +307,6 @@ mod tests {
             assert_eq!(stage, cells[4], "{cause:?}");
             checked += 1;
         }
-        assert_eq!(checked, 21);
+        assert_eq!(checked, 22);
     }
 }

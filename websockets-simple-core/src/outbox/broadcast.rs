@@ -20,6 +20,26 @@ pub struct BroadcastReport {
     pub dropped: usize,
     /// Receivers that were closed or closing, or were ended by their policy.
     pub closed: usize,
+    /// What became of it for the receivers of other nodes.
+    pub remote: Remote,
+}
+
+/// What became of a message for the other nodes of a cluster. Messages go to them at most once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Remote {
+    /// It was not for other nodes, or the server has none.
+    #[default]
+    Alone,
+    /// It was handed to the bus. Nodes that the bus loses it for are told that they missed it, if they can be.
+    Handed,
+    /// The bus takes no message of this size: it went to no other node.
+    TooLarge,
+    /// Too much waits for the bus: it went to no other node.
+    Full,
+    /// The bus is not connected: it went to no other node, nor will it.
+    Down,
 }
 
 /// A message for many receivers of a server, encoded once, and compressed once for all that agreed on the same form.
@@ -45,6 +65,24 @@ impl Encoding {
         let notice = notice.then(|| message.clone());
         let plain = Frame::message(message, Side::Server);
         Ok(Self { plain, may_be_compressed, compressed: RefCell::default(), notice })
+    }
+
+    /// The message as bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.plain.payload()
+    }
+
+    /// Whether it is a text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.plain.is_text()
+    }
+
+    /// Whether it may be compressed.
+    #[must_use]
+    pub fn may_be_compressed(&self) -> bool {
+        self.may_be_compressed
     }
 
     /// The frame for a receiver.
@@ -114,13 +152,14 @@ mod tests {
         let mut listed = receivers.iter().map(|outbox| outbox.broadcast(&encoding, &mut report));
         assert!(listed.next().unwrap());
         assert_eq!(listed.filter(|listed| *listed).count(), 1, "the one that made room");
-        assert_eq!(report, BroadcastReport { accepted: 2, dropped: 3, closed: 3 });
+        assert_eq!(report, BroadcastReport { accepted: 2, dropped: 3, closed: 3, remote: Remote::Alone });
     }
 
     #[test]
     fn what_became_of_messages_can_be_written_as_json() {
-        let report = BroadcastReport { accepted: 1, dropped: 2, closed: 3 };
-        assert_eq!(serde_json::to_string(&report).unwrap(), r#"{"accepted":1,"dropped":2,"closed":3}"#);
+        let report = BroadcastReport { accepted: 1, dropped: 2, closed: 3, remote: Remote::TooLarge };
+        let json = r#"{"accepted":1,"dropped":2,"closed":3,"remote":"too_large"}"#;
+        assert_eq!(serde_json::to_string(&report).unwrap(), json);
         assert_eq!(serde_json::to_string(&SendStatus::Queued).unwrap(), r#""queued""#);
     }
 }

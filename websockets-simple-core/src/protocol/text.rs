@@ -138,6 +138,15 @@ impl From<String> for Text {
     }
 }
 
+/// Text that shares the memory of the bytes, if they are UTF-8.
+impl TryFrom<Bytes> for Text {
+    type Error = std::str::Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        Utf8Bytes::try_from(bytes).map(|text| Self(Repr::Plain(text)))
+    }
+}
+
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
         self.as_str() == other
