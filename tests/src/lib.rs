@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod captured;
 pub mod client_story;
+pub mod cluster;
 pub mod dotnet_v6_server;
 pub mod dotnet_v7_peer;
 pub mod echo;

@@ -26,6 +26,8 @@ pub(crate) mod group_rule;
 mod members;
 mod placement;
 mod registry;
+#[cfg(feature = "cluster")]
+mod remote;
 mod reserved;
 mod revocable;
 mod unlisted;

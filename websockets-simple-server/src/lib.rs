@@ -167,7 +167,7 @@ pub mod messages {
     #[doc(inline)]
     pub use websockets_simple_core::{
         BroadcastReport, DecodeError, DefaultPacket, EncodeError, IntoMessage, MessagePart, MessageParts,
-        MessageWriter, OverflowPolicy, Packet, PartKind, SendError, SendSink, SendStatus, Sending,
+        MessageWriter, OverflowPolicy, Packet, PartKind, Remote, SendError, SendSink, SendStatus, Sending,
         Statistics, Text, Uncompressed,
     };
 }

@@ -1,5 +1,7 @@
 //! One run of a server: bind, accept, supervise its tasks, stop.
 
+#[cfg(feature = "cluster")]
+pub(crate) use cluster::ClusterNode;
 pub use drain::Drain;
 pub use error::StartError;
 pub(crate) use shared::Shared;
@@ -8,6 +10,8 @@ pub(crate) use start::start;
 pub(crate) use stop::Stop;
 
 mod accept;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod drain;
 mod error;
 mod shared;

@@ -20,11 +20,17 @@ use crate::{
 };
 
 pub(crate) use caller::peer_addr;
+#[cfg(feature = "cluster")]
+pub use cluster::{
+    ChannelPresence, Cluster, ClusterFigures, ClusterStatus, Member, NodePresence, Presence, Seen,
+};
 pub use serve::Serve;
 pub use users::ConnectedUser;
 
 mod addressing;
 mod caller;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod serve;
 mod signals;
 mod users;

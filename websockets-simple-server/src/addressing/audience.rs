@@ -21,12 +21,15 @@ use crate::{
 /// `to_channel("/news").group("de").group("fr")` selects the connections in `/news` that are in either group.
 #[must_use = "an audience does nothing until a message is sent to it"]
 pub struct Audience<I: Identity> {
-    shared: Arc<Shared<I>>,
+    pub(super) shared: Arc<Shared<I>>,
     /// Empty for all channels.
-    channels: Vec<Box<str>>,
+    pub(super) channels: Vec<Box<str>>,
     /// Narrows the channels; empty for all their connections.
-    only: Vec<Selector<I>>,
-    except: Vec<Selector<I>>,
+    pub(super) only: Vec<Selector<I>>,
+    pub(super) except: Vec<Selector<I>>,
+    /// Whether only connections of this node are meant.
+    #[cfg(feature = "cluster")]
+    pub(super) is_here: bool,
 }
 
 /// A criterion for connections.
@@ -61,7 +64,14 @@ impl<I: Identity> Selector<I> {
 
 impl<I: Identity> Audience<I> {
     pub(crate) fn all(shared: &Arc<Shared<I>>) -> Self {
-        Self { shared: Arc::clone(shared), channels: Vec::new(), only: Vec::new(), except: Vec::new() }
+        Self {
+            shared: Arc::clone(shared),
+            channels: Vec::new(),
+            only: Vec::new(),
+            except: Vec::new(),
+            #[cfg(feature = "cluster")]
+            is_here: false,
+        }
     }
 
     fn only(mut self, part: Selector<I>) -> Self {
@@ -116,13 +126,20 @@ impl<I: Identity> Audience<I> {
         self
     }
 
-    /// The connections that are selected now.
+    /// Selects connections of this node alone, not those of the other nodes of a [cluster](crate::cluster).
+    #[cfg(feature = "cluster")]
+    pub fn here(mut self) -> Self {
+        self.is_here = true;
+        self
+    }
+
+    /// The connections that are selected now, of this node alone.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection<I>> {
         self.members().iter().filter(|member| !self.is_excluded(member)).cloned().collect()
     }
 
-    /// The ids of the connections that are selected now.
+    /// The ids of the connections that are selected now, of this node alone.
     #[must_use]
     pub fn client_ids(&self) -> Vec<ClientId> {
         self.connections().iter().map(|connection| connection.id().clone()).collect()
@@ -140,6 +157,23 @@ impl<I: Identity> Audience<I> {
     pub fn send(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
         self.check_levels()?;
         let encoding = Encoding::new(message, self.shared.subscriptions.wants_notices())?;
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "there are no other nodes"))]
+        let mut report = self.offer(&encoding);
+        #[cfg(feature = "cluster")]
+        {
+            report.remote = self.send_there(&encoding);
+        }
+        Ok(report)
+    }
+
+    /// Sends what another node has sent, whose broadcast levels were satisfied.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn send_here(&self, message: impl IntoMessage) -> Result<BroadcastReport, BroadcastError> {
+        Ok(self.offer(&Encoding::new(message, self.shared.subscriptions.wants_notices())?))
+    }
+
+    /// Offers a message to the connections of this node.
+    fn offer(&self, encoding: &Encoding) -> BroadcastReport {
         let mut report = BroadcastReport::default();
         let flushers = &self.shared.flushers;
         let mut lists: Vec<Vec<Arc<ConnectionState<I>>>> = flushers.iter().map(|_| Vec::new()).collect();
@@ -147,7 +181,7 @@ impl<I: Identity> Audience<I> {
         charge_sends(members.len());
         // Faster than a loop, which goes from chunk to chunk in each of its steps.
         members.iter().for_each(|member| {
-            if !self.is_excluded(member) && member.0.core.outbox.broadcast(&encoding, &mut report) {
+            if !self.is_excluded(member) && member.0.core.outbox.broadcast(encoding, &mut report) {
                 // With one flusher the serial need not be loaded into the cache.
                 let flusher = if lists.len() == 1 { 0 } else { member.0.serial as usize % lists.len() };
                 lists[flusher].push(Arc::clone(&member.0));
@@ -156,7 +190,7 @@ impl<I: Identity> Audience<I> {
         for (flusher, list) in flushers.iter().zip(&mut lists) {
             flusher.list(list);
         }
-        Ok(report)
+        report
     }
 
     /// Sends a text to all selected connections as it is: [`send`](Self::send) would make a packet of it.
@@ -168,9 +202,15 @@ impl<I: Identity> Audience<I> {
         self.send(Message::text(text))
     }
 
-    /// Closes all selected connections, each after its queued messages; answers how many were open. Broadcast levels do
-    /// not apply.
+    /// Closes all selected connections, each after its queued messages; answers how many were open, at this node alone.
+    /// Broadcast levels do not apply.
     pub fn close(&self, code: CloseCode, reason: &str) -> usize {
+        #[cfg(feature = "cluster")]
+        self.close_there(code, reason);
+        self.close_here(code, reason)
+    }
+
+    pub(crate) fn close_here(&self, code: CloseCode, reason: &str) -> usize {
         self.connections().iter().filter(|connection| connection.close(code, reason)).count()
     }
 
@@ -261,12 +301,13 @@ impl<I: Identity> Clone for Selector<I> {
 
 impl<I: Identity> Clone for Audience<I> {
     fn clone(&self) -> Self {
-        let Self { shared, channels, only, except } = self;
         Self {
-            shared: Arc::clone(shared),
-            channels: channels.clone(),
-            only: only.clone(),
-            except: except.clone(),
+            shared: Arc::clone(&self.shared),
+            channels: self.channels.clone(),
+            only: self.only.clone(),
+            except: self.except.clone(),
+            #[cfg(feature = "cluster")]
+            is_here: self.is_here,
         }
     }
 }

@@ -83,6 +83,8 @@ impl<I: Identity> Registry<I> {
         }
         drop(maps);
         replaced.inspect(ById::close);
+        #[cfg(feature = "cluster")]
+        connection.0.shared.tell_opened(connection);
         Registered(connection.clone())
     }
 
@@ -95,7 +97,8 @@ impl<I: Identity> Registry<I> {
     fn unregister(&self, connection: &Connection<I>) {
         let mut maps = self.lock();
         maps.all.remove(connection);
-        if maps.is_listed(connection) {
+        let is_listed = maps.is_listed(connection);
+        if is_listed {
             forget(&mut maps.by_id, connection.id());
         }
         if let Some(channel) = maps.channels.get_mut(connection.channel()) {
@@ -114,6 +117,8 @@ impl<I: Identity> Registry<I> {
         }
         maps.draining.add(connection);
         drop(maps);
+        #[cfg(feature = "cluster")]
+        connection.0.shared.tell_ended(connection, is_listed);
         self.has_freed();
     }
 

@@ -9,6 +9,8 @@ use websockets_simple_core::{
     Flow, GroupChange, Message, MessageEvent, MessagePartEvent,
 };
 
+#[cfg(feature = "cluster")]
+use crate::cluster::{ClusterEvent, PresenceEvent};
 use crate::{
     connection::Connection,
     users::{Identity, User, UserId},
@@ -32,6 +34,12 @@ pub enum Event<I: Identity> {
     MessagePart(MessagePartEvent<Connection<I>>),
     /// A client has joined or left a group by itself.
     Group(GroupEvent<I>),
+    /// Something happened to the cluster, as this node sees it.
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterEvent),
+    /// A user has joined or left, counted over all nodes of the cluster.
+    #[cfg(feature = "cluster")]
+    Presence(PresenceEvent<I>),
     /// The server started or stopped.
     Server(ServerEvent),
 }
@@ -116,6 +124,10 @@ impl<I: Identity> Event<I> {
             Self::Message(event) => event.id,
             Self::MessagePart(event) => event.id,
             Self::Group(event) => event.id,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(event) => event.id,
+            #[cfg(feature = "cluster")]
+            Self::Presence(event) => event.id,
             Self::Server(event) => event.id,
         }
     }
@@ -129,6 +141,10 @@ impl<I: Identity> Event<I> {
             Self::Message(event) => event.timestamp,
             Self::MessagePart(event) => event.timestamp,
             Self::Group(event) => event.timestamp,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(event) => event.timestamp,
+            #[cfg(feature = "cluster")]
+            Self::Presence(event) => event.timestamp,
             Self::Server(event) => event.timestamp,
         }
     }
@@ -187,6 +203,8 @@ impl<I: Identity> Event<I> {
             Self::Message(event) => Some(&event.connection),
             Self::MessagePart(event) => Some(&event.connection),
             Self::Group(event) => Some(&event.connection),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::Presence(_) => None,
             Self::Server(_) => None,
         }
     }
@@ -197,9 +215,13 @@ impl<I: Identity> Event<I> {
 }
 
 impl<T: UserId> Event<User<T>> {
-    /// The user of the event's connection, if there is one.
+    /// The user of the event, or of its connection, if there is one.
     #[must_use]
     pub fn user_id(&self) -> Option<&T> {
+        #[cfg(feature = "cluster")]
+        if let Self::Presence(event) = self {
+            return Some(&event.user);
+        }
         self.connection().map(Connection::user_id)
     }
 }
@@ -225,6 +247,10 @@ impl<I: Identity> Clone for Event<I> {
             Self::Message(event) => Self::Message(event.clone()),
             Self::MessagePart(event) => Self::MessagePart(event.clone()),
             Self::Group(event) => Self::Group(event.clone()),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(event) => Self::Cluster(event.clone()),
+            #[cfg(feature = "cluster")]
+            Self::Presence(event) => Self::Presence(event.clone()),
             Self::Server(event) => Self::Server(event.clone()),
         }
     }
@@ -268,6 +294,8 @@ impl<I: Identity> EventType for Event<I> {
             Self::Error(event) => EventPart::Error(event),
             Self::Message(event) => EventPart::Message(event),
             Self::MessagePart(event) => EventPart::MessagePart(event),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::Presence(_) => EventPart::Other,
             Self::Group(_) | Self::Server(_) => EventPart::Other,
         }
     }
@@ -296,6 +324,8 @@ impl<I: Identity> EventType for Event<I> {
             Self::Message(event) => event.connection.peer_addr(),
             Self::MessagePart(event) => event.connection.peer_addr(),
             Self::Group(event) => event.connection.peer_addr(),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::Presence(_) => None,
             Self::Server(_) => None,
         }
     }
@@ -312,6 +342,9 @@ impl<I: Identity> EventType for Event<I> {
             },
             Self::Error(_) => Flow::Coalesced(0),
             Self::Group(event) => Flow::Bounded(event.group.len()),
+            // Coalesced before they are raised, one at a time.
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::Presence(_) => Flow::Free,
             Self::Message(_) | Self::MessagePart(_) | Self::Server(_) => Flow::Free,
         }
     }

@@ -97,6 +97,8 @@ fn note_event<I: Identity>(diary: &Diary, event: &Event<I>) {
             }
             note(diary, line);
         }
+        #[cfg(feature = "cluster")]
+        Event::Cluster(_) | Event::Presence(_) => unreachable!("there is no cluster"),
         Event::Message(_) | Event::MessagePart(_) | Event::Group(_) | Event::Server(_) => {
             unreachable!("nothing is open")
         }

@@ -20,6 +20,8 @@ use websockets_simple_core::{
     Subscriptions, new_owner,
 };
 
+#[cfg(feature = "cluster")]
+use crate::run::ClusterNode;
 use crate::{
     addressing::{GroupRule, Placement, Registry, RevocableConnections, UnlistedConnections},
     config::{ClientId, ServerParams},
@@ -59,6 +61,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) routes: Routes<I>,
     pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
+    #[cfg(feature = "cluster")]
+    pub(crate) cluster: OnceLock<ClusterNode<I>>,
     pub(crate) owner: u64,
     /// Whether it was logged that peers of an HTTP server of the application have no address.
     pub(crate) warned_of_unknown_address: AtomicBool,
@@ -173,6 +177,8 @@ impl<I: Identity> Shared<I> {
             inbound: OnceLock::new(),
             placement: OnceLock::new(),
             group_rule: OnceLock::new(),
+            #[cfg(feature = "cluster")]
+            cluster: OnceLock::new(),
             owner: new_owner(),
             warned_of_unknown_address: AtomicBool::new(false),
             shutdown: ShutdownTracker::default(),
@@ -280,6 +286,20 @@ impl<I: Identity> Shared<I> {
 
     /// Closes the connections whose credentials are revoked; answers how many.
     pub(crate) fn revoke(&self, revocation: &Revocation<I::Id>) -> usize {
+        self.revoke_of(revocation, |_| true)
+    }
+
+    /// Closes those that were opened before then: credentials that are valid now may have been revoked before.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn revoke_before(
+        &self,
+        revocation: &Revocation<I::Id>,
+        at: chrono::DateTime<chrono::Utc>,
+    ) -> usize {
+        self.revoke_of(revocation, |connection| connection.connected_since() <= at)
+    }
+
+    fn revoke_of(&self, revocation: &Revocation<I::Id>, is_meant: impl Fn(&Connection<I>) -> bool) -> usize {
         // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
         let mut candidates = self.revocable.of(revocation);
@@ -287,7 +307,8 @@ impl<I: Identity> Shared<I> {
             candidates.extend(self.registry.user(user).iter().cloned());
         }
         let concerned = |connection: &&Connection<I>| {
-            connection.0.origin.user.as_ref().is_some_and(|user| revocation.concerns(&user.latest()))
+            let user = connection.0.origin.user.as_ref();
+            user.is_some_and(|user| revocation.concerns(&user.latest())) && is_meant(connection)
         };
         candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
     }

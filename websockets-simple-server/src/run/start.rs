@@ -25,6 +25,8 @@ use crate::{
     },
     users::Identity,
 };
+#[cfg(feature = "cluster")]
+use crate::{config::ParamsError, run::cluster};
 
 /// Checks the parameters, binds all endpoints, and spawns the task that owns the run until the server has stopped.
 /// Answers the addresses.
@@ -32,6 +34,10 @@ pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Vec<So
     let starting = shared.begin_start().ok_or(StartError::AlreadyRunning)?;
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
     shared.params.check()?;
+    #[cfg(feature = "cluster")]
+    if let Some(cluster) = shared.cluster.get() {
+        cluster.state.params.check().map_err(ParamsError::Cluster)?;
+    }
     // tokio says so by a panic only.
     catch_panic(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| StartError::NoDriver("timers"))?;
     // Before any endpoint is bound, so that no port opens without a certificate.
@@ -113,6 +119,8 @@ async fn run<I: Identity>(
             watchers::watch_revocations(Arc::clone(&shared), revocations, stop.clone())
         });
     }
+    #[cfg(feature = "cluster")]
+    cluster::supervise(&mut tasks, &shared, &sessions, &stop);
     for (listener, endpoint) in listeners {
         #[cfg(feature = "rustls")]
         if let Some(tls) = endpoint.server_tls()
@@ -142,6 +150,8 @@ async fn run<I: Identity>(
         never = tasks.watch() => match never {},
         report = shutdown(&shared, &stop, &accepting) => report,
     };
+    #[cfg(feature = "cluster")]
+    cluster::leave(&shared).await;
     // Ends the flushers, and the listeners with their ports.
     drop(tasks);
     shared.has_stopped();

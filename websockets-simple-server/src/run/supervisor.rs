@@ -33,9 +33,15 @@ const STABLE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) enum TaskKind {
     Accept(Endpoint),
+    #[cfg(feature = "cluster")]
+    Bus,
     #[cfg_attr(not(feature = "rustls"), expect(dead_code, reason = "there are no certificates"))]
     Certificates(Endpoint),
+    #[cfg(feature = "cluster")]
+    ClusterEvents,
     Flusher(usize),
+    #[cfg(feature = "cluster")]
+    Node,
     Revocations,
 }
 
@@ -137,7 +143,13 @@ impl<I: Identity> Supervisor<I> {
 impl TaskKind {
     /// Whether connections need it until they have ended.
     fn lasts_through_the_stop(&self) -> bool {
-        matches!(self, Self::Flusher(_))
+        match self {
+            Self::Flusher(_) => true,
+            // Connections that are still open hear the other nodes.
+            #[cfg(feature = "cluster")]
+            Self::Bus | Self::Node => true,
+            _ => false,
+        }
     }
 }
 
@@ -145,6 +157,12 @@ impl fmt::Display for TaskKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(endpoint) => write!(f, "the accept loop of {endpoint}"),
+            #[cfg(feature = "cluster")]
+            Self::Bus => f.write_str("the bus"),
+            #[cfg(feature = "cluster")]
+            Self::ClusterEvents => f.write_str("the task that raises the events of the cluster"),
+            #[cfg(feature = "cluster")]
+            Self::Node => f.write_str("the node of the cluster"),
             Self::Certificates(endpoint) => write!(f, "the certificate watcher of {endpoint}"),
             Self::Flusher(number) => write!(f, "flusher {number}"),
             Self::Revocations => f.write_str("the revocation watcher"),

@@ -74,7 +74,12 @@ impl<T: UserId> WebsocketServerAuth<T> {
     /// and those whose handshakes are pending; answers how many were open. The user service decides whether the clients
     /// can connect again. A service with a stream of [revocations](crate::UserService::revocations) does not need this
     /// call.
+    ///
+    /// In a [cluster](crate::cluster) this is so at every node; the number is that of this one. A node that is cut off does
+    /// it when it is back.
     pub fn revoke(&self, revocation: &Revocation<T>) -> usize {
+        #[cfg(feature = "cluster")]
+        self.shared.tell_revoked(revocation);
         self.shared.revoke(revocation)
     }
 

@@ -1,0 +1,566 @@
+//! The task that speaks and listens for a node: it hears the bus, keeps the leases of the other nodes, and says who is
+//! connected to this one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::cluster::{
+    BusEvent, ClusterEventKind, InvalidMessage, NodeId, NodeInfo, Uncertainty,
+    cut::Cut,
+    envelope::{First, Opened},
+    head::{Beat, Close, Head, Send, Snapshot},
+    lane::Lane,
+    peer::{Followed, Peer},
+    revoked::NewRevocation,
+    sequence::{Received, Turn},
+    state::{ClusterState, Status},
+};
+
+/// How often a node says that it is there.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long a node that is connected may not hear itself: two beats and a half.
+const DEAF: Duration = Duration::from_millis(2500);
+
+/// A node that slept for so long judges nobody.
+const SLEPT: Duration = Duration::from_secs(2);
+
+/// Most other nodes, so that what an intruder invents is bounded.
+const MOST_NODES: usize = 1024;
+
+/// Most snapshots that are asked for at once.
+const MOST_WANTED: usize = 4;
+
+/// How often the same complaint is told.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long a node that has said good-bye is not taken for a new one, as its last beats may come after it.
+const GONE: Duration = Duration::from_secs(2);
+
+/// A node of the same name that is not heard for so long was replaced.
+const REPLACED: Duration = Duration::from_millis(2500);
+
+/// What a node does to its own server. Answers are whether what it was told is well-formed.
+pub(crate) trait Local: std::marker::Send + Sync {
+    /// Sends to connections of this node.
+    fn send(&self, send: &Send<'_>, opened: &Opened) -> bool;
+    /// Closes connections of this node.
+    fn close(&self, close: &Close<'_>) -> bool;
+    /// Closes the connections of this node whose credentials are revoked.
+    fn revoke(&self, revocation: &NewRevocation) -> bool;
+    /// Closes the connections of users that were authenticated before; answers how many.
+    fn close_users(&self, before: Instant) -> usize;
+}
+
+/// The state of the task.
+pub(crate) struct Node<'a> {
+    state: &'a ClusterState,
+    local: &'a dyn Local,
+    peers: HashMap<NodeId, Peer>,
+    /// Those that have said good-bye, and when.
+    gone: HashMap<NodeId, Instant>,
+    received: Received,
+    cut: Cut,
+    last_tick: Instant,
+    next_beat: Instant,
+    /// When this node last heard a beat of its own.
+    heard_self: Instant,
+    /// Complaints, and when they were told.
+    complained: HashMap<Complaint, Instant>,
+    invalid: u64,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Complaint {
+    Invalid,
+    Name(Box<str>),
+    Version(NodeId),
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(state: &'a ClusterState, local: &'a dyn Local) -> Self {
+        let now = Instant::now();
+        for lane in [Lane::All, Lane::Nodes, Lane::Presence, Lane::Node(state.node.id)] {
+            state.subscribe(lane);
+        }
+        Self {
+            state,
+            local,
+            peers: HashMap::new(),
+            gone: HashMap::new(),
+            received: Received::default(),
+            cut: Cut::new(now),
+            last_tick: now,
+            next_beat: now,
+            heard_self: now,
+            complained: HashMap::new(),
+            invalid: 0,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self) {
+        // Of an earlier one that has failed nothing is known.
+        self.state.directory().remove_all(Instant::now());
+        loop {
+            let say_at = self.state.directory().say_at();
+            let tick = self.last_tick + TICK;
+            let until = if self.is_up() { say_at.map_or(tick, |at| at.min(tick)) } else { tick };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => self.tick(Instant::now()),
+                event = self.state.port.next_event() => {
+                    self.heard(event, Instant::now());
+                    // The inbox may never be empty.
+                    tokio::task::consume_budget().await;
+                }
+                () = self.state.to_say.notified() => {}
+            }
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.state.status(), Status::Up(_))
+    }
+
+    fn heard(&mut self, event: BusEvent, now: Instant) {
+        match event {
+            BusEvent::Up => self.connected(now),
+            BusEvent::Down(why) => self.disconnected(&why, now),
+            BusEvent::Message(message) => match self.state.sealing.open(message) {
+                Ok(First::Own(opened)) => self.own(&opened, now),
+                Ok(First::Of(opened)) => {
+                    if self.of_other(opened, now).is_none() {
+                        self.is_invalid(InvalidMessage::Malformed, now);
+                    }
+                }
+                Ok(First::OtherVersion(node, version)) => {
+                    if self.may_complain(Complaint::Version(node), now) {
+                        self.state.tell(ClusterEventKind::OtherVersion { node, version });
+                    }
+                }
+                Err(why) => self.is_invalid(why, now),
+            },
+            BusEvent::Missed(messages) => {
+                self.state.counts.overflowed.fetch_add(messages, Relaxed);
+                tracing::warn!(messages, "messages of the bus came faster than they were read");
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Instant) {
+        tracing::debug!("connected to the bus");
+        self.state.set_status(Status::Joining(now));
+        self.heard_self = now;
+        self.probe();
+        self.beat(now);
+    }
+
+    /// Publishes a message to this node itself.
+    fn probe(&self) {
+        let probe = self.state.probe.fetch_add(1, Relaxed) + 1;
+        let _ = self.state.say(Lane::Node(self.state.node.id), &Head::Probe(probe));
+    }
+
+    fn disconnected(&mut self, why: &Arc<str>, now: Instant) {
+        match self.state.status() {
+            Status::Down(since, before) if self.cut.is_told() => {
+                if before != *why {
+                    tracing::warn!(%why, "still not connected to the bus");
+                    self.state.set_status(Status::Down(since, Arc::clone(why)));
+                }
+            }
+            _ => {
+                tracing::warn!(%why, "not connected to the bus");
+                self.state.set_status(Status::Down(now, Arc::clone(why)));
+                self.cut.begin(self.peers.keys().copied(), now);
+                self.state.tell(ClusterEventKind::Down(Arc::clone(why)));
+            }
+        }
+    }
+
+    /// A message of this node itself.
+    fn own(&mut self, opened: &Opened, now: Instant) {
+        match opened.head() {
+            Ok(Head::Probe(probe)) => {
+                self.state.probes_back.fetch_max(probe, Relaxed);
+                if probe == self.state.probe.load(Relaxed)
+                    && matches!(self.state.status(), Status::Joining(_))
+                {
+                    self.up(now);
+                }
+                self.state.probed.notify_waiters();
+            }
+            Ok(Head::Beat(_)) => self.heard_self = now,
+            _ => {}
+        }
+    }
+
+    fn up(&mut self, now: Instant) {
+        tracing::info!(node = %self.state.node, "hears the cluster");
+        self.state.is_synced.store(false, Relaxed);
+        self.state.set_status(Status::Up(now));
+        self.restart_leases(now);
+        self.cut.end(now);
+        self.state.tell(ClusterEventKind::Up);
+    }
+
+    /// Nobody is judged by what was not heard meanwhile.
+    fn restart_leases(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.heard = now;
+        }
+    }
+
+    /// A message of another node; `None` if it is malformed.
+    fn of_other(&mut self, opened: Opened, now: Instant) -> Option<()> {
+        let node = opened.node;
+        let head = opened.head().ok()?;
+        if matches!(head, Head::Bye) {
+            if self.peers.contains_key(&node) {
+                self.gone.insert(node, now);
+            }
+            self.left(node, now);
+            return Some(());
+        }
+        if self.gone.get(&node).is_some_and(|at| now.duration_since(*at) < GONE)
+            || !self.is_known(node, &head, now)
+        {
+            return Some(());
+        }
+        if opened.number > 0 {
+            match self.received.heard(node, opened.lane, opened.number) {
+                Turn::Late => {
+                    self.state.counts.late.fetch_add(1, Relaxed);
+                    return Some(());
+                }
+                Turn::After(missed) => self.missed(node, missed),
+            }
+            self.state.counts.heard.fetch_add(1, Relaxed);
+        }
+        match head {
+            Head::Send(ref send) => self.local.send(send, &opened).then_some(())?,
+            Head::Close(close) => self.local.close(&close).then_some(())?,
+            Head::Beat(beat) => self.beat_of(node, &beat, now),
+            Head::Changed(ref changed) => {
+                let (from, to) = (changed.from, changed.to);
+                let peer = self.peers.get_mut(&node)?;
+                let followed = peer.follows(from, to);
+                if followed == Followed::Next {
+                    let mut directory = self.state.directory();
+                    for change in &changed.changes {
+                        directory.view.apply(peer.place, change, now);
+                    }
+                    drop(directory);
+                    self.state.to_tell.notify_one();
+                } else if followed == Followed::Gap {
+                    peer.keep(to, opened, now);
+                }
+            }
+            Head::WantSnapshot => self.give_snapshot(node, now),
+            Head::Snapshot(ref snapshot) => {
+                let (version, part, is_last) = (snapshot.version, snapshot.part, snapshot.is_last);
+                let peer = self.peers.get_mut(&node)?;
+                if peer.part(version, part, is_last, opened) {
+                    peer.replace(&mut self.state.directory(), now)?;
+                    self.state.to_tell.notify_one();
+                }
+            }
+            Head::Revoked(revoked) => {
+                for revoked in &revoked {
+                    let new = self.state.revocations().add(revoked, now);
+                    if let Some(new) = new {
+                        self.local.revoke(&new).then_some(())?;
+                    }
+                }
+            }
+            Head::WantRevocations(known) => self.give_revocations(node, &known, now),
+            Head::Revocations(answer) => {
+                {
+                    let mut log = self.state.revocations();
+                    for (of, number) in &answer.known {
+                        log.caught_up(*of, *number);
+                    }
+                }
+                self.cut.answered(node, &answer, now);
+            }
+            Head::Bye | Head::Probe(_) => {}
+        }
+        Some(())
+    }
+
+    /// Whether a node is one of the peers, also if it is new.
+    fn is_known(&mut self, node: NodeId, head: &Head<'_>, now: Instant) -> bool {
+        let name = if let Head::Beat(beat) = head { Some(beat.name) } else { None };
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.heard = now;
+            self.state.directory().heard(peer.place, name, now);
+            return true;
+        }
+        if self.peers.len() >= MOST_NODES {
+            return false;
+        }
+        let info = NodeInfo { id: node, name: name.map_or_else(|| node.short(), Into::into) };
+        tracing::info!(node = %info, id = %node, "another node");
+        let place = self.state.directory().add(info.clone(), now);
+        self.peers.insert(node, Peer::new(place, now));
+        self.state.tell(ClusterEventKind::NodeJoined(info));
+        // It should not have to wait for who is here.
+        self.next_beat = now;
+        true
+    }
+
+    fn missed(&self, node: NodeId, messages: u64) {
+        if messages > 0
+            && let Some(info) = self.info(node)
+        {
+            self.state.tell_missed(info, messages);
+        }
+    }
+
+    fn info(&self, node: NodeId) -> Option<NodeInfo> {
+        let place = self.peers.get(&node)?.place;
+        self.state.directory().node(place).map(|entry| entry.info.clone())
+    }
+
+    fn beat_of(&mut self, node: NodeId, beat: &Beat<'_>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.announced(beat.version, now);
+        let own = self.state.node.id;
+        for (lane, number) in &beat.sent {
+            let Some(lane) = Lane::heard(*lane, own) else { continue };
+            let listens = match lane {
+                Lane::Channels(bucket) => self.state.directory().wants(bucket),
+                _ => true,
+            };
+            if listens {
+                self.received.announced(node, lane, *number, now);
+            }
+        }
+        for (_, number) in beat.sent_to.iter().filter(|(to, _)| *to == own) {
+            self.received.announced(node, Lane::Node(own), *number, now);
+        }
+        self.same_name(node, beat.name, now);
+        let known = self.state.revocations().known(node);
+        if known < beat.revoked {
+            self.want_revocations(node, now);
+        } else {
+            self.cut.settled(node);
+        }
+    }
+
+    /// Of two nodes with one name, one was replaced by the other, or the operator has made a mistake.
+    fn same_name(&mut self, node: NodeId, name: &str, now: Instant) {
+        let same = |info: &NodeInfo| *info.name == *name && info.id != node;
+        let others: Vec<_> = {
+            let directory = self.state.directory();
+            directory
+                .nodes()
+                .filter(|entry| same(&entry.info))
+                .map(|entry| (entry.info.id, entry.heard))
+                .collect()
+        };
+        let is_own = *self.state.node.name == *name;
+        let mut lives = is_own;
+        for (other, heard) in others {
+            if now.duration_since(heard) >= REPLACED {
+                self.left(other, now);
+            } else if self.peers.get_mut(&other).is_some_and(|peer| peer.is_beside(node, now)) {
+                lives = true;
+            }
+        }
+        if lives && self.may_complain(Complaint::Name(name.into()), now) {
+            self.state.tell(ClusterEventKind::DuplicateName(name.into()));
+        }
+    }
+
+    fn want_revocations(&mut self, node: NodeId, now: Instant) {
+        if self.peers.get_mut(&node).is_some_and(|peer| peer.may_ask(now)) {
+            let known = self.state.revocations().all_known();
+            let _ = self.state.say(Lane::Node(node), &Head::WantRevocations(known));
+        }
+    }
+
+    fn give_revocations(&self, node: NodeId, known: &[(NodeId, u64)], now: Instant) {
+        let log = self.state.revocations();
+        let (parts, has_gap) = log.behind(known, now);
+        for part in parts {
+            if self.state.say(Lane::Node(node), &Head::Revoked(part)).is_err() {
+                return;
+            }
+        }
+        let answer = log.answer(has_gap, self.state.hears_for(now));
+        let _ = self.state.say(Lane::Node(node), &Head::Revocations(answer));
+    }
+
+    fn give_snapshot(&mut self, node: NodeId, now: Instant) {
+        if !self.peers.get_mut(&node).is_some_and(|peer| peer.may_be_told(now)) {
+            return;
+        }
+        let directory = self.state.directory();
+        let version = directory.version();
+        directory.snapshot(|part, is_last, changes| {
+            let snapshot = Snapshot { version, part, is_last, changes };
+            self.state.say(Lane::Node(node), &Head::Snapshot(snapshot)).is_ok()
+        });
+    }
+
+    fn left(&mut self, node: NodeId, now: Instant) {
+        let info = self.info(node);
+        let Some(peer) = self.peers.remove(&node) else { return };
+        self.state.directory().remove(peer.place, now);
+        self.state.given().forget(node);
+        self.received.forget(|of, _| of == node);
+        if let Some(info) = info {
+            tracing::info!(node = %info, id = %node, "a node is gone");
+            self.state.tell(ClusterEventKind::NodeLeft(info));
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if now.duration_since(self.last_tick) >= SLEPT {
+            tracing::warn!(slept = ?now.duration_since(self.last_tick), "this node was stopped for a while");
+            self.restart_leases(now);
+            self.heard_self = now;
+        }
+        if now.duration_since(self.last_tick) >= TICK {
+            self.last_tick = now;
+            self.look(now);
+        }
+        if self.is_up() && self.state.directory().say_at().is_some_and(|at| at <= now) {
+            self.state
+                .directory()
+                .say(now, |changed| self.state.say(Lane::Presence, &Head::Changed(changed)).is_ok());
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.gone.retain(|_, at| now.duration_since(*at) < GONE);
+        self.complained.retain(|_, at| now.duration_since(*at) < TOLD_AGAIN);
+        if now >= self.next_beat {
+            self.beat(now);
+        }
+        while let Some(lane) = self.next_unwanted(now) {
+            self.received.forget(|_, of| of == lane);
+        }
+        match self.state.status() {
+            Status::Down(..) => return,
+            Status::Joining(since) => {
+                self.probe();
+                if now.duration_since(since) >= DEAF {
+                    self.state.port.reconnect();
+                }
+                return;
+            }
+            Status::Up(_) if now.duration_since(self.heard_self) >= DEAF => {
+                tracing::warn!("this node does not hear itself through the bus");
+                self.disconnected(&"this node does not hear itself through the bus".into(), now);
+                self.state.port.reconnect();
+                return;
+            }
+            Status::Up(_) => {}
+        }
+        let lease = self.state.params.lease;
+        let silent = self.peers.iter().filter(|(_, peer)| now.duration_since(peer.heard) >= lease);
+        let silent: Vec<_> = silent.map(|(node, _)| *node).collect();
+        silent.into_iter().for_each(|node| self.left(node, now));
+        for (node, messages) in self.received.overdue(now) {
+            self.missed(node, messages);
+        }
+        self.want_snapshots(now);
+        let follows_all = self.peers.values().all(|peer| peer.is_followed(now));
+        let is_synced = follows_all && self.state.hears_for(now) >= BEAT + TICK;
+        if self.state.is_synced.swap(is_synced, Relaxed) != is_synced {
+            self.state.probed.notify_waiters();
+        }
+        self.settle(now);
+        let there: HashSet<_> = self.peers.keys().copied().chain([self.state.node.id]).collect();
+        self.state.revocations().forget_nodes(|node| there.contains(&node), now);
+    }
+
+    /// Under the lock of the directory, so that who wants the lane again subscribes to it afterwards.
+    fn next_unwanted(&self, now: Instant) -> Option<Lane> {
+        let mut directory = self.state.directory();
+        directory.next_unwanted(now).inspect(|lane| self.state.unsubscribe(*lane))
+    }
+
+    fn want_snapshots(&mut self, now: Instant) {
+        let asked = self.peers.values().filter(|peer| peer.waits(now)).count();
+        let behind = self.peers.iter_mut().filter(|(_, peer)| peer.is_behind(now));
+        for (node, peer) in behind.take(MOST_WANTED.saturating_sub(asked)) {
+            if self.state.say(Lane::Node(*node), &Head::WantSnapshot).is_ok() {
+                peer.has_asked(now);
+            }
+        }
+    }
+
+    /// Looks for somebody who knows what was revoked while this node was cut off at nodes that are gone.
+    fn settle(&mut self, now: Instant) {
+        if !self.cut.is_to_ask(now) {
+            return;
+        }
+        let witnesses: Vec<_> = self.peers.keys().copied().collect();
+        for node in witnesses {
+            self.want_revocations(node, now);
+        }
+        if let Some(before) = self.cut.give_up(now) {
+            let closed = match self.state.params.uncertainty {
+                Uncertainty::Close => self.local.close_users(before),
+                Uncertainty::Keep => 0,
+            };
+            tracing::warn!(closed, "nobody knows what was revoked while this node was cut off");
+            self.state.tell(ClusterEventKind::Uncertain { closed });
+        }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        self.next_beat = now + BEAT;
+        // After its good-bye it would be taken for a new node.
+        if self.state.is_leaving.load(Relaxed) {
+            return;
+        }
+        let (mut sent, mut sent_to) = (Vec::new(), Vec::new());
+        for (lane, number) in self.state.given().recent(now) {
+            if let Lane::Node(node) = lane {
+                sent_to.push((node, number))
+            } else {
+                sent.push((lane.number(), number))
+            }
+        }
+        let beat = Beat {
+            name: &self.state.node.name,
+            version: self.state.directory().version(),
+            revoked: self.state.revocations().known(self.state.node.id),
+            hears_for: self.state.hears_for(now).as_millis() as u64,
+            sent,
+            sent_to,
+        };
+        let _ = self.state.say(Lane::Nodes, &Head::Beat(beat));
+    }
+
+    fn is_invalid(&mut self, why: InvalidMessage, now: Instant) {
+        self.state.counts.invalid.fetch_add(1, Relaxed);
+        self.invalid += 1;
+        if self.may_complain(Complaint::Invalid, now) {
+            let messages = std::mem::take(&mut self.invalid);
+            tracing::warn!(messages, %why, "messages on the bus are not believed");
+            self.state.tell(ClusterEventKind::Invalid { messages, why });
+        }
+    }
+
+    fn may_complain(&mut self, what: Complaint, now: Instant) -> bool {
+        let is_new = !self.complained.contains_key(&what) && self.complained.len() < MOST_NODES;
+        if is_new {
+            self.complained.insert(what, now);
+        }
+        is_new
+    }
+}
