@@ -32,8 +32,12 @@ pub use websockets_simple_core::test_util::{
     network, request, unmasked, within,
 };
 
+#[cfg(feature = "cluster")]
+pub use bus_conformance::{BusConformance, BusRule, bus_conformance};
 pub use scripted_users::{Answer, ScriptedUsers};
 pub use serve_network::{ServeNetwork, Serving};
 
+#[cfg(feature = "cluster")]
+mod bus_conformance;
 mod scripted_users;
 mod serve_network;
