@@ -113,7 +113,6 @@ impl BusRule {
 ///     .await;
 /// # }
 /// ```
-#[must_use]
 pub fn bus_conformance<B: Bus>(make: impl Fn() -> B + Send + Sync + 'static) -> BusConformance<B> {
     BusConformance {
         make: Box::new(make),
@@ -127,6 +126,7 @@ pub fn bus_conformance<B: Bus>(make: impl Fn() -> B + Send + Sync + 'static) -> 
 }
 
 /// The checks of [`bus_conformance`].
+#[must_use = "nothing is checked until it is run"]
 pub struct BusConformance<B> {
     make: Box<dyn Fn() -> B + Send + Sync>,
     outage: Option<Box<Outage>>,
