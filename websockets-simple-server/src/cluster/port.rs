@@ -107,7 +107,10 @@ impl BusPort {
     /// [`PublishError`]: nothing was sent. After [`reconnect`](Self::reconnect) and [`close`](Self::close) it is
     /// [`Down`](PublishError::Down) at once.
     pub fn publish(&self, subject: &Subject, message: Bytes) -> Result<(), PublishError> {
-        self.0.command(|out| out.publish(subject, &message))
+        let published = self.0.command(|out| out.publish(subject, &message));
+        // What is refused is dropped without the lock.
+        drop(message);
+        published
     }
 
     /// Subscribes to a subject, also after each new connection.
@@ -124,6 +127,12 @@ impl BusPort {
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         self.0.out().wanted.len()
+    }
+
+    /// The size of the largest message that the bus takes, while it is connected.
+    #[must_use]
+    pub fn largest(&self) -> Option<usize> {
+        self.0.out().largest
     }
 
     /// Asks the bus for a new connection. What is queued is dropped.
@@ -233,6 +242,7 @@ impl BusLink {
     /// Delivers a message that was heard. If there is no room for it, it is lost, and counted.
     pub fn deliver(&self, message: Bytes) {
         self.port.tell(self.number, |heard| heard.deliver(&message));
+        drop(message);
     }
 
     /// What takes messages in other tasks.
@@ -258,6 +268,7 @@ impl BusInbox {
     /// As [`BusLink::deliver`].
     pub fn deliver(&self, message: Bytes) {
         self.port.tell(self.number, |heard| heard.deliver(&message));
+        drop(message);
     }
 
     /// Says that at least so many messages were lost on this side of the bus.

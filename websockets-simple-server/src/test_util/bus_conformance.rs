@@ -50,12 +50,12 @@ pub enum BusRule {
     Unsubscribe,
     /// Subjects that begin alike are different subjects.
     Alike,
-    /// A node can be subscribed to more than a thousand subjects.
-    ManySubjects,
     /// A bus serves several nodes of one process.
     SeveralNodes,
     /// A new connection is told, and has all subscriptions.
     Reconnect,
+    /// A node can be subscribed to more than a thousand subjects.
+    ManySubjects,
     /// What was published before a new connection never comes behind what was published later.
     NoInversion,
     /// While it is not connected nothing is published; it connects again by itself.
@@ -81,9 +81,9 @@ impl BusRule {
         Self::Barrier,
         Self::Unsubscribe,
         Self::Alike,
-        Self::ManySubjects,
         Self::SeveralNodes,
         Self::Reconnect,
+        Self::ManySubjects,
         Self::NoInversion,
         Self::Outage,
         Self::SlowReader,

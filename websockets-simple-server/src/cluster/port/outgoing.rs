@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     /// Bytes of messages, and of changes beyond those that a connection is told first.
     pub(super) most: usize,
     /// The size of the largest message, while connected.
-    up: Option<usize>,
+    pub(super) largest: Option<usize>,
     pub(super) wanted: HashSet<Subject>,
     commands: VecDeque<BusCommand>,
     /// Those that were lost with a connection, to be dropped without the lock.
@@ -43,7 +43,7 @@ impl Outgoing {
             link: 0,
             commanded: Arc::default(),
             most,
-            up: None,
+            largest: None,
             wanted: HashSet::new(),
             commands: VecDeque::new(),
             dropped: VecDeque::new(),
@@ -65,7 +65,7 @@ impl Outgoing {
 
     pub(super) fn up(&mut self, largest: usize) {
         self.disconnect();
-        self.up = Some(largest);
+        self.largest = Some(largest);
         self.told_first = self.wanted.iter().map(change_size).sum();
         self.changes = self.told_first;
         self.commands.extend(self.wanted.iter().cloned().map(BusCommand::Subscribe));
@@ -73,7 +73,7 @@ impl Outgoing {
 
     /// What was queued is lost with the connection.
     pub(super) fn disconnect(&mut self) {
-        self.up = None;
+        self.largest = None;
         (self.bytes, self.changes, self.told_first) = (0, 0, 0);
         self.dropped.append(&mut self.commands);
         self.commands = VecDeque::new();
@@ -88,7 +88,7 @@ impl Outgoing {
 
     pub(super) fn publish(&mut self, subject: &Subject, message: &Bytes) -> Result<(), PublishError> {
         let size = message_size(subject, message);
-        let largest = self.up.filter(|_| !self.close).ok_or(PublishError::Down)?;
+        let largest = self.largest.filter(|_| !self.close).ok_or(PublishError::Down)?;
         if message.len() > largest || size > self.most {
             return Err(PublishError::TooLarge);
         }
@@ -105,7 +105,7 @@ impl Outgoing {
             true => self.wanted.insert(subject.clone()),
             false => self.wanted.remove(subject.as_str()),
         };
-        if !changed || self.up.is_none() || self.close {
+        if !changed || self.largest.is_none() || self.close {
             return;
         }
         self.changes += change_size(subject);
