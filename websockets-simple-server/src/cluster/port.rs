@@ -221,6 +221,26 @@ impl BusLink {
         out.next()
     }
 
+    /// Waits until a new connection or the end is asked for, past everything that is queued: for a bus that takes nothing
+    /// more for now. The end is told each time, and as long as it is asked for a new connection is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn urgent(&mut self) -> BusCommand {
+        loop {
+            if let Some(command) = self.try_urgent() {
+                return command;
+            }
+            self.commanded.notified().await;
+        }
+    }
+
+    fn try_urgent(&self) -> Option<BusCommand> {
+        let mut out = self.port.out();
+        if out.link == self.number { out.next_urgent() } else { Some(BusCommand::Close) }
+    }
+
     /// Whether the end was asked for: there is no use in connecting again.
     #[must_use]
     pub fn is_closing(&self) -> bool {

@@ -119,6 +119,13 @@ impl Outgoing {
         self.commands.push_back(command);
     }
 
+    pub(super) fn next_urgent(&mut self) -> Option<BusCommand> {
+        if self.close {
+            return Some(BusCommand::Close);
+        }
+        std::mem::take(&mut self.reconnect).then_some(BusCommand::Reconnect)
+    }
+
     pub(super) fn next(&mut self) -> Option<BusCommand> {
         if std::mem::take(&mut self.reconnect) {
             return Some(BusCommand::Reconnect);

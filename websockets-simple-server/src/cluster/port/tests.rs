@@ -255,3 +255,26 @@ fn after_the_end_was_asked_for_nothing_is_queued() {
     assert_eq!(publish(&port, "1"), Err(PublishError::Down));
     assert_eq!(link.try_next(), Some(BusCommand::Close));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_urgent_is_heard_past_what_is_queued_which_stays() {
+    let port = BusPort::new(1024, 1024);
+    let mut link = port.link();
+    link.up(10);
+    publish(&port, "1").unwrap();
+    let nothing = tokio::time::timeout(Duration::from_millis(20), link.urgent()).await;
+    assert!(nothing.is_err(), "it took {nothing:?}");
+    port.close();
+    assert_eq!(
+        [within(link.urgent()).await, within(link.urgent()).await],
+        [BusCommand::Close, BusCommand::Close]
+    );
+    assert!(matches!(link.next().await, BusCommand::Publish { .. }));
+    assert_eq!(link.next().await, BusCommand::Close);
+    let mut link = port.link();
+    link.up(10);
+    publish(&port, "2").unwrap();
+    port.reconnect();
+    assert_eq!(within(link.urgent()).await, BusCommand::Reconnect);
+    assert_eq!(link.try_next(), None, "what was queued is lost with the connection that is given up");
+}

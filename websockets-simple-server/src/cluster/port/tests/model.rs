@@ -20,6 +20,7 @@ enum Call {
     Up(usize),
     Down,
     Next,
+    Urgent,
     Deliver(usize),
     Missed(u64),
     /// What a link does that was replaced.
@@ -42,6 +43,7 @@ fn call() -> impl Strategy<Value = Call> {
         3 => (0_usize..300).prop_map(Call::Up),
         1 => Just(Call::Down),
         10 => Just(Call::Next),
+        2 => Just(Call::Urgent),
         8 => (0_usize..300).prop_map(Call::Deliver),
         1 => (0_u64..10).prop_map(Call::Missed),
         1 => Just(Call::UpOfOld),
@@ -273,6 +275,14 @@ proptest! {
                 Call::Next => {
                     let taken = link.try_next();
                     prop_assert!(model.takes(taken.as_ref()), "{:?} was not to come", taken);
+                }
+                Call::Urgent => {
+                    let urgent = if model.close {
+                        Some(BusCommand::Close)
+                    } else {
+                        std::mem::take(&mut model.reconnect).then_some(BusCommand::Reconnect)
+                    };
+                    prop_assert_eq!(link.try_urgent(), urgent);
                 }
                 Call::Deliver(size) => {
                     let message = message(number, size);
