@@ -241,9 +241,17 @@ impl BusServer {
 
     async fn answers(&self) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)).await else { return false };
-        // NATS says something before that, and Redis may say that it wants a password.
-        let asked = connection.write_all(b"PING\r\n").await;
-        asked.is_ok() && connection.read(&mut [0; 100]).await.is_ok_and(|length| length > 0)
+        let _ = connection.write_all(b"PING\r\n").await;
+        let mut said = String::new();
+        // Whoever wants a password or TLS says that, or ends the connection. NATS introduces itself before it counts it.
+        while !["PONG", "-ERR", "-NOAUTH"].iter().any(|answer| said.contains(answer)) {
+            let mut part = [0; 1024];
+            match connection.read(&mut part).await {
+                Ok(1..) => said.push_str(&String::from_utf8_lossy(&part)),
+                _ => break,
+            }
+        }
+        !said.is_empty()
     }
 
     fn is_running(&self) -> bool {
