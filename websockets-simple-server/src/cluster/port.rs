@@ -311,6 +311,31 @@ impl BusLink {
         Some(command)
     }
 
+    /// Waits until a new connection or the end is asked for, past everything that is queued: for a bus that takes nothing
+    /// more for now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn urgent(&mut self) -> BusCommand {
+        loop {
+            if let Some(command) = self.try_urgent() {
+                // For who waits next.
+                self.port.commanded.notify_one();
+                return command;
+            }
+            self.port.commanded.notified().await;
+        }
+    }
+
+    fn try_urgent(&self) -> Option<BusCommand> {
+        let mut out = self.port.out();
+        if out.close || out.link != self.number {
+            return Some(BusCommand::Close);
+        }
+        std::mem::take(&mut out.reconnect).then_some(BusCommand::Reconnect)
+    }
+
     /// Whether the end was asked for: there is no use in connecting again.
     #[must_use]
     pub fn is_closing(&self) -> bool {
@@ -554,6 +579,22 @@ mod tests {
         assert!(matches!(link.try_next(), Some(BusCommand::Publish { .. })));
         assert_eq!([link.try_next(), link.try_next()], [Some(BusCommand::Close), Some(BusCommand::Close)]);
         assert_eq!(port.link().try_next(), None, "another link begins anew");
+    }
+
+    #[tokio::test]
+    async fn what_is_urgent_is_heard_past_what_is_queued_which_stays() {
+        let port = BusPort::new(1024, 1024);
+        let mut link = port.link();
+        link.up(10);
+        publish(&port, "1").unwrap();
+        let nothing = tokio::time::timeout(std::time::Duration::from_millis(20), link.urgent()).await;
+        assert!(nothing.is_err(), "it took {nothing:?}");
+        port.reconnect();
+        assert_eq!(link.urgent().await, BusCommand::Reconnect);
+        port.close();
+        assert_eq!([link.urgent().await, link.urgent().await], [BusCommand::Close, BusCommand::Close]);
+        assert!(matches!(link.next().await, BusCommand::Publish { .. }));
+        assert_eq!(link.next().await, BusCommand::Close);
     }
 
     #[test]
