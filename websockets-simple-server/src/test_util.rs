@@ -32,8 +32,20 @@ pub use websockets_simple_core::test_util::{
     network, request, unmasked, within,
 };
 
+#[cfg(feature = "cluster")]
+pub use bus_conformance::{BusConformance, BusRule, bus_conformance};
+#[cfg(feature = "cluster")]
+pub use bus_faults::BusFaults;
+#[cfg(feature = "cluster")]
+pub use faulty_bus::FaultyBus;
 pub use scripted_users::{Answer, ScriptedUsers};
 pub use serve_network::{ServeNetwork, Serving};
 
+#[cfg(feature = "cluster")]
+mod bus_conformance;
+#[cfg(feature = "cluster")]
+mod bus_faults;
+#[cfg(feature = "cluster")]
+mod faulty_bus;
 mod scripted_users;
 mod serve_network;
