@@ -93,6 +93,8 @@ impl<I: Identity> Index<I> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::{
         connection::testing::{server, unconnected},
@@ -132,7 +134,7 @@ mod tests {
         revocable.set(&other, true);
         for n in 0..TIMES {
             let renewed = Authenticated::new(0).credential(format!("token {n}"));
-            one.0.origin.user.as_ref().unwrap().renew(renewed);
+            one.0.origin.user.as_ref().unwrap().renew(renewed, Instant::now());
             revocable.set(&one, true);
         }
         assert_eq!(sizes(&revocable), (2, 2));

@@ -18,7 +18,8 @@ pub(crate) struct Cut {
     /// `None` if nothing is open.
     began: Option<Instant>,
     ended: Option<Instant>,
-    is_told: bool,
+    /// When it was told that this node hears nothing, while it does not.
+    told_at: Option<Instant>,
     /// The nodes that were there, and have not said since that there is nothing new.
     unsettled: HashSet<NodeId>,
     has_gap: bool,
@@ -27,23 +28,23 @@ pub(crate) struct Cut {
 impl Cut {
     /// A node that has just started.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { began: Some(now), ended: None, is_told: false, unsettled: HashSet::new(), has_gap: false }
+        Self { began: Some(now), ended: None, told_at: None, unsettled: HashSet::new(), has_gap: false }
     }
 
-    /// Whether it was told that this node hears nothing.
-    pub(crate) fn is_told(&self) -> bool {
-        self.is_told
+    /// Since when it is told that this node hears nothing.
+    pub(crate) fn told_since(&self) -> Option<Instant> {
+        self.told_at
     }
 
     pub(crate) fn begin(&mut self, peers: impl Iterator<Item = NodeId>, now: Instant) {
         self.began.get_or_insert(now);
         self.ended = None;
-        self.is_told = true;
+        self.told_at = Some(now);
         self.unsettled.extend(peers);
     }
 
     pub(crate) fn end(&mut self, now: Instant) {
-        self.is_told = false;
+        self.told_at = None;
         self.ended = Some(now);
         self.close_if_settled();
     }
@@ -89,7 +90,7 @@ impl Cut {
         if !self.has_gap && now.saturating_duration_since(ended) < PATIENCE {
             return None;
         }
-        *self = Self { began: None, ended: None, is_told: false, unsettled: HashSet::new(), has_gap: false };
+        *self = Self { began: None, ended: None, told_at: None, unsettled: HashSet::new(), has_gap: false };
         Some(ended)
     }
 }
@@ -108,7 +109,7 @@ mod tests {
     async fn a_node_that_was_cut_off_is_certain_once_all_others_have_spoken() {
         let (now, a, b) = (Instant::now(), NodeId::random(), NodeId::random());
         let mut cut = Cut::new(now);
-        assert!(!cut.is_told());
+        assert_eq!(cut.told_since(), None);
         cut.end(now);
         assert!(!cut.is_to_ask(now + 99 * S), "there was nobody before");
         cut.begin([a, b].into_iter(), now);

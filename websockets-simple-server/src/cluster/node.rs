@@ -30,6 +30,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long a node that is connected may not hear itself: two beats and a half.
 const DEAF: Duration = Duration::from_millis(2500);
 
+/// Why such a node is down.
+const DEAF_TEXT: &str = "this node does not hear itself through the bus";
+
 /// A node that slept for so long judges nobody.
 const SLEPT: Duration = Duration::from_secs(2);
 
@@ -73,6 +76,8 @@ pub(crate) struct Node<'a> {
     next_beat: Instant,
     /// When this node last heard a beat of its own.
     heard_self: Instant,
+    /// Whether it was connected, and has not heard itself, since it was up.
+    is_deaf: bool,
     /// Complaints, and when they were told.
     complained: HashMap<Complaint, Instant>,
     invalid: u64,
@@ -101,6 +106,7 @@ impl<'a> Node<'a> {
             last_tick: now,
             next_beat: now,
             heard_self: now,
+            is_deaf: false,
             complained: HashMap::new(),
             invalid: 0,
         }
@@ -171,20 +177,23 @@ impl<'a> Node<'a> {
     }
 
     fn disconnected(&mut self, why: &Arc<str>, now: Instant) {
-        match self.state.status() {
-            Status::Down(since, before) if self.cut.is_told() => {
-                if before != *why {
-                    tracing::warn!(%why, "still not connected to the bus");
-                    self.state.set_status(Status::Down(since, Arc::clone(why)));
-                }
-            }
-            _ => {
-                tracing::warn!(%why, "not connected to the bus");
-                self.state.set_status(Status::Down(now, Arc::clone(why)));
-                self.cut.begin(self.peers.keys().copied(), now);
-                self.state.tell(ClusterEventKind::Down(Arc::clone(why)));
-            }
-        }
+        // That of a connection which was given up says less.
+        let why = if self.is_deaf { &Arc::from(DEAF_TEXT) } else { why };
+        let Some(since) = self.cut.told_since() else {
+            tracing::warn!(%why, "not connected to the bus");
+            self.cut.begin(self.peers.keys().copied(), now);
+            self.state.set_status(Status::Down(now, Arc::clone(why)));
+            self.state.tell(ClusterEventKind::Down(Arc::clone(why)));
+            return;
+        };
+        self.state.set_status(Status::Down(since, Arc::clone(why)));
+    }
+
+    /// What this node publishes does not come back to it.
+    fn deaf(&mut self, now: Instant) {
+        self.is_deaf = true;
+        self.disconnected(&Arc::from(DEAF_TEXT), now);
+        self.state.port.reconnect();
     }
 
     /// A message of this node itself.
@@ -209,6 +218,7 @@ impl<'a> Node<'a> {
         self.state.is_synced.store(false, Relaxed);
         self.state.set_status(Status::Up(now));
         self.restart_leases(now);
+        self.is_deaf = false;
         self.cut.end(now);
         self.state.tell(ClusterEventKind::Up);
     }
@@ -456,16 +466,11 @@ impl<'a> Node<'a> {
             Status::Joining(since) => {
                 self.probe();
                 if now.duration_since(since) >= DEAF {
-                    self.state.port.reconnect();
+                    self.deaf(now);
                 }
                 return;
             }
-            Status::Up(_) if now.duration_since(self.heard_self) >= DEAF => {
-                tracing::warn!("this node does not hear itself through the bus");
-                self.disconnected(&"this node does not hear itself through the bus".into(), now);
-                self.state.port.reconnect();
-                return;
-            }
+            Status::Up(_) if now.duration_since(self.heard_self) >= DEAF => return self.deaf(now),
             Status::Up(_) => {}
         }
         let lease = self.state.params.lease;

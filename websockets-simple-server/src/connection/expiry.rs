@@ -92,7 +92,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
     let refusal = match shared.admission.admit(&credentials, &request, &shared.params).await {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             let at = renewed.expiry();
-            user.renew(renewed);
+            user.renew(renewed, began);
             shared.revocable.set(&connection, connection.scope() == Scope::Global);
             // The credentials may have been revoked while the service was asked.
             if !shared.close_if_revoked(&connection, began) {

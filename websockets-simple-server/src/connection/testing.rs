@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use websockets_simple_core::{ConnectionShared, OutboxConfig, OverflowPolicy, Side};
 
 use super::{Connection, ConnectionState, CurrentUser, Extras, Origin};
@@ -35,7 +36,7 @@ pub(crate) fn unconnected<I: Identity>(
             ClientId::random(),
             head,
             peer,
-            user.map(CurrentUser::new),
+            user.map(|user| CurrentUser::new(user, Instant::now())),
             Extras::new(None, Vec::new()),
         ),
         scope: Scope::Global,

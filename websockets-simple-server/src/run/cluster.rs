@@ -3,7 +3,6 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{CloseCode, EndCause, Message, Text, Uncompressed};
@@ -152,11 +151,6 @@ impl<I: Identity> Shared<I> {
     }
 }
 
-/// The moment of the system's clock that was so long ago.
-fn utc(at: Instant) -> DateTime<Utc> {
-    Utc::now() - TimeDelta::from_std(at.elapsed()).unwrap_or(TimeDelta::MAX)
-}
-
 impl<I: Identity> Local for Arc<Shared<I>> {
     fn send(&self, send: &Send<'_>, opened: &Opened) -> bool {
         let Some(audience) = Audience::read(self, &send.to) else { return false };
@@ -185,16 +179,15 @@ impl<I: Identity> Local for Arc<Shared<I>> {
                 None => return false,
             },
         };
-        let closed = self.revoke_before(&revocation, utc(*at));
+        let closed = self.revoke_before(&revocation, *at);
         tracing::debug!(closed, "credentials revoked at another node");
         true
     }
 
     fn close_users(&self, before: Instant) -> usize {
-        let before = utc(before);
         let (open, local) = (self.registry.all(), self.unlisted.all());
         let concerned = |connection: &&Connection<I>| {
-            connection.0.origin.user.is_some() && connection.connected_since() <= before
+            connection.0.origin.user.as_ref().is_some_and(|user| user.asked() <= before)
         };
         let close =
             |connection: &&Connection<I>| connection.0.core.outbox.close(EndCause::RevocationsUnknown);

@@ -289,17 +289,17 @@ impl<I: Identity> Shared<I> {
         self.revoke_of(revocation, |_| true)
     }
 
-    /// Closes those that were opened before then: credentials that are valid now may have been revoked before.
+    /// Closes those that were authenticated before then: the user service may have given the credentials back since.
     #[cfg(feature = "cluster")]
-    pub(crate) fn revoke_before(
-        &self,
-        revocation: &Revocation<I::Id>,
-        at: chrono::DateTime<chrono::Utc>,
-    ) -> usize {
-        self.revoke_of(revocation, |connection| connection.connected_since() <= at)
+    pub(crate) fn revoke_before(&self, revocation: &Revocation<I::Id>, at: Instant) -> usize {
+        self.revoke_of(revocation, |user| user.asked() <= at)
     }
 
-    fn revoke_of(&self, revocation: &Revocation<I::Id>, is_meant: impl Fn(&Connection<I>) -> bool) -> usize {
+    fn revoke_of(
+        &self,
+        revocation: &Revocation<I::Id>,
+        is_meant: impl Fn(&CurrentUser<I::Id>) -> bool,
+    ) -> usize {
         // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
         let mut candidates = self.revocable.of(revocation);
@@ -308,7 +308,7 @@ impl<I: Identity> Shared<I> {
         }
         let concerned = |connection: &&Connection<I>| {
             let user = connection.0.origin.user.as_ref();
-            user.is_some_and(|user| revocation.concerns(&user.latest())) && is_meant(connection)
+            user.is_some_and(|user| revocation.concerns(&user.latest()) && is_meant(user))
         };
         candidates.iter().filter(concerned).filter(|connection| connection.0.close_as_revoked()).count()
     }
