@@ -34,6 +34,8 @@ mod cut;
 mod directory;
 mod envelope;
 mod event;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod head;
 mod holders;
 mod interest;

@@ -107,6 +107,12 @@ pub mod users;
 pub mod fuzzing {
     use crate::net::proxy_protocol::{self, Next};
 
+    /// Lets a node of a cluster hear what may be messages of others.
+    #[cfg(feature = "cluster")]
+    pub fn envelope(bytes: &[u8]) {
+        crate::cluster::fuzzing::node_hears(bytes);
+    }
+
     /// Reads what may be a header of the PROXY protocol, giving as many bytes as are asked for and there are.
     pub fn proxy_protocol(bytes: &[u8]) {
         let mut held = 0;

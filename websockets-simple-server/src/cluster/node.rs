@@ -137,7 +137,7 @@ impl<'a> Node<'a> {
         matches!(self.state.status(), Status::Up(_))
     }
 
-    fn heard(&mut self, event: BusEvent, now: Instant) {
+    pub(super) fn heard(&mut self, event: BusEvent, now: Instant) {
         match event {
             BusEvent::Up => self.connected(now),
             BusEvent::Down(why) => self.disconnected(&why, now),
@@ -435,7 +435,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant) {
         if now.duration_since(self.last_tick) >= SLEPT {
             tracing::warn!(slept = ?now.duration_since(self.last_tick), "this node was stopped for a while");
             self.restart_leases(now);

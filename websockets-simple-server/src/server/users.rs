@@ -83,7 +83,8 @@ impl<T: UserId> WebsocketServerAuth<T> {
         self.shared.revoke(revocation)
     }
 
-    /// Closes all connections of a user; answers how many were open. Resolves when their transports are released.
+    /// Closes all connections of a user; answers how many were open. Resolves when their transports are released. In a
+    /// [cluster](crate::cluster) those at other nodes are closed as well, without being counted or waited for.
     ///
     /// # Cancel safety
     ///
@@ -91,10 +92,10 @@ impl<T: UserId> WebsocketServerAuth<T> {
     pub async fn disconnect_user<Q>(&self, user: &Q, code: CloseCode, reason: &str) -> usize
     where
         T: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: ToOwned<Owned = T> + Hash + Eq + ?Sized,
     {
         let connections = self.shared.registry.user(user);
-        let closed = connections.iter().filter(|connection| connection.close(code, reason)).count();
+        let closed = self.to_user(user).close(code, reason);
         for connection in connections.iter() {
             connection.0.core.outbox.closed().await;
         }
