@@ -1,5 +1,6 @@
 //! What tests of applications need: a network in memory that a server serves, a user service that does as it is told, and
-//! what both ends have: faults of lines, peers made of raw bytes, expectations with a deadline.
+//! what both ends have: faults of lines, peers made of raw bytes, expectations with a deadline. With the feature `cluster`:
+//! faults of a bus, and the rules that every bus has to keep.
 //!
 //! It follows tokio's clock: with `#[tokio::test(start_paused = true)]` hours of heartbeats and reconnects take
 //! milliseconds.

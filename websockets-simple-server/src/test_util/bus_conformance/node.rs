@@ -13,6 +13,9 @@ use crate::{
 /// How often what gives no signal is looked at again.
 const AGAIN: Duration = Duration::from_millis(1);
 
+/// Connections that may be lost before there is one.
+const ATTEMPTS: usize = 10;
+
 /// What the nodes of the checks have in common.
 pub(super) struct Nodes;
 
@@ -64,10 +67,15 @@ impl Node {
         ended.await.map_err(|_| format!("it was told to close, and runs on after {time:?}"))
     }
 
-    /// It is connected, with all of its subscriptions in effect.
+    /// It is connected, with all of its subscriptions in effect. Behind an outage the first connection may not last.
     pub(super) async fn connected(&mut self) -> Seen {
-        self.up().await?;
-        self.barrier().await
+        for _ in 0..ATTEMPTS {
+            self.up().await?;
+            if self.passes_barrier().await? {
+                return Ok(());
+            }
+        }
+        Err(format!("{ATTEMPTS} connections were lost, one after the other"))
     }
 
     /// It is told of a connection. Messages that come meanwhile are kept.
@@ -94,13 +102,26 @@ impl Node {
 
     /// Everything that it was told so far is in effect.
     pub(super) async fn barrier(&mut self) -> Seen {
+        match self.passes_barrier().await? {
+            true => Ok(()),
+            false => Err("the connection was lost while a node waited for its own message".to_owned()),
+        }
+    }
+
+    /// Whether what it publishes to itself comes back before the connection is lost.
+    async fn passes_barrier(&mut self) -> Seen<bool> {
         self.barriers += 1;
         let expected = Bytes::from(format!("{} {}", self.own, self.barriers));
-        self.publish(&self.own, expected.clone()).await?;
+        match self.port.publish(&self.own, expected.clone()) {
+            // That it is down is told next.
+            Ok(()) | Err(PublishError::Down) => {}
+            Err(error) => return Err(format!("a node did not publish to itself: {error}")),
+        }
         loop {
             match self.event("what a node published to itself").await? {
-                BusEvent::Message(message) if message == expected => return Ok(()),
+                BusEvent::Message(message) if message == expected => return Ok(true),
                 BusEvent::Message(message) => self.heard.push_back(message),
+                BusEvent::Down(_) => return Ok(false),
                 other => return Err(format!("{other:?} came while a node waited for its own message")),
             }
         }
