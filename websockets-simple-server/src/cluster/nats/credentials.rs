@@ -29,9 +29,6 @@ impl Credentials {
                 let file = path.clone();
                 let reading =
                     tokio::task::spawn_blocking(|| fs::read_to_string(file).map(SecretString::from));
-                let file = path.clone();
-                let reading =
-                    tokio::task::spawn_blocking(|| fs::read_to_string(file).map(SecretString::from));
                 let contents = reading.await.map_err(|error| error.to_string())?;
                 let contents =
                     contents.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
