@@ -3,6 +3,7 @@
 
 mod credentials;
 mod node;
+mod rules;
 
 use std::time::{Duration, Instant};
 
@@ -146,9 +147,13 @@ async fn a_server_that_takes_nothing_is_left_at_once_when_that_is_asked_for() {
         node.connected().await;
         println!("{kind:?}: up {:?} after it went on", back.elapsed());
         assert!(back.elapsed() < Duration::from_secs(1), "it took {:?}", back.elapsed());
-        node.barrier_past_messages().await;
         node.port.publish(&subject, "again".into()).unwrap();
-        assert_eq!(node.message().await, "again");
+        // What the system held for the server may still come, in between.
+        let mut late = 0;
+        while node.message().await != "again" {
+            late += 1;
+        }
+        println!("{kind:?}: {late} messages came late");
         // The connection before is not there any more.
         node.until(async || server.connections().await == 1).await;
     }

@@ -36,7 +36,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// It has one connection, to any of the servers that it is given. It is given up when the server closes it, refuses
 /// something, is about to shut down while there are others, or answers nothing for 6 s, and made anew after a pause of at
 /// most half a second. What was sent in the last moments before may be lost, and so is what other nodes published
-/// meanwhile. Nothing is sent again.
+/// meanwhile. Nothing is sent again; but of a server that stood still for a while, what it had been sent before may come
+/// behind what was published since.
 ///
 /// A message has at most as many bytes as the `max_payload` of the server, 1 MiB if it is not configured. The user needs
 /// the permission to publish to the subjects and to subscribe to them.
