@@ -81,12 +81,12 @@ async fn a_credentials_file_is_read_at_each_attempt() {
             (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
         let unlimited = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
             "wildcards": true, "conn": -1, "leaf": -1 });
-        let operator_jwt = jwt(&operator, &operator, json!({ "type": "operator", "version": 2 }));
+        let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }));
         let of_account = json!({ "type": "account", "version": 2, "limits": unlimited });
-        let account_jwt = jwt(&operator, &account, of_account);
+        let account_jwt = jwt(&operator, &account, &of_account);
         let of_user = json!({ "type": "user", "version": 2, "pub": {}, "sub": {},
             "subs": -1, "data": -1, "payload": -1 });
-        let user_jwt = jwt(&account, &user, of_user);
+        let user_jwt = jwt(&account, &user, &of_user);
         let resolver = format!(
             "operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {}: {account_jwt} }}",
             account.public_key()
@@ -113,11 +113,11 @@ async fn a_credentials_file_is_read_at_each_attempt() {
 }
 
 /// A JWT of NATS about a key, signed by another.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
     let claims = json!({ "jti": "1", "iat": 1_700_000_000, "iss": issuer.public_key(), "name": "n",
         "sub": subject.public_key(), "nats": nats });
-    let part = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-    let signed = format!("{}.{}", part(json!({ "typ": "JWT", "alg": "ed25519-nkey" })), part(claims));
+    let part = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let signed = format!("{}.{}", part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" })), part(&claims));
     let signature = issuer.sign(signed.as_bytes()).unwrap();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
