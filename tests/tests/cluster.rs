@@ -6,7 +6,7 @@ use std::time::Duration;
 use websockets_simple_client::{ClientParams, WebsocketClient};
 use websockets_simple_server::{
     BroadcastLevel, Bus, BusCommand, BusLink, BusPort, CloseCode, ClusterEventKind, ClusterParams,
-    ClusterStatus, InvalidCluster, InvalidMessage, MemoryBus, ParamsError, Remote, Revocation, ServerParams,
+    ClusterStatus, InvalidCluster, InvalidMessage, MemoryBus, Remote, Revocation, ServerParams,
     SignalDefault, StartError, Subject, WebsocketServer, async_trait, test_util::Expect,
 };
 use websockets_simple_tests::{
@@ -257,7 +257,7 @@ async fn a_cluster_that_cannot_be_joined_is_an_error_of_the_start() {
         (ClusterParams::new("chat", bus.clone()).lease(Duration::ZERO), InvalidCluster::Lease),
     ] {
         let error = server(wrong).start().await.unwrap_err();
-        assert!(matches!(error, StartError::Params(ParamsError::Cluster(of)) if of == why));
+        assert!(matches!(error, StartError::Cluster(of) if of == why));
     }
 }
 

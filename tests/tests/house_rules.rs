@@ -54,6 +54,7 @@ const HOUSES: [House; 3] = [
             &["handshake"],
             &["signals"],
             &["addressing"],
+            &["cluster"],
             &["users"],
             &["config"],
             &["net"],

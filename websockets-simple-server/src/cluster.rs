@@ -4,13 +4,11 @@ pub use bus::{Bus, BusCommand, BusEvent, PublishError, Subject};
 pub use envelope::InvalidMessage;
 pub use event::{ClusterEvent, ClusterEventKind, PresenceEvent, PresenceEventKind};
 pub use memory_bus::MemoryBus;
+#[cfg(feature = "nats")]
+pub use nats::{NatsBus, NatsUrlError};
 pub use node_id::{NodeId, NodeInfo};
 pub use params::{ClusterParams, InvalidCluster, Uncertainty};
 pub use port::{BusInbox, BusLink, BusPort};
-
-pub use crate::server::{
-    ChannelPresence, Cluster, ClusterFigures, ClusterStatus, Member, NodePresence, Presence, Seen,
-};
 
 pub(crate) use codec::Codec;
 
@@ -41,6 +39,8 @@ mod holders;
 mod interest;
 mod lane;
 mod memory_bus;
+#[cfg(feature = "nats")]
+mod nats;
 mod node;
 mod node_id;
 mod params;

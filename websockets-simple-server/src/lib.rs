@@ -149,6 +149,10 @@ pub use crate::{addressing::*, events::*, messages::*, params::*, signals::*, up
 #[cfg(feature = "cluster")]
 #[doc(hidden)]
 pub use cluster::*;
+#[cfg(feature = "cluster")]
+pub use server::{
+    ChannelPresence, Cluster, ClusterFigures, ClusterStatus, Member, NodePresence, Presence, Seen,
+};
 #[cfg(feature = "rustls")]
 #[doc(hidden)]
 pub use tls::*;

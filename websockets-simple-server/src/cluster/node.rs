@@ -2,7 +2,7 @@
 //! connected to this one.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -10,16 +10,19 @@ use std::{
 use tokio::time::Instant;
 
 use crate::cluster::{
-    BusEvent, ClusterEventKind, InvalidMessage, NodeId, NodeInfo, Uncertainty,
+    BusEvent, ClusterEventKind, InvalidMessage, NodeId,
     cut::Cut,
     envelope::{First, Opened},
-    head::{Beat, Close, Head, Send, Snapshot},
+    head::{Beat, Close, Head, Send},
     lane::Lane,
-    peer::{Followed, Peer},
+    peer::Peer,
     revoked::NewRevocation,
-    sequence::{Received, Turn},
+    sequence::Received,
     state::{ClusterState, Status},
 };
+
+mod hearing;
+mod looking;
 
 /// How often a node says that it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -230,199 +233,6 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A message of another node; `None` if it is malformed.
-    fn of_other(&mut self, opened: Opened, now: Instant) -> Option<()> {
-        let node = opened.node;
-        let head = opened.head().ok()?;
-        if matches!(head, Head::Bye) {
-            if self.peers.contains_key(&node) {
-                self.gone.insert(node, now);
-            }
-            self.left(node, now);
-            return Some(());
-        }
-        if self.gone.get(&node).is_some_and(|at| now.duration_since(*at) < GONE)
-            || !self.is_known(node, &head, now)
-        {
-            return Some(());
-        }
-        if opened.number > 0 {
-            match self.received.heard(node, opened.lane, opened.number) {
-                Turn::Late => {
-                    self.state.counts.late.fetch_add(1, Relaxed);
-                    return Some(());
-                }
-                Turn::After(missed) => self.missed(node, missed),
-            }
-            self.state.counts.heard.fetch_add(1, Relaxed);
-        }
-        match head {
-            Head::Send(ref send) => self.local.send(send, &opened).then_some(())?,
-            Head::Close(close) => self.local.close(&close).then_some(())?,
-            Head::Beat(beat) => self.beat_of(node, &beat, now),
-            Head::Changed(ref changed) => {
-                let (from, to) = (changed.from, changed.to);
-                let peer = self.peers.get_mut(&node)?;
-                let followed = peer.follows(from, to);
-                if followed == Followed::Next {
-                    let mut directory = self.state.directory();
-                    for change in &changed.changes {
-                        directory.view.apply(peer.place, change, now);
-                    }
-                    drop(directory);
-                    self.state.to_tell.notify_one();
-                } else if followed == Followed::Gap {
-                    peer.keep(to, opened, now);
-                }
-            }
-            Head::WantSnapshot => self.give_snapshot(node, now),
-            Head::Snapshot(ref snapshot) => {
-                let (version, part, is_last) = (snapshot.version, snapshot.part, snapshot.is_last);
-                let peer = self.peers.get_mut(&node)?;
-                if peer.part(version, part, is_last, opened) {
-                    peer.replace(&mut self.state.directory(), now)?;
-                    self.state.to_tell.notify_one();
-                }
-            }
-            Head::Revoked(revoked) => {
-                for revoked in &revoked {
-                    let new = self.state.revocations().add(revoked, now);
-                    if let Some(new) = new {
-                        self.local.revoke(&new).then_some(())?;
-                    }
-                }
-            }
-            Head::WantRevocations(known) => self.give_revocations(node, &known, now),
-            Head::Revocations(answer) => {
-                {
-                    let mut log = self.state.revocations();
-                    for (of, number) in &answer.known {
-                        log.caught_up(*of, *number);
-                    }
-                }
-                self.cut.answered(node, &answer, now);
-            }
-            Head::Bye | Head::Probe(_) => {}
-        }
-        Some(())
-    }
-
-    /// Whether a node is one of the peers, also if it is new.
-    fn is_known(&mut self, node: NodeId, head: &Head<'_>, now: Instant) -> bool {
-        let name = if let Head::Beat(beat) = head { Some(beat.name) } else { None };
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.heard = now;
-            self.state.directory().heard(peer.place, name, now);
-            return true;
-        }
-        if self.peers.len() >= MOST_NODES {
-            return false;
-        }
-        let info = NodeInfo { id: node, name: name.map_or_else(|| node.short(), Into::into) };
-        tracing::info!(node = %info, id = %node, "another node");
-        let place = self.state.directory().add(info.clone(), now);
-        self.peers.insert(node, Peer::new(place, now));
-        self.state.tell(ClusterEventKind::NodeJoined(info));
-        // It should not have to wait for who is here.
-        self.next_beat = now;
-        true
-    }
-
-    fn missed(&self, node: NodeId, messages: u64) {
-        if messages > 0
-            && let Some(info) = self.info(node)
-        {
-            self.state.tell_missed(info, messages);
-        }
-    }
-
-    fn info(&self, node: NodeId) -> Option<NodeInfo> {
-        let place = self.peers.get(&node)?.place;
-        self.state.directory().node(place).map(|entry| entry.info.clone())
-    }
-
-    fn beat_of(&mut self, node: NodeId, beat: &Beat<'_>, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.announced(beat.version, now);
-        let own = self.state.node.id;
-        for (lane, number) in &beat.sent {
-            let Some(lane) = Lane::heard(*lane, own) else { continue };
-            let listens = match lane {
-                Lane::Channels(bucket) => self.state.directory().wants(bucket),
-                _ => true,
-            };
-            if listens {
-                self.received.announced(node, lane, *number, now);
-            }
-        }
-        for (_, number) in beat.sent_to.iter().filter(|(to, _)| *to == own) {
-            self.received.announced(node, Lane::Node(own), *number, now);
-        }
-        self.same_name(node, beat.name, now);
-        let known = self.state.revocations().known(node);
-        if known < beat.revoked {
-            self.want_revocations(node, now);
-        } else {
-            self.cut.settled(node);
-        }
-    }
-
-    /// Of two nodes with one name, one was replaced by the other, or the operator has made a mistake.
-    fn same_name(&mut self, node: NodeId, name: &str, now: Instant) {
-        let same = |info: &NodeInfo| *info.name == *name && info.id != node;
-        let others: Vec<_> = {
-            let directory = self.state.directory();
-            directory
-                .nodes()
-                .filter(|entry| same(&entry.info))
-                .map(|entry| (entry.info.id, entry.heard))
-                .collect()
-        };
-        let is_own = *self.state.node.name == *name;
-        let mut lives = is_own;
-        for (other, heard) in others {
-            if now.duration_since(heard) >= REPLACED {
-                self.left(other, now);
-            } else if self.peers.get_mut(&other).is_some_and(|peer| peer.is_beside(node, now)) {
-                lives = true;
-            }
-        }
-        if lives && self.may_complain(Complaint::Name(name.into()), now) {
-            self.state.tell(ClusterEventKind::DuplicateName(name.into()));
-        }
-    }
-
-    fn want_revocations(&mut self, node: NodeId, now: Instant) {
-        if self.peers.get_mut(&node).is_some_and(|peer| peer.may_ask(now)) {
-            let known = self.state.revocations().all_known();
-            let _ = self.state.say(Lane::Node(node), &Head::WantRevocations(known));
-        }
-    }
-
-    fn give_revocations(&self, node: NodeId, known: &[(NodeId, u64)], now: Instant) {
-        let log = self.state.revocations();
-        let (parts, has_gap) = log.behind(known, now);
-        for part in parts {
-            if self.state.say(Lane::Node(node), &Head::Revoked(part)).is_err() {
-                return;
-            }
-        }
-        let answer = log.answer(has_gap, self.state.hears_for(now));
-        let _ = self.state.say(Lane::Node(node), &Head::Revocations(answer));
-    }
-
-    fn give_snapshot(&mut self, node: NodeId, now: Instant) {
-        if !self.peers.get_mut(&node).is_some_and(|peer| peer.may_be_told(now)) {
-            return;
-        }
-        let directory = self.state.directory();
-        let version = directory.version();
-        directory.snapshot(|part, is_last, changes| {
-            let snapshot = Snapshot { version, part, is_last, changes };
-            self.state.say(Lane::Node(node), &Head::Snapshot(snapshot)).is_ok()
-        });
-    }
-
     fn left(&mut self, node: NodeId, now: Instant) {
         let info = self.info(node);
         let Some(peer) = self.peers.remove(&node) else { return };
@@ -449,80 +259,6 @@ impl<'a> Node<'a> {
             self.state
                 .directory()
                 .say(now, |changed| self.state.say(Lane::Presence, &Head::Changed(changed)).is_ok());
-        }
-    }
-
-    fn look(&mut self, now: Instant) {
-        self.gone.retain(|_, at| now.duration_since(*at) < GONE);
-        self.complained.retain(|_, at| now.duration_since(*at) < TOLD_AGAIN);
-        if now >= self.next_beat {
-            self.beat(now);
-        }
-        while let Some(lane) = self.next_unwanted(now) {
-            self.received.forget(|_, of| of == lane);
-        }
-        match self.state.status() {
-            Status::Down(..) => return,
-            Status::Joining(since) => {
-                self.probe();
-                if now.duration_since(since) >= DEAF {
-                    self.deaf(now);
-                }
-                return;
-            }
-            Status::Up(_) if now.duration_since(self.heard_self) >= DEAF => return self.deaf(now),
-            Status::Up(_) => {}
-        }
-        let lease = self.state.params.lease;
-        let silent = self.peers.iter().filter(|(_, peer)| now.duration_since(peer.heard) >= lease);
-        let silent: Vec<_> = silent.map(|(node, _)| *node).collect();
-        silent.into_iter().for_each(|node| self.left(node, now));
-        for (node, messages) in self.received.overdue(now) {
-            self.missed(node, messages);
-        }
-        self.want_snapshots(now);
-        let follows_all = self.peers.values().all(|peer| peer.is_followed(now));
-        let is_synced = follows_all && self.state.hears_for(now) >= BEAT + TICK;
-        if self.state.is_synced.swap(is_synced, Relaxed) != is_synced {
-            self.state.probed.notify_waiters();
-        }
-        self.settle(now);
-        let there: HashSet<_> = self.peers.keys().copied().chain([self.state.node.id]).collect();
-        self.state.revocations().forget_nodes(|node| there.contains(&node), now);
-    }
-
-    /// Under the lock of the directory, so that who wants the lane again subscribes to it afterwards.
-    fn next_unwanted(&self, now: Instant) -> Option<Lane> {
-        let mut directory = self.state.directory();
-        directory.next_unwanted(now).inspect(|lane| self.state.unsubscribe(*lane))
-    }
-
-    fn want_snapshots(&mut self, now: Instant) {
-        let asked = self.peers.values().filter(|peer| peer.waits(now)).count();
-        let behind = self.peers.iter_mut().filter(|(_, peer)| peer.is_behind(now));
-        for (node, peer) in behind.take(MOST_WANTED.saturating_sub(asked)) {
-            if self.state.say(Lane::Node(*node), &Head::WantSnapshot).is_ok() {
-                peer.has_asked(now);
-            }
-        }
-    }
-
-    /// Looks for somebody who knows what was revoked while this node was cut off at nodes that are gone.
-    fn settle(&mut self, now: Instant) {
-        if !self.cut.is_to_ask(now) {
-            return;
-        }
-        let witnesses: Vec<_> = self.peers.keys().copied().collect();
-        for node in witnesses {
-            self.want_revocations(node, now);
-        }
-        if let Some(before) = self.cut.give_up(now) {
-            let closed = match self.state.params.uncertainty {
-                Uncertainty::Close => self.local.close_users(before),
-                Uncertainty::Keep => 0,
-            };
-            tracing::warn!(closed, "nobody knows what was revoked while this node was cut off");
-            self.state.tell(ClusterEventKind::Uncertain { closed });
         }
     }
 

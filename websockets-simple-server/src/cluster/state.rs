@@ -236,6 +236,9 @@ impl ClusterState {
             }
             tracing::warn!("the bus ended by itself, and is started again");
             tokio::time::sleep(BUS_AGAIN).await;
+            if self.is_leaving.load(Relaxed) {
+                return;
+            }
         }
     }
 

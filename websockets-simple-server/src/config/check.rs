@@ -43,10 +43,6 @@ pub enum ParamsError {
     /// An address is not an IP address with a port.
     #[error("`{0}` is not an IP address with a port, such as `127.0.0.1:8080`")]
     Address(String),
-    /// What is set of the cluster.
-    #[cfg(feature = "cluster")]
-    #[error("the cluster cannot be joined")]
-    Cluster(#[source] crate::cluster::InvalidCluster),
     /// The level of the compression is not one of 1 to 9.
     #[cfg(feature = "deflate")]
     #[error("the compression level is not one of 1 to 9")]

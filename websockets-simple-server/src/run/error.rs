@@ -20,6 +20,10 @@ pub enum StartError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// What is set of the cluster is invalid.
+    #[cfg(feature = "cluster")]
+    #[error("the cluster cannot be joined")]
+    Cluster(#[from] crate::cluster::InvalidCluster),
     /// The certificate, the key, or the CA certificates for clients cannot be used. The source says why.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]

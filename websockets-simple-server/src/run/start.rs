@@ -10,6 +10,8 @@ use websockets_simple_core::tls::TlsError;
 
 #[cfg(feature = "rustls")]
 use crate::net::ServerTls;
+#[cfg(feature = "cluster")]
+use crate::run::cluster;
 use crate::{
     config::Endpoint,
     connection::{Event, ServerEventKind, StopReport},
@@ -25,8 +27,6 @@ use crate::{
     },
     users::Identity,
 };
-#[cfg(feature = "cluster")]
-use crate::{config::ParamsError, run::cluster};
 
 /// Checks the parameters, binds all endpoints, and spawns the task that owns the run until the server has stopped.
 /// Answers the addresses.
@@ -36,7 +36,7 @@ pub(crate) async fn start<I: Identity>(shared: &Arc<Shared<I>>) -> Result<Vec<So
     shared.params.check()?;
     #[cfg(feature = "cluster")]
     if let Some(cluster) = shared.cluster.get() {
-        cluster.state.params.check().map_err(ParamsError::Cluster)?;
+        cluster.state.params.check()?;
     }
     // tokio says so by a panic only.
     catch_panic(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| StartError::NoDriver("timers"))?;
