@@ -1,6 +1,7 @@
 //! Helpers shared by the tests of whole clients and servers.
 
 pub mod authority;
+pub mod bus_server;
 pub mod captured;
 pub mod client_story;
 pub mod dotnet_v6_server;
