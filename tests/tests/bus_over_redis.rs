@@ -228,7 +228,7 @@ async fn a_subscription_is_in_effect_before_ones_own_later_message_is_back(kind:
         assert_eq!(b.heard().await, subject);
         b.port.unsubscribe(&Subject::new(subject));
     }
-    assert_eq!(b.port.subscriptions(), 2, "one of the beginning was not told to it again");
+    assert_eq!(b.port.subscriptions(), 1);
 }
 
 async fn after_a_kill_of_3_s_everything_is_as_before_within_a_second(kind: BusServerKind) {
@@ -245,33 +245,34 @@ async fn after_a_kill_of_30_s_everything_is_as_before_within_a_second(kind: BusS
 
 /// Publishes numbers until it is told to end.
 struct Publisher {
+    next: Arc<AtomicU64>,
     ends: oneshot::Sender<()>,
-    publishing: JoinHandle<u64>,
+    publishing: JoinHandle<()>,
 }
 
 impl Publisher {
     fn new(port: &Arc<BusPort>, every: Duration, size: usize) -> Self {
         let (ends, mut ended) = oneshot::channel();
-        let port = Arc::clone(port);
+        let (port, next) = (Arc::clone(port), Arc::new(AtomicU64::new(0)));
+        let numbers = Arc::clone(&next);
         let publishing = tokio::spawn(async move {
-            let (mut clock, subject, mut number) = (interval(every), Subject::new("news"), 0_u64);
+            let (mut clock, subject) = (interval(every), Subject::new("news"));
             while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
                 clock.tick().await;
-                let mut message = number.to_be_bytes().to_vec();
-                message.resize(size, 0);
                 // Each has its number, whether it is taken or not.
+                let mut message = numbers.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
+                message.resize(size, 0);
                 let _ = port.publish(&subject, message.into());
-                number += 1;
             }
-            number
         });
-        Self { ends, publishing }
+        Self { next, ends, publishing }
     }
 
     /// How many were published.
     async fn end(self) -> u64 {
         let _ = self.ends.send(());
-        within(self.publishing).await.unwrap()
+        within(self.publishing).await.unwrap();
+        self.next.load(Ordering::Relaxed)
     }
 }
 
@@ -287,24 +288,17 @@ async fn after_a_kill(kind: BusServerKind, outage: Duration) {
     sleep(outage).await;
     server.restart().await;
     let back = Instant::now();
+    let later = publisher.next.load(Ordering::Relaxed);
     a.up().await;
-    let after = [back.elapsed(), {
-        let mut is_back = false;
-        loop {
-            match b.event().await {
-                BusEvent::Message(message) => {
-                    assert!(number(&message) > last, "{} after {last}", number(&message));
-                    last = number(&message);
-                    if is_back {
-                        break back.elapsed();
-                    }
-                }
-                BusEvent::Up => is_back = true,
-                BusEvent::Down(_) => {}
-                other => panic!("{other:?}"),
-            }
+    let up = back.elapsed();
+    while last < later {
+        // What was heard before the kill is told behind what has become of the connection.
+        if let BusEvent::Message(message) = b.event().await {
+            assert!(number(&message) > last, "{} after {last}", number(&message));
+            last = number(&message);
         }
-    }];
+    }
+    let after = [up, back.elapsed()];
     println!("{kind:?}, {outage:?}: up and heard again after {after:?}");
     assert!(after.iter().all(|after| *after < Duration::from_secs(1)), "{after:?}");
     let published = publisher.end().await;
@@ -321,7 +315,7 @@ async fn a_server_that_is_suspended_is_given_up_after_2_s(kind: BusServerKind) {
     let b = Node::ready(&server, &["news"]).await;
     let publisher = Publisher::new(&a.port, Duration::from_millis(1), 1024);
     b.heard().await;
-    server.stop();
+    server.stop().await;
     let stopped = Instant::now();
     let (of_a, of_b) = tokio::join!(
         async { (a.down().await, stopped.elapsed()) },
@@ -348,7 +342,7 @@ async fn a_server_that_is_suspended_is_given_up_after_2_s(kind: BusServerKind) {
 
 /// Suspends the server, and publishes until nothing more is taken.
 async fn stuck(server: &BusServer, node: &Node) {
-    server.stop();
+    server.stop().await;
     while node.publish("news", vec![0; 64 * 1024]) != Err(PublishError::Full) {
         tokio::task::yield_now().await;
     }
@@ -445,9 +439,9 @@ async fn a_wrong_password_is_told_without_it(kind: BusServerKind) {
 }
 
 async fn a_user_who_may_not_publish_is_told_of_it(kind: BusServerKind) {
-    let users = ["--user", "mute on >word &* +subscribe +unsubscribe", "--user"];
-    let users = [&users[..], &["fenced on >word &fenced.* +subscribe +unsubscribe +publish"]].concat();
-    let server = BusServer::start_with(kind, &users).await;
+    let users = "--user mute on >word &* +subscribe +unsubscribe \
+                 --user fenced on >word &fenced.* +subscribe +unsubscribe +publish";
+    let server = BusServer::start_with(kind, &users.split_whitespace().collect::<Vec<_>>()).await;
     let mute = Node::run(bus(&server).user_and_password("mute", "word"));
     mute.up().await;
     mute.publish("news", "hidden").unwrap();
@@ -574,8 +568,7 @@ async fn what_is_not_read_is_bounded_and_counted(kind: BusServerKind) {
     // Behind all of them at the server.
     a.publish("end", "end").unwrap();
     a.heard().await;
-    let BusEvent::Missed(first) = b.event().await else { panic!("it has read all") };
-    assert!(first > MESSAGES * 9 / 10, "{first}");
+    let BusEvent::Missed(first) = b.event().await else { panic!("it was told of nothing") };
     let (mut missed, mut heard) = (first, 0);
     while missed + heard < MESSAGES {
         match b.event().await {
@@ -585,8 +578,7 @@ async fn what_is_not_read_is_bounded_and_counted(kind: BusServerKind) {
         }
     }
     assert_eq!(missed + heard, MESSAGES);
-    // What had room is all that was kept, but for what came while it was read.
-    assert!(heard >= 50, "{heard}");
+    assert!(heard >= 50, "there was room for so many: {heard}");
     b.settled().await;
 }
 
@@ -606,13 +598,13 @@ async fn a_node_that_the_server_gives_up_for_what_waits_for_it_is_back(kind: Bus
 
 async fn large_messages_pass_and_larger_ones_are_refused(kind: BusServerKind) {
     let server = BusServer::start(kind).await;
-    let port = Arc::new(BusPort::new(256 * MIB, 256 * MIB));
+    let port = Arc::new(BusPort::new(64 * MIB, 64 * MIB));
     let (link, redis) = (port.link(), bus(&server));
     let node = Node { port, running: tokio::spawn(async move { redis.run(link).await }) };
     node.subscribe("news");
     node.up().await;
-    let largest: Bytes = (0..64 * MIB).map(|n| n as u8 ^ (n >> 8) as u8).collect::<Vec<_>>().into();
-    assert_eq!(node.publish("news", vec![0; 64 * MIB + 1]), Err(PublishError::TooLarge));
+    let largest: Bytes = (0..8 * MIB).map(|n| n as u8 ^ (n >> 8) as u8).collect::<Vec<_>>().into();
+    assert_eq!(node.publish("news", vec![0; 8 * MIB + 1]), Err(PublishError::TooLarge));
     node.publish("news", largest.clone()).unwrap();
     node.publish("news", "\r\n").unwrap();
     node.publish("news", "").unwrap();

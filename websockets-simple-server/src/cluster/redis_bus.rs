@@ -42,8 +42,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// server answers nothing for 2 s, closes it, or refuses a command, and made anew after a pause of at most half a second. What was not
 /// answered by then may be lost, and so is what other nodes published meanwhile.
 ///
-/// A message has at most 64 MiB. While it is sent it takes up to three times its size in memory. A user of Redis needs the
-/// commands PUBLISH, SUBSCRIBE, UNSUBSCRIBE and PING, and the channels of the subjects.
+/// A message has at most 8 MiB. Servers hang up on a node for which more than 32 MB wait, unless their
+/// `client-output-buffer-limit pubsub` says otherwise: raise it where many large messages are sent at once. A user of Redis needs the
+/// commands PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the channels of the subjects.
 ///
 /// It does not follow Sentinel, and in a Redis Cluster it stays with the node that it was given, which is enough: nodes pass
 /// on to each other what is published.

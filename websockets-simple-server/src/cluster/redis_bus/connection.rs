@@ -14,8 +14,9 @@ use crate::cluster::{
     },
 };
 
-/// The size of the largest message. A Redis server takes 512 MB of its own accord (`proto-max-bulk-len`).
-const LARGEST: usize = 64 * 1024 * 1024;
+/// The size of the largest message. Servers take 512 MB (`proto-max-bulk-len`), but hang up on each subscriber for whom more
+/// than 32 MB wait, or 8 MB for a minute (`client-output-buffer-limit pubsub`).
+const LARGEST: usize = 8 * 1024 * 1024;
 
 /// How long what is queued may take once the end is asked for.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
