@@ -7,6 +7,7 @@ use redis::{
     aio::{MultiplexedConnection, SendError},
 };
 use secrecy::ExposeSecret;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -64,6 +65,9 @@ async fn connect(bus: &RedisBus) -> Result<Box<dyn Stream>, String> {
         Address::Tcp { host, port, .. } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(in_words)?;
             stream.set_nodelay(true).map_err(in_words)?;
+            // What was sent on a connection that is given up is not to arrive behind what is sent on the next one. One that is
+            // closed has its answers already.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(in_words)?;
             #[cfg(feature = "rustls")]
             if let Address::Tcp { tls: true, .. } = bus.address {
                 return Ok(Box::new(bus.tls.secure(host, stream).await?));
