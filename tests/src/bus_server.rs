@@ -233,16 +233,21 @@ impl BusServer {
             assert!(self.is_running(), "it has ended: {}", self.log());
             sleep(Duration::from_millis(5)).await;
         }
-        // It has not seen yet that this connection has ended.
-        while self.connections().await > 0 {
+        // It has not seen yet that this connection has ended, as a Redis has, which was asked to end it. Clients may be back.
+        while self.kind.is_nats() && self.connections().await > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
     async fn answers(&self) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)).await else { return false };
-        let _ = connection.write_all(b"PING\r\n").await;
         let mut said = String::new();
+        if !self.kind.is_nats() {
+            let _ = connection.write_all(b"PING\r\nQUIT\r\n").await;
+            let _ = connection.read_to_string(&mut said).await;
+            return !said.is_empty();
+        }
+        let _ = connection.write_all(b"PING\r\n").await;
         // Whoever wants a password or TLS says that, or ends the connection. NATS introduces itself before it counts it.
         while !["PONG", "-ERR", "-NOAUTH"].iter().any(|answer| said.contains(answer)) {
             let mut part = [0; 1024];

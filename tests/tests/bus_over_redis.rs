@@ -635,11 +635,16 @@ async fn a_node_that_the_server_gives_up_for_what_waits_for_it_is_back(kind: Bus
         } => unreachable!(),
     };
     assert!(why == "the server closed the connection" || why.contains("reset"), "{why}");
-    b.up().await;
-    b.settled().await;
-    a.settled().await;
-    a.publish("news", "small").unwrap();
-    while b.heard().await != "small" {}
+    // Of the large ones that wait some will end its next connections too.
+    tokio::select! {
+        () = async { while b.event().await != BusEvent::Message("small".into()) {} } => {}
+        () = async {
+            loop {
+                let _ = a.publish("news", "small");
+                sleep(Duration::from_millis(10)).await;
+            }
+        } => unreachable!(),
+    }
 }
 
 async fn large_messages_pass_and_larger_ones_are_refused(kind: BusServerKind) {
