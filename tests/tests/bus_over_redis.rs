@@ -359,6 +359,8 @@ async fn what_was_sent_before_a_new_connection_never_comes_after_what_is_sent_on
         sleep(Duration::from_millis(20)).await;
         a.port.reconnect();
         a.down().await;
+        // The next connection is there as well when the server goes on.
+        sleep(Duration::from_millis(100)).await;
         server.cont();
         a.up().await;
         for _ in 0..1_000 {
