@@ -16,11 +16,13 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     task::JoinHandle,
     time::{Instant, interval, sleep, timeout},
 };
-use websockets_simple_server::{Bus, BusEvent, BusPort, PublishError, RedisBus, Subject};
+use websockets_simple_server::{
+    Bus, BusEvent, BusPort, PublishError, RedisBus, Subject, test_util::bus_conformance,
+};
 use websockets_simple_tests::{
     authority::Authority,
     bus_server::{
@@ -47,6 +49,7 @@ macro_rules! over_both {
 }
 
 over_both! {
+    it_keeps_all_rules_of_a_bus
     nodes_hear_each_other_in_order_and_themselves
     a_subscription_is_in_effect_before_ones_own_later_message_is_back
     after_a_kill_of_3_s_everything_is_as_before_within_a_second
@@ -189,6 +192,30 @@ async fn left(server: &BusServer) {
         }
     })
     .await;
+}
+
+async fn it_keeps_all_rules_of_a_bus(kind: BusServerKind) {
+    let server = BusServer::start(kind).await;
+    let url = server.url();
+    let server = Arc::new(Mutex::new(server));
+    let its = Arc::clone(&server);
+    bus_conformance(move || RedisBus::new(&url).unwrap())
+        .outage(move |down| {
+            let server = Arc::clone(&server);
+            async move {
+                let mut server = server.lock().await;
+                if down { server.kill().await } else { server.restart().await }
+            }
+        })
+        .left(move || {
+            let server = Arc::clone(&its);
+            async move {
+                let server = server.lock().await;
+                server.subscriptions().await + server.connections().await
+            }
+        })
+        .run()
+        .await;
 }
 
 async fn nodes_hear_each_other_in_order_and_themselves(kind: BusServerKind) {

@@ -66,7 +66,7 @@
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
-//! | `test-util` | | a network in memory, scripted users, faults, raw peers and expectations, for tests |
+//! | `test-util` | | a network in memory, scripted users, faults, raw peers, expectations, and rules for buses, for tests |
 //!
 //! # How it works
 //!

@@ -1,5 +1,6 @@
 //! What tests of applications need: a network in memory that a server serves, a user service that does as it is told, and
-//! what both ends have: faults of lines, peers made of raw bytes, expectations with a deadline.
+//! what both ends have: faults of lines, peers made of raw bytes, expectations with a deadline. With the feature `cluster`:
+//! faults of a bus, and the rules that every bus has to keep.
 //!
 //! It follows tokio's clock: with `#[tokio::test(start_paused = true)]` hours of heartbeats and reconnects take
 //! milliseconds.
@@ -32,8 +33,20 @@ pub use websockets_simple_core::test_util::{
     network, request, unmasked, within,
 };
 
+#[cfg(feature = "cluster")]
+pub use bus_conformance::{BusConformance, BusRule, bus_conformance};
+#[cfg(feature = "cluster")]
+pub use bus_faults::BusFaults;
+#[cfg(feature = "cluster")]
+pub use faulty_bus::FaultyBus;
 pub use scripted_users::{Answer, ScriptedUsers};
 pub use serve_network::{ServeNetwork, Serving};
 
+#[cfg(feature = "cluster")]
+mod bus_conformance;
+#[cfg(feature = "cluster")]
+mod bus_faults;
+#[cfg(feature = "cluster")]
+mod faulty_bus;
 mod scripted_users;
 mod serve_network;

@@ -12,8 +12,8 @@ use crate::cluster::port::BusLink;
 /// A bus only moves bytes. What it needs beside that is done by its [`BusLink`], once for all buses: publishing never
 /// waits, what is queued is bounded in bytes, nothing is queued while there is no connection, and what a node is
 /// subscribed to is told again after each new connection. [`MemoryBus`](crate::MemoryBus) connects the servers of one
-/// process; the features `nats` and `redis` bring one each. The suite in `test_util::bus_conformance` (feature `test-util`)
-/// holds a bus of your own to the rules.
+/// process; the features `nats` and `redis` bring one each. The checks of
+/// `test_util::bus_conformance` (feature `test-util`) hold a bus of your own to the rules.
 ///
 /// The rules: messages of one node on one subject come in order, as long as its connection lasts. A message that a node
 /// publishes to itself comes back after the subscriptions that the node was told before it are in effect. A message may be lost; it is never
