@@ -7,7 +7,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -717,55 +717,4 @@ async fn a_unix_domain_socket_will_do(kind: BusServerKind) {
     drop(server);
     node.down().await;
     node.down_as(&format!("no connection to {path}: ")).await;
-}
-
-/// For measuring by hand: `cargo test --release ... -- --ignored --nocapture throughput`. The clock of the process counts
-/// the time of both nodes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn throughput() {
-    for kind in [Redis7, Valkey9] {
-        const MESSAGES: u64 = 2_000_000;
-        let server = BusServer::start(kind).await;
-        let a = Node::ready(&server, &[]).await;
-        let b = Node::ready(&server, &["news"]).await;
-        let (begun, cpu) = (Instant::now(), cpu());
-        let port = Arc::clone(&a.port);
-        let is_done = Arc::new(AtomicBool::new(false));
-        let publishing = tokio::spawn({
-            let is_done = Arc::clone(&is_done);
-            async move {
-                let subject = Subject::new("news");
-                let message = Bytes::from(vec![0; 128]);
-                for _ in 0..MESSAGES {
-                    while port.publish(&subject, message.clone()) == Err(PublishError::Full) {
-                        sleep(Duration::from_millis(1)).await;
-                    }
-                }
-                is_done.store(true, Ordering::Relaxed);
-            }
-        });
-        let (mut heard, mut missed) = (0, 0);
-        while heard + missed < MESSAGES {
-            match b.event().await {
-                BusEvent::Message(_) => heard += 1,
-                BusEvent::Missed(more) => missed += more,
-                other => panic!("{other:?}"),
-            }
-        }
-        let took = begun.elapsed();
-        publishing.await.unwrap();
-        assert!(is_done.load(Ordering::Relaxed));
-        let per = |time: Duration| time.as_nanos() as f64 / MESSAGES as f64 / 1000.0;
-        println!(
-            "{kind:?}: {:.0} msg/s, {:.2} us of CPU of both nodes per message, {missed} missed",
-            MESSAGES as f64 / took.as_secs_f64(),
-            per(self::cpu() - cpu)
-        );
-    }
-}
-
-fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }

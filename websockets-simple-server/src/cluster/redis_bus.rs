@@ -37,17 +37,18 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// A [`Bus`] over the PUBLISH and SUBSCRIBE of one Redis (6 or later) or Valkey server. Nothing is stored there.
 ///
-/// It has one connection, which speaks RESP3, so that what is published and what is subscribed to take effect in the order
-/// in which the server of this node asked for it. A connection that is idle is asked for a sign of life every second. It is given up when the Redis
-/// server answers nothing for 2 s, closes it, or refuses a command, and made anew after a pause of at most half a second. What was not
-/// answered by then may be lost, and so is what other nodes published meanwhile.
+/// It has one connection, which speaks RESP3, so that what is published and what is subscribed to take effect in the
+/// order in which the server of this node asked for it. A connection that is idle is asked for a sign of life every
+/// second. It is given up when the Redis server answers nothing for 2 s, closes it, or refuses a command, and made anew
+/// after a pause of at most half a second. What was not answered by then may be lost, and so is what other nodes
+/// published meanwhile.
 ///
 /// A message has at most 8 MiB. Servers hang up on a node for which more than 32 MB wait, unless their
-/// `client-output-buffer-limit pubsub` says otherwise: raise it where many large messages are sent at once. A user of Redis needs the
-/// commands PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the channels of the subjects.
+/// `client-output-buffer-limit pubsub` says otherwise: raise it where many large messages are sent at once. A user of
+/// Redis needs the commands PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the channels of the subjects.
 ///
-/// It does not follow Sentinel, and in a Redis Cluster it stays with the node that it was given, which is enough: nodes pass
-/// on to each other what is published.
+/// It does not follow Sentinel, and in a Redis Cluster it stays with the node that it was given, which is enough: nodes
+/// pass on to each other what is published.
 ///
 /// # Examples
 ///
@@ -69,9 +70,10 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// A bus over the server of this URL: `redis://host:port`, `rediss://host:port` with TLS (and one of the features `tls`
-    /// and `tls-ring`), `redis+unix:///path`; with `valkey` for `redis` it is the same. The port is 6379 if there is none. A user and a password may be in
-    /// it, percent-encoded: `redis://user:password@host`, `redis+unix:///path?user=..&pass=..`.
+    /// A bus over the server of this URL: `redis://host:port`, `rediss://host:port` with TLS (and one of the features
+    /// `tls` and `tls-ring`), `redis+unix:///path`; with `valkey` for `redis` it is the same. The port is 6379 if there
+    /// is none. A user and a password may be in it, percent-encoded: `redis://user:password@host`,
+    /// `redis+unix:///path?user=..&pass=..`.
     ///
     /// # Errors
     ///
@@ -96,8 +98,8 @@ impl RedisBus {
         self
     }
 
-    /// The name of the connection, as CLIENT LIST shows it: `websockets-simple` if none is given. Spaces and what is not
-    /// ASCII become `-`.
+    /// The name of the connection, as CLIENT LIST shows it: `websockets-simple` if none is given. Spaces and what is
+    /// not ASCII become `-`.
     #[must_use]
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
         let plain = |c: char| if c.is_ascii_graphic() { c } else { '-' };
@@ -105,8 +107,8 @@ impl RedisBus {
         self
     }
 
-    /// The PEM file of the certificates that the server's has to come from, in place of the trust store of the system. It
-    /// is read at each attempt to connect.
+    /// The PEM file of the certificates that the server's has to come from, in place of the trust store of the system.
+    /// It is read at each attempt to connect.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]

@@ -14,8 +14,8 @@ use crate::cluster::{
     },
 };
 
-/// The size of the largest message. Servers take 512 MB (`proto-max-bulk-len`), but hang up on each subscriber for whom more
-/// than 32 MB wait, or 8 MB for a minute (`client-output-buffer-limit pubsub`).
+/// The size of the largest message. Servers take 512 MB (`proto-max-bulk-len`), but hang up on each subscriber for whom
+/// more than 32 MB wait, or 8 MB for a minute (`client-output-buffer-limit pubsub`).
 const LARGEST: usize = 8 * 1024 * 1024;
 
 /// How long what is queued may take once the end is asked for.

@@ -65,8 +65,8 @@ async fn connect(bus: &RedisBus) -> Result<Box<dyn Stream>, String> {
         Address::Tcp { host, port, .. } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(in_words)?;
             stream.set_nodelay(true).map_err(in_words)?;
-            // What was sent on a connection that is given up is not to arrive behind what is sent on the next one. One that is
-            // closed has its answers already.
+            // What was sent on a connection that is given up is not to arrive behind what is sent on the next one. One
+            // that is closed has its answers already.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(in_words)?;
             #[cfg(feature = "rustls")]
             if let Address::Tcp { tls: true, .. } = bus.address {
