@@ -14,6 +14,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "rustls")]
+use crate::cluster::redis_bus::tls;
 use crate::cluster::{
     port::BusInbox,
     redis_bus::{
@@ -29,7 +31,7 @@ use crate::cluster::{
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection that is ready.
-pub(super) struct Open {
+pub(crate) struct Open {
     pub(super) connection: MultiplexedConnection,
     /// What moves it. Nothing happens on the connection unless this is polled.
     pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -70,7 +72,7 @@ async fn connect(bus: &RedisBus) -> Result<Box<dyn Stream>, String> {
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(in_words)?;
             #[cfg(feature = "rustls")]
             if let Address::Tcp { tls: true, .. } = bus.address {
-                return Ok(Box::new(bus.tls.secure(host, stream).await?));
+                return Ok(Box::new(tls::secure(&bus.tls, host, stream).await?));
             }
             Ok(Box::new(stream))
         }
