@@ -66,6 +66,7 @@
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
+//! | `redis` | | `RedisBus`: a bus between the nodes of a cluster over Redis or Valkey; `rediss://` with `tls` or `tls-ring` |
 //! | `test-util` | | a network in memory, scripted users, faults, raw peers, expectations, and rules for buses, for tests |
 //!
 //! # How it works
