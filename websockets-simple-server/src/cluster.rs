@@ -9,6 +9,8 @@ pub use nats::{NatsBus, NatsUrlError};
 pub use node_id::{NodeId, NodeInfo};
 pub use params::{ClusterParams, InvalidCluster, Uncertainty};
 pub use port::{BusInbox, BusLink, BusPort};
+#[cfg(feature = "redis")]
+pub use redis_bus::{RedisBus, RedisUrlError};
 
 pub(crate) use codec::Codec;
 
@@ -46,6 +48,8 @@ mod node_id;
 mod params;
 mod peer;
 mod port;
+#[cfg(feature = "redis")]
+mod redis_bus;
 mod revoked;
 mod sequence;
 mod state;
