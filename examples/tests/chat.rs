@@ -351,7 +351,7 @@ async fn a_room_is_entered_and_left_as_a_group_as_well() {
     john.hears(&["Ronald entered rust."]).await;
     ronald.sends(&ChatPacket::Exit { room: "rust".into() }).await;
     john.hears(&["Ronald left rust."]).await;
-    assert!(chat.server.groups("/").is_empty());
+    assert!(!chat.server.has_group("/", "rust"));
     let packets = r#"{"type":"joined","name":"Ronald"}|{"type":"welcome","name":"Ronald"}|{"type":"joined","name":"John"}|{"type":"entered","room":"rust","name":"Ronald"}"#;
     let mut heard = Vec::new();
     while heard.len() < 4 {
