@@ -242,7 +242,7 @@ impl<'a> Node<'a> {
         self.state.directory().remove(peer.place, now);
         self.state.given().forget(node);
         self.received.forget(|of, _| of == node);
-        if let Some(info) = info {
+        if let Some(info) = info.filter(|_| peer.is_told) {
             tracing::info!(node = %info, id = %node, "a node is gone");
             self.state.tell(ClusterEventKind::NodeLeft(info));
         }

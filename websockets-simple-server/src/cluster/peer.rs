@@ -32,6 +32,8 @@ const BESIDE: Duration = Duration::from_secs(3);
 pub(crate) struct Peer {
     pub(crate) place: Place,
     pub(crate) heard: Instant,
+    /// Whether it was told that it is there.
+    pub(crate) is_told: bool,
     /// What is known of its connections.
     version: Option<u64>,
     /// What there is to know, and since when that is known.
@@ -71,6 +73,7 @@ impl Peer {
         Self {
             place,
             heard: now,
+            is_told: false,
             version: None,
             announced: None,
             asked: None,
