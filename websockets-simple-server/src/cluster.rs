@@ -78,7 +78,11 @@ pub(crate) mod internal {
 }
 
 mod bus;
+#[cfg(all(feature = "rustls", any(feature = "nats", feature = "redis")))]
+mod bus_tls;
 mod codec;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod connecting;
 mod cut;
 mod directory;
 mod envelope;

@@ -69,6 +69,7 @@
 //! | `cluster` | | one server on several nodes, over a bus: of the process, or your own |
 //! | `nats`, `redis` | | `cluster`, with `NatsBus`, with `RedisBus` |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
+//! | `redis` | | `RedisBus`: a bus between the nodes of a cluster over Redis or Valkey; `rediss://` with `tls` or `tls-ring` |
 //! | `test-util` | | a network in memory, scripted users, faults, raw peers, expectations, and rules for buses, for tests |
 //!
 //! # How it works

@@ -222,6 +222,9 @@ impl<'a> Node<'a> {
         self.state.set_status(Status::Up(now));
         self.restart_leases(now);
         self.is_deaf = false;
+        if let Some(since) = self.cut.told_since() {
+            self.state.given().repeat(now.duration_since(since), now);
+        }
         self.cut.end(now);
         self.state.tell(ClusterEventKind::Up);
     }

@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     later: Held,
     told: Option<Instant>,
     asked_revocations: Option<Instant>,
+    /// For how long it heard everything when it said so last, and when that was.
+    heard_all: Option<(u64, Instant)>,
     /// A node with the same name, and since when it is heard.
     beside: Option<(NodeId, Instant)>,
 }
@@ -77,7 +79,19 @@ impl Peer {
             later: Held::default(),
             told: None,
             asked_revocations: None,
+            heard_all: None,
             beside: None,
+        }
+    }
+
+    /// It says for how many milliseconds it has heard everything. Answers for how long it may have heard nothing before
+    /// that, if it has not said so yet.
+    pub(crate) fn was_deaf_for(&mut self, heard_all: u64, now: Instant) -> Option<Duration> {
+        match self.heard_all.replace((heard_all, now)) {
+            Some((before, _)) if before <= heard_all => None,
+            Some((_, at)) => Some(now.saturating_duration_since(at)),
+            // It may have been here before, and have been given up.
+            None => Some(Duration::MAX),
         }
     }
 

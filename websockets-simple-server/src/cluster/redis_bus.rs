@@ -1,21 +1,19 @@
 //! A bus over Redis or Valkey.
 
+use std::fmt;
 #[cfg(feature = "rustls")]
 use std::path::PathBuf;
-use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use rand::Rng;
 use secrecy::SecretString;
-use tokio::time::{Instant, sleep};
 
+#[cfg(feature = "rustls")]
+use crate::cluster::bus_tls::BusTls;
 use crate::cluster::{
     bus::Bus,
-    port::BusLink,
-    redis_bus::{
-        address::{Address, Parsed},
-        connection::End,
-    },
+    connecting::{Connecting, End, keep_connected},
+    port::{BusInbox, BusLink},
+    redis_bus::address::{Address, Parsed},
 };
 
 pub use address::RedisUrlError;
@@ -29,25 +27,20 @@ mod tls;
 mod watched;
 mod wording;
 
-/// The longest pause before the next attempt to connect.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// A connection that lasted so long was not refused: the next pause is a short one.
-const SETTLED: Duration = Duration::from_secs(1);
-
 /// A [`Bus`] over the PUBLISH and SUBSCRIBE of one Redis (6 or later) or Valkey server. Nothing is stored there.
 ///
-/// It has one connection, which speaks RESP3, so that what is published and what is subscribed to take effect in the order
-/// in which the server of this node asked for it. A connection that is idle is asked for a sign of life every second. It is given up when the Redis
-/// server answers nothing for 2 s, closes it, or refuses a command, and made anew after a pause of at most half a second. What was not
-/// answered by then may be lost, and so is what other nodes published meanwhile.
+/// It has one connection, which speaks RESP3, so that what is published and what is subscribed to take effect in the
+/// order in which the server of this node asked for it. A connection that is idle is asked for a sign of life every
+/// second. It is given up when the Redis server answers nothing for 2 s, closes it, or refuses a command, and made anew
+/// after a pause of at most half a second. What was not answered by then may be lost, and so is what other nodes
+/// published meanwhile.
 ///
 /// A message has at most 8 MiB. Servers hang up on a node for which more than 32 MB wait, unless their
-/// `client-output-buffer-limit pubsub` says otherwise: raise it where many large messages are sent at once. A user of Redis needs the
-/// commands PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the channels of the subjects.
+/// `client-output-buffer-limit pubsub` says otherwise: raise it where many large messages are sent at once. A user of
+/// Redis needs the commands PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the channels of the subjects.
 ///
-/// It does not follow Sentinel, and in a Redis Cluster it stays with the node that it was given, which is enough: nodes pass
-/// on to each other what is published.
+/// It does not follow Sentinel, and in a Redis Cluster it stays with the node that it was given, which is enough: nodes
+/// pass on to each other what is published.
 ///
 /// # Examples
 ///
@@ -65,13 +58,14 @@ pub struct RedisBus {
     password: Option<SecretString>,
     name: String,
     #[cfg(feature = "rustls")]
-    tls: tls::Settings,
+    tls: BusTls,
 }
 
 impl RedisBus {
-    /// A bus over the server of this URL: `redis://host:port`, `rediss://host:port` with TLS (and one of the features `tls`
-    /// and `tls-ring`), `redis+unix:///path`; with `valkey` for `redis` it is the same. The port is 6379 if there is none. A user and a password may be in
-    /// it, percent-encoded: `redis://user:password@host`, `redis+unix:///path?user=..&pass=..`.
+    /// A bus over the server of this URL: `redis://host:port`, `rediss://host:port` with TLS (and one of the features
+    /// `tls` and `tls-ring`), `redis+unix:///path`; with `valkey` for `redis` it is the same. The port is 6379 if there
+    /// is none. A user and a password may be in it, percent-encoded: `redis://user:password@host`,
+    /// `redis+unix:///path?user=..&pass=..`.
     ///
     /// # Errors
     ///
@@ -84,7 +78,7 @@ impl RedisBus {
             password,
             name: "websockets-simple".to_owned(),
             #[cfg(feature = "rustls")]
-            tls: tls::Settings::default(),
+            tls: BusTls::default(),
         })
     }
 
@@ -96,8 +90,8 @@ impl RedisBus {
         self
     }
 
-    /// The name of the connection, as CLIENT LIST shows it: `websockets-simple` if none is given. Spaces and what is not
-    /// ASCII become `-`.
+    /// The name of the connection, as CLIENT LIST shows it: `websockets-simple` if none is given. Spaces and what is
+    /// not ASCII become `-`.
     #[must_use]
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
         let plain = |c: char| if c.is_ascii_graphic() { c } else { '-' };
@@ -105,8 +99,8 @@ impl RedisBus {
         self
     }
 
-    /// The PEM file of the certificates that the server's has to come from, in place of the trust store of the system. It
-    /// is read at each attempt to connect.
+    /// The PEM file of the certificates that the server's has to come from, in place of the trust store of the system.
+    /// It is read at each attempt to connect.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
     #[must_use]
@@ -128,45 +122,22 @@ impl RedisBus {
 
 #[async_trait]
 impl Bus for RedisBus {
-    async fn run(&self, mut link: BusLink) {
-        let mut failures = 0;
-        while !link.is_closing() {
-            let inbox = link.inbox();
-            let dialled = tokio::select! {
-                biased;
-                () = link.closing() => return,
-                dialled = dial::dial(self, inbox) => dialled,
-            };
-            failures += 1;
-            let why = match dialled {
-                Err(why) => why,
-                Ok(open) => {
-                    let begun = Instant::now();
-                    let end = connection::run(open, &mut link).await;
-                    if begun.elapsed() >= SETTLED {
-                        failures = 0;
-                    }
-                    match end {
-                        End::Closed => return,
-                        End::Replaced => "a new connection was asked for".to_owned(),
-                        End::Lost(why) => why,
-                    }
-                }
-            };
-            link.down(why);
-            tokio::select! {
-                biased;
-                () = link.closing() => return,
-                () = sleep(pause(failures)) => {}
-            }
-        }
+    async fn run(&self, link: BusLink) {
+        keep_connected(self, link).await;
     }
 }
 
-/// The pause after so many failures in a row, with jitter, so that the nodes of a cluster do not come all at once.
-fn pause(failures: u32) -> Duration {
-    let most = (Duration::from_millis(25) * 2_u32.pow(failures.min(6))).min(LONGEST_PAUSE);
-    most.mul_f64(rand::rng().random_range(0.5..=1.0))
+#[async_trait]
+impl Connecting for RedisBus {
+    type Open = dial::Open;
+
+    async fn dial(&self, inbox: BusInbox) -> Result<Self::Open, String> {
+        dial::dial(self, inbox).await
+    }
+
+    async fn serve(&self, open: Self::Open, link: &mut BusLink) -> End {
+        connection::run(open, link).await
+    }
 }
 
 impl fmt::Debug for RedisBus {
@@ -181,16 +152,6 @@ impl fmt::Debug for RedisBus {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_half_a_second_and_differ() {
-        for (failures, most) in [(0, 25), (1, 50), (2, 100), (4, 400), (5, 500), (u32::MAX, 500)] {
-            let pauses: Vec<_> = (0..100).map(|_| pause(failures)).collect();
-            let most = Duration::from_millis(most);
-            assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{failures}: {pauses:?}");
-            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{failures}");
-        }
-    }
 
     #[test]
     fn nothing_that_is_shown_has_the_user_or_the_password() {

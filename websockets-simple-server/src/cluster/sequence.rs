@@ -35,6 +35,15 @@ impl Given {
         recent.map(|(lane, (last, _))| (*lane, *last)).chain([(Lane::All, all)]).collect()
     }
 
+    /// Who has heard nothing for so long has not heard the beats of that time either: they say it again.
+    pub(crate) fn repeat(&mut self, deaf_for: Duration, now: Instant) {
+        for (_, at) in self.0.values_mut() {
+            if now.duration_since(*at) < deaf_for.saturating_add(REPEATED) {
+                *at = now;
+            }
+        }
+    }
+
     /// A node is gone for good.
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.0.remove(&Lane::Node(node));
@@ -176,6 +185,12 @@ mod tests {
         given.published(Lane::Node(node), 1, now);
         assert_eq!(given.next(Lane::Node(node)), 2);
         assert_eq!(given.recent(now), [(Lane::Node(node), 1), (Lane::All, 0)]);
-        assert_eq!(given.recent(now + REPEATED), [(Lane::All, 0)]);
+        let later = now + REPEATED;
+        assert_eq!(given.recent(later), [(Lane::All, 0)]);
+        given.repeat(Duration::ZERO, later);
+        assert_eq!(given.recent(later), [(Lane::All, 0)], "it was said before that often enough");
+        given.repeat(REPEATED / 2, later);
+        assert_eq!(given.recent(later), [(Lane::Node(node), 1), (Lane::All, 0)]);
+        assert_eq!(given.recent(later + REPEATED), [(Lane::All, 0)]);
     }
 }

@@ -261,7 +261,7 @@ fn set_channel(channels: &mut HashMap<Box<str>, Holders>, node: Place, channel: 
                 channels.remove(channel);
             }
         }
-        None if count > 0 => drop(channels.insert(channel.into(), Holders::One(node, count))),
+        None if count > 0 => drop(channels.insert(channel.into(), Holders::One((node, count)))),
         None => {}
     }
 }
@@ -340,9 +340,9 @@ mod tests {
         assert_eq!(told(&mut view, now).len(), 2);
         view.replace(1, &[Change::User("3", 4), Change::Channel("/b", 1), member("z")], now);
         assert_eq!(told(&mut view, now), [joined("3"), left("2")]);
-        assert_eq!(view.user("1"), Some(&Holders::One(2, 1)));
-        assert_eq!(view.channel("/a"), Some(&Holders::One(2, 1)));
-        assert_eq!(view.channel("/b"), Some(&Holders::One(1, 1)));
+        assert_eq!(view.user("1"), Some(&Holders::One((2, 1))));
+        assert_eq!(view.channel("/a"), Some(&Holders::One((2, 1))));
+        assert_eq!(view.channel("/b"), Some(&Holders::One((1, 1))));
         let mut members: Vec<_> = view.members("/a").map(|(client, member)| (client, member.node)).collect();
         members.sort_unstable();
         assert_eq!(members, [("y", 2), ("z", 1)]);

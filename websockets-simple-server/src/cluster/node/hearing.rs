@@ -129,6 +129,9 @@ impl Node<'_> {
     fn beat_of(&mut self, node: NodeId, beat: &Beat<'_>, now: Instant) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.announced(beat.version, now);
+        if let Some(deaf_for) = peer.was_deaf_for(beat.hears_for, now) {
+            self.state.given().repeat(deaf_for, now);
+        }
         let own = self.state.node.id;
         for (lane, number) in &beat.sent {
             let Some(lane) = Lane::heard(*lane, own) else { continue };

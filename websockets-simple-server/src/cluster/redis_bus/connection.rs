@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{
     bus::BusCommand,
+    connecting::End,
     port::BusLink,
     redis_bus::{
         dial::Open,
@@ -14,8 +15,8 @@ use crate::cluster::{
     },
 };
 
-/// The size of the largest message. Servers take 512 MB (`proto-max-bulk-len`), but hang up on each subscriber for whom more
-/// than 32 MB wait, or 8 MB for a minute (`client-output-buffer-limit pubsub`).
+/// The size of the largest message. Servers take 512 MB (`proto-max-bulk-len`), but hang up on each subscriber for whom
+/// more than 32 MB wait, or 8 MB for a minute (`client-output-buffer-limit pubsub`).
 const LARGEST: usize = 8 * 1024 * 1024;
 
 /// How long what is queued may take once the end is asked for.
@@ -23,16 +24,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often at least the clock is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How a connection ended.
-pub(super) enum End {
-    /// As it was asked to: there is to be no other.
-    Closed,
-    /// Another one was asked for.
-    Replaced,
-    /// By a fault.
-    Lost(String),
-}
 
 /// Does what the link says, in this order, until the connection ends.
 pub(super) async fn run(open: Open, link: &mut BusLink) -> End {
@@ -66,10 +57,10 @@ pub(super) async fn run(open: Open, link: &mut BusLink) -> End {
                 }
             }
             command = next(link, has_room), if !is_done && (has_room || until.is_none()) => match command {
-                BusCommand::Reconnect => return End::Replaced,
+                BusCommand::Reconnect => return End::replaced(),
                 BusCommand::Close if !has_room => Ok(()),
                 command => {
-                    let Some(batch) = batch(command, link, &mut is_done) else { return End::Replaced };
+                    let Some(batch) = batch(command, link, &mut is_done) else { return End::replaced() };
                     if batch.is_empty() { Ok(()) } else { flight.send(batch).await }
                 }
             },

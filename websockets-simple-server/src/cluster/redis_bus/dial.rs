@@ -14,6 +14,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "rustls")]
+use crate::cluster::redis_bus::tls;
 use crate::cluster::{
     port::BusInbox,
     redis_bus::{
@@ -29,7 +31,7 @@ use crate::cluster::{
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection that is ready.
-pub(super) struct Open {
+pub(crate) struct Open {
     pub(super) connection: MultiplexedConnection,
     /// What moves it. Nothing happens on the connection unless this is polled.
     pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -65,12 +67,12 @@ async fn connect(bus: &RedisBus) -> Result<Box<dyn Stream>, String> {
         Address::Tcp { host, port, .. } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(in_words)?;
             stream.set_nodelay(true).map_err(in_words)?;
-            // What was sent on a connection that is given up is not to arrive behind what is sent on the next one. One that is
-            // closed has its answers already.
+            // What was sent on a connection that is given up is not to arrive behind what is sent on the next one. One
+            // that is closed has its answers already.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(in_words)?;
             #[cfg(feature = "rustls")]
             if let Address::Tcp { tls: true, .. } = bus.address {
-                return Ok(Box::new(bus.tls.secure(host, stream).await?));
+                return Ok(Box::new(tls::secure(&bus.tls, host, stream).await?));
             }
             Ok(Box::new(stream))
         }

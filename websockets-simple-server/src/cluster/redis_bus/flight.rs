@@ -149,8 +149,8 @@ impl Flight {
         }
     }
 
-    /// When something is to be done, if nothing happens until then: a sign of life is to be asked for, or the connection
-    /// is to be given up.
+    /// When something is to be done, if nothing happens until then: a sign of life is to be asked for, or the
+    /// connection is to be given up.
     pub(super) fn due(&self, seen: &Seen) -> Instant {
         match self.sent.front() {
             Some(oldest) => oldest.at.max(self.answered).max(seen.moved()) + ANSWER_WITHIN,
