@@ -28,9 +28,5 @@ async fn within<T>(what: &str, coming: impl Future<Output = Outcome<T>>) -> Outc
 /// Starts the program `cluster` as something else. It ends when this one does, as its standard input ends then.
 fn start_beside(program: &Path, change: impl FnOnce(&mut Command) -> &mut Command) -> io::Result<Child> {
     let mut command = Command::new(program);
-    change(&mut command)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+    change(&mut command).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn()
 }

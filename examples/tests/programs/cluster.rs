@@ -1,6 +1,6 @@
 //! The chat on three nodes, and the chat server as a node.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -50,6 +50,10 @@ async fn a_node_is_killed_and_its_client_goes_on_at_another_one() {
         assert!(rest.any(|line| line.starts_with(begun)), "{begun} in {lines:#?}");
     }
     assert_eq!(rest.next(), None);
+    // Nothing is left behind.
+    let bus = lines[0].rsplit("//").next().unwrap();
+    let gone = async { while TcpStream::connect(bus).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the bus ends");
 }
 
 #[cfg(unix)]
