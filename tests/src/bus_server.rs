@@ -141,6 +141,17 @@ impl BusServer {
         self.port
     }
 
+    /// The number of its process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        let running = self.running.as_ref().expect("it runs");
+        running.server.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Ends it by SIGKILL, and waits until it has ended.
     ///
     /// # Panics

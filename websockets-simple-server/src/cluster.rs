@@ -99,6 +99,7 @@ mod nats;
 mod node;
 mod node_id;
 mod params;
+mod parts;
 mod peer;
 mod port;
 #[cfg(feature = "redis")]
@@ -106,4 +107,5 @@ mod redis_bus;
 mod revoked;
 mod sequence;
 mod state;
+mod turns;
 mod view;

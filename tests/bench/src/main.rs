@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{clients::Client, machine::Core, measure::Plan, sample::Sample, servers::Server};
 
+mod bus;
 mod clients;
 mod load;
 mod machine;
@@ -47,6 +48,11 @@ enum Role {
         #[arg(long)]
         core: Option<usize>,
     },
+    /// Is nats-server.
+    Bus {
+        #[arg(long)]
+        core: Option<usize>,
+    },
     /// Puts load on a server and prints one sample as JSON.
     Load {
         #[command(flatten)]
@@ -81,6 +87,10 @@ fn run(args: Args) -> anyhow::Result<()> {
         Some(Role::Serve { server, setup, core }) => {
             Core::pin(core)?;
             server.serve(setup)
+        }
+        Some(Role::Bus { core }) => {
+            Core::pin(core)?;
+            bus::serve()
         }
         Some(Role::Load { target, core }) => {
             Core::pin(core)?;

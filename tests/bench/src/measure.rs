@@ -10,11 +10,12 @@ use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    bus,
     clients::Client,
     machine::{self, Core},
     sample::Sample,
-    scenario::{Needs, Scenario},
-    servers::{Server, bun, certificate_of},
+    scenario::Scenario,
+    servers::{Server, Setup, bun, certificate_of},
 };
 
 /// What to measure, and how often.
@@ -59,6 +60,13 @@ enum Subject {
     Client(Client),
 }
 
+/// What is installed of what somebody else has made.
+#[derive(Clone, Copy)]
+struct Here {
+    bun: bool,
+    bus: bool,
+}
+
 /// A process that ends with its handle.
 struct Process(Child);
 
@@ -69,11 +77,11 @@ pub fn measure(plan: &Plan, samples: &mut Vec<Sample>) -> anyhow::Result<()> {
         Plan { sweep: true, .. } => Scenario::sweep(),
         _ => Scenario::all(machine::most_connections()?),
     };
-    let bun_is_here = plan.bun_is_here()?;
+    let here = Here { bun: plan.bun_is_here()?, bus: plan.bus_is_here()? };
     let wanted =
         |row: &Scenario| plan.rows.is_empty() || plan.rows.iter().any(|text| row.to_string().contains(text));
     for row in rows.into_iter().filter(wanted) {
-        let subjects = plan.subjects(row, bun_is_here);
+        let subjects = plan.subjects(row, here);
         for repetition in 1..=if plan.small { 1 } else { plan.repetitions } {
             for subject in &subjects {
                 eprintln!("{row}, {repetition} of {}: {}", plan.repetitions, subject.name());
@@ -108,7 +116,22 @@ impl Plan {
         Ok(found.is_ok())
     }
 
-    fn subjects(&self, row: Scenario, bun_is_here: bool) -> Vec<Subject> {
+    /// Finds nats-server, where a node is to be measured, or leaves that out.
+    fn bus_is_here(&self) -> anyhow::Result<bool> {
+        let is_named = self.servers.contains(&Server::OursNode);
+        if !self.servers.is_empty() && !is_named {
+            return Ok(false);
+        }
+        let found = bus::find();
+        match &found {
+            Err(reason) if is_named => bail!("{reason:#}"),
+            Err(reason) => eprintln!("ours-node is left out: {reason:#}"),
+            Ok(_) => {}
+        }
+        Ok(found.is_ok())
+    }
+
+    fn subjects(&self, row: Scenario, here: Here) -> Vec<Subject> {
         let chosen = |server: &Server| self.servers.is_empty() || self.servers.contains(server);
         let client = |client: &Client| self.clients.is_empty() || self.clients.contains(client);
         if row.is_of_clients() {
@@ -120,7 +143,12 @@ impl Plan {
         }
         let needs = row.needs();
         let servers = Server::value_variants().iter().filter(|server| chosen(server));
-        let servers = servers.filter(|server| server.can(needs) && (bun_is_here || **server != Server::Bun));
+        let is_here = |server: &Server| match server {
+            Server::Bun => here.bun,
+            Server::OursNode => here.bus && row.is_of_nodes(),
+            _ => true,
+        };
+        let servers = servers.filter(|server| server.can(needs) && is_here(server));
         let mut subjects: Vec<_> = servers.map(|server| Subject::Server(*server, 1)).collect();
         if self.two_threads && chosen(&Server::Ours) && !needs.tls {
             subjects.push(Subject::Server(Server::Ours, 2));
@@ -150,7 +178,11 @@ impl Plan {
             Subject::Client(_) => (Server::Limit, 1),
         };
         let server_core = if threads == 1 { first } else { None };
-        let (served, addr) = Process::serve(server, threads, row.needs(), server_core)?;
+        // Beside the load: the core of the server is its own.
+        let bus = (server == Server::OursNode).then(|| Process::bus(second)).transpose()?;
+        let bus = bus.as_ref().map(|(_process, addr)| *addr);
+        let setup = Setup { threads, bus, needs: row.needs() };
+        let (served, addr) = Process::serve(server, setup, server_core)?;
         let scenario = serde_json::to_string(&row)?;
         let (warm_up, window) = if self.small { (10, 100) } else { (self.warm_up, self.window) };
         let mut load = this_program()?;
@@ -193,17 +225,28 @@ fn this_program() -> anyhow::Result<Command> {
 }
 
 impl Process {
+    /// Starts nats-server; it listens when this returns.
+    fn bus(core: Option<usize>) -> anyhow::Result<(Self, SocketAddr)> {
+        let mut command = this_program()?;
+        command.arg("bus");
+        if let Some(core) = core {
+            command.args(["--core", &core.to_string()]);
+        }
+        let process = Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+        let addr = bus::addr(process.0.id())?;
+        Ok((process, addr))
+    }
+
     /// Starts a server; it listens when this returns.
-    fn serve(
-        server: Server,
-        threads: usize,
-        needs: Needs,
-        core: Option<usize>,
-    ) -> anyhow::Result<(Self, SocketAddr)> {
+    fn serve(server: Server, setup: Setup, core: Option<usize>) -> anyhow::Result<(Self, SocketAddr)> {
+        let Setup { threads, bus, needs } = setup;
         let mut command = this_program()?;
         command.args(["serve", &name_of(&server), "--threads", &threads.to_string()]);
         let flags = [(needs.tls, "--tls"), (needs.deflate, "--deflate"), (needs.groups, "--groups")];
         command.args(flags.iter().filter(|(needed, _)| *needed).map(|(_, flag)| flag));
+        if let Some(bus) = bus {
+            command.args(["--bus", &bus.to_string()]);
+        }
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }
@@ -221,7 +264,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-        // Only a server with TLS has left one.
+        // What only a bus has left, and only a server with TLS.
+        let _ = std::fs::remove_file(bus::ports_of(self.0.id()));
         let _ = std::fs::remove_file(certificate_of(self.0.id()));
     }
 }

@@ -61,6 +61,11 @@ impl Scenario {
         matches!(self, Self::ClientEcho { .. } | Self::Clients { .. })
     }
 
+    /// Whether it is measured with a server that is a node of a cluster, too: each broadcast of it goes to the bus.
+    pub fn is_of_nodes(self) -> bool {
+        matches!(self, Self::Fanout { .. } | Self::Chat { .. })
+    }
+
     /// What the server has to be able to do.
     pub fn needs(self) -> Needs {
         Needs {

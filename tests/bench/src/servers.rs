@@ -29,6 +29,8 @@ pub enum Server {
     Limit,
     /// `WebsocketServer`.
     Ours,
+    /// `WebsocketServer` as a node of a cluster, alone on a bus over NATS, where nats-server is installed.
+    OursNode,
     /// `WebsocketServerAuth`, every peer with a user of its own.
     OursAuth,
     TokioTungstenite,
@@ -44,6 +46,9 @@ pub enum Server {
 pub struct Setup {
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Where nats-server listens, for a server that is a node of a cluster.
+    #[arg(long)]
+    pub bus: Option<SocketAddr>,
     #[command(flatten)]
     pub needs: Needs,
 }
@@ -63,7 +68,7 @@ impl Server {
     /// Whether it can do what a row needs.
     pub fn can(self, needs: Needs) -> bool {
         match self {
-            Self::Limit | Self::Ours => true,
+            Self::Limit | Self::Ours | Self::OursNode => true,
             Self::OursAuth | Self::Yawc | Self::Bun => !needs.groups,
             Self::TokioTungstenite | Self::Axum | Self::Fastwebsockets => !needs.groups && !needs.deflate,
         }
@@ -74,7 +79,7 @@ impl Server {
         let served: Pin<Box<dyn Future<Output = anyhow::Result<()>>>> = match self {
             Self::Limit => return limit::serve(listening(setup)?, setup),
             Self::Bun => return bun::serve(setup),
-            Self::Ours => Box::pin(ours::serve(setup)),
+            Self::Ours | Self::OursNode => Box::pin(ours::serve(setup)),
             Self::OursAuth => Box::pin(ours::serve_users(setup)),
             Self::TokioTungstenite => Box::pin(tokio_tungstenite::serve(listening(setup)?)),
             Self::Axum => Box::pin(axum::serve(listening(setup)?)),

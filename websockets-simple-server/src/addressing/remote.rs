@@ -46,17 +46,20 @@ impl<I: Identity> Audience<I> {
                 lanes.into_iter().map(|(lane, channels)| state.publish(lane, &head(to(channels)), payload));
             return sent.fold(Remote::Alone, worse);
         }
-        let lanes = match (&*target.channels, &*target.only) {
-            ([channel], _) => vec![Lane::of_channel(channel)],
-            ([], [Who::User(user)]) => match state.directory().nodes_of(user) {
-                Some(nodes) => nodes.into_iter().map(Lane::Node).collect(),
-                // Of who has connected just now nothing may be known yet.
-                None => vec![Lane::All],
-            },
-            _ => vec![Lane::All],
+        let (lane, nodes) = match (&*target.channels, &*target.only) {
+            ([channel], _) => (Lane::of_channel(channel), None),
+            // Of who has connected just now nothing may be known yet.
+            ([], [Who::User(user)]) => (Lane::All, state.directory().nodes_of(user)),
+            _ => (Lane::All, None),
         };
         let head = head(target);
-        lanes.into_iter().map(|lane| state.publish(lane, &head, payload)).fold(Remote::Alone, worse)
+        match nodes {
+            None => state.publish(lane, &head, payload),
+            Some(nodes) => {
+                let sent = nodes.into_iter().map(|node| state.publish(Lane::Node(node), &head, payload));
+                sent.fold(Remote::Alone, worse)
+            }
+        }
     }
 
     /// What is said to the other nodes; `None` if nobody there is meant.

@@ -23,7 +23,7 @@ const JOINS_WAIT: Duration = Duration::from_millis(20);
 const LEAVES_WAIT: Duration = Duration::from_millis(200);
 
 /// Bytes of changes in one message, roughly.
-const PART: usize = 48 * 1024;
+pub(crate) const PART: usize = 48 * 1024;
 
 /// Who is connected where.
 #[derive(Debug)]
@@ -134,30 +134,43 @@ impl Directory {
         self.say_at
     }
 
-    /// What the other nodes are to be told, in messages. `say` answers whether one was published: if not, the rest waits.
-    pub(crate) fn say(&mut self, now: Instant, mut say: impl FnMut(Changed<'_>) -> bool) {
+    /// What the other nodes are to be told, in one message. `say` answers whether it was published: if not, it waits.
+    /// Answers whether there is more.
+    pub(crate) fn say(&mut self, now: Instant, say: impl FnOnce(Changed<'_>) -> bool) -> bool {
         self.say_at = None;
-        while !self.unsaid.is_empty() {
-            let (mut part, mut size) = (Vec::new(), 0);
-            for key in &self.unsaid {
-                size += key.size();
-                part.push(key.clone());
-                if size >= PART {
-                    break;
-                }
+        let (mut part, mut size) = (Vec::new(), 0);
+        for key in &self.unsaid {
+            size += key.size();
+            part.push(key.clone());
+            if size >= PART {
+                break;
             }
-            let changes = part.iter().map(|key| self.current(key)).collect();
-            if !say(Changed { from: self.version, to: self.version + 1, changes }) {
-                self.say_at = Some(now + LEAVES_WAIT);
-                return;
-            }
-            self.version += 1;
-            for key in &part {
-                self.unsaid.remove(key);
-            }
-            self.last_said = Some(now);
         }
-        self.unsaid.shrink_to(64);
+        if part.is_empty() {
+            return false;
+        }
+        let changes = part.iter().map(|key| self.current(key)).collect();
+        if !say(Changed { from: self.version, to: self.version + 1, changes }) {
+            self.say_later(now + LEAVES_WAIT);
+            return false;
+        }
+        self.version += 1;
+        for key in &part {
+            self.unsaid.remove(key);
+        }
+        self.last_said = Some(now);
+        let is_more = !self.unsaid.is_empty();
+        if is_more {
+            self.say_at = Some(now);
+        } else {
+            self.unsaid.shrink_to(64);
+        }
+        is_more
+    }
+
+    /// What is to be said waits, as there is no room for it.
+    pub(crate) fn say_later(&mut self, at: Instant) {
+        self.say_at = Some(at);
     }
 
     fn current<'a>(&self, key: &'a Key) -> Change<'a> {
@@ -183,22 +196,6 @@ impl Directory {
     /// The version of what was said.
     pub(crate) fn version(&self) -> u64 {
         self.version
-    }
-
-    /// Everything about the connections of this node, in parts. The last part may be empty.
-    pub(crate) fn snapshot(&self, mut part: impl FnMut(u32, bool, Vec<Change<'_>>) -> bool) {
-        let (mut changes, mut size, mut number) = (Vec::new(), 0, 0);
-        for change in self.view.own() {
-            size += change.size();
-            changes.push(change);
-            if size >= PART {
-                if !part(number, false, std::mem::take(&mut changes)) {
-                    return;
-                }
-                (size, number) = (0, number + 1);
-            }
-        }
-        part(number, true, changes);
     }
 
     /// Whether messages of this bucket of channels are subscribed to.
@@ -228,16 +225,14 @@ impl Directory {
         }
     }
 
-    /// Another node is gone.
-    pub(crate) fn remove(&mut self, place: Place, now: Instant) {
+    /// Another node is gone. What is known of its connections is to be swept out of the view.
+    pub(crate) fn remove(&mut self, place: Place) {
         self.nodes.remove(&place);
-        self.view.forget(place, now);
     }
 
-    /// Nothing is known of the other nodes any more.
-    pub(crate) fn remove_all(&mut self, now: Instant) {
-        let places: Vec<_> = self.nodes.keys().copied().collect();
-        places.into_iter().for_each(|place| self.remove(place, now));
+    /// The places of the other nodes.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.nodes.keys().copied().collect()
     }
 
     /// The other nodes.
@@ -286,7 +281,7 @@ impl Key {
 }
 
 impl Change<'_> {
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Self::Channel(text, _) | Self::User(text, _) => text.len() + 16,
             Self::Member { channel, client, user } => {
@@ -306,12 +301,16 @@ mod tests {
 
     fn said(directory: &mut Directory, now: Instant) -> Vec<(u64, u64, Vec<String>)> {
         let mut said = Vec::new();
-        directory.say(now, |changed| {
-            let mut changes: Vec<_> = changed.changes.iter().map(|change| format!("{change:?}")).collect();
-            changes.sort();
-            said.push((changed.from, changed.to, changes));
-            true
-        });
+        let mut say = || {
+            directory.say(now, |changed| {
+                let mut changes: Vec<_> =
+                    changed.changes.iter().map(|change| format!("{change:?}")).collect();
+                changes.sort();
+                said.push((changed.from, changed.to, changes));
+                true
+            })
+        };
+        while say() {}
         said
     }
 
@@ -349,24 +348,16 @@ mod tests {
             let channel = format!("/{n}");
             directory.opened(OwnConnection { channel: &channel, user: None, listed: None }, now);
         }
-        let mut tries = 0;
-        directory.say(now, |_| {
-            tries += 1;
-            tries < 3
-        });
-        assert_eq!((tries, directory.version(), directory.say_at()), (3, 2, Some(now + LEAVES_WAIT)));
+        assert!(directory.say(now, |_| true), "there is more than fits in a message");
+        assert!(directory.say(now, |_| true));
+        assert_eq!(directory.say_at(), Some(now));
+        assert!(!directory.say(now, |_| false), "it could not be published");
+        assert_eq!((directory.version(), directory.say_at()), (2, Some(now + LEAVES_WAIT)));
         let rest = said(&mut directory, now);
         assert_eq!(rest.first().map(|(from, ..)| *from), Some(2));
         assert_eq!(rest.last().map(|(_, to, _)| *to), Some(directory.version()));
-        let (mut parts, mut channels) = (Vec::new(), HashSet::new());
-        directory.snapshot(|number, is_last, changes| {
-            parts.push((number, is_last));
-            channels.extend(changes.iter().map(|change| format!("{change:?}")));
-            true
-        });
-        assert_eq!(channels.len(), 10_000);
-        assert!(parts.len() > 2 && parts.iter().enumerate().all(|(n, (number, _))| n == *number as usize));
-        assert_eq!(parts.iter().filter(|(_, is_last)| *is_last).count(), 1);
+        let said: usize = rest.iter().map(|(.., changes)| changes.len()).sum();
+        assert!(said < 10_000 && rest.len() > 1 && directory.say_at().is_none(), "{said}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -380,7 +371,7 @@ mod tests {
         directory.view.apply(first, &Change::User("7", 1), now);
         directory.view.apply(second, &Change::User("7", 1), now);
         assert_eq!(directory.nodes_of("7"), Some(vec![one.id, other.id]));
-        directory.remove(first, now);
+        directory.remove(first);
         assert_eq!(directory.nodes_of("7"), Some(vec![other.id]));
     }
 }

@@ -23,6 +23,9 @@ const NUMBER_AT: usize = 1 + 16 + 2;
 const HEAD_AT: usize = NUMBER_AT + 8 + 4;
 const MAC: usize = 32;
 
+/// Room for a head that names a channel, or a user or two.
+const USUAL_HEAD: usize = 96;
+
 /// Beside the number of a lane: the message is signed.
 const SIGNED: u16 = 0x8000;
 
@@ -80,20 +83,35 @@ impl Sealing {
 
     /// A message that waits for its number, which is given under a lock.
     pub(crate) fn draft(&self, lane: Lane, head: &Head<'_>, payload: &[u8]) -> Draft {
+        let bytes = self.begin(lane, USUAL_HEAD + payload.len());
         // A head is made of what can be written; an empty one would be refused.
-        self.draft_of(lane, &postcard::to_stdvec(head).unwrap_or_default(), payload)
+        let bytes = postcard::to_extend(head, bytes).unwrap_or_else(|_| self.begin(lane, payload.len()));
+        self.end(bytes, payload)
     }
 
     /// The same with a head that is written already.
     pub(crate) fn draft_of(&self, lane: Lane, head: &[u8], payload: &[u8]) -> Draft {
-        let mut bytes = Vec::with_capacity(HEAD_AT + head.len() + payload.len() + MAC);
+        let mut bytes = self.begin(lane, head.len() + payload.len());
+        bytes.extend_from_slice(head);
+        self.end(bytes, payload)
+    }
+
+    /// What is in front of a head, and room for so many bytes more.
+    fn begin(&self, lane: Lane, room: usize) -> Vec<u8> {
+        let mac = if self.keys.is_empty() { 0 } else { MAC };
+        let mut bytes = Vec::with_capacity(HEAD_AT + room + mac);
         bytes.push(VERSION);
         bytes.extend_from_slice(self.node.as_bytes());
         let signed = if self.keys.is_empty() { 0 } else { SIGNED };
         bytes.extend_from_slice(&(lane.number() | signed).to_be_bytes());
-        bytes.extend_from_slice(&[0; 8]);
-        bytes.extend_from_slice(&(head.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(&[0; HEAD_AT - NUMBER_AT]);
+        bytes
+    }
+
+    /// Behind a head.
+    fn end(&self, mut bytes: Vec<u8>, payload: &[u8]) -> Draft {
+        let head = (bytes.len() - HEAD_AT) as u32;
+        bytes[HEAD_AT - 4..HEAD_AT].copy_from_slice(&head.to_be_bytes());
         bytes.extend_from_slice(payload);
         let digest = (!self.keys.is_empty()).then(|| Sha256::digest(&bytes[HEAD_AT..]).into());
         Draft { bytes, digest }

@@ -50,7 +50,7 @@ pub(crate) fn node_hears(bytes: &[u8]) {
         node.tick(now);
         while state.next_to_tell(now).is_ok() {}
     }
-    state.directory().remove_all(now);
+    state.forget_all(now);
     while state.next_to_tell(now + state.params.linger).is_ok() {}
     assert_eq!(state.directory().view.online(), 0, "all that was said of others is forgotten with them");
 }

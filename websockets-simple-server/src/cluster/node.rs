@@ -2,7 +2,7 @@
 //! connected to this one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -21,6 +21,9 @@ use crate::cluster::{
     state::{ClusterState, Status},
 };
 
+use giving::Giving;
+
+mod giving;
 mod hearing;
 mod looking;
 
@@ -44,6 +47,9 @@ const MOST_NODES: usize = 1024;
 
 /// Most snapshots that are asked for at once.
 const MOST_WANTED: usize = 4;
+
+/// Events that are heard in between.
+const HEARD_BETWEEN: usize = 256;
 
 /// How often the same complaint is told.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
@@ -75,6 +81,9 @@ pub(crate) struct Node<'a> {
     gone: HashMap<NodeId, Instant>,
     received: Received,
     cut: Cut,
+    /// Snapshots that others are given.
+    giving: VecDeque<Giving>,
+    give_at: Option<Instant>,
     last_tick: Instant,
     next_beat: Instant,
     /// When this node last heard a beat of its own.
@@ -106,6 +115,8 @@ impl<'a> Node<'a> {
             gone: HashMap::new(),
             received: Received::default(),
             cut: Cut::new(now),
+            giving: VecDeque::new(),
+            give_at: None,
             last_tick: now,
             next_beat: now,
             heard_self: now,
@@ -118,14 +129,23 @@ impl<'a> Node<'a> {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
         // Of an earlier one that has failed nothing is known.
-        self.state.directory().remove_all(Instant::now());
+        self.state.forget_all(Instant::now());
         loop {
             let say_at = self.state.directory().say_at();
             let tick = self.last_tick + TICK;
             let until = if self.is_up() { say_at.map_or(tick, |at| at.min(tick)) } else { tick };
+            let until = self.give_at.map_or(until, |at| at.min(until));
             tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(until) => self.tick(Instant::now()),
+                () = tokio::time::sleep_until(until) => {
+                    self.tick(Instant::now());
+                    // What takes many turns leaves others theirs.
+                    for _ in 0..HEARD_BETWEEN {
+                        let Some(event) = self.state.port.try_next_event() else { break };
+                        self.heard(event, Instant::now());
+                    }
+                    tokio::task::yield_now().await;
+                }
                 event = self.state.port.next_event() => {
                     self.heard(event, Instant::now());
                     // The inbox may never be empty.
@@ -239,7 +259,8 @@ impl<'a> Node<'a> {
     fn left(&mut self, node: NodeId, now: Instant) {
         let info = self.info(node);
         let Some(peer) = self.peers.remove(&node) else { return };
-        self.state.directory().remove(peer.place, now);
+        self.state.forget(peer.place, now);
+        self.giving.retain(|giving| giving.to != node);
         self.state.given().forget(node);
         self.received.forget(|of, _| of == node);
         if let Some(info) = info.filter(|_| peer.is_told) {
@@ -259,10 +280,9 @@ impl<'a> Node<'a> {
             self.look(now);
         }
         if self.is_up() && self.state.directory().say_at().is_some_and(|at| at <= now) {
-            self.state
-                .directory()
-                .say(now, |changed| self.state.say(Lane::Presence, &Head::Changed(changed)).is_ok());
+            self.say_changes(now);
         }
+        self.give(now);
     }
 
     fn beat(&mut self, now: Instant) {

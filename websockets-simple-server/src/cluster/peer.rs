@@ -1,16 +1,10 @@
 //! Another node, and how far this one has followed what it says of its connections.
 
-use std::time::Duration;
+use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::cluster::{
-    NodeId,
-    directory::Directory,
-    envelope::Opened,
-    head::{Change, Head},
-    holders::Place,
-};
+use crate::cluster::{NodeId, envelope::Opened, head::Snapshot, holders::Place, view::Named};
 
 /// How long the parts of a snapshot may take until it is asked for again.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
@@ -21,8 +15,11 @@ const TOLD_AGAIN: Duration = Duration::from_secs(1);
 /// How long changes may take that a beat has said to exist.
 const ON_THEIR_WAY: Duration = Duration::from_millis(200);
 
-/// Most bytes of a snapshot, and of changes that wait for one.
+/// Most bytes of changes that wait for a snapshot.
 const MOST: usize = 64 * 1024 * 1024;
+
+/// Most users, channels and members of a snapshot.
+const MOST_NAMED: usize = 4 * 1024 * 1024;
 
 /// How long two nodes of one name may be heard until it is taken for a mistake.
 const BESIDE: Duration = Duration::from_secs(3);
@@ -38,11 +35,10 @@ pub(crate) struct Peer {
     version: Option<u64>,
     /// What there is to know, and since when that is known.
     announced: Option<(u64, Instant)>,
-    /// When it was asked for a snapshot that has not come.
+    /// When it was asked for a snapshot that has not come, or has sent a part of it.
     asked: Option<Instant>,
-    parts: Held,
-    /// The version of `parts`.
-    parts_of: u64,
+    /// The snapshot that is on its way.
+    arriving: Arriving,
     /// Changes that do not follow what is known.
     later: Held,
     told: Option<Instant>,
@@ -51,6 +47,27 @@ pub(crate) struct Peer {
     heard_all: Option<(u64, Instant)>,
     /// A node with the same name, and since when it is heard.
     beside: Option<(NodeId, Instant)>,
+}
+
+/// What has come of a snapshot. Each part is applied as it comes: it is so now, or what comes later says what has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving {
+    version: u64,
+    /// How many parts have come.
+    parts: u32,
+    /// Hashes of what it names. All else of the node is gone, unless it has the hash of something that is there.
+    named: HashSet<u64>,
+}
+
+/// What to do with a part of a snapshot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrived {
+    /// It is of no use.
+    Never,
+    /// It is to be applied.
+    Part,
+    /// It is to be applied, and what the snapshot has not named is to be forgotten then.
+    All,
 }
 
 /// Messages that wait, bounded in bytes.
@@ -77,8 +94,7 @@ impl Peer {
             version: None,
             announced: None,
             asked: None,
-            parts: Held::default(),
-            parts_of: 0,
+            arriving: Arriving::default(),
             later: Held::default(),
             told: None,
             asked_revocations: None,
@@ -125,40 +141,40 @@ impl Peer {
         }
     }
 
-    /// A part of a snapshot has come. Answers whether it was the last one.
-    pub(crate) fn part(&mut self, version: u64, part: u32, is_last: bool, opened: Opened) -> bool {
+    /// A part of a snapshot has come.
+    pub(crate) fn part(&mut self, snapshot: &Snapshot<'_>, now: Instant) -> Arrived {
+        let Snapshot { version, part, is_last, ref changes } = *snapshot;
+        if self.version.is_some_and(|known| known > version) {
+            // Changes have come meanwhile.
+            (self.arriving, self.asked) = (Arriving::default(), None);
+            return Arrived::Never;
+        }
         if part == 0 {
-            (self.parts, self.parts_of) = (Held::default(), version);
+            self.arriving = Arriving { version, ..Arriving::default() };
         }
-        let follows = self.parts_of == version && self.parts.messages.len() == part as usize;
-        if !follows || !self.parts.add(opened) {
-            self.parts = Held::default();
-            return false;
+        let arriving = &mut self.arriving;
+        let follows = (arriving.version, arriving.parts) == (version, part);
+        if !follows || arriving.named.len() + changes.len() > MOST_NAMED {
+            self.arriving = Arriving::default();
+            return Arrived::Never;
         }
-        is_last
+        arriving.parts += 1;
+        for change in changes {
+            arriving.named.insert(arriving.hash(Named::of(change)));
+        }
+        if is_last {
+            return Arrived::All;
+        }
+        // A long one takes a while, as long as it comes.
+        self.asked = self.asked.map(|_| now);
+        Arrived::Part
     }
 
-    /// Replaces what is known by the snapshot whose last part has come; `None` if it is malformed.
-    pub(crate) fn replace(&mut self, directory: &mut Directory, now: Instant) -> Option<()> {
-        let (parts, later) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.later));
-        self.asked = None;
-        if self.version.is_some_and(|known| known > self.parts_of) {
-            return Some(());
-        }
-        let mut changes: Vec<Change<'_>> = Vec::new();
-        for part in &parts.messages {
-            let Ok(Head::Snapshot(snapshot)) = part.head() else { return None };
-            changes.extend(snapshot.changes);
-        }
-        directory.view.replace(self.place, &changes, now);
-        self.version = Some(self.parts_of);
-        for opened in &later.messages {
-            let Ok(Head::Changed(changed)) = opened.head() else { return None };
-            if self.follows(changed.from, changed.to) == Followed::Next {
-                changed.changes.iter().for_each(|change| directory.view.apply(self.place, change, now));
-            }
-        }
-        Some(())
+    /// All parts are applied. Answers what names everything that is there, and the changes that have come since.
+    pub(crate) fn all_arrived(&mut self) -> (Arriving, Vec<Opened>) {
+        let arriving = std::mem::take(&mut self.arriving);
+        (self.asked, self.version) = (None, Some(arriving.version));
+        (arriving, std::mem::take(&mut self.later).messages)
     }
 
     /// Whether it is to be asked for a snapshot.
@@ -212,6 +228,17 @@ impl Peer {
                 false
             }
         }
+    }
+}
+
+impl Arriving {
+    fn hash(&self, named: Named<'_>) -> u64 {
+        self.named.hasher().hash_one(named)
+    }
+
+    /// Whether it names something.
+    pub(crate) fn names(&self, named: Named<'_>) -> bool {
+        self.named.contains(&self.hash(named))
     }
 }
 

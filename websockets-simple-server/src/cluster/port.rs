@@ -135,6 +135,12 @@ impl BusPort {
         self.0.out().largest
     }
 
+    /// Whether less than half of what may wait to be sent does.
+    pub(crate) fn has_room(&self) -> bool {
+        let out = self.0.out();
+        out.bytes <= out.most / 2
+    }
+
     /// Asks the bus for a new connection. What is queued is dropped.
     pub fn reconnect(&self) {
         self.0.command(Outgoing::reconnect);

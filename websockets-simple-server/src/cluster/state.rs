@@ -17,10 +17,13 @@ use crate::cluster::{
     directory::{Directory, OwnConnection},
     envelope::Sealing,
     head::{Head, Revoked},
+    holders::Place,
     lane::{Lane, Subjects},
+    parts::PARTS,
     revoked::RevocationLog,
     sequence::Given,
-    view::Told,
+    turns::Turns,
+    view::{Named, Told},
 };
 
 /// Why nothing is heard while the server does not run.
@@ -41,7 +44,7 @@ pub(crate) struct ClusterState {
     pub(crate) sealing: Sealing,
     subjects: Subjects,
     given: Mutex<Given>,
-    directory: Mutex<Directory>,
+    directory: Turns<Directory>,
     revocations: Mutex<RevocationLog>,
     status: Mutex<Status>,
     events: Mutex<Events>,
@@ -113,7 +116,7 @@ impl ClusterState {
             sealing: Sealing::new(id, params.keys.clone()),
             subjects: Subjects::new(&params.app),
             given: Mutex::default(),
-            directory: Mutex::new(Directory::new(params.linger)),
+            directory: Turns::new(Directory::new(params.linger)),
             revocations: Mutex::default(),
             status: Mutex::new(Status::Down(Instant::now(), NOT_RUNNING.into())),
             events: Mutex::default(),
@@ -160,6 +163,12 @@ impl ClusterState {
         self.port.publish(&self.subjects.of(lane), self.sealing.seal(draft, 0))
     }
 
+    /// The same with a head that is written already.
+    pub(crate) fn say_written(&self, lane: Lane, head: &[u8]) -> Result<(), PublishError> {
+        let draft = self.sealing.draft_of(lane, head, &[]);
+        self.port.publish(&self.subjects.of(lane), self.sealing.seal(draft, 0))
+    }
+
     pub(crate) fn subscribe(&self, lane: Lane) {
         self.port.subscribe(&self.subjects.of(lane));
     }
@@ -201,7 +210,32 @@ impl ClusterState {
     }
 
     pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
-        lock(&self.directory)
+        self.directory.lock()
+    }
+
+    /// For one turn of several, which others have theirs between.
+    pub(crate) fn directory_after_others(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock_after_others()
+    }
+
+    /// Forgets what is known of a node, but for what is kept of it.
+    pub(crate) fn sweep(&self, node: Place, now: Instant, is_kept: impl Fn(Named<'_>) -> bool) {
+        for part in 0..PARTS {
+            self.directory_after_others().view.sweep(node, part, now, &is_kept);
+        }
+    }
+
+    /// Another node is gone.
+    pub(crate) fn forget(&self, node: Place, now: Instant) {
+        // From now on nothing is sent to it.
+        self.directory().remove(node);
+        self.sweep(node, now, |_| false);
+    }
+
+    /// Nothing is known of the other nodes any more.
+    pub(crate) fn forget_all(&self, now: Instant) {
+        let places = self.directory().places();
+        places.into_iter().for_each(|place| self.forget(place, now));
     }
 
     pub(crate) fn revocations(&self) -> MutexGuard<'_, RevocationLog> {

@@ -1,7 +1,7 @@
 //! Who is connected to which node, as this node knows it.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Duration,
 };
 
@@ -10,16 +10,20 @@ use tokio::time::Instant;
 use crate::cluster::{
     head::Change,
     holders::{Holders, OWN, Place},
+    parts::Parts,
 };
+
+/// Places that an empty queue keeps.
+const KEPT: usize = 1024;
 
 /// Who is connected to which node.
 #[derive(Debug)]
 pub(crate) struct View {
     /// By the JSON of their ids.
-    users: HashMap<Box<str>, UserEntry>,
-    channels: HashMap<Box<str>, Holders>,
+    users: Parts<UserEntry>,
+    channels: Parts<Holders>,
     /// Of the channels with a list of them.
-    members: HashMap<Box<str>, HashMap<Box<str>, MemberEntry>>,
+    members: Parts<HashMap<Box<str>, MemberEntry>>,
     /// How long a user is still there after the last connection has ended.
     linger: Duration,
     /// Users of whom there may be something to tell.
@@ -47,6 +51,15 @@ pub(crate) struct MemberEntry {
     pub(crate) user: Option<Box<str>>,
 }
 
+/// What something is known of.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Named<'a> {
+    User(&'a str),
+    Channel(&'a str),
+    /// The channel, and the client.
+    Member(&'a str, &'a str),
+}
+
 /// What is to be told of a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Told {
@@ -57,9 +70,9 @@ pub(crate) enum Told {
 impl View {
     pub(crate) fn new(linger: Duration) -> Self {
         Self {
-            users: HashMap::new(),
-            channels: HashMap::new(),
-            members: HashMap::new(),
+            users: Parts::new(),
+            channels: Parts::new(),
+            members: Parts::new(),
             linger,
             to_tell: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -74,22 +87,20 @@ impl View {
             Change::Channel(channel, count) => set_channel(&mut self.channels, node, channel, *count),
             Change::Member { channel, client, user } => {
                 let member = MemberEntry { node, user: user.as_deref().map(Into::into) };
-                match self.members.get_mut(*channel) {
-                    Some(members) => drop(members.insert((**client).into(), member)),
-                    None => {
-                        let members = HashMap::from([((**client).into(), member)]);
-                        self.members.insert((*channel).into(), members);
-                    }
-                }
+                let members = match self.members.get_mut(channel) {
+                    Some(members) => members,
+                    None => self.members.entry(channel),
+                };
+                members.insert((**client).into(), member);
             }
             Change::NoMember { channel, client } => {
-                let Some(members) = self.members.get_mut(*channel) else { return };
+                let Some(members) = self.members.get_mut(channel) else { return };
                 // The same id may be at another node since.
                 if members.get(&**client).is_some_and(|member| member.node == node) {
                     members.remove(&**client);
                 }
                 if members.is_empty() {
-                    self.members.remove(*channel);
+                    self.members.remove(channel);
                 }
             }
         }
@@ -99,7 +110,7 @@ impl View {
         let entry = match self.users.get_mut(user) {
             Some(entry) => entry,
             None if count == 0 => return,
-            None => self.users.entry(user.into()).or_default(),
+            None => self.users.entry(user),
         };
         let was_empty = entry.holders.is_empty();
         entry.holders.set(node, count);
@@ -113,11 +124,7 @@ impl View {
             }
             (false, true) => {
                 self.online -= 1;
-                if entry.is_told {
-                    let at = now + self.linger;
-                    entry.leaves_at = Some(at);
-                    self.leaving.push_back((at, user.into()));
-                } else if !entry.is_queued {
+                if !entry.leaves(now + self.linger, user, &mut self.leaving) {
                     self.users.remove(user);
                 }
             }
@@ -125,55 +132,35 @@ impl View {
         }
     }
 
-    /// Replaces all that is known of a node.
-    pub(crate) fn replace(&mut self, node: Place, changes: &[Change<'_>], now: Instant) {
-        let (mut users, mut channels, mut members) = (HashSet::new(), HashSet::new(), HashSet::new());
-        for change in changes {
-            match change {
-                Change::User(user, _) => drop(users.insert(*user)),
-                Change::Channel(channel, _) => drop(channels.insert(*channel)),
-                Change::Member { channel, client, .. } => drop(members.insert((*channel, &**client))),
-                Change::NoMember { .. } => {}
-            }
-        }
-        self.remove(
-            node,
-            now,
-            |user| users.contains(user),
-            |channel| channels.contains(channel),
-            |channel, client| members.contains(&(channel, client)),
-        );
-        for change in changes {
-            self.apply(node, change, now);
-        }
-    }
-
-    /// A node is gone, and its connections with it.
-    pub(crate) fn forget(&mut self, node: Place, now: Instant) {
-        self.remove(node, now, |_| false, |_| false, |_, _| false);
-    }
-
-    fn remove(
+    /// Forgets what a node has in one [part](crate::cluster::parts::PARTS), but for what is kept of it.
+    pub(crate) fn sweep(
         &mut self,
         node: Place,
+        part: usize,
         now: Instant,
-        is_user: impl Fn(&str) -> bool,
-        is_channel: impl Fn(&str) -> bool,
-        is_member: impl Fn(&str, &str) -> bool,
+        is_kept: impl Fn(Named<'_>) -> bool,
     ) {
-        let gone = self.users.iter().filter(|(user, entry)| entry.holders.of(node) > 0 && !is_user(user));
-        let gone: Vec<Box<str>> = gone.map(|(user, _)| user.clone()).collect();
-        for user in gone {
-            self.set_user(node, &user, 0, now);
-        }
-        self.channels.retain(|channel, holders| {
-            if !is_channel(channel) {
+        let Self { users, channels, members, leaving, online, .. } = self;
+        let leaves_at = now + self.linger;
+        users.retain(part, |user, entry| {
+            if entry.holders.of(node) == 0 || is_kept(Named::User(user)) {
+                return true;
+            }
+            entry.holders.set(node, 0);
+            if !entry.holders.is_empty() {
+                return true;
+            }
+            *online -= 1;
+            entry.leaves(leaves_at, user, leaving)
+        });
+        channels.retain(part, |channel, holders| {
+            if holders.of(node) > 0 && !is_kept(Named::Channel(channel)) {
                 holders.set(node, 0);
             }
             !holders.is_empty()
         });
-        self.members.retain(|channel, members| {
-            members.retain(|client, member| member.node != node || is_member(channel, client));
+        members.retain(part, |channel, members| {
+            members.retain(|client, member| member.node != node || is_kept(Named::Member(channel, client)));
             !members.is_empty()
         });
     }
@@ -205,6 +192,8 @@ impl View {
                 _ => {}
             }
         }
+        shrink(&mut self.to_tell);
+        shrink(&mut self.leaving);
         None
     }
 
@@ -235,15 +224,15 @@ impl View {
         self.online
     }
 
-    /// Everything that is known of this node itself.
-    pub(crate) fn own(&self) -> impl Iterator<Item = Change<'_>> {
-        let users = self.users.iter().map(|(user, entry)| Change::User(user, entry.holders.of(OWN)));
-        let channels =
-            self.channels.iter().map(|(channel, holders)| Change::Channel(channel, holders.of(OWN)));
+    /// Everything that is known of this node itself in one [part](crate::cluster::parts::PARTS).
+    pub(crate) fn own(&self, part: usize) -> impl Iterator<Item = Change<'_>> {
+        let users = self.users.part(part).map(|(user, entry)| Change::User(user, entry.holders.of(OWN)));
+        let channels = self.channels.part(part);
+        let channels = channels.map(|(channel, holders)| Change::Channel(channel, holders.of(OWN)));
         let counted = |change: &Change<'_>| !matches!(change, Change::User(_, 0) | Change::Channel(_, 0));
-        let members = self.members.iter().flat_map(|(channel, members)| {
+        let members = self.members.part(part).flat_map(|(channel, members)| {
             let own = members.iter().filter(|(_, member)| member.node == OWN);
-            own.map(|(client, member)| Change::Member {
+            own.map(move |(client, member)| Change::Member {
                 channel,
                 client: (&**client).into(),
                 user: member.user.as_deref().map(Into::into),
@@ -251,9 +240,45 @@ impl View {
         });
         users.chain(channels).filter(counted).chain(members)
     }
+
+    /// How many parts are gone through in one go.
+    pub(crate) fn parts_at_once(&self) -> usize {
+        self.users.at_once().min(self.channels.at_once())
+    }
 }
 
-fn set_channel(channels: &mut HashMap<Box<str>, Holders>, node: Place, channel: &str, count: u32) {
+impl UserEntry {
+    /// The last connection has ended. Answers whether there is still something to tell.
+    fn leaves(&mut self, at: Instant, user: &str, leaving: &mut VecDeque<(Instant, Box<str>)>) -> bool {
+        if self.is_told {
+            self.leaves_at = Some(at);
+            leaving.push_back((at, user.into()));
+        }
+        self.is_told || self.is_queued
+    }
+}
+
+impl<'a> Named<'a> {
+    /// What a change is about.
+    pub(crate) fn of(change: &'a Change<'_>) -> Self {
+        match change {
+            Change::User(user, _) => Self::User(user),
+            Change::Channel(channel, _) => Self::Channel(channel),
+            Change::Member { channel, client, .. } | Change::NoMember { channel, client } => {
+                Self::Member(channel, client)
+            }
+        }
+    }
+}
+
+/// Gives the memory of what was a long queue back.
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > KEPT {
+        *queue = VecDeque::new();
+    }
+}
+
+fn set_channel(channels: &mut Parts<Holders>, node: Place, channel: &str, count: u32) {
     match channels.get_mut(channel) {
         Some(holders) => {
             holders.set(node, count);
@@ -261,7 +286,7 @@ fn set_channel(channels: &mut HashMap<Box<str>, Holders>, node: Place, channel: 
                 channels.remove(channel);
             }
         }
-        None if count > 0 => drop(channels.insert(channel.into(), Holders::One((node, count)))),
+        None if count > 0 => *channels.entry(channel) = Holders::One((node, count)),
         None => {}
     }
 }
@@ -269,11 +294,16 @@ fn set_channel(channels: &mut HashMap<Box<str>, Holders>, node: Place, channel: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::parts::PARTS;
 
     const LINGER: Duration = Duration::from_secs(3);
 
     fn told(view: &mut View, now: Instant) -> Vec<Told> {
         std::iter::from_fn(|| view.next_told(now)).collect()
+    }
+
+    fn sweep(view: &mut View, node: Place, now: Instant, is_kept: impl Fn(Named<'_>) -> bool) {
+        (0..PARTS).for_each(|part| view.sweep(node, part, now, &is_kept));
     }
 
     fn joined(user: &str) -> Told {
@@ -327,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_snapshot_replaces_what_was_known_of_its_node_and_nothing_else() {
+    async fn a_sweep_forgets_what_is_not_kept_of_a_node_and_nothing_else() {
         let (mut view, now) = (View::new(Duration::ZERO), Instant::now());
         let member =
             |client: &'static str| Change::Member { channel: "/a", client: client.into(), user: None };
@@ -338,7 +368,13 @@ mod tests {
             view.apply(2, &change, now);
         }
         assert_eq!(told(&mut view, now).len(), 2);
-        view.replace(1, &[Change::User("3", 4), Change::Channel("/b", 1), member("z")], now);
+        let snapshot = [Change::User("3", 4), Change::Channel("/b", 1), member("z")];
+        snapshot.iter().for_each(|change| view.apply(1, change, now));
+        sweep(&mut view, 1, now, |named| match named {
+            Named::User(user) => user == "3",
+            Named::Channel(channel) => channel == "/b",
+            Named::Member(channel, client) => (channel, client) == ("/a", "z"),
+        });
         assert_eq!(told(&mut view, now), [joined("3"), left("2")]);
         assert_eq!(view.user("1"), Some(&Holders::One((2, 1))));
         assert_eq!(view.channel("/a"), Some(&Holders::One((2, 1))));
@@ -346,8 +382,8 @@ mod tests {
         let mut members: Vec<_> = view.members("/a").map(|(client, member)| (client, member.node)).collect();
         members.sort_unstable();
         assert_eq!(members, [("y", 2), ("z", 1)]);
-        view.forget(1, now);
-        view.forget(2, now);
+        sweep(&mut view, 1, now, |_| false);
+        sweep(&mut view, 2, now, |_| false);
         assert_eq!(told(&mut view, now).len(), 2);
         assert!(view.users.is_empty() && view.channels.is_empty() && view.members.is_empty());
     }

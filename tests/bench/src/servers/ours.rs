@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::Context;
 use websockets_simple_server::{
-    Authenticated, Compression, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat, HeartbeatMode,
-    Identity, Limits, MessageEvent, OverflowPolicy, Placement, Server, ServerParams, ServerTls, UserService,
-    UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
+    Authenticated, ClusterParams, Compression, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat,
+    HeartbeatMode, Identity, Limits, MessageEvent, NatsBus, OverflowPolicy, Placement, Server, ServerParams,
+    ServerTls, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
 };
 
 use crate::servers::{MAX_MESSAGE, Setup, announce, identity};
@@ -17,6 +17,11 @@ use crate::servers::{MAX_MESSAGE, Setup, announce, identity};
 /// Serves everybody.
 pub(super) async fn serve(setup: Setup) -> anyhow::Result<()> {
     let server = WebsocketServer::new(params(setup)?);
+    if let Some(bus) = setup.bus {
+        let bus = NatsBus::new(format!("nats://{bus}"))?;
+        let server = server.with_cluster(ClusterParams::new("bench", bus));
+        return run(&server).await;
+    }
     if !setup.needs.groups {
         return run(&server).await;
     }
@@ -52,6 +57,9 @@ async fn run<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
 
 async fn start<I: Identity>(server: &Server<I>) -> anyhow::Result<()> {
     server.start().await?;
+    if server.cluster().node().is_some() {
+        server.cluster().until_ready().await;
+    }
     announce(server.local_addr().context("stopped already")?);
     std::future::pending().await
 }

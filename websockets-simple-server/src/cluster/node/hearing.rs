@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use crate::cluster::{
     ClusterEventKind, NodeId, NodeInfo,
     envelope::Opened,
-    head::{Beat, Head, Snapshot},
+    head::{Beat, Change, Head, Snapshot},
+    holders::Place,
     lane::Lane,
     node::{Complaint, GONE, MOST_NODES, Node, REPLACED},
-    peer::{Followed, Peer},
+    peer::{Arrived, Followed, Peer},
     sequence::Turn,
 };
 
@@ -50,25 +51,15 @@ impl Node<'_> {
                 let peer = self.peers.get_mut(&node)?;
                 let followed = peer.follows(from, to);
                 if followed == Followed::Next {
-                    let mut directory = self.state.directory();
-                    for change in &changed.changes {
-                        directory.view.apply(peer.place, change, now);
-                    }
-                    drop(directory);
+                    let place = peer.place;
+                    self.apply(place, &changed.changes, now);
                     self.state.to_tell.notify_one();
                 } else if followed == Followed::Gap {
                     peer.keep(to, opened, now);
                 }
             }
-            Head::WantSnapshot => self.give_snapshot(node, now),
-            Head::Snapshot(ref snapshot) => {
-                let (version, part, is_last) = (snapshot.version, snapshot.part, snapshot.is_last);
-                let peer = self.peers.get_mut(&node)?;
-                if peer.part(version, part, is_last, opened) {
-                    peer.replace(&mut self.state.directory(), now)?;
-                    self.state.to_tell.notify_one();
-                }
-            }
+            Head::WantSnapshot => self.wants_snapshot(node, now),
+            Head::Snapshot(ref snapshot) => self.snapshot(node, snapshot, now)?,
             Head::Revoked(revoked) => {
                 for revoked in &revoked {
                     let new = self.state.revocations().add(revoked, now);
@@ -205,15 +196,30 @@ impl Node<'_> {
         let _ = self.state.say(Lane::Node(node), &Head::Revocations(answer));
     }
 
-    fn give_snapshot(&mut self, node: NodeId, now: Instant) {
-        if !self.peers.get_mut(&node).is_some_and(|peer| peer.may_be_told(now)) {
-            return;
+    /// A part of a snapshot has come.
+    fn snapshot(&mut self, node: NodeId, snapshot: &Snapshot<'_>, now: Instant) -> Option<()> {
+        let peer = self.peers.get_mut(&node)?;
+        let (place, arrived) = (peer.place, peer.part(snapshot, now));
+        if arrived == Arrived::Never {
+            return Some(());
         }
-        let directory = self.state.directory();
-        let version = directory.version();
-        directory.snapshot(|part, is_last, changes| {
-            let snapshot = Snapshot { version, part, is_last, changes };
-            self.state.say(Lane::Node(node), &Head::Snapshot(snapshot)).is_ok()
-        });
+        self.apply(place, &snapshot.changes, now);
+        if arrived == Arrived::All {
+            let (all, later) = self.peers.get_mut(&node)?.all_arrived();
+            self.state.sweep(place, now, |named| all.names(named));
+            for opened in &later {
+                let Ok(Head::Changed(changed)) = opened.head() else { return None };
+                if self.peers.get_mut(&node)?.follows(changed.from, changed.to) == Followed::Next {
+                    self.apply(place, &changed.changes, now);
+                }
+            }
+        }
+        self.state.to_tell.notify_one();
+        Some(())
+    }
+
+    fn apply(&self, place: Place, changes: &[Change<'_>], now: Instant) {
+        let mut directory = self.state.directory_after_others();
+        changes.iter().for_each(|change| directory.view.apply(place, change, now));
     }
 }
