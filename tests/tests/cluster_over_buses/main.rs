@@ -1,6 +1,6 @@
 //! Nodes of a cluster, each a process of its own, over real servers of a bus: what is killed, suspended and cut off.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
 mod cut_lines;
 mod kills;

@@ -45,7 +45,8 @@ async fn a_node_that_was_suspended_for_20_s_is_back_within_a_second(kind: BusSer
 }
 
 async fn a_node_that_is_killed_under_600_changes_a_second_is_gone_within_20_s(kind: BusServerKind) {
-    kills::killed(kind, LEASE, 600).await;
+    let rate = kills::killed(kind, LEASE, 600).await;
+    assert!(rate > 500.0, "{rate:.0} changes/s: the machine is too slow or too busy");
 }
 
 /// `CLUSTER_CONNECTS` says how many.
