@@ -222,31 +222,26 @@ impl<I: Identity> Roster<I> {
 
     /// Sends a packet to all devices in a room, at every node.
     pub(crate) fn tell_room(&self, room: &str, packet: &ChatPacket) {
-        self.tell([Of::Room(room)], packet, |audience| audience);
+        self.tell(&[Of::Room(room)], packet, |audience| audience);
     }
 
     /// Sends a packet to all devices, at every node.
     pub(crate) fn tell_all(&self, packet: &ChatPacket) {
-        self.tell([Of::All], packet, |audience| audience);
+        self.tell(&[Of::All], packet, |audience| audience);
     }
 
     /// Sends a packet to all devices of this node: the others know it by themselves.
     pub(crate) fn tell_here(&self, packet: &ChatPacket) {
-        self.tell([Of::All], packet, Audience::here);
+        self.tell(&[Of::All], packet, Audience::here);
     }
 
     /// Sends a packet to all devices of these people, at every node, once each.
     pub(crate) fn tell_people(&self, names: [&str; 2], packet: &ChatPacket) {
-        self.tell(names.map(Of::Person), packet, |audience| audience);
+        self.tell(&names.map(Of::Person), packet, |audience| audience);
     }
 
     /// Errors are ignored: a device that reads too slowly is disconnected, and gets its Disconnected event.
-    fn tell<const N: usize>(
-        &self,
-        to: [Of<'_>; N],
-        packet: &ChatPacket,
-        narrow: impl Fn(Audience<I>) -> Audience<I>,
-    ) {
+    fn tell(&self, to: &[Of<'_>], packet: &ChatPacket, narrow: impl Fn(Audience<I>) -> Audience<I>) {
         let Some(server) = self.server() else { return };
         let Spoken { tagged, plain } = Spoken::new(packet);
         for (form, message) in [(PACKETS, tagged), (LINES, plain)] {

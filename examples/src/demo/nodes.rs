@@ -130,7 +130,8 @@ impl Nodes {
         let said = async {
             while let Some(said) = node.said.next_line().await? {
                 if said == line {
-                    return Ok(println!("node {name} says: {line}"));
+                    println!("node {name} says: {line}");
+                    return Ok(());
                 }
             }
             Err("a server has ended".into())
