@@ -2,7 +2,9 @@
 
 pub mod authority;
 pub mod chat;
+pub mod cluster;
 pub mod compat;
+pub mod demo;
 pub mod members;
 pub mod page;
 pub mod terminal;

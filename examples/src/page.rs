@@ -1,6 +1,10 @@
 //! The web page of the chat server, and its route for tickets.
 
-use std::net::SocketAddr;
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{
@@ -12,7 +16,7 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
-use websockets_simple_server::ServerParams;
+use websockets_simple_server::{Identity, Server, ServerParams};
 
 use crate::members::Members;
 
@@ -29,22 +33,54 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// `GET` of `/` and of the files of the page, and `POST /ticket` with an invite in `Authorization: Bearer TOKEN`, which
 /// is answered with a ticket. A browser opens its WebSocket with the ticket, so that the invite is never in a WebSocket
 /// handshake, which more logs contain.
-#[derive(Clone, Debug)]
+///
+/// `GET /ready` is for load balancers: 200 while the server is to be given clients, 503 otherwise.
+#[derive(Clone)]
 pub struct Page {
+    entry: Entry,
     members: Option<Members>,
+    is_ready: Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>,
+}
+
+/// What people sign in with.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// An invite, which is exchanged for a ticket.
+    Invite,
+    /// An invite, as the token of the WebSocket handshake.
+    Token,
+    /// A name.
+    Name,
 }
 
 impl Page {
     /// The page for members, who sign in with an invite.
     #[must_use]
     pub fn for_members(members: Members) -> Self {
-        Self { members: Some(members) }
+        Self::new(Entry::Invite, Some(members))
+    }
+
+    /// The page for members of a cluster, who also sign in with an invite. There are no tickets: a ticket is known to the
+    /// node that has issued it, and the WebSocket may be opened at another one.
+    #[must_use]
+    pub fn for_members_of_cluster() -> Self {
+        Self::new(Entry::Token, None)
     }
 
     /// The page for guests, who sign in with a name.
     #[must_use]
     pub fn for_guests() -> Self {
-        Self { members: None }
+        Self::new(Entry::Name, None)
+    }
+
+    fn new(entry: Entry, members: Option<Members>) -> Self {
+        Self { entry, members, is_ready: Arc::default() }
+    }
+
+    /// Says of this server whether it is ready. Only the first call counts.
+    pub fn tell_readiness_of<I: Identity>(&self, server: &Server<I>) {
+        let cluster = server.cluster();
+        let _ = self.is_ready.set(Box::new(move || cluster.ready()));
     }
 
     /// Adds this page to the parameters of a server, for all requests that are not WebSocket handshakes.
@@ -76,6 +112,10 @@ impl Page {
             };
         }
         let file = match path {
+            "/ready" if self.is_ready.get().is_some_and(|is_ready| is_ready()) => {
+                with(text(StatusCode::OK, "ready"), CACHE_CONTROL, "no-store")
+            }
+            "/ready" => with(text(StatusCode::SERVICE_UNAVAILABLE, "not ready"), CACHE_CONTROL, "no-store"),
             "/" => file("text/html; charset=utf-8", self.index()),
             "/chat.css" => file("text/css; charset=utf-8", include_str!("../browser/chat.css")),
             "/chat.js" => file(JAVASCRIPT, include_str!("../browser/chat.js")),
@@ -93,8 +133,21 @@ impl Page {
 
     /// The HTML; the form asks members for an invite and guests for a name.
     fn index(&self) -> String {
-        let entry = if self.members.is_some() { "invite" } else { "name" };
+        let entry = match self.entry {
+            Entry::Invite => "invite",
+            Entry::Token => "token",
+            Entry::Name => "name",
+        };
         INDEX.replace("data-entry=\"invite\"", &format!("data-entry=\"{entry}\""))
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("entry", &self.entry)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,7 +206,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http_body_util::BodyExt;
-    use websockets_simple_server::MemoryUsers;
+    use websockets_simple_server::{MemoryUsers, WebsocketServer};
 
     use super::*;
 
@@ -191,12 +244,29 @@ mod tests {
     #[tokio::test]
     async fn members_are_asked_for_an_invite_and_guests_for_a_name() {
         let members = Page::for_members(Members::new(MemoryUsers::new()));
-        for (page, entry) in [(members, "data-entry=\"invite\""), (Page::for_guests(), "data-entry=\"name\"")]
-        {
+        for (page, entry) in [
+            (members, "data-entry=\"invite\""),
+            (Page::for_members_of_cluster(), "data-entry=\"token\""),
+            (Page::for_guests(), "data-entry=\"name\""),
+        ] {
             let (_, headers, html) = answered(&page, "GET", "/", None).await;
             assert_eq!(headers["content-type"], "text/html; charset=utf-8");
             assert!(html.contains(entry), "{entry}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_load_balancer_is_told_whether_the_server_is_ready() {
+        let page = Page::for_guests();
+        let status = async |page| answered(page, "GET", "/ready", None).await.0;
+        assert_eq!(status(&page).await, 503);
+        let server = WebsocketServer::new(ServerParams::bind("127.0.0.1:0"));
+        page.tell_readiness_of(&server);
+        assert_eq!(status(&page).await, 503, "it does not run");
+        server.start().await.unwrap();
+        assert_eq!(status(&page).await, 200);
+        server.stop().await;
+        assert_eq!(status(&page).await, 503);
     }
 
     #[tokio::test]

@@ -4,19 +4,44 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use websockets_simple_client::{ClientEvent, ClientParams, Events, WebsocketClient};
 use websockets_simple_server::{
-    ClientId, ClusterEventKind, ClusterParams, Connection, Event, MemoryUsers, Message, Placement,
-    PresenceEventKind, Remote, ServerParams, User, WebsocketServerAuth,
+    Authenticated, ClientId, ClusterEventKind, ClusterParams, Connection, Credentials, Event,
+    HandshakeRequest, Message, NatsBus, Placement, PresenceEventKind, RedisBus, Remote, ServerParams, User,
+    UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 
 use crate::{next, opened, started, text, within};
 
+#[cfg(unix)]
+pub mod process;
+
+/// The application that nodes over a server of a bus serve.
+pub const APP: &str = "chat";
+
 /// A server whose users are who their tokens say.
 pub type NodeServer = WebsocketServerAuth<String>;
 
-/// The users that there are.
-pub const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
+/// Around the name of a user in the token.
+const TOKEN: [&str; 2] = ["the-token-of-", "-that-nobody-guesses"];
 
-/// A server with [`USERS`], each with a token of the name. The query says which groups and which id a client gets.
+/// Each user has a [`token`].
+struct ByName;
+
+#[async_trait]
+impl UserService for ByName {
+    type Id = String;
+
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        _request: &HandshakeRequest<'_>,
+    ) -> Result<Option<Authenticated<String>>, UserServiceError> {
+        let token = credentials.token().map_or("", |token| token.expose());
+        let user = token.strip_prefix(TOKEN[0]).and_then(|rest| rest.strip_suffix(TOKEN[1]));
+        Ok(user.map(|user| Authenticated::new(user.to_owned())))
+    }
+}
+
+/// A server whose users each have a [`token`]. The query says which groups and which id a client gets.
 #[must_use]
 pub fn server(params: ClusterParams) -> NodeServer {
     server_with(ServerParams::local(), params)
@@ -25,9 +50,7 @@ pub fn server(params: ClusterParams) -> NodeServer {
 /// The same, with parameters of its own.
 #[must_use]
 pub fn server_with(server: ServerParams, params: ClusterParams) -> NodeServer {
-    let users = MemoryUsers::new();
-    USERS.iter().for_each(|user| users.add(token(user), (*user).to_owned()));
-    let placed = WebsocketServerAuth::new(server, users).with_placement(|request, _user| {
+    let placed = WebsocketServerAuth::new(server, ByName).with_placement(|request, _user| {
         let head = request.head();
         let groups = head.query("groups").unwrap_or_default();
         let placement =
@@ -43,7 +66,22 @@ pub fn server_with(server: ServerParams, params: ClusterParams) -> NodeServer {
 /// The token of a user.
 #[must_use]
 pub fn token(user: &str) -> String {
-    format!("the-token-of-{user}-that-nobody-guesses")
+    let [before, behind] = TOKEN;
+    format!("{before}{user}{behind}")
+}
+
+/// The parameters of a node whose bus has this URL.
+///
+/// # Panics
+///
+/// When it is no URL of NATS or Redis.
+#[must_use]
+pub fn params_over(bus: &str) -> ClusterParams {
+    let params = match bus.starts_with("nats:") {
+        true => ClusterParams::new(APP, NatsBus::new(bus).expect("a URL of NATS")),
+        false => ClusterParams::new(APP, RedisBus::new(bus).expect("a URL of Redis")),
+    };
+    params.key("a key of the cluster, of 16 bytes or more")
 }
 
 /// Starts servers, and waits until each hears all others.

@@ -129,6 +129,7 @@ pub async fn text(events: &mut Events<ClientEvent>) -> String {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/authentication.md")]
+#[doc = include_str!("../../docs/cluster.md")]
 #[doc = include_str!("../../docs/compression.md")]
 #[doc = include_str!("../../docs/control.md")]
 #[doc = include_str!("../../docs/dialing.md")]

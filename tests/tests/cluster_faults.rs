@@ -272,6 +272,32 @@ async fn what_is_lost_is_counted_and_what_comes_twice_or_late_is_not_delivered_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_sent_while_a_node_was_cut_off_is_missed_although_nothing_is_sent_after_it() {
+    // The bus is gone for both, or for the one that hears, for less than the lease or more.
+    for (is_for_both, time) in [(true, 60 * S), (false, 10 * S), (false, 60 * S)] {
+        let [a, mut b] = nodes(["a", "b"]).await;
+        let (_ben, mut heard) = b.client("ben").await;
+        b.server.cluster().settled().await.unwrap();
+        a.server.to_channel("/").send_text("heard").unwrap();
+        heard.expect_text("heard").await;
+        if is_for_both {
+            a.faults.lose(1.0);
+        } else {
+            b.faults.cut();
+        }
+        assert_eq!(a.server.to_channel("/").send_text("lost").unwrap().remote, Remote::Handed);
+        if is_for_both {
+            [&a, &b].into_iter().for_each(|node| node.faults.cut());
+            a.faults.lose(0.0);
+        }
+        tokio::time::sleep(time).await;
+        [&a, &b].into_iter().for_each(|node| node.faults.mend());
+        until(&mut b, |kind| matches!(kind, ClusterEventKind::Missed { messages: 1, .. })).await;
+        assert_eq!(b.server.cluster().figures().missed, 1, "cut off for {time:?}, both: {is_for_both}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revocation_reaches_every_node_also_one_that_was_cut_off() {
     let [mut a, mut b, mut c] = nodes(["a", "b", "c"]).await;
     let (_here, mut here) = a.client("ann").await;

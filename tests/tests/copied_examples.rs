@@ -124,7 +124,8 @@ fn application(name: &str, code: &str) -> PathBuf {
          websockets-simple-client = {{ path = \"{root}/websockets-simple-client\", features = [\"pkcs12\", \
          \"deflate\", \"proxy\", \"test-util\"] }}\n\
          websockets-simple-server = {{ path = \"{root}/websockets-simple-server\", features = [\"axum\", \
-         \"deflate\", \"http2\", \"introspection\", \"jwks\", \"pkcs12\", \"sqlx\", \"test-util\"] }}\n{DEPENDENCIES}"
+         \"deflate\", \"http2\", \"introspection\", \"jwks\", \"nats\", \"pkcs12\", \"redis\", \"sqlx\", \
+         \"test-util\"] }}\n{DEPENDENCIES}"
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     // The versions that were built already: nothing is downloaded.

@@ -45,6 +45,7 @@
 //! | authenticate, revoke, let credentials expire | [`users`] |
 //! | serve WebSockets from axum or hyper, a connection as a loop | [`upgrade`] |
 //! | let clients address each other | [`signals`] |
+#![cfg_attr(feature = "cluster", doc = "| run one server on several nodes | [`cluster`] |")]
 #![cfg_attr(feature = "rustls", doc = "| TLS | [`tls`] |")]
 //! | .NET peers | [`dotnet`], [`Compatibility`] |
 //!
@@ -65,7 +66,10 @@
 //! | `jwt`, `jwks` | | `JwtUsers`: JSON Web Tokens with given keys, or with those that an issuer publishes |
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
+//! | `cluster` | | one server on several nodes, over a bus: of the process, or your own |
+//! | `nats`, `redis` | | `cluster`, with `NatsBus`, with `RedisBus` |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
+//! | `redis` | | `RedisBus`: a bus between the nodes of a cluster over Redis or Valkey; `rediss://` with `tls` or `tls-ring` |
 //! | `test-util` | | a network in memory, scripted users, faults, raw peers, expectations, and rules for buses, for tests |
 //!
 //! # How it works

@@ -1,7 +1,7 @@
 //! cargo run --release --bin chat-server
 //!
-//! A chat for invited users, or with `--anonymous` for all. Tokens are stored in a SQLite file. See
-//! `examples/README.md`.
+//! A chat for invited users, or with `--anonymous` for all. Tokens are stored in a SQLite file. With `--cluster` it is one
+//! of several servers of one chat. See `examples/README.md`.
 #![expect(clippy::print_stdout, reason = "a program with an output")]
 
 use std::{
@@ -13,9 +13,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 use websockets_simple_examples::{
     chat::{self, DEMO_USERS, Room},
+    cluster::{self, ClusterArgs},
     compat::Compat,
     in_one_line,
     members::Members,
@@ -59,6 +61,8 @@ struct Args {
     /// Also serve deployed clients of the .NET library, which send the token in the path (v6) or in a header (v7).
     #[arg(long, value_enum)]
     compat: Option<Compat>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -118,8 +122,14 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         None => params,
     };
     let params = if args.compress { params.compression(Compression::new()) } else { params };
+    let cluster = args.cluster.params()?;
     if args.anonymous {
-        let server = WebsocketServer::new(Page::for_guests().behind(params));
+        if cluster.is_some() {
+            return Err("guests cannot be in a cluster: their names differ at one node alone".into());
+        }
+        let page = Page::for_guests();
+        let server = WebsocketServer::new(page.clone().behind(params));
+        page.tell_readiness_of(&server);
         Room::open_to_guests(&server);
         let invite = async |url: &str| {
             invite_anybody(url);
@@ -129,8 +139,16 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let users = open(&args.store).await?;
     let members = Members::new(users.clone());
-    let server =
-        WebsocketServerAuth::<String>::new(Page::for_members(members.clone()).behind(params), members);
+    let page = match &cluster {
+        Some(_) => Page::for_members_of_cluster(),
+        None => Page::for_members(members.clone()),
+    };
+    let server = WebsocketServerAuth::<String>::new(page.clone().behind(params), members);
+    let server = match cluster {
+        Some(cluster) => server.with_cluster(cluster),
+        None => server,
+    };
+    page.tell_readiness_of(&server);
     Room::open_to_users(&server);
     // Invites are issued only once the server listens, as they cannot be shown again.
     serve(server, scheme, async |url| invite(url, &users).await).await
@@ -151,6 +169,7 @@ async fn serve<I: Identity>(
     invite: impl AsyncFnOnce(&str) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
+    let lines = cluster::lines(&server);
     server.start().await?;
     let mut addr = server.local_addr().ok_or("the server has stopped already")?;
     println!("listening on {addr}");
@@ -160,13 +179,26 @@ async fn serve<I: Identity>(
     invite(&format!("{scheme}://{addr}")).await?;
     println!("In a browser: {}://{addr}/", if scheme == "wss" { "https" } else { "http" });
     println!("Ctrl-C stops the server.");
-    stop.await;
+    if let Some(node) = server.cluster().node() {
+        println!("cluster: this is node {}", node.name);
+    }
+    tokio::select! {
+        () = stop => {}
+        () = show(lines) => {}
+    }
     let report = server.stop().await;
     println!(
         "stopped: {} ended in order, {} without a goodbye, {} at the deadline",
         report.clean, report.unclean, report.dropped
     );
     Ok(())
+}
+
+async fn show(mut lines: mpsc::Receiver<String>) {
+    while let Some(line) = lines.recv().await {
+        println!("{line}");
+    }
+    std::future::pending().await
 }
 
 async fn invite(url: &str, users: &SqlUsers<String>) -> Result<(), Box<dyn Error>> {

@@ -7,13 +7,13 @@ use std::{
 
 use websockets_simple_server::{
     Anonymous, Connection, ConnectionEventKind, Endpoint, Event, GroupEvent, GroupEventKind, Handler,
-    Heartbeat, HeartbeatMode, Identity, Limits, Message, Server, ServerParams, Subscription, User,
-    WebsocketServer, WebsocketServerAuth,
+    Heartbeat, HeartbeatMode, Identity, Limits, Message, PresenceEvent, PresenceEventKind, Server,
+    ServerParams, Subscription, User, WebsocketServer, WebsocketServerAuth,
 };
 
 use super::{
     ChatPacket, SUBPROTOCOL, name,
-    roster::{Roster, tell},
+    roster::{News, Roster, tell},
     side_rooms,
     wire::one_line,
 };
@@ -34,7 +34,7 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
         .limits(Limits::default().message_size(MAX_MESSAGE).groups_per_connection(side_rooms::MOST))
 }
 
-/// The room of one chat server.
+/// The room of a chat server, also of one that is a node of a cluster.
 ///
 /// All people get `NAME joined.`, the newcomer included; then the newcomer gets `Welcome NAME.`. A text reaches all
 /// people, the sender included, in the same order. A person may have several devices: `joined` is sent for the first,
@@ -42,9 +42,15 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
 ///
 /// For fewer listeners there are side rooms; each exists as long as a person is in it. A client enters one by a packet, or
 /// by joining the group of that name.
+///
+/// In a cluster of servers with users all this crosses the nodes, but for two things. A person leaves some seconds after the
+/// last device has gone, as it may come back at another node. And of the side rooms each node knows who is in them there:
+/// its list of rooms is its own, and a person with devices at two nodes enters a room at both.
 pub struct Room<I: Identity> {
     roster: Mutex<Roster<I>>,
     wish: fn(&Connection<I>) -> Wish,
+    /// The name of a user of whom the cluster tells.
+    name: fn(&I::Id) -> Option<&str>,
 }
 
 /// The name that a connection asks for.
@@ -58,21 +64,23 @@ enum Wish {
 impl Room<User<String>> {
     /// Opens a room in a server whose user ids are names.
     pub fn open_to_users(server: &WebsocketServerAuth<String>) -> Subscription<Event<User<String>>> {
-        Self::new(|connection| Wish::User(connection.user_id().clone())).open(server)
+        Self::new(|connection| Wish::User(connection.user_id().clone()), |user| Some(user)).open(server)
     }
 }
 
 impl Room<Anonymous> {
     /// Opens a room in a server without users. Guests give their name in the query: `?name=Ronald`.
     pub fn open_to_guests(server: &WebsocketServer) -> Subscription<Event<Anonymous>> {
-        Self::new(|connection| Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked))))
-            .open(server)
+        let wish = |connection: &Connection<_>| {
+            Wish::Guest(connection.query("name").and_then(|asked| name::clean(&asked)))
+        };
+        Self::new(wish, |_| None).open(server)
     }
 }
 
 impl<I: Identity> Room<I> {
-    fn new(wish: fn(&Connection<I>) -> Wish) -> Self {
-        Self { roster: Mutex::new(Roster::new()), wish }
+    fn new(wish: fn(&Connection<I>) -> Wish, name: fn(&I::Id) -> Option<&str>) -> Self {
+        Self { roster: Mutex::new(Roster::new()), wish, name }
     }
 
     /// Clients may enter and leave side rooms as groups.
@@ -87,8 +95,11 @@ impl<I: Identity> Room<I> {
             Wish::User(name) => name,
             Wish::Guest(wished) => roster.free_name(wished.as_deref()),
         };
-        if roster.enter(connection, &name) {
-            roster.tell_all(&ChatPacket::Joined { name: name.clone() });
+        let joined = ChatPacket::Joined { name: name.clone() };
+        match roster.enter(connection, &name) {
+            News::ToAll => roster.tell_here(&joined),
+            News::ToItself => tell(connection, &joined),
+            News::None => {}
         }
         tell(connection, &ChatPacket::Welcome { name });
     }
@@ -103,8 +114,20 @@ impl<I: Identity> Room<I> {
             roster.tell_rooms();
         }
         if let Some(name) = roster.leave(connection.id()) {
-            roster.tell_all(&ChatPacket::Left { name: name.to_string() });
+            roster.tell_here(&ChatPacket::Left { name: name.to_string() });
         }
+    }
+
+    /// Says who has come and gone at other nodes. Each node says it to its own devices.
+    fn notice(&self, event: &PresenceEvent<I>) {
+        let Some(name) = (self.name)(&event.user) else { return };
+        let mut roster = self.roster();
+        let packet = match event.kind {
+            PresenceEventKind::Joined if roster.joined(name) => ChatPacket::Joined { name: name.to_owned() },
+            PresenceEventKind::Left if roster.left(name) => ChatPacket::Left { name: name.to_owned() },
+            _ => return,
+        };
+        roster.tell_here(&packet);
     }
 
     fn hear(&self, connection: &Connection<I>, message: &Message) {
@@ -196,7 +219,7 @@ fn enter<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, asked:
     let room = side_rooms::clean(asked).ok_or("a room needs a name")?;
     let Some(name) = roster.name_of(connection.id()) else { return Ok(()) };
     let is_in = roster.is_in(&name, &room);
-    if !roster.rooms.enter(connection.id(), &room) {
+    if !roster.enter_room(connection, &room) {
         return Err(format!("nobody can be in more than {} rooms", side_rooms::MOST));
     }
     let entered = ChatPacket::Entered { room: room.clone(), name: name.to_string() };
@@ -212,7 +235,7 @@ fn enter<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, asked:
 /// people in the room.
 fn exit<I: Identity>(roster: &mut Roster<I>, connection: &Connection<I>, room: &str) {
     let Some(name) = roster.name_of(connection.id()) else { return };
-    roster.rooms.exit(connection.id(), room);
+    roster.exit_room(connection, room);
     let exited = ChatPacket::Exited { room: room.to_owned(), name: name.to_string() };
     tell(connection, &exited);
     if !roster.is_in(&name, room) {
@@ -225,6 +248,7 @@ impl<I: Identity> Handler<Event<I>> for Room<I> {
         match event {
             Event::Message(event) => self.hear(&event.connection, &event.message),
             Event::Group(event) => self.follow(&event),
+            Event::Presence(event) => self.notice(&event),
             Event::Connection(event) => match event.kind {
                 ConnectionEventKind::Connected(connection) => self.enter(&connection),
                 ConnectionEventKind::Disconnected(connection, _) => self.leave(&connection),

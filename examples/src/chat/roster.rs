@@ -1,21 +1,45 @@
 //! The people in the room and their devices.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     fmt,
     sync::Arc,
 };
 
-use websockets_simple_server::{ClientId, Connection, Identity, Message};
+use websockets_simple_server::{Audience, ClientId, Connection, Identity, Message, Server};
 
 use super::{ChatPacket, SUBPROTOCOL, side_rooms::SideRooms, wire::SideRoom};
 
 /// The people in the room and their devices. Packets sent through one roster reach all devices in the same order.
+///
+/// Devices are in groups of the server, so that packets reach them at every node of a cluster. No client can join these
+/// groups by itself, as their names have blanks.
 pub(crate) struct Roster<I: Identity> {
+    /// Of this node.
     devices: HashMap<ClientId, Device<I>>,
-    people: BTreeMap<Arc<str>, Vec<ClientId>>,
+    /// The devices of those who have one here.
+    here: HashMap<Arc<str>, Vec<ClientId>>,
+    /// Who has joined, at whatever node, and whether the cluster has said so.
+    people: BTreeMap<Arc<str>, bool>,
     guests: u64,
     pub(crate) rooms: SideRooms,
+}
+
+/// Who has to be told of a new device.
+pub(crate) enum News {
+    /// All, as the person was at no node.
+    ToAll,
+    /// Itself, as its person was at other nodes alone.
+    ToItself,
+    /// Nobody, as its person is here.
+    None,
+}
+
+/// Which devices of a form.
+enum Of<'a> {
+    All,
+    Person(&'a str),
+    Room(&'a str),
 }
 
 struct Device<I: Identity> {
@@ -33,32 +57,66 @@ struct Spoken {
 
 impl<I: Identity> Roster<I> {
     pub(crate) fn new() -> Self {
-        Self { devices: HashMap::new(), people: BTreeMap::new(), guests: 0, rooms: SideRooms::default() }
+        Self {
+            devices: HashMap::new(),
+            here: HashMap::new(),
+            people: BTreeMap::new(),
+            guests: 0,
+            rooms: SideRooms::default(),
+        }
     }
 
-    /// Adds a device. True if it is the first of this person.
-    pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> bool {
-        let name: Arc<str> = name.into();
-        let devices = self.people.entry(Arc::clone(&name)).or_default();
-        devices.push(connection.id().clone());
-        let first = devices.len() == 1;
-        self.devices.insert(
-            connection.id().clone(),
-            Device { connection: connection.clone(), name, lists_rooms: false },
-        );
-        first
+    /// Adds a device.
+    pub(crate) fn enter(&mut self, connection: &Connection<I>, name: &str) -> News {
+        let form = form_of(connection);
+        connection.join(&Of::All.group(form));
+        connection.join(&Of::Person(name).group(form));
+        let (id, name): (_, Arc<str>) = (connection.id().clone(), name.into());
+        let device = Device { connection: connection.clone(), name: Arc::clone(&name), lists_rooms: false };
+        self.devices.insert(id.clone(), device);
+        let devices = self.here.entry(Arc::clone(&name)).or_default();
+        devices.push(id);
+        match self.people.entry(name) {
+            Entry::Vacant(person) => {
+                person.insert(false);
+                News::ToAll
+            }
+            Entry::Occupied(_) if devices.len() == 1 => News::ToItself,
+            Entry::Occupied(_) => News::None,
+        }
     }
 
-    /// Removes a device. Returns the name if it was the last device of this person.
+    /// Removes a device. Returns the name if this person has left with it. In a cluster, [`left`](Self::left) says that.
     pub(crate) fn leave(&mut self, connection: &ClientId) -> Option<Arc<str>> {
         let name = self.devices.remove(connection)?.name;
-        let devices = self.people.get_mut(&name)?;
+        let devices = self.here.get_mut(&name)?;
         devices.retain(|device| device != connection);
         if !devices.is_empty() {
             return None;
         }
+        self.here.remove(&name);
+        if self.people.get(&name).is_some_and(|is_told| *is_told) {
+            return None;
+        }
         self.people.remove(&name);
         Some(name)
+    }
+
+    /// The cluster says that this person is there. True if that is news.
+    pub(crate) fn joined(&mut self, name: &str) -> bool {
+        self.people.insert(name.into(), true).is_none()
+    }
+
+    /// The cluster says that this person is there no more. False if a device has come since, of which it knows nothing
+    /// yet.
+    pub(crate) fn left(&mut self, name: &str) -> bool {
+        if !self.here.contains_key(name) {
+            return self.people.remove(name).is_some();
+        }
+        if let Some(is_told) = self.people.get_mut(name) {
+            *is_told = false;
+        }
+        false
     }
 
     /// The name of the person with this device.
@@ -72,7 +130,7 @@ impl<I: Identity> Roster<I> {
 
     /// The names of all people, in alphabetical order.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.people.keys().map(|name| name.to_string()).collect()
+        self.people.keys().map(ToString::to_string).collect()
     }
 
     /// A free name for a guest: the one that the guest asked for, with a number appended if it is taken; or `Guest`
@@ -107,13 +165,27 @@ impl<I: Identity> Roster<I> {
         self.people.keys().any(|taken| taken.to_lowercase() == name)
     }
 
-    /// Whether any device of this person is in a room.
+    /// Whether any device of this person is in a room, of those at this node.
     pub(crate) fn is_in(&self, name: &str, room: &str) -> bool {
-        let mut devices = self.people.get(name).into_iter().flatten();
+        let mut devices = self.here.get(name).into_iter().flatten();
         devices.any(|device| self.rooms.has(device, room))
     }
 
-    /// All rooms, and the people in them.
+    /// Adds a device to a room. False if it is already in too many rooms.
+    pub(crate) fn enter_room(&mut self, connection: &Connection<I>, room: &str) -> bool {
+        let has_entered = self.rooms.enter(connection.id(), room);
+        if has_entered {
+            connection.join(&Of::Room(room).group(form_of(connection)));
+        }
+        has_entered
+    }
+
+    pub(crate) fn exit_room(&mut self, connection: &Connection<I>, room: &str) {
+        connection.leave(&Of::Room(room).group(form_of(connection)));
+        self.rooms.exit(connection.id(), room);
+    }
+
+    /// All rooms with people at this node, and these people.
     pub(crate) fn list_rooms(&self) -> ChatPacket {
         let names = |devices: &HashSet<ClientId>| -> BTreeSet<String> {
             devices
@@ -148,29 +220,64 @@ impl<I: Identity> Roster<I> {
         }
     }
 
-    /// Sends a packet to all devices in a room.
+    /// Sends a packet to all devices in a room, at every node.
     pub(crate) fn tell_room(&self, room: &str, packet: &ChatPacket) {
-        let spoken = Spoken::new(packet);
-        for device in self.rooms.devices(room).filter_map(|device| self.devices.get(device)) {
-            spoken.to(&device.connection);
-        }
+        self.tell([Of::Room(room)], packet, |audience| audience);
     }
 
+    /// Sends a packet to all devices, at every node.
     pub(crate) fn tell_all(&self, packet: &ChatPacket) {
-        let spoken = Spoken::new(packet);
-        for device in self.devices.values() {
-            spoken.to(&device.connection);
+        self.tell([Of::All], packet, |audience| audience);
+    }
+
+    /// Sends a packet to all devices of this node: the others know it by themselves.
+    pub(crate) fn tell_here(&self, packet: &ChatPacket) {
+        self.tell([Of::All], packet, Audience::here);
+    }
+
+    /// Sends a packet to all devices of these people, at every node, once each.
+    pub(crate) fn tell_people(&self, names: [&str; 2], packet: &ChatPacket) {
+        self.tell(names.map(Of::Person), packet, |audience| audience);
+    }
+
+    /// Errors are ignored: a device that reads too slowly is disconnected, and gets its Disconnected event.
+    fn tell<const N: usize>(
+        &self,
+        to: [Of<'_>; N],
+        packet: &ChatPacket,
+        narrow: impl Fn(Audience<I>) -> Audience<I>,
+    ) {
+        let Some(server) = self.server() else { return };
+        let Spoken { tagged, plain } = Spoken::new(packet);
+        for (form, message) in [(PACKETS, tagged), (LINES, plain)] {
+            let audience = to.iter().fold(server.to_all(), |audience, of| audience.group(&of.group(form)));
+            let _ = narrow(audience).send(message);
         }
     }
 
-    /// Sends a packet to all devices of these people, once each.
-    pub(crate) fn tell_people(&self, names: [&str; 2], packet: &ChatPacket) {
-        let spoken = Spoken::new(packet);
-        let [one, other] = names;
-        let other = (other != one).then_some(other);
-        let devices = std::iter::once(one).chain(other).filter_map(|name| self.people.get(name)).flatten();
-        for device in devices.filter_map(|device| self.devices.get(device)) {
-            spoken.to(&device.connection);
+    /// The server, if anybody is here.
+    fn server(&self) -> Option<Server<I>> {
+        self.devices.values().next().map(|device| device.connection.server())
+    }
+}
+
+/// The form that devices of the subprotocol get.
+const PACKETS: &str = "packets";
+
+/// The form that all others get.
+const LINES: &str = "lines";
+
+fn form_of<I: Identity>(connection: &Connection<I>) -> &'static str {
+    if connection.subprotocol() == Some(SUBPROTOCOL) { PACKETS } else { LINES }
+}
+
+impl Of<'_> {
+    /// The group of those that get packets in this form.
+    fn group(&self, form: &str) -> String {
+        match self {
+            Self::All => format!("{form} for all"),
+            Self::Person(name) => format!("{form} for the person {name}"),
+            Self::Room(room) => format!("{form} for the room {room}"),
         }
     }
 }
@@ -191,8 +298,7 @@ impl Spoken {
     /// Errors are ignored: a device that is gone, or reads too slowly and is therefore disconnected, gets its
     /// Disconnected event anyway.
     fn to<I: Identity>(&self, connection: &Connection<I>) {
-        let speaks_packets = connection.subprotocol() == Some(SUBPROTOCOL);
-        let _ = connection.try_send(if speaks_packets { &self.tagged } else { &self.plain });
+        let _ = connection.try_send(if form_of(connection) == PACKETS { &self.tagged } else { &self.plain });
     }
 }
 

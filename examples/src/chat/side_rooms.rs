@@ -47,11 +47,6 @@ impl SideRooms {
         there.map(|(room, _)| Arc::clone(room)).collect()
     }
 
-    /// The devices in a room.
-    pub(crate) fn devices(&self, room: &str) -> impl Iterator<Item = &ClientId> {
-        self.rooms.get(room).into_iter().flatten()
-    }
-
     /// All rooms, in alphabetical order, with the devices in them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &HashSet<ClientId>)> {
         self.rooms.iter().map(|(room, devices)| (&**room, devices))

@@ -5,6 +5,7 @@ mod autobahn;
 mod axum_chat;
 mod browser_module;
 mod chat;
+mod cluster;
 mod compat;
 mod compression;
 mod echo;

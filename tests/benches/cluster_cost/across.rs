@@ -27,6 +27,7 @@ const ROW: usize = 5_000;
 /// Prints what there is to know of each bus.
 pub(crate) async fn measure() {
     over(BusServerKind::Nats29).await;
+    over(BusServerKind::Redis7).await;
 }
 
 async fn over(kind: BusServerKind) {

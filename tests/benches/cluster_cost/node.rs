@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use websockets_simple_server::{
     Authenticated, ClusterParams, Credentials, HandshakeRequest, Limits, NatsBus, OverflowPolicy, Placement,
-    Remote, ServerParams, UserService, UserServiceError, WebsocketServerAuth, async_trait,
+    RedisBus, Remote, ServerParams, UserService, UserServiceError, WebsocketServerAuth, async_trait,
 };
 
 use crate::{
@@ -31,7 +31,10 @@ impl UserService for Anybody {
 
 /// A bus by its URL.
 pub(crate) fn params(url: &str) -> ClusterParams {
-    ClusterParams::new("bench", NatsBus::new(url).unwrap())
+    match url.starts_with("nats") {
+        true => ClusterParams::new("bench", NatsBus::new(url).unwrap()),
+        false => ClusterParams::new("bench", RedisBus::new(url).unwrap()),
+    }
 }
 
 /// Runs until the orders end: `latency` and a count sends messages that are timed, `burst` and `nobody` send many, to

@@ -149,10 +149,14 @@ async fn both_ends_show_certificates_where_that_is_wanted() {
         let server = BusServer::start_with(kind, &tls).await;
         let secure = || NatsBus::new(format!("tls://localhost:{}", server.port())).unwrap();
         // The first two say why as each of them sees it.
-        refused(secure(), "TLS failed: invalid peer certificate", "node").await;
+        refused(secure(), "TLS failed: the certificate of the server is not accepted", "node").await;
         let foreign = files.put("other.pem", &other.pem());
-        refused(secure().tls_root_certificates(foreign), "TLS failed: invalid peer certificate", "node")
-            .await;
+        refused(
+            secure().tls_root_certificates(foreign),
+            "TLS failed: the certificate of the server is not accepted",
+            "node",
+        )
+        .await;
         refused(secure().tls_root_certificates(&root), "no connection", "node").await;
         refused(bus(&server), "the server wants TLS, which the URL does not ask for", "node").await;
         let missing = Path::new(&root).with_file_name("missing.pem");

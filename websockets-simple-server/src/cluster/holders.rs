@@ -9,23 +9,23 @@ pub(crate) const OWN: Place = 0;
 /// How many connections each node has of a user or channel. Most are at one node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Holders {
-    One(Place, u32),
+    One((Place, u32)),
     Many(Vec<(Place, u32)>),
 }
 
 impl Default for Holders {
     fn default() -> Self {
-        Self::One(OWN, 0)
+        Self::One((OWN, 0))
     }
 }
 
 impl Holders {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
-        let (one, many): (Option<(Place, u32)>, &[(Place, u32)]) = match self {
-            Self::One(place, count) => (Some((*place, *count)), &[]),
-            Self::Many(all) => (None, all),
+        let all = match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => all,
         };
-        one.into_iter().chain(many.iter().copied()).filter(|(_, count)| *count > 0)
+        all.iter().copied().filter(|(_, count)| *count > 0)
     }
 
     pub(crate) fn of(&self, node: Place) -> u32 {
@@ -42,16 +42,16 @@ impl Holders {
 
     pub(crate) fn set(&mut self, node: Place, count: u32) {
         match self {
-            Self::One(place, held) if *place == node || *held == 0 => *self = Self::One(node, count),
-            Self::One(_, _) if count == 0 => {}
-            Self::One(place, held) => *self = Self::Many(vec![(*place, *held), (node, count)]),
+            Self::One((place, held)) if *place == node || *held == 0 => *self = Self::One((node, count)),
+            Self::One(_) if count == 0 => {}
+            Self::One(one) => *self = Self::Many(vec![*one, (node, count)]),
             Self::Many(all) => {
                 all.retain(|(place, _)| *place != node);
                 if count > 0 {
                     all.push((node, count));
                 }
-                if let [(place, held)] = **all {
-                    *self = Self::One(place, held);
+                if let [one] = **all {
+                    *self = Self::One(one);
                 }
             }
         }

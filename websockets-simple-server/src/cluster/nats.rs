@@ -1,19 +1,19 @@
 //! A bus over NATS.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use async_trait::async_trait;
-use rand::Rng;
-use tokio::time::{Instant, sleep};
+use websockets_simple_core::tls::TlsIdentity;
 
 use crate::cluster::{
     bus::Bus,
+    bus_tls::BusTls,
+    connecting::{Connecting, End, keep_connected},
     nats::{
         address::{Parsed, Server},
-        connection::End,
         credentials::Credentials,
     },
-    port::BusLink,
+    port::{BusInbox, BusLink},
 };
 
 pub use address::NatsUrlError;
@@ -22,14 +22,7 @@ mod address;
 mod connection;
 mod credentials;
 mod dial;
-mod tls;
 mod wording;
-
-/// The longest pause before the next attempt to connect.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// A connection that lasted so long was not refused: the next pause is a short one.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// A [`Bus`] over core NATS, from nats-server 2.9 on. Nothing is stored there: JetStream is not used.
 ///
@@ -42,8 +35,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// A message has at most as many bytes as the `max_payload` of the server, 1 MiB if it is not configured. The user needs
 /// the permission to publish to the subjects and to subscribe to them.
 ///
-/// TLS comes with this bus, by rustls with aws-lc-rs, whatever the features `tls` and `tls-ring` say. The crate below
-/// (`async-nats`) logs each failed attempt to connect by `tracing`, as an error, in the target `async_nats`.
+/// The feature `nats` brings the feature `tls`. The crate below (`async-nats`) logs each failed attempt to connect by `tracing`, as an error, in the target `async_nats`.
 ///
 /// In a cluster of NATS servers it takes a moment until what a node subscribes to at one server is known to the others: only
 /// the messages that come by the same server are sure to come from the first one on.
@@ -61,7 +53,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub struct NatsBus {
     servers: Vec<Server>,
     credentials: Credentials,
-    tls: tls::Settings,
+    has_tls_url: bool,
+    tls: BusTls,
     name: String,
 }
 
@@ -79,7 +72,8 @@ impl NatsBus {
         Ok(Self {
             servers,
             credentials,
-            tls: tls::Settings { is_wanted: tls, ..tls::Settings::default() },
+            has_tls_url: tls,
+            tls: BusTls::default(),
             name: "websockets-simple".to_owned(),
         })
     }
@@ -117,7 +111,6 @@ impl NatsBus {
     /// is read at each attempt to connect, which is by TLS then.
     #[must_use]
     pub fn tls_root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls.is_wanted = true;
         self.tls.roots = Some(path.into());
         self
     }
@@ -126,8 +119,7 @@ impl NatsBus {
     /// attempt to connect, which is by TLS then.
     #[must_use]
     pub fn client_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.tls.is_wanted = true;
-        self.tls.identity = Some((chain.into(), key.into()));
+        self.tls.identity = Some(TlsIdentity::pem_files(chain, key));
         self
     }
 
@@ -139,46 +131,31 @@ impl NatsBus {
     }
 }
 
-#[async_trait]
-impl Bus for NatsBus {
-    async fn run(&self, mut link: BusLink) {
-        let mut failures = 0;
-        while !link.is_closing() {
-            let inbox = link.inbox();
-            let dialled = tokio::select! {
-                biased;
-                () = link.closing() => return,
-                dialled = dial::dial(self, inbox) => dialled,
-            };
-            failures += 1;
-            let why = match dialled {
-                Err(why) => why,
-                Ok(open) => {
-                    let begun = Instant::now();
-                    let end = connection::run(open, &mut link).await;
-                    if begun.elapsed() >= SETTLED {
-                        failures = 0;
-                    }
-                    match end {
-                        End::Closed => return,
-                        End::Lost(why) => why,
-                    }
-                }
-            };
-            link.down(why);
-            tokio::select! {
-                biased;
-                () = link.closing() => return,
-                () = sleep(pause(failures)) => {}
-            }
-        }
+impl NatsBus {
+    /// Whether the connection is to be by TLS.
+    fn wants_tls(&self) -> bool {
+        self.has_tls_url || self.tls.is_given()
     }
 }
 
-/// The pause after so many failures in a row, with jitter, so that the nodes of a cluster do not come all at once.
-fn pause(failures: u32) -> Duration {
-    let most = (Duration::from_millis(25) * 2_u32.pow(failures.min(6))).min(LONGEST_PAUSE);
-    most.mul_f64(rand::rng().random_range(0.5..=1.0))
+#[async_trait]
+impl Bus for NatsBus {
+    async fn run(&self, link: BusLink) {
+        keep_connected(self, link).await;
+    }
+}
+
+#[async_trait]
+impl Connecting for NatsBus {
+    type Open = dial::Open;
+
+    async fn dial(&self, inbox: BusInbox) -> Result<Self::Open, String> {
+        dial::dial(self, inbox).await
+    }
+
+    async fn serve(&self, open: Self::Open, link: &mut BusLink) -> End {
+        connection::run(open, link).await
+    }
 }
 
 impl fmt::Debug for NatsBus {
@@ -193,16 +170,6 @@ impl fmt::Debug for NatsBus {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_half_a_second_and_differ() {
-        for (failures, most) in [(0, 25), (1, 50), (2, 100), (4, 400), (5, 500), (u32::MAX, 500)] {
-            let pauses: Vec<_> = (0..100).map(|_| pause(failures)).collect();
-            let most = Duration::from_millis(most);
-            assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{failures}: {pauses:?}");
-            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{failures}");
-        }
-    }
 
     #[test]
     fn nothing_that_is_shown_has_credentials() {

@@ -242,6 +242,9 @@ impl<'a> Node<'a> {
         self.state.set_status(Status::Up(now));
         self.restart_leases(now);
         self.is_deaf = false;
+        if let Some(since) = self.cut.told_since() {
+            self.state.given().repeat(now.duration_since(since), now);
+        }
         self.cut.end(now);
         self.state.tell(ClusterEventKind::Up);
     }
@@ -260,7 +263,7 @@ impl<'a> Node<'a> {
         self.giving.retain(|giving| giving.to != node);
         self.state.left(node);
         self.received.forget(|of, _| of == node);
-        if let Some(info) = info {
+        if let Some(info) = info.filter(|_| peer.is_told) {
             tracing::info!(node = %info, id = %node, "a node is gone");
             self.state.tell(ClusterEventKind::NodeLeft(info));
         }

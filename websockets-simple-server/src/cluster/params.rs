@@ -18,6 +18,9 @@ const SHORTEST_KEY: usize = 16;
 /// Smallest queue, in bytes.
 const SMALLEST_QUEUE: usize = 64 * 1024;
 
+/// Which channels are meant.
+type ChannelRule = dyn Fn(&str) -> bool + Send + Sync;
+
 /// How a server is one of several nodes: the application that they serve, and the bus between them.
 ///
 /// # Examples
@@ -40,7 +43,7 @@ pub struct ClusterParams {
     pub(crate) linger: Duration,
     pub(crate) outgoing: usize,
     pub(crate) incoming: usize,
-    pub(crate) listed: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    pub(crate) listed: Option<Arc<ChannelRule>>,
     pub(crate) uncertainty: Uncertainty,
 }
 

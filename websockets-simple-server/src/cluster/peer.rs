@@ -29,6 +29,8 @@ const BESIDE: Duration = Duration::from_secs(3);
 pub(crate) struct Peer {
     pub(crate) place: Place,
     pub(crate) heard: Instant,
+    /// Whether it was told that it is there.
+    pub(crate) is_told: bool,
     /// What is known of its connections.
     version: Option<u64>,
     /// What there is to know, and since when that is known.
@@ -41,6 +43,8 @@ pub(crate) struct Peer {
     later: Held,
     told: Option<Instant>,
     asked_revocations: Option<Instant>,
+    /// For how long it heard everything when it said so last, and when that was.
+    heard_all: Option<(u64, Instant)>,
     /// A node with the same name, and since when it is heard.
     beside: Option<(NodeId, Instant)>,
 }
@@ -86,6 +90,7 @@ impl Peer {
         Self {
             place,
             heard: now,
+            is_told: false,
             version: None,
             announced: None,
             asked: None,
@@ -93,7 +98,19 @@ impl Peer {
             later: Held::default(),
             told: None,
             asked_revocations: None,
+            heard_all: None,
             beside: None,
+        }
+    }
+
+    /// It says for how many milliseconds it has heard everything. Answers for how long it may have heard nothing before
+    /// that, if it has not said so yet.
+    pub(crate) fn was_deaf_for(&mut self, heard_all: u64, now: Instant) -> Option<Duration> {
+        match self.heard_all.replace((heard_all, now)) {
+            Some((before, _)) if before <= heard_all => None,
+            Some((_, at)) => Some(now.saturating_duration_since(at)),
+            // It may have been here before, and have been given up.
+            None => Some(Duration::MAX),
         }
     }
 

@@ -42,6 +42,15 @@ impl Given {
         recent.map(|(lane, (last, _))| (*lane, *last)).chain([(Lane::All, all)]).collect()
     }
 
+    /// Who has heard nothing for so long has not heard the beats of that time either: they say it again.
+    pub(crate) fn repeat(&mut self, deaf_for: Duration, now: Instant) {
+        for (_, at) in self.0.values_mut() {
+            if now.duration_since(*at) < deaf_for.saturating_add(REPEATED) {
+                *at = now;
+            }
+        }
+    }
+
     /// A node is gone for good.
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.0.remove(&Lane::Node(node));
@@ -180,6 +189,12 @@ mod tests {
         };
         assert_eq!([give(false), give(true), give(false), give(true)], [Err(1), Ok(1), Err(2), Ok(2)]);
         assert_eq!(given.recent(now), [(Lane::Node(node), 2), (Lane::All, 0)]);
-        assert_eq!(given.recent(now + REPEATED), [(Lane::All, 0)]);
+        let later = now + REPEATED;
+        assert_eq!(given.recent(later), [(Lane::All, 0)]);
+        given.repeat(Duration::ZERO, later);
+        assert_eq!(given.recent(later), [(Lane::All, 0)], "it was said before that often enough");
+        given.repeat(REPEATED / 2, later);
+        assert_eq!(given.recent(later), [(Lane::Node(node), 2), (Lane::All, 0)]);
+        assert_eq!(given.recent(later + REPEATED), [(Lane::All, 0)]);
     }
 }

@@ -286,7 +286,7 @@ fn set_channel(channels: &mut Parts<Holders>, node: Place, channel: &str, count:
                 channels.remove(channel);
             }
         }
-        None if count > 0 => *channels.entry(channel) = Holders::One(node, count),
+        None if count > 0 => *channels.entry(channel) = Holders::One((node, count)),
         None => {}
     }
 }
@@ -376,9 +376,9 @@ mod tests {
             Named::Member(channel, client) => (channel, client) == ("/a", "z"),
         });
         assert_eq!(told(&mut view, now), [joined("3"), left("2")]);
-        assert_eq!(view.user("1"), Some(&Holders::One(2, 1)));
-        assert_eq!(view.channel("/a"), Some(&Holders::One(2, 1)));
-        assert_eq!(view.channel("/b"), Some(&Holders::One(1, 1)));
+        assert_eq!(view.user("1"), Some(&Holders::One((2, 1))));
+        assert_eq!(view.channel("/a"), Some(&Holders::One((2, 1))));
+        assert_eq!(view.channel("/b"), Some(&Holders::One((1, 1))));
         let mut members: Vec<_> = view.members("/a").map(|(client, member)| (client, member.node)).collect();
         members.sort_unstable();
         assert_eq!(members, [("y", 2), ("z", 1)]);

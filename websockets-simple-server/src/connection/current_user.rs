@@ -43,7 +43,6 @@ impl<T> CurrentUser<T> {
     }
 
     /// The moment just before the user service was asked for it.
-    #[cfg(feature = "cluster")]
     pub(crate) fn asked(&self) -> Instant {
         self.lock().asked
     }

@@ -95,7 +95,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             user.renew(renewed, began);
             shared.revocable.set(&connection, connection.scope() == Scope::Global);
             // The credentials may have been revoked while the service was asked.
-            if !shared.close_if_revoked(&connection, began) {
+            if !shared.close_if_revoked(&connection) {
                 core.send_control(&Control::Renewed { at });
             }
             return;

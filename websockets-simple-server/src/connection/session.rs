@@ -350,7 +350,7 @@ pub(super) fn serve<I: Identity>(
         // It was registered too late to be closed with all other connections.
         core.outbox.close(EndCause::ServerStopped);
     }
-    shared.close_if_revoked(&connection, asked);
+    shared.close_if_revoked(&connection);
     told.map(|told| told.send(Ok(connection.clone())));
     let dispatcher = Dispatcher::new(connection.clone(), Arc::clone(&shared.subscriptions));
     let observer = SubscribedObserver { dispatcher, registered, local: sink };

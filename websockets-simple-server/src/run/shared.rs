@@ -12,7 +12,6 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
-    time::Instant,
 };
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{
@@ -291,7 +290,7 @@ impl<I: Identity> Shared<I> {
 
     /// Closes those that were authenticated before then: the user service may have given the credentials back since.
     #[cfg(feature = "cluster")]
-    pub(crate) fn revoke_before(&self, revocation: &Revocation<I::Id>, at: Instant) -> usize {
+    pub(crate) fn revoke_before(&self, revocation: &Revocation<I::Id>, at: tokio::time::Instant) -> usize {
         self.revoke_of(revocation, |user| user.asked() <= at)
     }
 
@@ -314,8 +313,8 @@ impl<I: Identity> Shared<I> {
     }
 
     /// Closes a connection whose credentials were revoked since the user service was asked about them.
-    pub(crate) fn close_if_revoked(&self, connection: &Connection<I>, asked: Instant) -> bool {
-        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.latest(), asked);
+    pub(crate) fn close_if_revoked(&self, connection: &Connection<I>) -> bool {
+        let concern = |user: &CurrentUser<I::Id>| self.revoked.concern(&user.latest(), user.asked());
         connection.0.origin.user.as_deref().is_some_and(concern) && connection.0.close_as_revoked()
     }
 

@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::cluster::{
     bus::{BusCommand, Subject},
+    connecting::End,
     nats::dial::{Open, Watch},
     port::{BusInbox, BusLink},
 };
@@ -36,14 +37,6 @@ const COPIED: usize = 4 * 1024;
 
 /// Messages that are fetched from the client in one go.
 const FETCHED_AT_ONCE: usize = 16 * 1024;
-
-/// How a connection ended.
-pub(super) enum End {
-    /// The end was asked for.
-    Closed,
-    /// It was lost, or given up.
-    Lost(String),
-}
 
 /// A subscription that was told to the server.
 type Subscribed = (Subject, Subscriber);
@@ -107,7 +100,7 @@ async fn serve(
                 () = passed(deadline) => return End::Closed,
                 // It may take nothing more at all.
                 urgent = link.urgent(), if deadline.is_none() => match urgent {
-                    BusCommand::Reconnect => return replaced(),
+                    BusCommand::Reconnect => return End::replaced(),
                     _ => deadline = Some(Instant::now() + FLUSHED_WITHIN),
                 },
             }
@@ -132,7 +125,7 @@ async fn obey(client: &Client, command: BusCommand, handed: &mut usize) -> Resul
         }
         BusCommand::Subscribe(subject) => subscribed = subscribe(client, subject).await?,
         BusCommand::Unsubscribe(_) => {}
-        BusCommand::Reconnect => return Err(replaced()),
+        BusCommand::Reconnect => return Err(End::replaced()),
         BusCommand::Close => *handed = WINDOW,
     }
     if *handed >= WINDOW {
@@ -168,10 +161,6 @@ async fn subscribe(client: &Client, subject: Subject) -> Result<Option<Subscribe
 
 fn ended() -> End {
     End::Lost("the connection was lost".to_owned())
-}
-
-fn replaced() -> End {
-    End::Lost("a new connection was asked for".to_owned())
 }
 
 async fn passed(deadline: Option<Instant>) {

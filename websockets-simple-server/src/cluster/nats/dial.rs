@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::cluster::{
+    bus_tls::BusTls,
     nats::{NatsBus, address::Server, wording},
     port::BusInbox,
 };
@@ -37,7 +38,7 @@ const READ_AT_ONCE: u16 = 4 * 1024;
 const NOWHERE: &str = "nats://127.0.0.1:0";
 
 /// A connection that is ready.
-pub(super) struct Open {
+pub(crate) struct Open {
     pub(super) client: Client,
     pub(super) watch: Watch,
 }
@@ -83,8 +84,9 @@ async fn open(bus: &NatsBus, inbox: BusInbox) -> Result<Open, String> {
         .max_reconnects(servers.len())
         .reconnect_delay_callback(|_| Duration::ZERO)
         .ignore_discovered_servers()
-        .require_tls(bus.tls.is_wanted)
-        .tls_client_config(bus.tls.config().await?)
+        .require_tls(bus.wants_tls())
+        // Without one, the crate takes the cryptography of the process, and panics where there are two.
+        .tls_client_config(if bus.wants_tls() { bus.tls.config().await? } else { BusTls::of_nobody()? })
         .event_callback(move |event| {
             if let Event::SlowConsumer(_) = event {
                 inbox.missed(1);
@@ -96,7 +98,7 @@ async fn open(bus: &NatsBus, inbox: BusInbox) -> Result<Open, String> {
         });
     let options = bus.credentials.add_to(options).await?;
     let client = options.connect(servers).await;
-    let client = client.map_err(|error| wording::connecting(&error, bus.tls.is_wanted))?;
+    let client = client.map_err(|error| wording::connecting(&error, bus.wants_tls()))?;
     // Nothing was handed to it yet that it could send again.
     let told = timeout(CONNECT_WITHIN, client.set_server_pool(NOWHERE)).await;
     match told {

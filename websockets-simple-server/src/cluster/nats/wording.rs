@@ -4,6 +4,7 @@
 use std::{error::Error, io};
 
 use async_nats::{ClientError, ConnectError, ConnectErrorKind, Event, ServerError, rustls};
+use websockets_simple_core::tls::wording;
 
 use crate::cluster::nats::dial::CONNECT_WITHIN;
 
@@ -62,7 +63,7 @@ fn of_stream(source: &(dyn Error + 'static)) -> String {
 /// An error of TLS, which may be wrapped.
 fn of_tls(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(error.to_string());
+        return Some(wording::fault(error, "the server"));
     }
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => of_tls(inner),

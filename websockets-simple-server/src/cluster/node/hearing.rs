@@ -95,10 +95,8 @@ impl Node<'_> {
             return false;
         }
         let info = NodeInfo { id: node, name: name.map_or_else(|| node.short(), Into::into) };
-        tracing::info!(node = %info, id = %node, "another node");
-        let place = self.state.directory().add(info.clone(), now);
+        let place = self.state.directory().add(info, now);
         self.peers.insert(node, Peer::new(place, now));
-        self.state.tell(ClusterEventKind::NodeJoined(info));
         // It should not have to wait for who is here.
         self.next_beat = now;
         true
@@ -119,7 +117,18 @@ impl Node<'_> {
 
     fn beat_of(&mut self, node: NodeId, beat: &Beat<'_>, now: Instant) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        if !std::mem::replace(&mut peer.is_told, true)
+            && let Some(info) = self.info(node)
+        {
+            // Its name is known by now, whatever was heard of it before.
+            tracing::info!(node = %info, id = %node, "another node");
+            self.state.tell(ClusterEventKind::NodeJoined(info));
+        }
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.announced(beat.version, now);
+        if let Some(deaf_for) = peer.was_deaf_for(beat.hears_for, now) {
+            self.state.given().repeat(deaf_for, now);
+        }
         let own = self.state.node.id;
         for (lane, number) in &beat.sent {
             let Some(lane) = Lane::heard(*lane, own) else { continue };
