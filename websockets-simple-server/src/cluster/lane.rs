@@ -1,6 +1,9 @@
 //! Which way a message between nodes goes: the subjects of the bus.
 
-use std::sync::OnceLock;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use crate::cluster::{NodeId, Subject, envelope::VERSION};
 
@@ -65,6 +68,8 @@ pub(crate) struct Subjects {
     nodes: Subject,
     presence: Subject,
     channels: Box<[OnceLock<Subject>]>,
+    /// Of the other nodes to which something was sent.
+    node: Mutex<HashMap<NodeId, Subject>>,
 }
 
 impl Subjects {
@@ -76,6 +81,7 @@ impl Subjects {
             nodes: subject("nodes"),
             presence: subject(&format!("{VERSION}.presence")),
             channels: (0..BUCKETS).map(|_| OnceLock::new()).collect(),
+            node: Mutex::default(),
         }
     }
 
@@ -84,12 +90,24 @@ impl Subjects {
             Lane::All => self.all.clone(),
             Lane::Nodes => self.nodes.clone(),
             Lane::Presence => self.presence.clone(),
-            Lane::Node(node) => Subject::new(format!("ws.{}.{VERSION}.n.{node}", self.app)),
+            Lane::Node(node) => {
+                let name = || Subject::new(format!("ws.{}.{VERSION}.n.{node}", self.app));
+                self.of_nodes().entry(node).or_insert_with(name).clone()
+            }
             Lane::Channels(bucket) => {
                 let name = || Subject::new(format!("ws.{}.{VERSION}.c.{bucket}", self.app));
                 self.channels[usize::from(bucket)].get_or_init(name).clone()
             }
         }
+    }
+
+    /// A node is gone for good.
+    pub(crate) fn forget(&self, node: NodeId) {
+        self.of_nodes().remove(&node);
+    }
+
+    fn of_nodes(&self) -> MutexGuard<'_, HashMap<NodeId, Subject>> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -261,7 +261,7 @@ impl<'a> Node<'a> {
         let Some(peer) = self.peers.remove(&node) else { return };
         self.state.forget(peer.place, now);
         self.giving.retain(|giving| giving.to != node);
-        self.state.given().forget(node);
+        self.state.left(node);
         self.received.forget(|of, _| of == node);
         if let Some(info) = info.filter(|_| peer.is_told) {
             tracing::info!(node = %info, id = %node, "a node is gone");

@@ -49,7 +49,13 @@ impl<V> Parts<V> {
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<V> {
-        self.of[self.number(name)].remove(name)
+        let part = &mut self.of[self.number(name)];
+        let removed = part.remove(name);
+        // Rarely, so that it costs those little who come and go.
+        if part.capacity() > KEPT.max(8 * part.len()) {
+            part.shrink_to(KEPT.max(2 * part.len()));
+        }
+        removed
     }
 
     /// One part of the table.
@@ -103,5 +109,9 @@ mod tests {
         assert_eq!((0..PARTS).map(|part| table.part(part).count()).sum::<usize>(), 1);
         assert_eq!(table.get_mut("8"), Some(&mut 8));
         assert!(table.of.iter().all(|part| part.capacity() <= 2 * KEPT));
+        let names = |numbers: std::ops::Range<usize>| numbers.map(|number| number.to_string());
+        names(0..100_000).for_each(|name| *table.entry(&name) = 0);
+        names(0..100_000).for_each(|name| assert_eq!(table.remove(&name), Some(0)));
+        assert!(table.is_empty() && table.of.iter().all(|part| part.capacity() <= 2 * KEPT));
     }
 }

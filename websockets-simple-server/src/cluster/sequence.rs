@@ -17,13 +17,20 @@ pub(crate) const OVERDUE: Duration = Duration::from_millis(1500);
 pub(crate) struct Given(HashMap<Lane, (u64, Instant)>);
 
 impl Given {
-    /// The number of the next message on a lane, if it is published.
-    pub(crate) fn next(&self, lane: Lane) -> u64 {
-        self.0.get(&lane).map_or(0, |(last, _)| *last) + 1
-    }
-
-    pub(crate) fn published(&mut self, lane: Lane, number: u64, now: Instant) {
-        self.0.insert(lane, (number, now));
+    /// Gives the next message on a lane its number. If it is not published, the next one gets it.
+    pub(crate) fn give<T, E>(
+        &mut self,
+        lane: Lane,
+        publish: impl FnOnce(u64) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some((last, at)) = self.0.get_mut(&lane) {
+            let published = publish(*last + 1)?;
+            (*last, *at) = (*last + 1, Instant::now());
+            return Ok(published);
+        }
+        let published = publish(1)?;
+        self.0.insert(lane, (1, Instant::now()));
+        Ok(published)
     }
 
     /// The last numbers of the lanes that were in use lately, and that of `All`, even if it is 0: who hears it before
@@ -177,20 +184,17 @@ mod tests {
     async fn beats_say_the_numbers_of_lanes_that_were_used_lately() {
         let (mut given, now, node) = (Given::default(), Instant::now(), NodeId::random());
         assert_eq!(given.recent(now), [(Lane::All, 0)]);
-        assert_eq!(
-            (given.next(Lane::Node(node)), given.next(Lane::Node(node))),
-            (1, 1),
-            "it was not published"
-        );
-        given.published(Lane::Node(node), 1, now);
-        assert_eq!(given.next(Lane::Node(node)), 2);
-        assert_eq!(given.recent(now), [(Lane::Node(node), 1), (Lane::All, 0)]);
+        let mut give = |is_published: bool| {
+            given.give(Lane::Node(node), |number| if is_published { Ok(number) } else { Err(number) })
+        };
+        assert_eq!([give(false), give(true), give(false), give(true)], [Err(1), Ok(1), Err(2), Ok(2)]);
+        assert_eq!(given.recent(now), [(Lane::Node(node), 2), (Lane::All, 0)]);
         let later = now + REPEATED;
         assert_eq!(given.recent(later), [(Lane::All, 0)]);
         given.repeat(Duration::ZERO, later);
         assert_eq!(given.recent(later), [(Lane::All, 0)], "it was said before that often enough");
         given.repeat(REPEATED / 2, later);
-        assert_eq!(given.recent(later), [(Lane::Node(node), 1), (Lane::All, 0)]);
+        assert_eq!(given.recent(later), [(Lane::Node(node), 2), (Lane::All, 0)]);
         assert_eq!(given.recent(later + REPEATED), [(Lane::All, 0)]);
     }
 }

@@ -138,15 +138,8 @@ impl ClusterState {
     pub(crate) fn publish(&self, lane: Lane, head: &Head<'_>, payload: &[u8]) -> Remote {
         let draft = self.sealing.draft(lane, head, payload);
         let subject = self.subjects.of(lane);
-        let published = {
-            let mut given = lock(&self.given);
-            let number = given.next(lane);
-            let published = self.port.publish(&subject, self.sealing.seal(draft, number));
-            if published.is_ok() {
-                given.published(lane, number, Instant::now());
-            }
-            published
-        };
+        let published =
+            self.given().give(lane, |number| self.port.publish(&subject, self.sealing.seal(draft, number)));
         let (count, remote) = match published {
             Ok(()) => (&self.counts.handed, Remote::Handed),
             Err(PublishError::Down) => (&self.counts.down, Remote::Down),
@@ -225,7 +218,13 @@ impl ClusterState {
         }
     }
 
-    /// Another node is gone.
+    /// Another node is gone for good.
+    pub(crate) fn left(&self, node: NodeId) {
+        self.given().forget(node);
+        self.subjects.forget(node);
+    }
+
+    /// Another node is gone, and its connections with it.
     pub(crate) fn forget(&self, node: Place, now: Instant) {
         // From now on nothing is sent to it.
         self.directory().remove(node);

@@ -190,10 +190,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_snapshot_that_is_larger_than_the_queue_is_given_and_what_it_does_not_name_is_gone() {
-        const CHANNELS: usize = 10_000;
+        const CHANNELS: usize = 3_000;
         let params = || ClusterParams::new("chat", MemoryBus::new()).queues(64 * 1024, 8 * 1024 * 1024);
         let (one, other) = (ClusterState::new(params()), ClusterState::new(params()));
         let channel = |number: usize| format!("/a-channel-with-a-name/{number}");
+        // Before there is a connection, which is told of all subscriptions then.
+        for number in 0..CHANNELS {
+            one.opened(OwnConnection { channel: &channel(number), user: None, listed: None });
+        }
         let mut nodes = [&one, &other].map(|state| {
             let (node, link) = (Node::new(state, &Nobody), state.port.link());
             link.up(usize::MAX);
@@ -205,9 +209,6 @@ mod tests {
             let known: Vec<_> = names.map(|name| directory.view.channel(&name).is_some()).collect();
             (known, other.is_synced.load(std::sync::atomic::Ordering::Relaxed))
         };
-        for number in 0..CHANNELS {
-            one.opened(OwnConnection { channel: &channel(number), user: None, listed: None });
-        }
         until(&mut nodes, true, || known() == (vec![true; CHANNELS], true)).await;
         for number in (0..CHANNELS).step_by(2) {
             one.ended(OwnConnection { channel: &channel(number), user: None, listed: None });
