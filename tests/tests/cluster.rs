@@ -56,7 +56,8 @@ async fn connections_are_closed_wherever_they_are_and_only_those_that_are_meant(
     devices[1].heard.expect_closed(4100).await;
     assert_eq!(one.revoke(&Revocation::User("cat".to_owned())), 0);
     devices[3].heard.expect_closed(4004).await;
-    assert_eq!(other.connection_count(), 1, "dan was not meant");
+    // Who is told of the end is told before the server has forgotten the connection. Dan was not meant.
+    eventually(|| other.connection_count() == 1).await;
     assert_eq!(one.to_all().here().close(code, ""), 0);
     assert!(devices[4].connection.is_open());
 }

@@ -20,6 +20,9 @@ const SENDS: usize = 1000;
 /// Rounds, in each of which all take turns.
 const ROUNDS: usize = 41;
 
+/// Whom a message is for.
+type Choose = fn(&NodeServer) -> Audience<User<String>>;
+
 /// Two nodes, of which the first one sends, and a client at the other one.
 struct Pair {
     name: &'static str,
@@ -56,7 +59,7 @@ impl Pair {
 
     async fn round(&mut self) {
         let node = &self.nodes[0];
-        let audiences: [(_, fn(&NodeServer) -> Audience<User<String>>); 3] = [
+        let audiences: [(_, Choose); 3] = [
             (true, |node| node.to_channel("/room/7")),
             (true, |node| node.to_user("ann")),
             (self.ben.is_some(), |node| node.to_user("ben")),
