@@ -75,7 +75,7 @@ impl<T: UserId> WebsocketServerAuth<T> {
     /// can connect again. A service with a stream of [revocations](crate::UserService::revocations) does not need this
     /// call.
     ///
-    /// In a [cluster](crate::cluster) this is so at every node; the number is that of this one. A node that is cut off does
+    /// In a cluster (feature `cluster`) this is so at every node; the number is that of this one. A node that is cut off does
     /// it when it is back.
     pub fn revoke(&self, revocation: &Revocation<T>) -> usize {
         #[cfg(feature = "cluster")]
@@ -84,7 +84,7 @@ impl<T: UserId> WebsocketServerAuth<T> {
     }
 
     /// Closes all connections of a user; answers how many were open. Resolves when their transports are released. In a
-    /// [cluster](crate::cluster) those at other nodes are closed as well, without being counted or waited for.
+    /// cluster (feature `cluster`) those at other nodes are closed as well, without being counted or waited for.
     ///
     /// # Cancel safety
     ///
