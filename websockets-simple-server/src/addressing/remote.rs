@@ -75,7 +75,7 @@ impl<I: Identity> Audience<I> {
                 Selector::Client(id) => Who::Client(id.to_string().into()),
                 Selector::Connection(connection) => Who::Client(connection.id().to_string().into()),
                 Selector::Group(group) => Who::Group(group),
-                Selector::User(user) => Who::User((cluster.codec.write)(user)?.into()),
+                Selector::User(user) => Who::User(cluster.codec.write(user)?.into()),
             })
         };
         // An id that cannot be written selects and excludes nobody elsewhere.
@@ -89,13 +89,13 @@ impl<I: Identity> Audience<I> {
 
     /// The connections of this node that another one means; `None` if it is malformed.
     pub(crate) fn read(shared: &Arc<Shared<I>>, target: &Target<'_>) -> Option<Self> {
-        let read = shared.cluster.get()?.codec.read;
+        let codec = &shared.cluster.get()?.codec;
         let selector = |who: &Who<'_>| {
             Some(match who {
                 Who::Channel(channel) => Selector::Channel((*channel).into()),
                 Who::Client(id) => Selector::Client(ClientId::new(id).ok()?),
                 Who::Group(group) => Selector::Group((*group).into()),
-                Who::User(json) => Selector::User(read(json)?),
+                Who::User(json) => Selector::User(codec.read(json)?),
             })
         };
         let selectors = |all: &[Who<'_>]| all.iter().map(selector).collect::<Option<Vec<_>>>();

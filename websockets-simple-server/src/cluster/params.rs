@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretSlice};
+use websockets_simple_core::catch_panic;
 
 use crate::cluster::Bus;
 
@@ -180,7 +181,8 @@ impl ClusterParams {
     }
 
     pub(crate) fn lists(&self, channel: &str) -> bool {
-        self.listed.as_ref().is_some_and(|of| of(channel))
+        // Of a rule that panics, no channel is listed.
+        self.listed.as_ref().is_some_and(|of| catch_panic(|| of(channel)).unwrap_or(false))
     }
 }
 

@@ -92,7 +92,7 @@ async fn tell<I: Identity>(shared: Arc<Shared<I>>, sessions: TaskTracker, stop: 
                     Told::Left(user) => (PresenceEventKind::Left, user),
                 };
                 // Another node may have users of another type.
-                let Some(user) = (codec.read)(user) else { continue };
+                let Some(user) = codec.read(user) else { continue };
                 Event::Presence(PresenceEvent::new(user, kind))
             }
             Err(at) => {
@@ -132,7 +132,7 @@ impl<I: Identity> Shared<I> {
     ) {
         let Some(ClusterNode { state, codec }) = self.cluster.get() else { return };
         let channel = connection.channel();
-        let user = connection.0.origin.user.as_ref().and_then(|user| (codec.write)(user.id()));
+        let user = connection.0.origin.user.as_ref().and_then(|user| codec.write(user.id()));
         let listed = (has_id && state.params.lists(channel)).then(|| connection.id().to_string());
         tell(state, OwnConnection { channel, user: user.as_deref(), listed: listed.as_deref() });
     }
@@ -143,7 +143,7 @@ impl<I: Identity> Shared<I> {
         match revocation {
             Revocation::Credential(id) => state.revoked(false, id),
             Revocation::User(id) => {
-                if let Some(json) = (codec.write)(id) {
+                if let Some(json) = codec.write(id) {
                     state.revoked(true, &json);
                 }
             }
@@ -174,7 +174,7 @@ impl<I: Identity> Local for Arc<Shared<I>> {
         let NewRevocation { at, is_user, what } = revocation;
         let revocation = match is_user {
             false => Revocation::Credential((**what).to_owned()),
-            true => match self.cluster.get().and_then(|cluster| (cluster.codec.read)(what)) {
+            true => match self.cluster.get().and_then(|cluster| cluster.codec.read(what)) {
                 Some(id) => Revocation::User(id),
                 None => return false,
             },

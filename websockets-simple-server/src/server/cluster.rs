@@ -309,7 +309,7 @@ impl<I: Identity> Presence<I> {
         let age = age.max(state.deaf_for());
         // Ids are values of the application, and are read outside of the lock.
         let members = listed.into_iter().filter_map(|(client, user, node)| {
-            let user = user.and_then(|json| (codec.read)(&json));
+            let user = user.and_then(|json| codec.read(&json));
             Some(Member { client: ClientId::new(&client).ok()?, user, node })
         });
         Seen { value: ChannelPresence { connections, members: members.collect() }, age }
@@ -343,7 +343,7 @@ impl<T: UserId> Presence<User<T>> {
         Q: ToOwned<Owned = T> + ?Sized,
     {
         self.users(|ClusterNode { state, codec }| {
-            let json = (codec.write)(&user.to_owned());
+            let json = codec.write(&user.to_owned());
             let directory = state.directory();
             json.and_then(|json| directory.view.user(&json).map(|holders| holders.total())).unwrap_or(0)
         })
