@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn answer(hears_for: Duration, has_gap: bool) -> Revocations {
-        Revocations { has_gap, hears_for: hears_for.as_millis() as u64, known: Vec::new() }
+        Revocations { said: 0, has_gap, hears_for: hears_for.as_millis() as u64, known: Vec::new() }
     }
 
     const S: Duration = Duration::from_secs(1);

@@ -139,6 +139,8 @@ pub(crate) struct Revoked<'a> {
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Revocations {
+    /// How many were said: who has not heard as many has lost some, and asks again.
+    pub(crate) said: u64,
     /// Whether some were forgotten that were asked for.
     pub(crate) has_gap: bool,
     /// For how many milliseconds the node has heard everything: it knows all that was revoked meanwhile.

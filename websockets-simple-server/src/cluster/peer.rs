@@ -41,8 +41,11 @@ pub(crate) struct Peer {
     arriving: Arriving,
     /// Changes that do not follow what is known.
     later: Held,
-    told: Option<Instant>,
+    /// When it got a snapshot.
+    given: Option<Instant>,
     asked_revocations: Option<Instant>,
+    /// How many revocations it has said since it was asked for them.
+    revocations: u64,
     /// For how long it heard everything when it said so last, and when that was.
     heard_all: Option<(u64, Instant)>,
     /// A node with the same name, and since when it is heard.
@@ -96,8 +99,9 @@ impl Peer {
             asked: None,
             arriving: Arriving::default(),
             later: Held::default(),
-            told: None,
+            given: None,
             asked_revocations: None,
+            revocations: 0,
             heard_all: None,
             beside: None,
         }
@@ -203,9 +207,9 @@ impl Peer {
 
     /// Whether it gets a snapshot that it asks for. If so, it has got it.
     pub(crate) fn may_be_told(&mut self, now: Instant) -> bool {
-        let may = self.told.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_AGAIN);
+        let may = self.given.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_AGAIN);
         if may {
-            self.told = Some(now);
+            self.given = Some(now);
         }
         may
     }
@@ -214,9 +218,19 @@ impl Peer {
     pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
         let may = self.asked_revocations.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_AGAIN);
         if may {
-            self.asked_revocations = Some(now);
+            (self.asked_revocations, self.revocations) = (Some(now), 0);
         }
         may
+    }
+
+    /// It has said so many revocations.
+    pub(crate) fn has_said(&mut self, revocations: usize) {
+        self.revocations += revocations as u64;
+    }
+
+    /// Whether all have come of the revocations that it says to have said.
+    pub(crate) fn has_all_said(&self, said: u64) -> bool {
+        self.revocations >= said
     }
 
     /// Whether it has lived for a while beside another node of its name, which was heard just now.

@@ -134,8 +134,8 @@ impl RevocationLog {
     }
 
     /// The last of what is said to who asked.
-    pub(crate) fn answer(&self, has_gap: bool, hears_for: Duration) -> Revocations {
-        Revocations { has_gap, hears_for: hears_for.as_millis() as u64, known: self.all_known() }
+    pub(crate) fn answer(&self, said: u64, has_gap: bool, hears_for: Duration) -> Revocations {
+        Revocations { said, has_gap, hears_for: hears_for.as_millis() as u64, known: self.all_known() }
     }
 
     /// Forgets up to where nodes are known that are gone, if nothing of them is kept.

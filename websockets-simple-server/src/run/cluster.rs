@@ -84,6 +84,8 @@ pub(super) async fn leave<I: Identity>(shared: &Shared<I>) {
 async fn tell<I: Identity>(shared: Arc<Shared<I>>, sessions: TaskTracker, stop: Stop) {
     let Some(ClusterNode { state, codec }) = shared.cluster.get() else { return };
     loop {
+        // A million users may come at once, and be told to nobody.
+        tokio::task::consume_budget().await;
         let event = match state.next_to_tell(Instant::now()) {
             Ok(Next::Cluster(kind)) => Event::Cluster(ClusterEvent::new(kind)),
             Ok(Next::User(told)) => {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::cluster::{
     ClusterEventKind, NodeId, NodeInfo,
     envelope::Opened,
-    head::{Beat, Change, Head, Snapshot},
+    head::{Beat, Change, Head, Revocations, Snapshot},
     holders::Place,
     lane::Lane,
     node::{Complaint, GONE, MOST_NODES, Node, REPLACED},
@@ -61,23 +61,18 @@ impl Node<'_> {
             Head::WantSnapshot => self.wants_snapshot(node, now),
             Head::Snapshot(ref snapshot) => self.snapshot(node, snapshot, now)?,
             Head::Revoked(revoked) => {
+                if let Lane::Node(_) = opened.lane {
+                    self.peers.get_mut(&node)?.has_said(revoked.len());
+                }
+                let mut all_known = true;
                 for revoked in &revoked {
                     let new = self.state.revocations().add(revoked, now);
-                    if let Some(new) = new {
-                        self.local.revoke(&new).then_some(())?;
-                    }
+                    all_known &= new.is_none_or(|new| self.local.revoke(&new));
                 }
+                all_known.then_some(())?;
             }
             Head::WantRevocations(known) => self.give_revocations(node, &known, now),
-            Head::Revocations(answer) => {
-                {
-                    let mut log = self.state.revocations();
-                    for (of, number) in &answer.known {
-                        log.caught_up(*of, *number);
-                    }
-                }
-                self.cut.answered(node, &answer, now);
-            }
+            Head::Revocations(answer) => self.told_revocations(node, &answer, now),
             Head::Bye | Head::Probe(_) => {}
         }
         Some(())
@@ -187,13 +182,29 @@ impl Node<'_> {
     fn give_revocations(&self, node: NodeId, known: &[(NodeId, u64)], now: Instant) {
         let log = self.state.revocations();
         let (parts, has_gap) = log.behind(known, now);
+        let said = parts.iter().map(|part| part.len() as u64).sum();
         for part in parts {
             if self.state.say(Lane::Node(node), &Head::Revoked(part)).is_err() {
                 return;
             }
         }
-        let answer = log.answer(has_gap, self.state.hears_for(now));
+        let answer = log.answer(said, has_gap, self.state.hears_for(now));
         let _ = self.state.say(Lane::Node(node), &Head::Revocations(answer));
+    }
+
+    /// A node has said all the revocations that it was asked for. If some of them were lost, its next beat has it asked
+    /// again.
+    fn told_revocations(&mut self, node: NodeId, answer: &Revocations, now: Instant) {
+        if !self.peers.get(&node).is_some_and(|peer| peer.has_all_said(answer.said)) {
+            return;
+        }
+        {
+            let mut log = self.state.revocations();
+            for (of, number) in &answer.known {
+                log.caught_up(*of, *number);
+            }
+        }
+        self.cut.answered(node, answer, now);
     }
 
     /// A part of a snapshot has come.
@@ -221,5 +232,73 @@ impl Node<'_> {
     fn apply(&self, place: Place, changes: &[Change<'_>], now: Instant) {
         let mut directory = self.state.directory_after_others();
         changes.iter().for_each(|change| directory.view.apply(place, change, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::cluster::{
+        BusEvent, ClusterParams, MemoryBus,
+        envelope::Sealing,
+        head::{Close, Revoked, Send},
+        node::Local,
+        revoked::NewRevocation,
+        state::ClusterState,
+    };
+
+    /// Remembers what was revoked. It knows users with numbers alone.
+    #[derive(Default)]
+    struct Users(Mutex<Vec<String>>);
+
+    impl Local for Users {
+        fn send(&self, _send: &Send<'_>, _opened: &Opened) -> bool {
+            true
+        }
+
+        fn close(&self, _close: &Close<'_>) -> bool {
+            true
+        }
+
+        fn revoke(&self, revocation: &NewRevocation) -> bool {
+            self.0.lock().unwrap().push(revocation.what.to_string());
+            revocation.what.parse::<u64>().is_ok()
+        }
+
+        fn close_users(&self, _before: Instant) -> usize {
+            0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn revocations_that_were_lost_are_asked_for_again_and_one_that_is_of_no_use_hides_no_other() {
+        let (state, users) =
+            (ClusterState::new(ClusterParams::new("chat", MemoryBus::new())), Users::default());
+        let mut node = Node::new(&state, &users);
+        let (other, lane) = (NodeId::random(), Lane::Node(state.node.id));
+        let sealing = Sealing::new(other, Vec::new());
+        let now = Instant::now();
+        let mut hears = |lane, head: Head<'_>| {
+            let message = sealing.seal(sealing.draft(lane, &head, &[]), 0);
+            node.heard(BusEvent::Message(message), now);
+        };
+        let (name, version, hears_for) = ("other", 0, 0);
+        let beat = Beat { name, version, revoked: 3, hears_for, sent: Vec::new(), sent_to: Vec::new() };
+        hears(Lane::Nodes, Head::Beat(beat));
+        let revoked =
+            |number, what| Revoked { node: other, number, age: 0, is_user: true, what: Into::into(what) };
+        let answer = || Revocations { said: 3, has_gap: false, hears_for: 0, known: vec![(other, 3)] };
+        // Of two messages the first was lost.
+        hears(lane, Head::Revoked(vec![revoked(3, "3")]));
+        hears(lane, Head::Revocations(answer()));
+        assert_eq!(state.revocations().known(other), 0);
+        // As it is told again.
+        hears(lane, Head::Revoked(vec![revoked(1, "a name"), revoked(2, "2")]));
+        hears(lane, Head::Revocations(answer()));
+        assert_eq!(state.revocations().known(other), 3);
+        assert_eq!(*users.0.lock().unwrap(), ["3", "a name", "2"]);
+        assert_eq!(state.counts.invalid.load(Relaxed), 1);
     }
 }
