@@ -107,5 +107,4 @@ mod redis_bus;
 mod revoked;
 mod sequence;
 mod state;
-mod turns;
 mod view;

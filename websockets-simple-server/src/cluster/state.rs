@@ -22,7 +22,6 @@ use crate::cluster::{
     parts::PARTS,
     revoked::RevocationLog,
     sequence::Given,
-    turns::Turns,
     view::{Named, Told},
 };
 
@@ -44,7 +43,8 @@ pub(crate) struct ClusterState {
     pub(crate) sealing: Sealing,
     subjects: Subjects,
     given: Mutex<Given>,
-    directory: Turns<Directory>,
+    /// Whoever takes it over and over [hands it over](Self::directory_in_turns) in between.
+    directory: parking_lot::Mutex<Directory>,
     revocations: Mutex<RevocationLog>,
     status: Mutex<Status>,
     events: Mutex<Events>,
@@ -116,7 +116,7 @@ impl ClusterState {
             sealing: Sealing::new(id, params.keys.clone()),
             subjects: Subjects::new(&params.app),
             given: Mutex::default(),
-            directory: Turns::new(Directory::new(params.linger)),
+            directory: parking_lot::Mutex::new(Directory::new(params.linger)),
             revocations: Mutex::default(),
             status: Mutex::new(Status::Down(Instant::now(), NOT_RUNNING.into())),
             events: Mutex::default(),
@@ -202,19 +202,22 @@ impl ClusterState {
         lock(&self.given)
     }
 
-    pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
+    pub(crate) fn directory(&self) -> parking_lot::MutexGuard<'_, Directory> {
         self.directory.lock()
     }
 
-    /// For one turn of several, which others have theirs between.
-    pub(crate) fn directory_after_others(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock_after_others()
+    /// One turn of several with the directory: it goes to who waits for it then, which would find it taken again.
+    pub(crate) fn directory_in_turns<T>(&self, turn: impl FnOnce(&mut Directory) -> T) -> T {
+        let mut directory = self.directory.lock();
+        let done = turn(&mut directory);
+        parking_lot::MutexGuard::unlock_fair(directory);
+        done
     }
 
     /// Forgets what is known of a node, but for what is kept of it.
     pub(crate) fn sweep(&self, node: Place, now: Instant, is_kept: impl Fn(Named<'_>) -> bool) {
         for part in 0..PARTS {
-            self.directory_after_others().view.sweep(node, part, now, &is_kept);
+            self.directory_in_turns(|directory| directory.view.sweep(node, part, now, &is_kept));
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{
     NodeId, PublishError,
-    directory::PART,
+    directory::{Directory, PART},
     head::{Change, Changed, Head, Snapshot},
     lane::Lane,
     node::Node,
@@ -43,6 +43,29 @@ impl Giving {
         self.written.push_back(postcard::to_stdvec(&Head::Snapshot(snapshot)).unwrap_or_default());
         self.count += 1;
     }
+
+    /// Writes the next parts of the view.
+    fn write_from(&mut self, directory: &Directory) {
+        if self.next == 0 {
+            self.version = directory.version();
+        }
+        let end = (self.next + directory.view.parts_at_once()).min(PARTS);
+        let (mut changes, mut size) = (Vec::new(), 0);
+        for part in self.next..end {
+            for change in directory.view.own(part) {
+                size += change.size();
+                changes.push(change);
+                if size >= PART {
+                    self.write(std::mem::take(&mut changes), false);
+                    size = 0;
+                }
+            }
+        }
+        self.next = end;
+        if end == PARTS || !changes.is_empty() {
+            self.write(changes, end == PARTS);
+        }
+    }
 }
 
 impl Node<'_> {
@@ -53,7 +76,7 @@ impl Node<'_> {
                 return self.state.directory().say_later(now + ROOM_AGAIN);
             }
             let say = |changed: Changed<'_>| self.state.say(Lane::Presence, &Head::Changed(changed)).is_ok();
-            if !self.state.directory_after_others().say(now, say) {
+            if !self.state.directory_in_turns(|directory| directory.say(now, say)) {
                 return;
             }
         }
@@ -103,26 +126,7 @@ impl Node<'_> {
     }
 
     fn write(&self, giving: &mut Giving) {
-        let directory = self.state.directory_after_others();
-        if giving.next == 0 {
-            giving.version = directory.version();
-        }
-        let end = (giving.next + directory.view.parts_at_once()).min(PARTS);
-        let (mut changes, mut size) = (Vec::new(), 0);
-        for part in giving.next..end {
-            for change in directory.view.own(part) {
-                size += change.size();
-                changes.push(change);
-                if size >= PART {
-                    giving.write(std::mem::take(&mut changes), false);
-                    size = 0;
-                }
-            }
-        }
-        giving.next = end;
-        if end == PARTS || !changes.is_empty() {
-            giving.write(changes, end == PARTS);
-        }
+        self.state.directory_in_turns(|directory| giving.write_from(directory));
     }
 }
 

@@ -230,8 +230,9 @@ impl Node<'_> {
     }
 
     fn apply(&self, place: Place, changes: &[Change<'_>], now: Instant) {
-        let mut directory = self.state.directory_after_others();
-        changes.iter().for_each(|change| directory.view.apply(place, change, now));
+        self.state.directory_in_turns(|directory| {
+            changes.iter().for_each(|change| directory.view.apply(place, change, now));
+        });
     }
 }
 
