@@ -22,6 +22,9 @@ use tokio::{
 use crate::within;
 
 mod programs;
+mod rules;
+
+pub use rules::keeps_the_rules;
 
 /// Which server, and of which age: the one that Debian has, and one of these days, which PyPI has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
