@@ -45,7 +45,7 @@ pub(crate) struct Connector {
 impl Connector {
     /// Reads the system's trust store, so it is made once per client.
     pub(crate) fn new(params: &TlsParams) -> Result<Self, ParamsError> {
-        Self::build(params).map_err(|error| ParamsError::Tls(in_full(&error)))
+        Self::build(params).map_err(|error| ParamsError::Tls(wording::in_full(&error)))
     }
 
     fn build(params: &TlsParams) -> Result<Self, TlsError> {
@@ -127,17 +127,6 @@ fn verifier(
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     Ok(verifier.map_err(TlsError::unusable)?)
-}
-
-/// An error and its sources on one line.
-fn in_full(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Maps an error of rustls to a [`TlsFailure`].

@@ -2,6 +2,20 @@
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
+use crate::tls::TlsError;
+
+/// An error and its sources on one line.
+#[must_use]
+pub fn in_full(error: &TlsError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
 /// What is wrong with a certificate of the peer: `it has expired`.
 #[must_use]
 pub fn certificate_fault(fault: &CertificateError) -> &'static str {

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
     crypto::CryptoProvider,
     sign::SingleCertAndKey,
 };
-use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions, certificates, provider};
+use websockets_simple_core::tls::{TlsError, TlsIdentity, TlsVersions, certificates, provider, wording};
 
 /// Whom we trust, and who we are.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ impl BusTls {
         let settings = self.clone();
         // Reads files, and the trust store of the system.
         let config = tokio::task::spawn_blocking(move || settings.read());
-        config.await.map_err(|error| error.to_string())?.map_err(|error| in_full(&error))
+        config.await.map_err(|error| error.to_string())?.map_err(|error| wording::in_full(&error))
     }
 
     /// The same for a server that is not to be trusted with TLS, and says so if it insists on it.
@@ -71,15 +71,4 @@ impl BusTls {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         Ok(verifier.build().map_err(TlsError::unusable)?)
     }
-}
-
-/// An error and its sources on one line.
-fn in_full(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
