@@ -455,11 +455,14 @@ async fn who_changes_the_node_of_a_cluster_is_not_announced() {
     ronald.hears(&["Ronald joined.", "Welcome Ronald."]).await;
     let john = one.plain("John").await;
     ronald.hears(&["John joined."]).await;
+    let adam = one.plain("Adam").await;
+    ronald.hears(&["Adam joined."]).await;
     john.client.disconnect().await;
     let mut john = two.plain("John").await;
     while john.next().await != "Welcome John." {}
-    // Longer than a user who has gone is still there.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Who goes after John is told, so John would have been.
+    adam.client.disconnect().await;
+    ronald.hears(&["Adam left."]).await;
     john.says("back").await;
     ronald.hears(&["John says: back"]).await;
 }
