@@ -16,12 +16,11 @@ mod sends;
 fn main() {
     let arguments = helper::arguments();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    // As most servers of applications; the sends are of one thread.
-    let threads = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // The sends are of one thread.
     let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match arguments[..] {
-        ["node", name, url] => return threads().block_on(node::run(name, url)),
-        ["publisher", url] => return threads().block_on(raw_bus::publish(url)),
+        ["node", name, url] => return on_workers(node::run(name.to_owned(), url.to_owned())),
+        ["publisher", url] => return on_workers(raw_bus::publish(url.to_owned())),
         _ => {}
     }
     let is_wanted = |what| arguments.is_empty() || arguments.contains(&what);
@@ -29,9 +28,16 @@ fn main() {
         thread().block_on(sends::measure());
     }
     if is_wanted("across") {
-        threads().block_on(across::measure());
+        on_workers(across::measure());
     }
     if is_wanted("idle") {
-        threads().block_on(idle::measure());
+        on_workers(idle::measure());
     }
+}
+
+/// As in most applications: on several threads, and what waits for messages is a task. The future of `block_on` is not
+/// one, and each wake of it goes to another thread.
+fn on_workers(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(runtime.spawn(work)).unwrap();
 }

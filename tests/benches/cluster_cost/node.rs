@@ -39,12 +39,12 @@ pub(crate) fn params(url: &str) -> ClusterParams {
 
 /// Runs until the orders end: `latency` and a count sends messages that are timed, `burst` and `nobody` send many, to
 /// whoever is in the room or to a group that nobody is in, `heard` waits until so many were heard.
-pub(crate) async fn run(name: &str, url: &str) {
+pub(crate) async fn run(name: String, url: String) {
     let limits = Limits::default().connections_per_ip(usize::MAX).messages_per_second(None);
     let server = ServerParams::local().limits(limits).outbox(64 << 20);
     let server = server.overflow(OverflowPolicy::Wait(Duration::from_secs(30)));
     let server = WebsocketServerAuth::new(server, Anybody).with_placement(|_, _| Placement::new());
-    let server = server.with_cluster(params(url).node(name));
+    let server = server.with_cluster(params(&url).node(&name));
     server.start().await.unwrap();
     server.cluster().until_ready().await;
     println!("{}", server.local_addr().unwrap());

@@ -42,8 +42,8 @@ async fn connect(url: &str) -> TcpStream {
 }
 
 /// What the process does that publishes.
-pub(crate) async fn publish(url: &str) {
-    let (mut connection, is_nats) = (connect(url).await, url.starts_with("nats"));
+pub(crate) async fn publish(url: String) {
+    let (mut connection, is_nats) = (connect(&url).await, url.starts_with("nats"));
     let mut orders = orders();
     println!("ready");
     while let Some(order) = orders.next_line().await.unwrap() {
