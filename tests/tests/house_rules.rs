@@ -32,7 +32,7 @@ const HOUSES: [House; 3] = [
             &["events"],
             &["dotnet"],
             &["protocol"],
-            &["token", "tls", "compatibility", "transport", "reconnect"],
+            &["token", "tls", "compatibility", "transport", "reconnect", "figures"],
         ],
         ties: &[],
     },
@@ -57,7 +57,7 @@ const HOUSES: [House; 3] = [
             &["cluster"],
             &["users"],
             &["config"],
-            &["net"],
+            &["figures", "net"],
         ],
         ties: &[
             // `Connection::server` gives a handle of the server.

@@ -21,6 +21,7 @@
 //! | sending | [`Outbox`], [`OverflowPolicy`], [`Frame`], [`Flusher`] |
 //! | when a client connects again | [`Reconnector`] |
 //! | control messages of the two libraries | [`Control`], [`SUBPROTOCOL`] |
+//! | figures for monitoring | [`figures`] |
 //!
 //! # Features
 //!
@@ -45,6 +46,7 @@ mod token;
 mod transport;
 
 pub mod dotnet;
+pub mod figures;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 #[cfg(feature = "rustls")]

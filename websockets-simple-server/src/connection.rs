@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use chrono::{DateTime, Utc};
@@ -74,6 +74,8 @@ pub(crate) struct ConnectionState<I: Identity> {
     pub(crate) shared: Arc<Shared<I>>,
     pub(crate) origin: Box<Origin<I>>,
     pub(crate) scope: Scope,
+    /// Whether it is among those that have ended in the figures of the server. Here, where it takes no room.
+    pub(crate) is_summed: AtomicBool,
     /// Its [number](crate::ServerParams::subprotocol). Here, where it takes no room.
     pub(crate) subprotocol: Option<NonZeroU16>,
     pub(crate) positions: ListPositions,

@@ -24,11 +24,11 @@ use request_rules::RequestFacts;
 use timeout::TimeoutPhase as Phase;
 
 pub(crate) use context::HandshakeContext;
-pub(crate) use decision::{Admitted, HUNG_UP, Opened, StreamOwner, UpgradeOverrides, Upgrading, decide};
+pub(crate) use decision::{Admitted, Opened, StreamOwner, UpgradeOverrides, Upgrading, decide};
 #[cfg(feature = "http2")]
 pub(crate) use fallback::{TimedBody, answer_alone};
 pub(crate) use reclaim_io::linger;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, Why};
 pub(crate) use timeout::{HandshakeTimeout, TimeoutPhase};
 
 mod context;
@@ -58,9 +58,9 @@ pub(crate) enum NotOpened {
     /// Nothing to speak of: the peer has sent nothing, or no further request.
     NoRequest,
     /// The request was refused, for this reason and with this status, if there was an answer.
-    Refused(String, Option<StatusCode>),
+    Refused(Why, Option<StatusCode>),
     /// The request could not be read, and was refused for this reason and with this status.
-    Unreadable(String, StatusCode),
+    Unreadable(Why, StatusCode),
 }
 
 impl NotOpened {
@@ -69,7 +69,7 @@ impl NotOpened {
     }
 
     fn hung_up() -> Self {
-        Self::Refused(HUNG_UP.to_owned(), None)
+        Self::Refused(Why::hung_up(), None)
     }
 
     /// With nothing more to be done for the stream.
@@ -235,7 +235,7 @@ where
         };
         Some((keep(stream), leftover))
     };
-    upgrading.open(take).await.map_err(|why| NotOpened::Refused(why.to_owned(), None).at_once())
+    upgrading.open(take).await.map_err(|why| NotOpened::Refused(why, None).at_once())
 }
 
 /// The refusal of a head that the HTTP library cannot read, in place of its `own` answer: of HTTP/2 it gives none, nor if
@@ -243,7 +243,7 @@ where
 fn unreadable(error: &hyper::Error, own: &[u8]) -> (NotOpened, Vec<u8>) {
     if error.is_parse_version_h2() {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-        return (NotOpened::Unreadable("505: HTTP/2 is not supported".to_owned(), status), Vec::new());
+        return (NotOpened::Unreadable(Why::http2(), status), Vec::new());
     }
     let refusal = Refusal::unreadable(own);
     let why = NotOpened::Unreadable(refusal.why(), refusal.status());

@@ -101,6 +101,7 @@ mod server;
 pub mod addressing;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod figures;
 pub mod signals;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -149,14 +150,14 @@ pub use websockets_simple_core::{Json, Message, dotnet};
 
 // Everything else, for those who do not care in which module it is.
 #[doc(hidden)]
-pub use crate::{addressing::*, events::*, messages::*, params::*, signals::*, upgrade::*, users::*};
+pub use crate::{
+    addressing::*, events::*, figures::*, messages::*, params::*, signals::*, upgrade::*, users::*,
+};
 #[cfg(feature = "cluster")]
 #[doc(hidden)]
 pub use cluster::*;
 #[cfg(feature = "cluster")]
-pub use server::{
-    ChannelPresence, Cluster, ClusterFigures, ClusterStatus, Member, NodePresence, Presence, Seen,
-};
+pub use server::{ChannelPresence, Cluster, ClusterStatus, Member, NodePresence, Presence, Seen};
 #[cfg(feature = "rustls")]
 #[doc(hidden)]
 pub use tls::*;

@@ -21,9 +21,7 @@ use crate::{
 
 pub(crate) use caller::peer_addr;
 #[cfg(feature = "cluster")]
-pub use cluster::{
-    ChannelPresence, Cluster, ClusterFigures, ClusterStatus, Member, NodePresence, Presence, Seen,
-};
+pub use cluster::{ChannelPresence, Cluster, ClusterStatus, Member, NodePresence, Presence, Seen};
 pub use serve::Serve;
 pub use users::ConnectedUser;
 
@@ -31,6 +29,7 @@ mod addressing;
 mod caller;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod figures;
 mod serve;
 mod signals;
 mod users;

@@ -14,7 +14,7 @@
 //! ([`ServerParams::expiry`](crate::ServerParams::expiry)); revoked ones close their connections
 //! ([`UserService::revocations`], [`revoke`](crate::WebsocketServerAuth::revoke)).
 
-pub(crate) use admission::{Admission, AdmissionError, AdmitAll, AdmitUsers};
+pub(crate) use admission::{Admission, AdmissionError, AdmitAll, AdmitUsers, result_of};
 pub use admission::{Anonymous, Identity, User};
 #[cfg(feature = "cache")]
 pub use cached::Cached;

@@ -2,12 +2,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use websockets_simple_core::{EndedBy, Statistics};
+use serde::Serialize;
+use websockets_simple_core::{
+    EndedBy, Statistics,
+    figures::{Figure, prometheus_text},
+};
 
 use crate::connection::ClientConnection;
 
 /// Counters of a client, over all of its connections, since [`new`](crate::WebsocketClient::new).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClientFigures {
     /// Attempts to connect that have begun.
@@ -64,6 +68,56 @@ impl Figures {
 }
 
 impl ClientFigures {
+    /// The figures in the [text format] of Prometheus, version 0.0.4.
+    ///
+    /// [text format]: https://prometheus.io/docs/instrumenting/exposition_formats/
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_client::{ClientParams, WebsocketClient};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = WebsocketClient::new(ClientParams::url("ws://127.0.0.1:9")?)?;
+    /// assert!(client.figures().prometheus().contains("ws_client_attempts_total 0\n"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        prometheus_text(&self.list())
+    }
+
+    fn list(&self) -> [Figure; 7] {
+        [
+            Figure::counter("ws_client_attempts_total", "Attempts to connect.").of(self.attempts as f64),
+            Figure::counter("ws_client_connections_total", "Attempts that became a connection.")
+                .of(self.connections as f64),
+            Figure::counter(
+                "ws_client_lost_total",
+                "Connections that the application has not closed itself.",
+            )
+            .of(self.lost as f64),
+            Figure::counter("ws_client_given_up_total", "How often connecting again was given up.")
+                .of(self.given_up as f64),
+            Figure::counter("ws_client_kept_messages_total", "Messages kept while there was no connection.")
+                .of(self.kept as f64),
+            Figure::counter("ws_client_messages_total", "Messages received, sent, and not sent after all.")
+                .by(
+                    "direction",
+                    [
+                        ("received", self.messages_received as f64),
+                        ("sent", self.messages_sent as f64),
+                        ("dropped", self.dropped as f64),
+                    ],
+                ),
+            Figure::counter(
+                "ws_client_bytes_total",
+                "Payload bytes received and bytes that transports took.",
+            )
+            .by("direction", [("received", self.bytes_received as f64), ("sent", self.bytes_sent as f64)]),
+        ]
+    }
+
     fn add(&mut self, statistics: &Statistics) {
         self.messages_received += statistics.messages_received;
         self.bytes_received += statistics.bytes_received;

@@ -37,6 +37,43 @@ pub enum EndedBy {
     Transport,
 }
 
+impl EndedBy {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Expired,
+        Self::HandlerPanic,
+        Self::Heartbeat,
+        Self::Idle,
+        Self::Limit,
+        Self::Local,
+        Self::Overflow,
+        Self::Peer,
+        Self::Protocol,
+        Self::Revoked,
+        Self::Stop,
+        Self::Transport,
+    ];
+
+    /// As it is serialized, for figures.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::HandlerPanic => "handler_panic",
+            Self::Heartbeat => "heartbeat",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+            Self::Local => "local",
+            Self::Overflow => "overflow",
+            Self::Peer => "peer",
+            Self::Protocol => "protocol",
+            Self::Revoked => "revoked",
+            Self::Stop => "stop",
+            Self::Transport => "transport",
+        }
+    }
+}
+
 impl fmt::Display for EndedBy {
     /// A word or two, to be put after "ended by".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +154,13 @@ impl fmt::Display for Disconnect {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_what_is_serialized() {
+        for by in EndedBy::ALL {
+            assert_eq!(serde_json::to_value(by).unwrap(), by.label());
+        }
+    }
 
     #[test]
     fn an_end_is_shown_in_words_and_written_as_json() {

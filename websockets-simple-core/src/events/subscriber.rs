@@ -155,6 +155,7 @@ impl<E: EventType> StreamSink<E> {
                     if matches!(flow, Flow::Notice(_)) { &self.missed_sent } else { &self.missed_errors };
                 if !room.try_take(bytes) {
                     missed.fetch_add(1, Ordering::Relaxed);
+                    Subscriptions::has_missed(&self.of);
                     return self.state.found_unread().map(|unread| self.tell(unread));
                 }
                 if let Some(told) = event.missed_mut() {

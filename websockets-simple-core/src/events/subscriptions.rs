@@ -40,6 +40,8 @@ pub struct Subscriptions<E> {
     /// Events that wait for room in a stream now, and how many ever had to.
     waiting: AtomicUsize,
     waited: AtomicU64,
+    /// Events that streams did not get.
+    missed: AtomicU64,
 }
 
 /// The subscribers at one time.
@@ -63,6 +65,7 @@ impl<E: EventType> Subscriptions<E> {
             parked: Mutex::new(None),
             waiting: AtomicUsize::new(0),
             waited: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
         }
     }
 
@@ -242,6 +245,19 @@ impl<E: EventType> Subscriptions<E> {
                 of.raise_error(ErrorStage::EventStream, EventError::new(unread), None).await;
             }
         })
+    }
+
+    /// Errors and Sent events that streams did not get, as they are read too slowly, since this was made.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// A stream did not get an event.
+    pub(super) fn has_missed(of: &Weak<Self>) {
+        if let Some(of) = of.upgrade() {
+            of.missed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// An event waits for room in a stream until the guard is dropped.

@@ -90,6 +90,19 @@ pub enum OverflowPolicy {
     Wait(Duration),
 }
 
+impl OverflowPolicy {
+    /// Its name, for figures: `drop_oldest`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::DropNewest => "drop_newest",
+            Self::DropOldest => "drop_oldest",
+            Self::Wait(_) => "wait",
+        }
+    }
+}
+
 /// An [`OverflowPolicy`] in 4 bytes, as every connection has one: the milliseconds to wait, in which timers count anyway,
 /// or one of the other three, which are longer than any wait.
 #[derive(Clone, Copy, Debug)]

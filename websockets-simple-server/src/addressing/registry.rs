@@ -178,6 +178,12 @@ impl<I: Identity> Registry<I> {
         group.map(Group::snapshot).unwrap_or_default()
     }
 
+    /// How many channels there are, and how many groups in all of them.
+    pub(crate) fn channel_and_group_count(&self) -> (usize, usize) {
+        let maps = self.lock();
+        (maps.channels.len(), maps.channels.values().map(|channel| channel.groups.len()).sum())
+    }
+
     /// The groups of a channel with at least one connection.
     pub(crate) fn groups(&self, channel: &str) -> Vec<String> {
         let maps = self.lock();

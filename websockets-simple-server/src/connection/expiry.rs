@@ -13,7 +13,8 @@ use websockets_simple_core::{Control, EndCause, ErrorStage, Moment, Token, wall_
 use crate::{
     config::{Scope, ServerParams},
     connection::{Connection, ConnectionState},
-    users::{AdmissionError, Credentials, Identity},
+    figures::RenewalResult,
+    users::{AdmissionError, Credentials, Identity, result_of},
 };
 
 /// Refused tokens in a row after which the connection is closed.
@@ -79,6 +80,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
     let ConnectionState { shared, core, origin, .. } = &*connection.0;
     let (head, peer, user) = (&origin.head, &origin.peer, &origin.user);
     let Some(user) = user.as_ref().filter(|user| user.latest().expiry().is_some()) else {
+        shared.totals.renewed(RenewalResult::Refused);
         core.send_control(&Control::Refused("these credentials do not expire".to_owned()));
         return;
     };
@@ -89,8 +91,11 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
         certificate: peer.certificate().cloned(),
     };
     let request = peer.handshake_request(head);
-    let refusal = match shared.admission.admit(&credentials, &request, &shared.params).await {
+    let admitted = shared.admission.admit(&credentials, &request, &shared.params).await;
+    shared.totals.authenticated(result_of(&admitted), began.elapsed());
+    let refusal = match admitted {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
+            shared.totals.renewed(RenewalResult::Renewed);
             let at = renewed.expiry();
             user.renew(renewed, began);
             shared.revocable.set(&connection, connection.scope() == Scope::Global);
@@ -101,10 +106,12 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             return;
         }
         Ok(Some(_)) => {
+            shared.totals.renewed(RenewalResult::OtherUser);
             core.outbox.close(EndCause::OtherUser);
             return;
         }
         Ok(None) | Err(AdmissionError::Unauthorized) => {
+            shared.totals.renewed(RenewalResult::Refused);
             if user.refuse() >= TRIES {
                 core.outbox.close(EndCause::TokensRefused);
                 return;
@@ -112,6 +119,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             "not authorized"
         }
         Err(AdmissionError::Failed(error)) => {
+            shared.totals.renewed(RenewalResult::Failed);
             let raised = shared.subscriptions.dispatch_error_of(
                 &connection,
                 ErrorStage::UserService,

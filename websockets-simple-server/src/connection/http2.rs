@@ -90,6 +90,7 @@ pub(super) async fn serve<I: Identity>(mut context: HandshakeContext<I>, stream:
     let Some(run) = shared.run() else { return };
     let limits = &shared.params.limits;
     let place = context.take_place();
+    context.carries_others();
     let tally = Tally::new(context.timeout.ends(), limits.handshake);
     if place.overflow().is_some() {
         tally.expect_nothing(FRUITLESS - 1);
@@ -176,7 +177,10 @@ impl<I: Identity> Line<I> {
         let stream = STREAM.with(Arc::clone);
         let place = match place.next() {
             Ok(place) => place,
-            Err(limit) => return refused(Refusal::full(limit, params)),
+            Err(limit) => {
+                shared.totals.refused(Refusal::reason_of(limit));
+                return refused(Refusal::full(limit, params));
+            }
         };
         let mut context = HandshakeContext::in_place(Arc::clone(shared), peer.clone(), place, stop.clone());
         if request.headers().len() > params.limits.headers {

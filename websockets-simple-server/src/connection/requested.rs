@@ -16,7 +16,7 @@ use websockets_simple_core::Transport;
 use crate::connection::http2::{byte_stream::Http2Io, stream::Http2Stream};
 use crate::{
     connection::session::{Cut, SessionParts, in_time, serve},
-    handshake::{HUNG_UP, HandshakeContext, Refusal, StreamOwner, Upgrading, decide},
+    handshake::{HandshakeContext, Refusal, StreamOwner, Upgrading, Why, decide},
     run::{SessionGuard, SessionStage, SessionTask},
     users::Identity,
 };
@@ -70,7 +70,7 @@ async fn open<I: Identity>(
             Some(serve(context, opened, session))
         }
         Ok(Err(why)) => {
-            context.refused(why.to_owned()).await;
+            context.refused(why).await;
             None
         }
         Err(Cut::Late(_)) => {
@@ -109,14 +109,14 @@ async fn answer<I: Identity>(
             if reply.send(response).is_ok() {
                 return Some(upgrading);
             }
-            HUNG_UP.to_owned()
+            Why::hung_up()
         }
         Ok(Err(refusal)) => {
             let why = refusal.why();
             let _ = reply.send(refusal.into_guest_response(version));
             why
         }
-        Err(Undecided::HungUp) => HUNG_UP.to_owned(),
+        Err(Undecided::HungUp) => Why::hung_up(),
         Err(Undecided::TimedOut) => {
             let _ = reply.send(Refusal::too_slow(&context.shared.params).into_guest_response(version));
             context.timed_out().await;

@@ -48,17 +48,17 @@ pub enum ServeError {
 
 impl ServeError {
     pub(crate) fn refused(refusal: &Refusal) -> Self {
-        Self::Refused { status: refusal.status().as_u16(), reason: refusal.why() }
+        Self::Refused { status: refusal.status().as_u16(), reason: refusal.why().text }
     }
 
     fn of(ended: &Result<Unopened, Cut>) -> Self {
         match ended {
             Ok(Unopened { why, .. }) => match why {
                 NotOpened::Refused(why, Some(status)) => {
-                    Self::Refused { status: status.as_u16(), reason: why.clone() }
+                    Self::Refused { status: status.as_u16(), reason: why.text.clone() }
                 }
                 NotOpened::Unreadable(why, status) => {
-                    Self::Refused { status: status.as_u16(), reason: why.clone() }
+                    Self::Refused { status: status.as_u16(), reason: why.text.clone() }
                 }
                 NotOpened::Failed(_, error) => Self::Failed(error.clone()),
                 NotOpened::NoRequest | NotOpened::Refused(_, None) => Self::Lost,

@@ -2,7 +2,10 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,6 +34,7 @@ use crate::{
         scoped::{ScopedWork, SessionScope},
         served::ServeError,
     },
+    figures::RefusalReason,
     handshake::{
         self, Admitted, HandshakeContext, HandshakeTimeout, NotOpened, Opened, TimeoutPhase, Unopened,
     },
@@ -150,8 +154,8 @@ pub(super) async fn in_time<F: Future>(
 /// Raises why there is no connection.
 async fn tell<I: Identity>(context: &mut HandshakeContext<I>, why: NotOpened) {
     match why {
-        NotOpened::Failed(stage, error) => context.failed(stage, error).await,
-        NotOpened::NoRequest => {}
+        NotOpened::Failed(stage, error) => context.failed_early(stage, error).await,
+        NotOpened::NoRequest => context.shared.totals.idle(),
         NotOpened::Refused(why, _) => context.refused(why).await,
         NotOpened::Unreadable(why, _) => context.unreadable(why).await,
     }
@@ -301,6 +305,7 @@ pub(super) fn serve<I: Identity>(
             Extras::new(channel, groups),
         ),
         scope: if local.is_some() { Scope::Local } else { Scope::Global },
+        is_summed: AtomicBool::new(false),
         subprotocol,
         positions: ListPositions::default(),
     }));
@@ -310,6 +315,7 @@ pub(super) fn serve<I: Identity>(
         core.begin_controls(heartbeat);
     }
     if let Some(text) = farewell {
+        shared.totals.refused(RefusalReason::Unauthorized);
         told.map(|told| told.send(Err(ServeError::Unauthorized)));
         let _ = core.outbox.try_send(Message::text(text), false);
         core.outbox.close(EndCause::Unauthorized);
@@ -321,6 +327,7 @@ pub(super) fn serve<I: Identity>(
             drop(permit);
         }));
     }
+    shared.totals.opened();
     if let Some(text) = shared.params.success_text.as_deref() {
         let _ = core.outbox.try_send(Message::text(text), shared.subscriptions.wants_notices());
     }
@@ -432,9 +439,12 @@ struct SessionEnd<I: Identity>(Connection<I>);
 
 impl<I: Identity> Drop for SessionEnd<I> {
     fn drop(&mut self) {
-        let ConnectionState { shared, .. } = &*self.0.0;
+        let ConnectionState { shared, core, is_summed, .. } = &*self.0.0;
         shared.revocable.remove(&self.0);
-        shared.registry.drained(&self.0);
+        shared.totals.ended(core.end(), &core.statistics(), || {
+            is_summed.store(true, Ordering::Relaxed);
+            shared.registry.drained(&self.0);
+        });
         self.0.0.end_state();
     }
 }

@@ -1,6 +1,6 @@
 //! Connections without a transport, for tests of what keeps them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::time::Instant;
 use websockets_simple_core::{ConnectionShared, OutboxConfig, OverflowPolicy, Side};
@@ -40,6 +40,7 @@ pub(crate) fn unconnected<I: Identity>(
             Extras::new(None, Vec::new()),
         ),
         scope: Scope::Global,
+        is_summed: AtomicBool::new(false),
         subprotocol: None,
         positions: ListPositions::default(),
     }))

@@ -9,7 +9,12 @@ use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, Erro
 use crate::{
     addressing::PlacedConnection,
     connection::Event,
-    handshake::{decision::UpgradeOverrides, refusal::Refusal, timeout::HandshakeTimeout},
+    figures::Handshaking,
+    handshake::{
+        decision::UpgradeOverrides,
+        refusal::{Refusal, Why},
+        timeout::HandshakeTimeout,
+    },
     net::{
         Admittance, ConnectionPermit, HandshakeRequest, Peer, Place,
         proxy_protocol::{self, HeaderError, Source},
@@ -30,6 +35,8 @@ pub(crate) struct HandshakeContext<I: Identity> {
     overrides: Option<Box<UpgradeOverrides<I>>>,
     /// The attempt of the Connecting event, until Connected or Refused is raised.
     connecting: Option<Attempt>,
+    /// Counts it, for as long as it is one.
+    handshaking: Option<Handshaking>,
 }
 
 impl<I: Identity> HandshakeContext<I> {
@@ -41,7 +48,8 @@ impl<I: Identity> HandshakeContext<I> {
     /// The same in a place that may be lent.
     pub(crate) fn in_place(shared: Arc<Shared<I>>, peer: Peer, place: Place, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
-        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None }
+        let handshaking = Some(shared.totals.handshake());
+        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None, handshaking }
     }
 
     /// With what the application sets for its request.
@@ -161,28 +169,49 @@ impl<I: Identity> HandshakeContext<I> {
         self.stop.run_until_aborted(pin!(raised)).await;
     }
 
-    /// Raises Refused, if Connecting was raised.
-    pub(crate) async fn refused(&mut self, why: String) {
+    /// It is not one any more: it carries others.
+    #[cfg(feature = "http2")]
+    pub(crate) fn carries_others(&mut self) {
+        self.handshaking = None;
+    }
+
+    /// Raises the error of a handshake that has failed before there was a request.
+    pub(crate) async fn failed_early(&self, stage: ErrorStage, error: EventError) {
+        self.shared.totals.failed();
+        self.failed(stage, error).await;
+    }
+
+    /// Counts a refusal, and raises Refused if Connecting was raised.
+    pub(crate) async fn refused(&mut self, why: Why) {
+        self.shared.totals.refused(why.reason);
         if let Some(attempt) = self.connecting.take() {
-            self.raise_refused(attempt, why).await;
+            self.raise_refused(attempt, why.text).await;
         }
     }
 
     /// Raises Refused for a request that could not be read, and has no Connecting.
-    pub(crate) async fn unreadable(&self, why: String) {
+    pub(crate) async fn unreadable(&self, why: Why) {
+        self.shared.totals.refused(why.reason);
         let attempt = Attempt::new(self.peer.addr, "/").of_client(self.peer.client);
-        self.raise_refused(attempt.unannounced(), why).await;
+        self.raise_refused(attempt.unannounced(), why.text).await;
     }
 
     /// Raises an error for a timeout of the handshake, and Refused if Connecting was raised.
     pub(crate) async fn timed_out(&mut self) {
-        const WHY: &str = "the handshake took too long";
-        self.failed(ErrorStage::Handshake, EventError::new(WHY)).await;
-        self.refused(WHY.to_owned()).await;
+        let why = Why::too_slow();
+        let error = EventError::new(why.text.as_str());
+        if !self.is_connecting() {
+            return self.failed_early(ErrorStage::Handshake, error).await;
+        }
+        self.failed(ErrorStage::Handshake, error).await;
+        self.refused(why).await;
     }
 
     /// Raises Refused if Connecting was raised: the server has stopped before there was an answer.
     pub(crate) async fn stopped(&mut self) {
+        if !self.is_connecting() {
+            return self.shared.totals.failed();
+        }
         self.refused(Refusal::stopping(&self.shared.params).why()).await;
     }
 

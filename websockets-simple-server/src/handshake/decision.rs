@@ -22,17 +22,14 @@ use crate::{
     handshake::{
         context::HandshakeContext,
         extensions,
-        refusal::Refusal,
+        refusal::{Refusal, Why},
         request_rules::{self, Opening, RequestFacts},
         tokens::ParsedRequest,
         vacancy::{self, Claim},
     },
     net::RequestHead,
-    users::{AdmissionError, Authenticated, Credentials, Identity},
+    users::{AdmissionError, Authenticated, Credentials, Identity, result_of},
 };
-
-/// The reason of a Refused event when the peer disconnected first.
-pub(crate) const HUNG_UP: &str = "the peer disconnected before the response";
 
 /// What the application sets for a request to its own HTTP server, or on a stream of its own.
 pub(crate) struct UpgradeOverrides<I: Identity> {
@@ -126,10 +123,9 @@ impl<I: Identity> Upgrading<I> {
     pub(crate) async fn open<S>(
         self,
         take: impl FnOnce(Upgraded) -> Option<(S, Bytes)>,
-    ) -> Result<Opened<S, I>, &'static str> {
-        const UNAVAILABLE: &str = "the upgraded stream is unavailable";
-        let upgraded = self.upgrade.ok_or(UNAVAILABLE)?.await.map_err(|_| HUNG_UP)?;
-        let (stream, leftover) = take(upgraded).ok_or(UNAVAILABLE)?;
+    ) -> Result<Opened<S, I>, Why> {
+        let upgraded = self.upgrade.ok_or_else(Why::no_stream)?.await.map_err(|_| Why::hung_up())?;
+        let (stream, leftover) = take(upgraded).ok_or_else(Why::no_stream)?;
         Ok(Opened { stream, leftover, admitted: self.admitted })
     }
 }
@@ -273,11 +269,13 @@ async fn ask<I: Identity>(
         certificate: context.peer.certificate.clone(),
     };
     let request = context.peer.handshake_request(head, client);
+    let asked = Instant::now();
     let admitted = tokio::select! {
         biased;
         admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
         () = context.stop.begun() => return Err(Refusal::stopping(params)),
     };
+    context.shared.totals.authenticated(result_of(&admitted), asked.elapsed());
     let known = match admitted {
         Ok(user) => Known::User(user),
         Err(AdmissionError::Unauthorized) => match params.unauthorized_delivery {

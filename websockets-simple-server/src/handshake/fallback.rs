@@ -44,7 +44,7 @@ pub(super) fn answer<I: Identity>(
     let client = context.peer.client_of(&context.shared.params.trusted_proxies, request.headers());
     let refusal = context.overloaded().or_else(|| context.count(client).err());
     if let Some(refusal) = refusal {
-        tracing::debug!(peer = ?context.peer.addr, why = refusal.why(), "refused");
+        tracing::debug!(peer = ?context.peer.addr, why = refusal.why().text, "refused");
         return Box::pin(std::future::ready(timed(refusal.into_own_response(version).map(own))));
     }
     if let Some(addr) = context.peer.addr {

@@ -11,18 +11,52 @@ use http::{
 };
 use http_body_util::Full;
 
-use crate::{config::ServerParams, handshake::request_rules::write_header, net::LimitReached};
+use crate::{
+    config::ServerParams, figures::RefusalReason as Reason, handshake::request_rules::write_header,
+    net::LimitReached,
+};
 
 use websockets_simple_core::handshake_words::NO_SUBPROTOCOL;
 
 /// The media type of the texts.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const TOO_SLOW: &str = "the handshake took too long";
+
 const HEAD_TOO_LARGE: &str = "the head of the request is too large or has too many headers";
+
+/// Why a handshake was refused: in figures, and in the event.
+#[derive(Clone, Debug)]
+pub(crate) struct Why {
+    pub(crate) reason: Reason,
+    pub(crate) text: String,
+}
+
+impl Why {
+    /// The peer has gone before the answer.
+    pub(crate) fn hung_up() -> Self {
+        Self { reason: Reason::HungUp, text: "the peer disconnected before the response".to_owned() }
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        Self { reason: Reason::TooSlow, text: TOO_SLOW.to_owned() }
+    }
+
+    /// There is an answer, but no stream of the HTTP library.
+    pub(crate) fn no_stream() -> Self {
+        Self { reason: Reason::NoStream, text: "the upgraded stream is unavailable".to_owned() }
+    }
+
+    /// The answer of our own to HTTP/2 without the feature.
+    pub(crate) fn http2() -> Self {
+        Self { reason: Reason::NoWebsocket, text: "505: HTTP/2 is not supported".to_owned() }
+    }
+}
 
 /// The response of a refused handshake, and the reason in its event.
 #[derive(Debug)]
 pub(crate) struct Refusal {
+    reason: Reason,
     status: StatusCode,
     body: String,
     header: Option<(HeaderName, HeaderValue)>,
@@ -31,8 +65,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), header: None, is_final: false }
+    fn new(reason: Reason, status: StatusCode, body: impl Into<String>) -> Self {
+        Self { reason, status, body: body.into(), header: None, is_final: false }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -46,7 +80,7 @@ impl Refusal {
     }
 
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, why)
+        Self::new(Reason::Malformed, StatusCode::BAD_REQUEST, why)
     }
 
     /// A body, or what announces one. A proxy takes the bytes behind the head for the body, and this server would take
@@ -59,7 +93,7 @@ impl Refusal {
 
     /// User code panicked.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        Self::new(Reason::Panic, StatusCode::INTERNAL_SERVER_ERROR, "internal error")
     }
 
     /// A head that the HTTP library cannot read. `own` is the answer that it would have given, without a text.
@@ -71,42 +105,59 @@ impl Refusal {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => HEAD_TOO_LARGE,
             _ => "the request is malformed",
         };
-        Self::new(status, body)
+        Self::new(Reason::Malformed, status, body)
     }
 
     #[cfg(feature = "http2")]
     pub(crate) fn too_many_headers() -> Self {
-        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE)
+        Self::new(Reason::Malformed, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE)
     }
 
     pub(crate) fn no_subprotocol() -> Self {
-        Self::bad_request(NO_SUBPROTOCOL)
+        Self::new(Reason::Subprotocol, StatusCode::BAD_REQUEST, NO_SUBPROTOCOL)
     }
 
     pub(crate) fn wrong_method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request")
-            .with(ALLOW, HeaderValue::from_static("GET"))
+        Self::new(
+            Reason::NoWebsocket,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "a WebSocket handshake is a GET request",
+        )
+        .with(ALLOW, HeaderValue::from_static("GET"))
     }
 
     pub(crate) fn no_upgrade() -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint: an Upgrade is needed")
-            .with(UPGRADE, HeaderValue::from_static("websocket"))
+        Self::new(
+            Reason::NoWebsocket,
+            StatusCode::UPGRADE_REQUIRED,
+            "this is a WebSocket endpoint: an Upgrade is needed",
+        )
+        .with(UPGRADE, HeaderValue::from_static("websocket"))
     }
 
     pub(crate) fn wrong_version() -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, "only version 13 of the WebSocket protocol is spoken here")
-            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+        Self::new(
+            Reason::NoWebsocket,
+            StatusCode::UPGRADE_REQUIRED,
+            "only version 13 of the WebSocket protocol is spoken here",
+        )
+        .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
     }
 
     /// 426 has to name a protocol in Upgrade (RFC 9110 section 15.5.22), which HTTP/2 does not have (RFC 9113 section
     /// 8.6). RFC 6455 section 4.4 leaves the status open.
     pub(crate) fn wrong_version_over_http2() -> Self {
-        Self::bad_request("only version 13 of the WebSocket protocol is spoken here")
-            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+        Self::new(
+            Reason::NoWebsocket,
+            StatusCode::BAD_REQUEST,
+            "only version 13 of the WebSocket protocol is spoken here",
+        )
+        .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
     }
 
     pub(crate) fn no_connect() -> Self {
         Self::new(
+            Reason::NoWebsocket,
             StatusCode::METHOD_NOT_ALLOWED,
             "this is a WebSocket endpoint: over HTTP/2 a CONNECT with `:protocol` is needed",
         )
@@ -115,7 +166,11 @@ impl Refusal {
 
     /// As RFC 9220 section 3 words it for HTTP/3, where RFC 8441 says nothing.
     pub(crate) fn wrong_protocol() -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "the only `:protocol` here is `websocket`")
+        Self::new(
+            Reason::NoWebsocket,
+            StatusCode::NOT_IMPLEMENTED,
+            "the only `:protocol` here is `websocket`",
+        )
     }
 
     pub(crate) fn without_http2(is_connect: bool) -> Self {
@@ -124,67 +179,91 @@ impl Refusal {
             false => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         };
         Self::new(
+            Reason::NoWebsocket,
             status,
             "WebSockets over HTTP/2 need the feature `http2` of websockets-simple-server: use HTTP/1.1",
         )
     }
 
     pub(crate) fn wrong_origin() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "this origin is not allowed")
+        Self::new(Reason::Origin, StatusCode::FORBIDDEN, "this origin is not allowed")
     }
 
     pub(crate) fn unauthorized(params: &ServerParams) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, params.unauthorized_text.clone())
+        Self::new(Reason::Unauthorized, StatusCode::UNAUTHORIZED, params.unauthorized_text.clone())
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     pub(crate) fn unavailable(params: &ServerParams) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot tell who you are, try again later")
-            .later(params.retry_after)
+        Self::new(
+            Reason::UserService,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "cannot tell who you are, try again later",
+        )
+        .later(params.retry_after)
     }
 
     pub(crate) fn at_rest(params: &ServerParams) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server does not run").later(params.retry_after)
+        Self::new(Reason::AtRest, StatusCode::SERVICE_UNAVAILABLE, "the server does not run")
+            .later(params.retry_after)
     }
 
     pub(crate) fn too_slow(params: &ServerParams) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the handshake took too long").later(params.retry_after)
+        Self::new(Reason::TooSlow, StatusCode::SERVICE_UNAVAILABLE, TOO_SLOW).later(params.retry_after)
     }
 
     pub(crate) fn no_stream() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the HTTP server does not let go of its connections")
+        Self::new(
+            Reason::NoStream,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the HTTP server does not let go of its connections",
+        )
     }
 
     pub(crate) fn stopping(params: &ServerParams) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops").later(params.retry_after)
+        Self::new(Reason::Stopping, StatusCode::SERVICE_UNAVAILABLE, "the server stops")
+            .later(params.retry_after)
+    }
+
+    /// Why one is refused that gets no answer.
+    pub(crate) fn reason_of(limit: LimitReached) -> Reason {
+        match limit {
+            LimitReached::Total => Reason::Full,
+            LimitReached::Address => Reason::FullAddress,
+        }
     }
 
     pub(crate) fn full(limit: LimitReached, params: &ServerParams) -> Self {
+        let reason = Self::reason_of(limit);
         match limit {
-            LimitReached::Total => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
+            LimitReached::Total => Self::new(reason, StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
             LimitReached::Address => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address")
+                Self::new(reason, StatusCode::TOO_MANY_REQUESTS, "too many connections of this address")
             }
         }
         .later(params.retry_after)
     }
 
     pub(crate) fn too_many_of_user(params: &ServerParams) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections of this user")
+        Self::new(Reason::FullUser, StatusCode::TOO_MANY_REQUESTS, "too many connections of this user")
             .later(params.retry_after)
     }
 
     pub(crate) fn id_is_taken() -> Self {
-        Self::new(StatusCode::CONFLICT, "another connection has this id")
+        Self::new(Reason::IdTaken, StatusCode::CONFLICT, "another connection has this id")
     }
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The reason in the event.
-    pub(crate) fn why(&self) -> String {
-        format!("{}: {}", self.status.as_u16(), self.body)
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What figures and the event say of it.
+    pub(crate) fn why(&self) -> Why {
+        Why { reason: self.reason, text: format!("{}: {}", self.status.as_u16(), self.body) }
     }
 
     /// The response to a request of this version on a connection of the application's HTTP server, which decides

@@ -262,9 +262,9 @@ async fn shake_by<I: Identity>(host: &TestServer<I>, stream: DuplexStream, reade
         NotOpened::Failed(stage, error) => Ended::Failed(format!("{stage:?}: {error}")),
         NotOpened::NoRequest => Ended::NoRequest,
         NotOpened::Refused(why, _) => {
-            Ended::Refused(context.attempt().expect("Connecting was raised").clone(), why)
+            Ended::Refused(context.attempt().expect("Connecting was raised").clone(), why.text)
         }
-        NotOpened::Unreadable(why, _) => Ended::Unreadable(why),
+        NotOpened::Unreadable(why, _) => Ended::Unreadable(why.text),
     })
 }
 

@@ -162,7 +162,10 @@ impl<I: Identity> Upgrade<I> {
         };
         let (run, guard) = match shared.enter() {
             Ok(entered) => entered,
-            Err(refusal) => return refusal.into_guest_response(version),
+            Err(refusal) => {
+                shared.totals.refused(refusal.reason());
+                return refusal.into_guest_response(version);
+            }
         };
         let peer = Peer::new(peer_addr, endpoint.map_or(LocalEndpoint::Unknown, LocalEndpoint::Tcp));
         if peer.addr.is_none() && shared.params.limits.connections_per_ip != usize::MAX {
@@ -170,7 +173,10 @@ impl<I: Identity> Upgrade<I> {
         }
         let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
             Ok(admittance) => admittance,
-            Err(limit) => return Refusal::full(limit, &shared.params).into_guest_response(version),
+            Err(limit) => {
+                shared.totals.refused(Refusal::reason_of(limit));
+                return Refusal::full(limit, &shared.params).into_guest_response(version);
+            }
         };
         let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, run.handle.stop)
             .with_overrides(overrides);

@@ -9,7 +9,7 @@ use websockets_simple_core::{ErrorStage, EventError};
 use crate::{
     config::Endpoint,
     connection::{StopReport, session},
-    handshake::HandshakeContext,
+    handshake::{HandshakeContext, Refusal},
     net::{Listener, LocalEndpoint, Peer},
     run::{shared::Shared, stop::Stop},
     users::Identity,
@@ -67,7 +67,13 @@ pub(super) async fn accept<I: Identity>(
         pause = Duration::ZERO;
         let peer = Peer::new(peer_addr, LocalEndpoint::Unknown);
         let ip = peer.counted_ip(&shared.params.trusted_proxies);
-        let Ok(admittance) = shared.limiter.admit(ip) else { continue };
+        let admittance = match shared.limiter.admit(ip) {
+            Ok(admittance) => admittance,
+            Err(limit) => {
+                shared.totals.refused(Refusal::reason_of(limit));
+                continue;
+            }
+        };
         let context = HandshakeContext::new(Arc::clone(&shared), peer, admittance, stop.clone());
         sessions.spawn(session(context, stream, endpoint.clone(), local.clone()));
     }

@@ -25,6 +25,7 @@ use crate::{
     addressing::{GroupRule, Placement, Registry, RevocableConnections, UnlistedConnections},
     config::{ClientId, ServerParams},
     connection::{Connection, ConnectionState, CurrentUser, Event, Held, Inbound, StopReport},
+    figures::Totals,
     handshake::Refusal,
     net::{ConnectionLimiter, HandshakeRequest},
     run::{
@@ -53,6 +54,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) flushers: Box<[Flusher<ConnectionState<I>>]>,
     pub(crate) connection_config: Arc<ConnectionConfig>,
     pub(crate) limiter: Arc<ConnectionLimiter>,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) revoked: RecentRevocations<I::Id>,
     pub(crate) revocable: RevocableConnections<I>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
@@ -163,6 +165,7 @@ impl<I: Identity> Shared<I> {
                 limits.connections_per_ip,
                 limits.ipv6_prefix,
             ),
+            totals: Totals::new(params.overflow),
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
             params,
@@ -299,6 +302,7 @@ impl<I: Identity> Shared<I> {
         revocation: &Revocation<I::Id>,
         is_meant: impl Fn(&CurrentUser<I::Id>) -> bool,
     ) -> usize {
+        self.totals.revoked();
         // First, so that a connection which is registered after the lookup below finds the revocation.
         self.revoked.add(revocation);
         let mut candidates = self.revocable.of(revocation);

@@ -18,6 +18,7 @@ use crate::{
         internal::{ClusterState, Head, Lane, Status},
     },
     config::ClientId,
+    figures::ClusterFigures,
     run::{ClusterNode, Shared},
     users::{Anonymous, Identity, User, UserId},
 };
@@ -97,36 +98,6 @@ pub enum ClusterStatus {
         /// For how long.
         since: Duration,
     },
-}
-
-/// What a node of a cluster has done, since the server was made.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ClusterFigures {
-    /// Messages for connections of other nodes that the bus has taken. One send is one of them, but for one to several
-    /// channels, or to a user at several nodes.
-    pub handed: u64,
-    /// Those that it has not taken, as it was not connected.
-    pub down: u64,
-    /// Those that it has not taken, as too much waited for it.
-    pub full: u64,
-    /// Those that were too large for it.
-    pub too_large: u64,
-    /// Messages that were heard from other nodes, for connections of this one or not.
-    pub heard: u64,
-    /// Messages of other nodes that never came.
-    pub missed: u64,
-    /// Messages that came twice, or after they had been given up, and were dropped.
-    pub late: u64,
-    /// Messages that were not believed.
-    pub invalid: u64,
-    /// Messages that came faster than they were read, and were dropped. Those of them that are numbered are `missed` as
-    /// well.
-    pub overflowed: u64,
-    /// The other nodes.
-    pub nodes: usize,
-    /// Subjects that are subscribed to.
-    pub subscriptions: usize,
 }
 
 impl<I: Identity> Cluster<I> {
@@ -211,6 +182,7 @@ impl<I: Identity> Cluster<I> {
         let Some(state) = self.state() else { return ClusterFigures::default() };
         let counts = &state.counts;
         ClusterFigures {
+            is_up: matches!(state.status(), Status::Up(_)),
             handed: counts.handed.load(Relaxed),
             down: counts.down.load(Relaxed),
             full: counts.full.load(Relaxed),

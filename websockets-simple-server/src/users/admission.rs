@@ -7,6 +7,7 @@ use websockets_simple_core::{CatchPanic, EventError};
 
 use crate::{
     config::ServerParams,
+    figures::AuthenticationResult,
     net::HandshakeRequest,
     users::{
         revocation::Revocations,
@@ -73,6 +74,15 @@ pub(crate) enum AdmissionError {
     /// The user service failed.
     Failed(EventError),
     Unauthorized,
+}
+
+/// What figures say of an answer.
+pub(crate) fn result_of<T>(admitted: &Result<T, AdmissionError>) -> AuthenticationResult {
+    match admitted {
+        Ok(_) => AuthenticationResult::Authenticated,
+        Err(AdmissionError::Unauthorized) => AuthenticationResult::Unauthorized,
+        Err(AdmissionError::Failed(_)) => AuthenticationResult::Failed,
+    }
 }
 
 /// Admits all clients.

@@ -1,0 +1,98 @@
+//! What figures are told apart by.
+
+use serde::{Serialize, Serializer};
+
+/// An enumeration whose values have labels, by which they are serialized.
+macro_rules! labelled {
+    ($(#[$about:meta])* $name:ident { $($(#[$said:meta])* $value:ident = $label:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$said])* $value,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$value),+];
+
+            /// Its name in figures.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $label,)+
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.label())
+            }
+        }
+    };
+}
+
+labelled! {
+    /// Why a handshake was refused.
+    RefusalReason {
+        /// Too many connections in total: 503, or no answer if too many others are being refused.
+        Full = "full",
+        /// Too many connections of the address: 429, or no answer as above.
+        FullAddress = "full_address",
+        /// Too many connections of the user: 429.
+        FullUser = "full_user",
+        /// The peer has gone before the answer.
+        HungUp = "hung_up",
+        /// Another connection has the id: 409.
+        IdTaken = "id_taken",
+        /// The request breaks a rule of HTTP or RFC 6455, or is too large.
+        Malformed = "malformed",
+        /// It is a request for something else than a WebSocket of version 13.
+        NoWebsocket = "no_websocket",
+        /// The origin is not allowed: 403.
+        Origin = "origin",
+        /// A function of the application panicked: 500.
+        Panic = "panic",
+        /// The server does not run: 503.
+        AtRest = "at_rest",
+        /// The server stops: 503.
+        Stopping = "stopping",
+        /// The client offers no subprotocol of the server: 400.
+        Subprotocol = "subprotocol",
+        /// The handshake took too long.
+        TooSlow = "too_slow",
+        /// The HTTP server of the application does not let go of the stream: 500.
+        NoStream = "no_stream",
+        /// The client is not authorized: 401, or a WebSocket that is closed at once.
+        Unauthorized = "unauthorized",
+        /// The user service has failed: 503.
+        UserService = "user_service",
+    }
+}
+
+labelled! {
+    /// What a user service has answered.
+    AuthenticationResult {
+        /// It is a user.
+        Authenticated = "authenticated",
+        /// It is none.
+        Unauthorized = "unauthorized",
+        /// It cannot tell, or not in time.
+        Failed = "failed",
+    }
+}
+
+labelled! {
+    /// What came of a new token for an open connection.
+    RenewalResult {
+        /// The connection stays open for longer.
+        Renewed = "renewed",
+        /// The token is not accepted, or not needed.
+        Refused = "refused",
+        /// The token is of another user: the connection is closed.
+        OtherUser = "other_user",
+        /// The user service cannot tell.
+        Failed = "failed",
+    }
+}
