@@ -1,10 +1,6 @@
 //! The web page of the chat server, and its route for tickets.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{
@@ -16,7 +12,7 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
-use websockets_simple_server::{Identity, Server, ServerParams};
+use websockets_simple_server::ServerParams;
 
 use crate::members::Members;
 
@@ -33,13 +29,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// `GET` of `/` and of the files of the page, and `POST /ticket` with an invite in `Authorization: Bearer TOKEN`, which
 /// is answered with a ticket. A browser opens its WebSocket with the ticket, so that the invite is never in a WebSocket
 /// handshake, which more logs contain.
-///
-/// `GET /ready` is for load balancers: 200 while the server is to be given clients, 503 otherwise.
 #[derive(Clone)]
 pub struct Page {
     entry: Entry,
     members: Option<Members>,
-    is_ready: Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>,
 }
 
 /// What people sign in with.
@@ -74,13 +67,7 @@ impl Page {
     }
 
     fn new(entry: Entry, members: Option<Members>) -> Self {
-        Self { entry, members, is_ready: Arc::default() }
-    }
-
-    /// Says of this server whether it is ready. Only the first call counts.
-    pub fn tell_readiness_of<I: Identity>(&self, server: &Server<I>) {
-        let cluster = server.cluster();
-        let _ = self.is_ready.set(Box::new(move || cluster.ready()));
+        Self { entry, members }
     }
 
     /// Adds this page to the parameters of a server, for all requests that are not WebSocket handshakes.
@@ -112,10 +99,6 @@ impl Page {
             };
         }
         let file = match path {
-            "/ready" if self.is_ready.get().is_some_and(|is_ready| is_ready()) => {
-                with(text(StatusCode::OK, "ready"), CACHE_CONTROL, "no-store")
-            }
-            "/ready" => with(text(StatusCode::SERVICE_UNAVAILABLE, "not ready"), CACHE_CONTROL, "no-store"),
             "/" => file("text/html; charset=utf-8", self.index()),
             "/chat.css" => file("text/css; charset=utf-8", include_str!("../browser/chat.css")),
             "/chat.js" => file(JAVASCRIPT, include_str!("../browser/chat.js")),
@@ -206,7 +189,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http_body_util::BodyExt;
-    use websockets_simple_server::{MemoryUsers, WebsocketServer};
+    use websockets_simple_server::MemoryUsers;
 
     use super::*;
 
@@ -253,20 +236,6 @@ mod tests {
             assert_eq!(headers["content-type"], "text/html; charset=utf-8");
             assert!(html.contains(entry), "{entry}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_load_balancer_is_told_whether_the_server_is_ready() {
-        let page = Page::for_guests();
-        let status = async |page| answered(page, "GET", "/ready", None).await.0;
-        assert_eq!(status(&page).await, 503);
-        let server = WebsocketServer::new(ServerParams::bind("127.0.0.1:0"));
-        page.tell_readiness_of(&server);
-        assert_eq!(status(&page).await, 503, "it does not run");
-        server.start().await.unwrap();
-        assert_eq!(status(&page).await, 200);
-        server.stop().await;
-        assert_eq!(status(&page).await, 503);
     }
 
     #[tokio::test]

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    AuthenticationResult, CloseCode, CloseKind, EndedBy, Identity, Limits, MemoryUsers, OverflowPolicy,
-    RefusalReason, Server, ServerFigures, ServerParams, WebsocketServer, WebsocketServerAuth,
+    AuthenticationResult, CloseCode, CloseKind, ClusterParams, EndedBy, Identity, Limits, MemoryBus,
+    MemoryUsers, OverflowPolicy, RefusalReason, Server, ServerFigures, ServerParams, WebsocketServer,
+    WebsocketServerAuth,
     test_util::{ServeNetwork, network},
 };
 use websockets_simple_tests::{connected, echo::echoing, ended, params, raw::RawPeer, started, text, within};
@@ -243,4 +244,22 @@ async fn the_figures_are_written_as_json() {
     assert!(matches!(client.connect().await, Err(ConnectError::Connect(_))));
     let json = serde_json::to_value(client.figures()).unwrap();
     assert_eq!((&json["attempts"], &json["connections"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn every_figure_is_in_the_guide_for_operators_and_every_alert_asks_for_figures_that_there_are() {
+    let guide = include_str!("../../docs/operations.md");
+    let server = WebsocketServer::new(ServerParams::local())
+        .with_cluster(ClusterParams::new("figures", MemoryBus::new()));
+    let client = WebsocketClient::new(ClientParams::new("127.0.0.1", 1)).unwrap();
+    let text = server.figures().prometheus() + &client.figures().prometheus();
+    let names: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let told: BTreeSet<_> =
+        guide.split(|letter| !is_of_name(letter)).filter(|word| word.starts_with("ws_")).collect();
+    assert_eq!(told, names);
 }

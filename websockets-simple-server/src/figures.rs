@@ -11,12 +11,15 @@ use websockets_simple_core::{
 pub use closes::{CloseFigure, CloseKind};
 #[cfg(feature = "cluster")]
 pub use cluster::ClusterFigures;
+pub use health::{Health, NotReady};
 pub use outcomes::{AuthenticationResult, RefusalReason, RenewalResult};
 pub(crate) use totals::{Handshaking, Totals};
 
 mod closes;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod health;
+mod labels;
 mod outcomes;
 mod totals;
 

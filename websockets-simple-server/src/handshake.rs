@@ -35,6 +35,7 @@ mod context;
 mod decision;
 mod extensions;
 mod fallback;
+mod operations;
 mod plain;
 mod reclaim_io;
 mod refusal;
@@ -104,10 +105,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
 {
-    let rewound = match context.shared.params.fallback {
+    let rewound = match context.shared.params.answers_requests() {
         // Answers bear dates.
-        Some(_) => Rewound::new(stream, read, None),
-        None => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
+        true => Rewound::new(stream, read, None),
+        false => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
             Beginning::Plain(mut parts, behind) => {
                 return plain::answer(stream, &mut parts, behind, context, keep).await;
             }
@@ -129,7 +130,7 @@ where
     I: Identity,
 {
     let (shared, stop) = (context.shared.clone(), context.stop.clone());
-    let (fallback, limits) = (shared.params.fallback.as_ref(), &shared.params.limits);
+    let (answers_requests, limits) = (shared.params.answers_requests(), &shared.params.limits);
     let (io, reclaim, exchange) = reclaim_io::reclaimable(stream);
     // hyper sends one request at a time and waits for its response. Boxed, as a channel allocates room for several
     // items.
@@ -153,7 +154,7 @@ where
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_size)
-        .auto_date_header(fallback.is_some())
+        .auto_date_header(answers_requests)
         // Nearly as deployed .NET servers spell names (tests/traces); that their clients disregard case is not known.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(io), service)
@@ -162,9 +163,9 @@ where
         loop {
             let Some(received) = received.recv().await else { return std::future::pending().await };
             let (request, reply) = *received;
-            if let Some(fallback) = fallback {
+            if answers_requests {
                 if !RequestFacts::of(request.headers()).ask_for_upgrade() {
-                    let answer = fallback::answer(fallback, request, context, exchange.answer());
+                    let answer = fallback::answer(request, context, exchange.answer());
                     let _ = reply.send(Reply::Fallback(answer));
                     continue;
                 }
@@ -191,8 +192,9 @@ where
     let (served, decided) = {
         let (mut connection, mut deciding) = (pin!(connection), pin!(deciding));
         let mut decided = None;
-        // Without a fallback there is only one request, which is refused when the server stops.
-        let mut may_shut_down = fallback.is_some();
+        // Without a fallback there is only one request, which is refused when the server stops. So is the first one of a
+        // connection that comes while it does.
+        let mut may_shut_down = answers_requests && !stop.has_begun();
         let served = loop {
             tokio::select! {
                 biased;

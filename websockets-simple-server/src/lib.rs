@@ -215,7 +215,9 @@ pub mod events {
 
 /// Where a server listens, and its options: limits, heartbeat, proxies, compatibility with .NET peers.
 pub mod params {
-    pub use crate::config::{Endpoint, ParamsError, TokenPlacements, UnauthorizedDelivery};
+    pub use crate::config::{
+        Endpoint, Guard, Operations, ParamsError, TokenPlacements, UnauthorizedDelivery,
+    };
     #[cfg(unix)]
     pub use crate::net::UnixSocket;
     pub use crate::net::{ForwardedHeader, InvalidNetwork, ProxyProtocol, TrustedProxies};

@@ -14,6 +14,7 @@ mod accept;
 mod cluster;
 mod drain;
 mod error;
+mod figures;
 mod shared;
 mod shutdown;
 mod start;

@@ -128,8 +128,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             return Err("guests cannot be in a cluster: their names differ at one node alone".into());
         }
         let page = Page::for_guests();
-        let server = WebsocketServer::new(page.clone().behind(params));
-        page.tell_readiness_of(&server);
+        let server = WebsocketServer::new(page.behind(params));
         Room::open_to_guests(&server);
         let invite = async |url: &str| {
             invite_anybody(url);
@@ -143,12 +142,11 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Some(_) => Page::for_members_of_cluster(),
         None => Page::for_members(members.clone()),
     };
-    let server = WebsocketServerAuth::<String>::new(page.clone().behind(params), members);
+    let server = WebsocketServerAuth::<String>::new(page.behind(params), members);
     let server = match cluster {
         Some(cluster) => server.with_cluster(cluster),
         None => server,
     };
-    page.tell_readiness_of(&server);
     Room::open_to_users(&server);
     // Invites are issued only once the server listens, as they cannot be shown again.
     serve(server, scheme, async |url| invite(url, &users).await).await

@@ -87,11 +87,10 @@ async fn node(args: &NodeArgs) -> Result<(), Box<dyn Error>> {
     let page = Page::for_members_of_cluster();
     let endpoint = Endpoint::tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
     let server = WebsocketServerAuth::<String>::new(
-        page.clone().behind(chat::params(endpoint).same_origin()),
+        page.behind(chat::params(endpoint).same_origin()),
         Members::new(users),
     );
     let server = server.with_cluster(params);
-    page.tell_readiness_of(&server);
     Room::open_to_users(&server);
     let mut lines = cluster::lines(&server);
     server.start().await?;

@@ -6,9 +6,9 @@ use std::{
 };
 
 use websockets_simple_server::{
-    Anonymous, Connection, ConnectionEventKind, Endpoint, Event, GroupEvent, GroupEventKind, Handler,
-    Heartbeat, HeartbeatMode, Identity, Limits, Message, PresenceEvent, PresenceEventKind, Server,
-    ServerParams, Subscription, User, WebsocketServer, WebsocketServerAuth,
+    Anonymous, Connection, ConnectionEventKind, Endpoint, Event, GroupEvent, GroupEventKind, Guard, Handler,
+    Heartbeat, HeartbeatMode, Identity, Limits, Message, Operations, PresenceEvent, PresenceEventKind,
+    Server, ServerParams, Subscription, User, WebsocketServer, WebsocketServerAuth,
 };
 
 use super::{
@@ -31,6 +31,7 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
         .endpoint(endpoint)
         .subprotocols([SUBPROTOCOL])
         .heartbeat(Heartbeat::new(HEARTBEAT, HeartbeatMode::Ping))
+        .operations(Operations::new().metrics(Guard::loopback()))
         .limits(Limits::default().message_size(MAX_MESSAGE).groups_per_connection(side_rooms::MOST))
 }
 

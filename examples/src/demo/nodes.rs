@@ -164,7 +164,7 @@ async fn until_ready(address: SocketAddr) -> Outcome<()> {
     within("a server that is ready", async {
         loop {
             let mut connection = TcpStream::connect(address).await?;
-            let request = format!("GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
             connection.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             connection.read_to_string(&mut answer).await?;

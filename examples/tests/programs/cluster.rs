@@ -76,7 +76,7 @@ async fn chat_servers_are_nodes_of_one_chat_and_say_what_happens_to_it() {
     let address = two.address().await;
     while two.line().await != "cluster: node one joined" {}
     one.shows(&["cluster: node two joined"]).await;
-    while asked(&address, "GET /ready").await != "HTTP/1.1 200 OK" {}
+    while asked(&address, "GET /readyz").await != "HTTP/1.1 200 OK" {}
     let ticket = asked(&address, "POST /ticket").await;
     assert!(ticket.starts_with("HTTP/1.1 404 "), "another node would not know it: {ticket}");
 

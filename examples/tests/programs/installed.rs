@@ -8,7 +8,8 @@ use std::{
 use tokio::{process::Command, sync::OnceCell};
 
 /// What the Python scripts import.
-const PYTHON_PACKAGES: [&str; 3] = ["websockets==17.4", "websocket-client==1.9.2", "aiohttp==3.14.5"];
+const PYTHON_PACKAGES: [&str; 4] =
+    ["websockets==17.4", "websocket-client==1.9.2", "aiohttp==3.14.5", "prometheus_client==0.26.0"];
 
 /// What the Node scripts require, the compiler that checks declarations, and what Pode's page is written with.
 const NODE_PACKAGES: [&str; 4] = ["ws@8.23.0", "undici@6.29.1", "typescript@7.0.2", "jquery@3.4.1"];

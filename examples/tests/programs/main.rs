@@ -11,6 +11,7 @@ mod compression;
 mod echo;
 mod extended;
 mod feed;
+mod figures;
 mod history;
 mod installed;
 mod other_clients;

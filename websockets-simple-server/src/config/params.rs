@@ -9,8 +9,8 @@ use websockets_simple_core::{
 use crate::{
     config::{
         broadcast_level::Levels, endpoint::Endpoint, fallback::Fallback, id_signing::IdSigning,
-        identity_headers::IdentityHeaders, limits::Limits, per_request::PerRequest, scope::Scope,
-        signal_defaults::SignalDefaults,
+        identity_headers::IdentityHeaders, limits::Limits, operations::Operations, per_request::PerRequest,
+        scope::Scope, signal_defaults::SignalDefaults,
     },
     net::TrustedProxies,
 };
@@ -52,6 +52,7 @@ pub struct ServerParams {
     pub(super) origins: Option<Vec<String>>,
     same_origin: bool,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) operations: Option<Operations>,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) token_placements: TokenPlacements,
     pub(crate) ask_without_credentials: bool,
@@ -172,6 +173,7 @@ impl ServerParams {
             subprotocols: Vec::new(),
             heartbeat: Heartbeat::default(),
             fallback: None,
+            operations: None,
             heartbeat_is_default: true,
             heartbeat_of: None,
             #[cfg(feature = "deflate")]
@@ -373,6 +375,11 @@ impl ServerParams {
     pub fn log_users(mut self, log: bool) -> Self {
         self.logs_users = log;
         self
+    }
+
+    /// Whether it answers requests that ask for no WebSocket.
+    pub(crate) fn answers_requests(&self) -> bool {
+        self.fallback.is_some() || self.operations.is_some()
     }
 
     /// The subprotocol of this number, from 1 on: those that are set come first, then the library's own.

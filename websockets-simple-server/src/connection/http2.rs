@@ -114,7 +114,7 @@ pub(super) async fn serve<I: Identity>(mut context: HandshakeContext<I>, stream:
         .initial_connection_window_size(STREAM_WINDOW * UNREAD_STREAMS.max(limits.http2_streams / 6))
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
-        .auto_date_header(shared.params.fallback.is_some())
+        .auto_date_header(shared.params.answers_requests())
         .serve_connection(TokioIo::new(stream), service);
     // In a block: no handler that is told of the end holds the socket.
     let end = {
@@ -188,11 +188,9 @@ impl<I: Identity> Line<I> {
             context.unreadable(refusal.why()).await;
             return refused(refusal);
         }
-        if let Some(fallback) = &params.fallback
-            && request.method() != Method::CONNECT
-        {
+        if params.answers_requests() && request.method() != Method::CONNECT {
             stream.is_a_page(params.limits.handshake);
-            let answering = answer_alone(fallback, request, &mut context);
+            let answering = answer_alone(request, &mut context);
             stream.keep(context.take_place());
             return Ok(Answer::Page(answering.await));
         }

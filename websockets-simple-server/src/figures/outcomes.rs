@@ -1,37 +1,6 @@
 //! What figures are told apart by.
 
-use serde::{Serialize, Serializer};
-
-/// An enumeration whose values have labels, by which they are serialized.
-macro_rules! labelled {
-    ($(#[$about:meta])* $name:ident { $($(#[$said:meta])* $value:ident = $label:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$said])* $value,)+
-        }
-
-        impl $name {
-            /// All of them.
-            pub(crate) const ALL: &[Self] = &[$(Self::$value),+];
-
-            /// Its name in figures.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self {
-                    $(Self::$value => $label,)+
-                }
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.label())
-            }
-        }
-    };
-}
+use crate::figures::labels::labelled;
 
 labelled! {
     /// Why a handshake was refused.

@@ -9,12 +9,19 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use websockets_simple_core::{Disconnect, OverflowPolicy, Statistics, figures::Timing};
 
 use crate::figures::{
     AuthenticationResult, CloseFigure, HandshakeFigures, RefusalReason, RenewalResult, TrafficFigures,
     closes::CloseKind,
 };
+
+/// Failures of the user service in a row after which it is said to fail.
+const FAILURES: u32 = 5;
+
+/// How long it is said to fail after the last of them.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// The counters of a server.
 #[derive(Debug)]
@@ -34,6 +41,8 @@ pub(crate) struct Counts {
     pub(crate) authentications: BTreeMap<AuthenticationResult, Timing>,
     pub(crate) renewals: BTreeMap<RenewalResult, u64>,
     pub(crate) revocations: u64,
+    /// Failures of the user service in a row, and when the last one was.
+    failures: (u32, Option<Instant>),
 }
 
 /// A handshake that is under way.
@@ -53,6 +62,7 @@ impl Totals {
                 .collect(),
             renewals: RenewalResult::ALL.iter().map(|result| (*result, 0)).collect(),
             revocations: 0,
+            failures: (0, None),
         };
         Arc::new(Self { counts: Mutex::new(counts), handshaking: AtomicUsize::new(0) })
     }
@@ -91,7 +101,21 @@ impl Totals {
 
     /// A user service was asked.
     pub(crate) fn authenticated(&self, result: AuthenticationResult, time: Duration) {
-        self.count(|counts| counts.authentications.entry(result).or_default().add(time));
+        self.count(|counts| {
+            counts.authentications.entry(result).or_default().add(time);
+            counts.failures = match result {
+                AuthenticationResult::Failed => (counts.failures.0.saturating_add(1), Some(Instant::now())),
+                AuthenticationResult::Authenticated | AuthenticationResult::Unauthorized => (0, None),
+            };
+        });
+    }
+
+    /// Whether the user service has failed several times in a row, and not long ago: a server that is given no clients
+    /// asks it nothing, and would otherwise not find that it works again.
+    pub(crate) fn is_user_service_failing(&self) -> bool {
+        self.count(|Counts { failures: (count, last), .. }| {
+            *count >= FAILURES && last.is_some_and(|last| last.elapsed() < FORGOTTEN_AFTER)
+        })
     }
 
     pub(crate) fn renewed(&self, result: RenewalResult) {
@@ -166,5 +190,23 @@ mod tests {
         assert_eq!(totals.handshaking(), 2);
         drop((one, other));
         assert_eq!(totals.handshaking(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_service_that_has_failed_often_is_asked_again_after_a_while() {
+        let totals = Totals::new(OverflowPolicy::default());
+        let answers = |result, times| {
+            for _ in 0..times {
+                totals.authenticated(result, Duration::ZERO);
+            }
+            totals.is_user_service_failing()
+        };
+        assert!(!answers(AuthenticationResult::Failed, FAILURES - 1));
+        assert!(!answers(AuthenticationResult::Unauthorized, 1), "it knows something");
+        assert!(answers(AuthenticationResult::Failed, FAILURES));
+        tokio::time::advance(FORGOTTEN_AFTER).await;
+        assert!(!totals.is_user_service_failing());
+        assert!(answers(AuthenticationResult::Failed, 1), "and it does not work yet");
+        assert!(!answers(AuthenticationResult::Authenticated, 1));
     }
 }

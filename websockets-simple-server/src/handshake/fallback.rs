@@ -8,14 +8,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use websockets_simple_core::{CatchPanic, ErrorStage, catch_panic};
 
 use crate::{
-    config::{BodyError, Fallback, FallbackBody},
-    handshake::{context::HandshakeContext, reclaim_io::AnswerGuard, timeout::ResponseGuard},
+    config::{BodyError, FallbackBody},
+    handshake::{
+        context::HandshakeContext, operations, reclaim_io::AnswerGuard, refusal::Refusal,
+        timeout::ResponseGuard,
+    },
     users::Identity,
 };
 
@@ -24,7 +27,6 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<TimedBody>> + Send
 
 /// Answers one request. A panic is answered with 500, and the connection continues.
 pub(super) fn answer<I: Identity>(
-    service: &Fallback,
     mut request: Request<Incoming>,
     context: &mut HandshakeContext<I>,
     answered: AnswerGuard,
@@ -42,7 +44,13 @@ pub(super) fn answer<I: Identity>(
     let version = request.version();
     let own = |body: Full<Bytes>| body.map_err(|never: Infallible| match never {}).boxed_unsync();
     let client = context.peer.client_of(&context.shared.params.trusted_proxies, request.headers());
-    let refusal = context.overloaded().or_else(|| context.count(client).err());
+    // First: a server that is full or stops is well, and says so.
+    let is_last = context.stop.has_begun() && version != Version::HTTP_2;
+    let of_itself = catch_panic(|| operations::answer(&context.shared, &request, client, is_last));
+    let refusal = match of_itself {
+        Ok(None) => context.overloaded().or_else(|| context.count(client).err()),
+        _ => None,
+    };
     if let Some(refusal) = refusal {
         tracing::debug!(peer = ?context.peer.addr, why = refusal.why().text, "refused");
         return Box::pin(std::future::ready(timed(refusal.into_own_response(version).map(own))));
@@ -51,8 +59,18 @@ pub(super) fn answer<I: Identity>(
         request.extensions_mut().insert(addr);
     }
     // Called inside the future, to catch a panic of the service before it returns a future.
-    let (service, shared, peer) = (service.clone(), Arc::clone(&context.shared), context.peer.addr);
-    let answering = CatchPanic::new(Box::pin(async move { (service.0)(request).await }));
+    let (shared, peer) = (Arc::clone(&context.shared), context.peer.addr);
+    let service = shared.params.fallback.clone();
+    let answering = async move {
+        match (of_itself, service) {
+            (Ok(Some(response)), _) => Ok(response.map(own)),
+            (Err(panicked), _) => Err(panicked),
+            (Ok(None), Some(service)) => {
+                CatchPanic::new(Box::pin(async move { (service.0)(request).await })).await
+            }
+            (Ok(None), None) => Ok(Refusal::no_upgrade().into_own_response(version).map(own)),
+        }
+    };
     Box::pin(async move {
         let panicked = match answering.await {
             Ok(response) => return timed(response),
@@ -70,11 +88,10 @@ pub(super) fn answer<I: Identity>(
 /// Answers one request of an HTTP/2 connection, each of which has a context of its own.
 #[cfg(feature = "http2")]
 pub(crate) fn answer_alone<I: Identity>(
-    service: &Fallback,
     request: Request<Incoming>,
     context: &mut HandshakeContext<I>,
 ) -> Answer {
-    answer(service, request, context, AnswerGuard::alone())
+    answer(request, context, AnswerGuard::alone())
 }
 
 /// The body of a response, which has a deadline until it is dropped.

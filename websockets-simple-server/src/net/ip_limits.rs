@@ -98,6 +98,11 @@ impl ConnectionLimiter {
         })
     }
 
+    /// Whether no more connections are admitted, of whatever address.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().total >= self.total
+    }
+
     /// Admits a connection, counted for its address if there is one, or lets it be refused with an answer. An error if
     /// too many others are being refused now.
     pub(crate) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Admittance, LimitReached> {

@@ -135,7 +135,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Whether the task that owns the run is alive, or a listener of it open: false once its runtime was shut down.
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         // The senders are dropped with that task and those listeners.
         self.handle.report.has_changed().is_ok()
     }

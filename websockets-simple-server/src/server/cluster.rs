@@ -107,9 +107,7 @@ impl<I: Identity> Cluster<I> {
     #[must_use]
     pub fn ready(&self) -> bool {
         let runs = self.0.run().is_some_and(|run| !run.handle.stop.has_begun());
-        runs && self
-            .state()
-            .is_none_or(|state| matches!(state.status(), Status::Up(_)) && state.is_synced.load(Relaxed))
+        runs && self.0.is_cluster_ready()
     }
 
     /// Resolves when the server is [ready](Self::ready).
@@ -179,22 +177,7 @@ impl<I: Identity> Cluster<I> {
     /// What this node has done.
     #[must_use]
     pub fn figures(&self) -> ClusterFigures {
-        let Some(state) = self.state() else { return ClusterFigures::default() };
-        let counts = &state.counts;
-        ClusterFigures {
-            is_up: matches!(state.status(), Status::Up(_)),
-            handed: counts.handed.load(Relaxed),
-            down: counts.down.load(Relaxed),
-            full: counts.full.load(Relaxed),
-            too_large: counts.too_large.load(Relaxed),
-            heard: counts.heard.load(Relaxed),
-            missed: counts.missed.load(Relaxed),
-            late: counts.late.load(Relaxed),
-            invalid: counts.invalid.load(Relaxed),
-            overflowed: counts.overflowed.load(Relaxed),
-            nodes: state.directory().nodes().count(),
-            subscriptions: state.port.subscriptions(),
-        }
+        self.0.cluster_figures().unwrap_or_default()
     }
 
     fn state(&self) -> Option<&ClusterState> {

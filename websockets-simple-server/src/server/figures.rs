@@ -1,10 +1,8 @@
-//! The figures of a server.
-
-use std::sync::atomic::Ordering;
+//! What a server says of itself.
 
 use super::Server;
 use crate::{
-    figures::{ConnectionFigures, RoundTrips, ServerFigures},
+    figures::{Health, ServerFigures},
     users::Identity,
 };
 
@@ -29,44 +27,26 @@ impl<I: Identity> Server<I> {
     /// ```
     #[must_use]
     pub fn figures(&self) -> ServerFigures {
-        let shared = &self.shared;
-        let (counts, (open, ending, local)) = shared.totals.read(|| {
-            let mut local = shared.unlisted.all();
-            local.retain(|connection| !connection.0.is_summed.load(Ordering::Relaxed));
-            (shared.registry.all(), shared.registry.draining(), local)
-        });
-        let (mut traffic, mut times) = (counts.traffic, Vec::new());
-        let (mut queued_bytes, mut largest_queue) = (0, 0);
-        for connection in open.iter().chain(ending.iter()).chain(&local) {
-            let statistics = connection.0.core.statistics();
-            traffic.add(&statistics);
-            times.extend(statistics.round_trip);
-            queued_bytes += statistics.queued_bytes;
-            largest_queue = largest_queue.max(statistics.queued_bytes);
-        }
-        let (channels, groups) = shared.registry.channel_and_group_count();
-        ServerFigures {
-            connections: ConnectionFigures {
-                handshaking: shared.totals.handshaking(),
-                open: open.len(),
-                local: local.len(),
-                ending: ending.len(),
-            },
-            handshakes: counts.handshakes,
-            closes: counts.closes(),
-            refusals: counts.refusals,
-            traffic,
-            queued_bytes,
-            largest_queue,
-            round_trips: RoundTrips::of(times),
-            authentications: counts.authentications,
-            renewals: counts.renewals,
-            revocations: counts.revocations,
-            channels,
-            groups,
-            events_missed: shared.subscriptions.missed(),
-            #[cfg(feature = "cluster")]
-            cluster: shared.cluster.get().map(|_| self.cluster().figures()),
-        }
+        self.shared.figures()
+    }
+
+    /// Whether the server lives, and whether it is to be given clients: not before it has started, while it stops, while it
+    /// has as many connections as it may have, while the user service fails, and as a node of a cluster while it does not
+    /// know the others. With [`ServerParams::operations`](crate::ServerParams::operations) it answers `/healthz` and
+    /// `/readyz` with this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{NotReady, ServerParams, WebsocketServer};
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local());
+    /// let health = server.health();
+    /// assert!(health.live && !health.is_ready());
+    /// assert_eq!(health.why, [NotReady::AtRest]);
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
     }
 }

@@ -1,0 +1,106 @@
+//! What a server says of itself: summed up when somebody asks.
+
+use std::sync::atomic::Ordering;
+
+#[cfg(feature = "cluster")]
+use crate::{cluster::internal::Status, figures::ClusterFigures};
+use crate::{
+    figures::{ConnectionFigures, Health, NotReady, RoundTrips, ServerFigures},
+    run::shared::{RunState, Shared},
+    users::Identity,
+};
+
+impl<I: Identity> Shared<I> {
+    pub(crate) fn figures(&self) -> ServerFigures {
+        let (counts, (open, ending, local)) = self.totals.read(|| {
+            let mut local = self.unlisted.all();
+            local.retain(|connection| !connection.0.is_summed.load(Ordering::Relaxed));
+            (self.registry.all(), self.registry.draining(), local)
+        });
+        let (mut traffic, mut times) = (counts.traffic, Vec::new());
+        let (mut queued_bytes, mut largest_queue) = (0, 0);
+        for connection in open.iter().chain(ending.iter()).chain(&local) {
+            let statistics = connection.0.core.statistics();
+            traffic.add(&statistics);
+            times.extend(statistics.round_trip);
+            queued_bytes += statistics.queued_bytes;
+            largest_queue = largest_queue.max(statistics.queued_bytes);
+        }
+        let (channels, groups) = self.registry.channel_and_group_count();
+        ServerFigures {
+            connections: ConnectionFigures {
+                handshaking: self.totals.handshaking(),
+                open: open.len(),
+                local: local.len(),
+                ending: ending.len(),
+            },
+            handshakes: counts.handshakes,
+            closes: counts.closes(),
+            refusals: counts.refusals,
+            traffic,
+            queued_bytes,
+            largest_queue,
+            round_trips: RoundTrips::of(times),
+            authentications: counts.authentications,
+            renewals: counts.renewals,
+            revocations: counts.revocations,
+            channels,
+            groups,
+            events_missed: self.subscriptions.missed(),
+            #[cfg(feature = "cluster")]
+            cluster: self.cluster_figures(),
+        }
+    }
+
+    /// `None` without a cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cluster_figures(&self) -> Option<ClusterFigures> {
+        let state = &self.cluster.get()?.state;
+        let counts = &state.counts;
+        Some(ClusterFigures {
+            is_up: matches!(state.status(), Status::Up(_)),
+            handed: counts.handed.load(Ordering::Relaxed),
+            down: counts.down.load(Ordering::Relaxed),
+            full: counts.full.load(Ordering::Relaxed),
+            too_large: counts.too_large.load(Ordering::Relaxed),
+            heard: counts.heard.load(Ordering::Relaxed),
+            missed: counts.missed.load(Ordering::Relaxed),
+            late: counts.late.load(Ordering::Relaxed),
+            invalid: counts.invalid.load(Ordering::Relaxed),
+            overflowed: counts.overflowed.load(Ordering::Relaxed),
+            nodes: state.directory().nodes().count(),
+            subscriptions: state.port.subscriptions(),
+        })
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let (live, runs) = match &*self.state() {
+            RunState::Running(run) if run.handle.stop.has_begun() => {
+                (run.is_alive(), Some(NotReady::Stopping))
+            }
+            RunState::Running(run) => (run.is_alive(), None),
+            RunState::Stopped | RunState::Starting(_) => (true, Some(NotReady::AtRest)),
+        };
+        let mut why = Vec::from_iter(runs);
+        if self.limiter.is_full() {
+            why.push(NotReady::Full);
+        }
+        if self.totals.is_user_service_failing() {
+            why.push(NotReady::UserService);
+        }
+        #[cfg(feature = "cluster")]
+        if runs.is_none() && !self.is_cluster_ready() {
+            why.push(NotReady::Cluster);
+        }
+        Health { live, why }
+    }
+
+    /// Whether it hears the other nodes, and knows who is connected to each of them. True without a cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_cluster_ready(&self) -> bool {
+        self.cluster.get().is_none_or(|cluster| {
+            let state = &cluster.state;
+            matches!(state.status(), Status::Up(_)) && state.is_synced.load(Ordering::Relaxed)
+        })
+    }
+}
