@@ -1,8 +1,12 @@
 //! What a server says of itself in numbers.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
 use websockets_simple_server::{
     AuthenticationResult, CloseCode, CloseKind, ClusterParams, EndedBy, Identity, Limits, MemoryBus,
@@ -262,4 +266,82 @@ async fn every_figure_is_in_the_guide_for_operators_and_every_alert_asks_for_fig
     let told: BTreeSet<_> =
         guide.split(|letter| !is_of_name(letter)).filter(|word| word.starts_with("ws_")).collect();
     assert_eq!(told, names);
+}
+
+#[tokio::test]
+async fn every_query_of_the_dashboard_is_of_figures_and_labels_that_there_are() {
+    let server = WebsocketServer::new(ServerParams::local())
+        .with_cluster(ClusterParams::new("figures", MemoryBus::new()));
+    let addr = started(&server).await;
+    connected(params(addr)).await.disconnect().await;
+    let text = figures(&server, |figures| !figures.closes.is_empty()).await.prometheus();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut labels = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in lines {
+        let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap());
+        let of = rest.trim_start_matches('{').split(',').filter_map(|label| Some(label.split_once('=')?.0));
+        labels.entry(name).or_default().extend(of);
+    }
+    let dashboard = include_str!("../../docs/grafana-dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let mut asked = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            for (place, _) in query.match_indices("ws_") {
+                let query = &query[place..];
+                let end = query.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap();
+                let name = &query[..end];
+                let known = labels.get(name).unwrap_or_else(|| panic!("nobody counts {name}"));
+                if let Some(selected) = query[end..].strip_prefix('{') {
+                    let label = selected.split('=').next().unwrap();
+                    assert!(known.contains(label), "{name} has no {label}");
+                }
+                asked.insert(name.split("_bucket").next().unwrap());
+            }
+            for by in query.split("by (").skip(1) {
+                let by = by.split(')').next().unwrap().split(',').map(str::trim);
+                let known: BTreeSet<_> = labels.values().flatten().copied().collect();
+                assert!(by.clone().all(|label| known.contains(label)), "{query}");
+            }
+        }
+    }
+    let missing: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| !asked.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "the dashboard does not show {missing:?}");
+}
+
+#[tokio::test]
+async fn a_recorder_of_the_crate_metrics_is_given_the_same_figures() {
+    let server = WebsocketServer::new(ServerParams::local());
+    let addr = started(&server).await;
+    let _client = connected(params(addr)).await;
+    figures(&server, |figures| figures.connections.open == 1).await;
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || server.record_figures());
+    let recorded: BTreeSet<_> = recorder
+        .snapshotter()
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let labels: Vec<_> =
+                key.key().labels().map(|label| format!("{}={:?}", label.key(), label.value())).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let value = match value {
+                DebugValue::Counter(value) => value as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(_) => panic!("none is recorded as one"),
+            };
+            format!("{}{labels} {value}", key.key().name())
+        })
+        .collect();
+    let text = server.figures().prometheus();
+    let expected: BTreeSet<_> =
+        text.lines().filter(|line| !line.starts_with('#')).map(ToOwned::to_owned).collect();
+    assert_eq!(recorded, expected);
+    assert!(recorded.contains("ws_connections{state=\"open\"} 1"));
 }

@@ -54,6 +54,7 @@
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `deflate` | | compressed messages: `ClientParams::compression` |
 //! | `proxy` | | proxies of HTTP and SOCKS5: `ClientParams::proxy` |
+//! | `metrics` | | `ClientFigures::record`, for the recorder of the crate `metrics` |
 //! | `pkcs12` | | certificates of the client from `.pfx` and `.p12` files |
 //! | `test-util` | | a network in memory, faults, raw peers and expectations, for tests |
 //!

@@ -137,6 +137,32 @@ pub fn prometheus_text(figures: &[Figure]) -> String {
     text
 }
 
+/// Hands figures to the recorder of the crate `metrics`, if one is installed: counters as absolute values, the parts of a
+/// histogram as figures of their own.
+#[cfg(feature = "metrics")]
+pub fn record(figures: &[Figure]) {
+    for Figure { name, help, kind, samples } in figures {
+        for Sample { suffix, labels, value } in samples {
+            let name = format!("{name}{suffix}");
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|(label, of)| metrics::Label::new(*label, of.clone().into_owned()))
+                .collect();
+            // Counters of that crate are whole numbers, and a sum of times is none.
+            match (kind, *suffix) {
+                (FigureKind::Gauge, _) | (FigureKind::Histogram, "_sum") => {
+                    metrics::describe_gauge!(name.clone(), *help);
+                    metrics::gauge!(name, labels).set(*value);
+                }
+                _ => {
+                    metrics::describe_counter!(name.clone(), *help);
+                    metrics::counter!(name, labels).absolute(*value as u64);
+                }
+            }
+        }
+    }
+}
+
 /// How often something was done, and how long it took. Serialized as `count` and `seconds`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]

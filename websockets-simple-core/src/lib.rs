@@ -31,6 +31,7 @@
 //! | `tls` | | TLS identities and certificates through rustls with aws-lc-rs |
 //! | `tls-ring` | | the same with ring; counts only where `tls` is off |
 //! | `test-util` | | a network in memory, faults, raw peers and expectations, for tests |
+//! | `metrics` | | figures for the recorder of the crate `metrics` |
 //! | `pkcs12` | | `.pfx` and `.p12` files, where `tls` or `tls-ring` is on |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

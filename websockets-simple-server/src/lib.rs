@@ -67,6 +67,7 @@
 //! | `introspection` | | `IntrospectedUsers`: OAuth 2.0 token introspection; includes `cache` |
 //! | `cache` | | `Cached`: answers of a user service, kept for a while |
 //! | `cluster` | | one server on several nodes, over a bus: of the process, or your own |
+//! | `metrics` | | `Server::record_figures`, for the recorder of the crate `metrics` |
 //! | `nats`, `redis` | | `cluster`, with `NatsBus`, with `RedisBus` |
 //! | `sqlx` | | `SqlUsers`; `sqlx-sqlite` or `sqlx-postgres` alone for one of the databases |
 //! | `redis` | | `RedisBus`: a bus between the nodes of a cluster over Redis or Valkey; `rediss://` with `tls` or `tls-ring` |

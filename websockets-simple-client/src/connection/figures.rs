@@ -87,6 +87,13 @@ impl ClientFigures {
         prometheus_text(&self.list())
     }
 
+    /// Hands the figures to the recorder of the crate [`metrics`](https://docs.rs/metrics), under the same names. Nothing is
+    /// handed to it by itself: call this as often as they are read.
+    #[cfg(feature = "metrics")]
+    pub fn record(&self) {
+        websockets_simple_core::figures::record(&self.list());
+    }
+
     fn list(&self) -> [Figure; 7] {
         [
             Figure::counter("ws_client_attempts_total", "Attempts to connect.").of(self.attempts as f64),

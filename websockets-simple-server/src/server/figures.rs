@@ -30,6 +30,28 @@ impl<I: Identity> Server<I> {
         self.shared.figures()
     }
 
+    /// Hands the figures to the recorder of the crate [`metrics`](https://docs.rs/metrics), under the names and labels of
+    /// [`prometheus`](ServerFigures::prometheus). Nothing is handed to it by itself: call this as often as they are read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use websockets_simple_server::WebsocketServer;
+    ///
+    /// async fn record(server: WebsocketServer) {
+    ///     let mut every = tokio::time::interval(Duration::from_secs(10));
+    ///     loop {
+    ///         every.tick().await;
+    ///         server.record_figures();
+    ///     }
+    /// }
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_figures(&self) {
+        websockets_simple_core::figures::record(&self.figures().list());
+    }
+
     /// Whether the server lives, and whether it is to be given clients: not before it has started, while it stops, while it
     /// has as many connections as it may have, while the user service fails, and as a node of a cluster while it does not
     /// know the others. With [`ServerParams::operations`](crate::ServerParams::operations) it answers `/healthz` and
