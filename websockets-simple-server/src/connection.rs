@@ -54,6 +54,7 @@ mod requested;
 mod scoped;
 mod served;
 mod session;
+mod session_end;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;

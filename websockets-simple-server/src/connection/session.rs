@@ -2,10 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,6 +30,7 @@ use crate::{
         observer::{RefusedObserver, SubscribedObserver},
         scoped::{ScopedWork, SessionScope},
         served::ServeError,
+        session_end::SessionEnd,
     },
     figures::RefusalReason,
     handshake::{
@@ -431,21 +429,6 @@ impl<I: Identity> Future for Session<I> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_end(cx).map(|clean| self.count(clean))
-    }
-}
-
-/// What is done when a session is over, in whatever way: after the drop of its driver, which may raise Disconnected.
-struct SessionEnd<I: Identity>(Connection<I>);
-
-impl<I: Identity> Drop for SessionEnd<I> {
-    fn drop(&mut self) {
-        let ConnectionState { shared, core, is_summed, .. } = &*self.0.0;
-        shared.revocable.remove(&self.0);
-        shared.totals.ended(core.end(), &core.statistics(), || {
-            is_summed.store(true, Ordering::Relaxed);
-            shared.registry.drained(&self.0);
-        });
-        self.0.0.end_state();
     }
 }
 
