@@ -40,6 +40,7 @@ mod plain;
 mod reclaim_io;
 mod refusal;
 mod request_rules;
+mod span;
 mod timeout;
 mod tokens;
 mod vacancy;

@@ -134,6 +134,34 @@ impl<I: Identity> Server<I> {
         self
     }
 
+    /// Sets a function that makes the span of `tracing` in which a handshake is decided on, instead of `ws.handshake`: from
+    /// its Connecting event over the user service and the placement to the answer. There it can be given a parent, as with
+    /// `OpenTelemetrySpanExt::set_parent` from the headers of the request, in which the token is not. If it has the fields
+    /// `connection` and `refused`, they are recorded. It must not block. If it panics, the client is refused with
+    /// 500. Only the first function is used.
+    ///
+    /// Without it, `ws.handshake` has the level `INFO`, the target `websockets_simple_server`, and the fields `channel`,
+    /// `client`, `trace_id` and `parent_id` (of a `traceparent` of the request, W3C Trace Context), and `connection` (the
+    /// id that it has become) or `refused` (the [label](crate::figures::RefusalReason::label) of the reason).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// let server = WebsocketServer::new(ServerParams::local()).with_handshake_span(|request| {
+    ///     tracing::info_span!("sign_in", tenant = request.head().header("x-tenant"), refused = tracing::field::Empty)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_handshake_span(
+        self,
+        make: impl Fn(&HandshakeRequest<'_>) -> tracing::Span + Send + Sync + 'static,
+    ) -> Self {
+        let _ = self.shared.handshake_span.set(Box::new(make));
+        self
+    }
+
     /// Sets a rule that decides which groups of their channel clients may join and leave by themselves, with
     /// `WebsocketClient::join` or with a control message. Without a rule they may not. Names have 1 to 128 bytes and no
     /// control characters; [`Limits::groups_per_connection`] limits the number of groups.

@@ -2,6 +2,8 @@
 
 use std::{any::Any, net::SocketAddr, sync::Arc};
 
+use tracing::Span;
+
 use crate::events::{ConnectionEvent, Direction, ErrorEvent, MessageEvent, MessagePartEvent};
 
 /// Whether an event waits for room in an event stream, and how many bytes it carries: its message, path or reason.
@@ -75,6 +77,11 @@ pub trait EventType: Clone + Send + 'static {
     /// The address of the peer that it is about, as far as it is known.
     fn origin(&self) -> Option<SocketAddr> {
         None
+    }
+
+    /// The span in which a handler is called with it, if such were asked for.
+    fn span(&self) -> Span {
+        Span::none()
     }
 
     /// Whether it waits for room in an event stream, if it carries no message.

@@ -15,6 +15,8 @@ pub struct SubscribeOptions {
     /// Bytes that an event stream holds: of each event its message, path or reason, and 256 bytes. Default: 1 MiB.
     /// Handlers do not use it.
     pub capacity: usize,
+    /// Whether each call of the handler is a span, `ws.handler`. Default: no. Event streams do not use it.
+    pub spans: bool,
 }
 
 impl SubscribeOptions {
@@ -32,6 +34,14 @@ impl SubscribeOptions {
         self
     }
 
+    /// Asks for a span of `tracing` around each call of the handler: `ws.handler`, at the level `INFO`, from the call to the
+    /// end of its future.
+    #[must_use]
+    pub fn spans(mut self) -> Self {
+        self.spans = true;
+        self
+    }
+
     /// Sets the bytes that an event stream holds.
     #[must_use]
     pub fn capacity(mut self, bytes: usize) -> Self {
@@ -42,6 +52,6 @@ impl SubscribeOptions {
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { sent: false, replay: false, capacity: STREAM_CAPACITY }
+        Self { sent: false, replay: false, capacity: STREAM_CAPACITY, spans: false }
     }
 }

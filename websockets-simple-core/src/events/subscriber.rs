@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::events::{
     Direction, EventType, Flow, HandlerFuture, SubscribeOptions, Subscriptions,
@@ -128,6 +129,11 @@ impl<E: EventType> Subscriber<E> {
         }
         match &self.sink {
             Sink::Handler(handler) => match held.handler.get_or_insert_with(|| handler.load()).as_ref() {
+                Some(handler) if self.options.spans => {
+                    let span = event.span();
+                    let handling = span.in_scope(|| handler.handle(event));
+                    handling.map(|handling| HandlerFuture::new(handling.instrument(span)))
+                }
                 Some(handler) => handler.handle(event),
                 None => None,
             },

@@ -12,7 +12,7 @@ use websockets_simple_core::{
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterEvent, PresenceEvent};
 use crate::{
-    connection::Connection,
+    connection::{Connection, log},
     users::{Identity, User, UserId},
 };
 
@@ -209,6 +209,29 @@ impl<I: Identity> Event<I> {
         }
     }
 
+    /// What kind of event it is, for spans.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Connection(event) => match event.kind {
+                ConnectionEventKind::Connecting(_) => "connecting",
+                ConnectionEventKind::Connected(_) => "connected",
+                ConnectionEventKind::Refused(..) => "refused",
+                ConnectionEventKind::Disconnected(..) => "disconnected",
+                _ => "connection",
+            },
+            Self::Error(_) => "error",
+            Self::Message(event) if event.direction == Direction::Sent => "sent",
+            Self::Message(_) => "message",
+            Self::MessagePart(_) => "message_part",
+            Self::Group(_) => "group",
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => "cluster",
+            #[cfg(feature = "cluster")]
+            Self::Presence(_) => "presence",
+            Self::Server(_) => "server",
+        }
+    }
+
     pub(crate) fn server(kind: ServerEventKind) -> Self {
         Self::Server(ServerEvent { id: EventId::new(), timestamp: Utc::now(), kind })
     }
@@ -306,6 +329,10 @@ impl<I: Identity> EventType for Event<I> {
 
     fn kept(connection: &Connection<I>) -> Option<Arc<dyn Any + Send + Sync>> {
         Some(connection.0.origin.extras.get()?.state.values()?)
+    }
+
+    fn span(&self) -> tracing::Span {
+        log::handler_span(self)
     }
 
     fn as_error_mut(&mut self) -> Option<&mut ErrorEvent<Connection<I>>> {

@@ -1,9 +1,12 @@
-//! One line in the log when a connection begins, and one when it ends. Nothing in them is of the peer's writing but the
+//! One line in the log when a connection begins, one when it ends, and the spans of handlers. Nothing in them is of the peer's writing but the
 //! path of its request, which is cut and quoted.
 
 use websockets_simple_core::{Disconnect, EndedBy};
 
-use crate::{connection::Connection, users::Identity};
+use crate::{
+    connection::{Connection, Event},
+    users::Identity,
+};
 
 /// Most bytes of a channel in a line.
 const CHANNEL: usize = 200;
@@ -31,6 +34,19 @@ pub(super) fn ended<I: Identity>(connection: &Connection<I>, end: &Disconnect) {
         clean = end.clean,
         "disconnected"
     );
+}
+
+/// The span of a handler's call.
+pub(super) fn handler_span<I: Identity>(event: &Event<I>) -> tracing::Span {
+    let connection = event.connection();
+    tracing::info_span!(
+        target: "websockets_simple_server",
+        "ws.handler",
+        event = event.label(),
+        connection = connection.map(|connection| tracing::field::display(connection.id())),
+        channel = connection.map(channel),
+        user = connection.and_then(user).map(tracing::field::debug),
+    )
 }
 
 fn channel<I: Identity>(connection: &Connection<I>) -> &str {

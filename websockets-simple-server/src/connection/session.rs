@@ -287,9 +287,11 @@ pub(super) fn serve<I: Identity>(
         message_parts,
         asked,
     } = *admitted;
+    let place = place.unwrap_or_else(PlacedConnection::anywhere);
+    context.becomes(farewell.is_none().then_some(&place.id));
     let (shared, mut peer, permit, stop) = context.into_parts();
     peer.client = client;
-    let PlacedConnection { channel, groups, id, reserved } = place.unwrap_or_else(PlacedConnection::anywhere);
+    let PlacedConnection { channel, groups, id, reserved } = place;
     let heartbeat = chosen.unwrap_or(heartbeat);
     let connection = Connection(Arc::new(ConnectionState {
         core: ConnectionShared::new(Side::Server, outbox(&shared.params, compression)),

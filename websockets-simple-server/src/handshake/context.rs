@@ -1,15 +1,17 @@
 //! The context of one handshake.
 
-use std::{net::IpAddr, pin::pin, sync::Arc};
+use std::{mem, net::IpAddr, pin::pin, sync::Arc};
 
 use http::HeaderMap;
 use tokio::io::AsyncRead;
+use tracing::Span;
 use websockets_simple_core::{Attempt, ConnectionEvent, ConnectionEventKind, ErrorStage, EventError, Moment};
 
 use crate::{
     addressing::PlacedConnection,
+    config::ClientId,
     connection::Event,
-    figures::Handshaking,
+    figures::{Handshaking, RefusalReason},
     handshake::{
         decision::UpgradeOverrides,
         refusal::{Refusal, Why},
@@ -35,6 +37,8 @@ pub(crate) struct HandshakeContext<I: Identity> {
     overrides: Option<Box<UpgradeOverrides<I>>>,
     /// The attempt of the Connecting event, until Connected or Refused is raised.
     connecting: Option<Attempt>,
+    /// That of the request, until there is an answer.
+    pub(super) span: Span,
     /// Counts it, for as long as it is one.
     handshaking: Option<Handshaking>,
 }
@@ -49,7 +53,8 @@ impl<I: Identity> HandshakeContext<I> {
     pub(crate) fn in_place(shared: Arc<Shared<I>>, peer: Peer, place: Place, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
         let handshaking = Some(shared.totals.handshake());
-        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None, handshaking }
+        let span = Span::none();
+        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None, span, handshaking }
     }
 
     /// With what the application sets for its request.
@@ -152,6 +157,14 @@ impl<I: Identity> HandshakeContext<I> {
         }
     }
 
+    /// Says in its span which connection it has become. `None` for a peer that is told that it is not authorized.
+    pub(crate) fn becomes(&self, id: Option<&ClientId>) {
+        match id {
+            Some(id) => self.span.record("connection", tracing::field::display(id)),
+            None => self.span.record("refused", RefusalReason::Unauthorized.label()),
+        };
+    }
+
     /// The parts that the connection keeps: the server, the peer, its permit, the stop.
     pub(crate) fn into_parts(self) -> (Arc<Shared<I>>, Peer, Option<ConnectionPermit>, Stop) {
         (self.shared, self.peer, self.place.into_permit(), self.stop)
@@ -184,6 +197,7 @@ impl<I: Identity> HandshakeContext<I> {
     /// Counts a refusal, and raises Refused if Connecting was raised.
     pub(crate) async fn refused(&mut self, why: Why) {
         self.shared.totals.refused(why.reason);
+        mem::replace(&mut self.span, Span::none()).record("refused", why.reason.label());
         if let Some(attempt) = self.connecting.take() {
             self.raise_refused(attempt, why.text).await;
         }

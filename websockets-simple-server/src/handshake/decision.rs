@@ -11,6 +11,7 @@ use http::{
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::Instant;
+use tracing::Instrument;
 use websockets_simple_core::{
     Agreement, CatchPanic, ErrorStage, Heartbeat, MessageParts, Panicked, SUBPROTOCOL, Token, catch_panic,
     handshake_words::{VERDICT_HEADER, VERDICT_UNAUTHORIZED, agreed_by},
@@ -24,6 +25,7 @@ use crate::{
         extensions,
         refusal::{Refusal, Why},
         request_rules::{self, Opening, RequestFacts},
+        span,
         tokens::ParsedRequest,
         vacancy::{self, Claim},
     },
@@ -130,22 +132,41 @@ impl<I: Identity> Upgrading<I> {
     }
 }
 
-/// Raises Connecting, decides on the request and makes the response. A panic of the application's handlers and hooks is
-/// an error event, and refuses the request.
-pub(crate) async fn decide<I: Identity>(
-    context: &mut HandshakeContext<I>,
-    parts: &mut Parts,
+/// Raises Connecting, decides on the request and makes the response, in a span. A panic of the application's handlers and
+/// hooks is an error event, and refuses the request.
+pub(crate) fn decide<'a, I: Identity>(
+    context: &'a mut HandshakeContext<I>,
+    parts: &'a mut Parts,
     owner: StreamOwner,
-) -> Result<Decision<I>, Refusal> {
-    let UpgradeOverrides { routed, user, placement } = context.take_overrides();
+) -> impl Future<Output = Result<Decision<I>, Refusal>> + Send + 'a {
+    let overrides = context.take_overrides();
     let params = &context.shared.params;
+    let routed = overrides.routed;
     let parsed = request_rules::unify_host(parts).and_then(|()| match context.shared.admission.asks() {
         true => ParsedRequest::with_token(&parts.uri, &mut parts.headers, params, routed),
         false => ParsedRequest::anonymous(&parts.uri, &parts.headers),
     });
+    let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
+    let made = span::begin(context, parsed.as_ref(), client).map(|span| context.span = span);
+    let span = context.span.clone();
+    // Not awaited here: an `async fn` that owns a future holds it twice.
+    judge(context, parts, owner, overrides, (parsed, client), made).instrument(span)
+}
+
+/// Decides on a request that was read as far as it can be.
+async fn judge<I: Identity>(
+    context: &mut HandshakeContext<I>,
+    parts: &mut Parts,
+    owner: StreamOwner,
+    UpgradeOverrides { routed, user, placement }: UpgradeOverrides<I>,
+    (parsed, client): (Result<ParsedRequest, Refusal>, Option<IpAddr>),
+    span: Result<(), Panicked>,
+) -> Result<Decision<I>, Refusal> {
+    if let Err(panicked) = span {
+        return Err(Box::pin(refuse_panicked(context, panicked)).await);
+    }
     // The path of an invalid request may be a token, so it is not shown.
     let path = parsed.as_ref().map_or("/", |parsed| parsed.head.channel());
-    let client = context.peer.client_of(&params.trusted_proxies, &parts.headers);
     if !context.connecting(path, client).await {
         return Err(Refusal::internal());
     }

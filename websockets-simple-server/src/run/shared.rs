@@ -44,6 +44,8 @@ type Hook<I> = dyn Fn(&Connection<I>, Message) -> Inbound + Send + Sync;
 type Place<I> =
     dyn Fn(&HandshakeRequest<'_>, Option<&Authenticated<<I as Identity>::Id>>) -> Placement + Send + Sync;
 
+type MakeSpan = dyn Fn(&HandshakeRequest<'_>) -> tracing::Span + Send + Sync;
+
 /// The state that all handles, connections and tasks of a server share.
 pub(crate) struct Shared<I: Identity> {
     pub(crate) params: ServerParams,
@@ -59,6 +61,7 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) revocable: RevocableConnections<I>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
     pub(crate) placement: OnceLock<Box<Place<I>>>,
+    pub(crate) handshake_span: OnceLock<Box<MakeSpan>>,
     pub(crate) routes: Routes<I>,
     pub(crate) channel_events: ChannelEvents<I>,
     pub(crate) group_rule: OnceLock<Box<GroupRule<I>>>,
@@ -178,6 +181,7 @@ impl<I: Identity> Shared<I> {
             connection_config: Arc::new(config),
             inbound: OnceLock::new(),
             placement: OnceLock::new(),
+            handshake_span: OnceLock::new(),
             group_rule: OnceLock::new(),
             #[cfg(feature = "cluster")]
             cluster: OnceLock::new(),
