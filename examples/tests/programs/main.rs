@@ -20,5 +20,6 @@ mod secured;
 mod signals;
 #[cfg(unix)]
 mod terminal;
+mod traced;
 mod uploads;
 mod who_is_online;
