@@ -22,6 +22,7 @@ hyper-util = { version = "0.1", default-features = false, features = ["tokio"] }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 tokio = { version = "1", default-features = false, features = ["macros", "net", "rt-multi-thread", "time"] }
+tracing = "0.1"
 "#;
 
 fn root() -> PathBuf {
@@ -121,9 +122,9 @@ fn application(name: &str, code: &str) -> PathBuf {
     let manifest = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n\
          [dependencies]\n\
-         websockets-simple-client = {{ path = \"{root}/websockets-simple-client\", features = [\"pkcs12\", \
+         websockets-simple-client = {{ path = \"{root}/websockets-simple-client\", features = [\"pkcs12\", \"metrics\", \
          \"deflate\", \"proxy\", \"test-util\"] }}\n\
-         websockets-simple-server = {{ path = \"{root}/websockets-simple-server\", features = [\"axum\", \
+         websockets-simple-server = {{ path = \"{root}/websockets-simple-server\", features = [\"axum\", \"metrics\", \
          \"deflate\", \"http2\", \"introspection\", \"jwks\", \"nats\", \"pkcs12\", \"redis\", \"sqlx\", \
          \"test-util\"] }}\n{DEPENDENCIES}"
     );

@@ -80,6 +80,9 @@ async fn figures_are_for_whom_the_guard_lets() {
         assert!(head.starts_with("HTTP/1.1 401 ") && head.contains("Bearer"), "{head}");
         assert!(!body.contains("ws_"), "{body}");
     }
+    let nobody = Operations::new().metrics(Guard::bearer(""));
+    let (_closed, closed) = with(ServerParams::local().operations(nobody)).await;
+    assert_eq!(status(closed, "GET /metrics", "Authorization: Bearer \r\n").await, 401);
     let (head, body) = ask(addr, "GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");

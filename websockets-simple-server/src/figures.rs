@@ -46,7 +46,8 @@ pub struct ServerFigures {
     pub largest_queue: usize,
     /// How long the answers to heartbeat pings take.
     pub round_trips: RoundTrips,
-    /// How often the user service was asked, by its answer, and how long it took.
+    /// How often the user service was asked, by its answer, and how long it took. A client without credentials, about whom
+    /// it is not asked, is not authorized either.
     pub authentications: BTreeMap<AuthenticationResult, Timing>,
     /// New tokens for open connections, by what came of them.
     pub renewals: BTreeMap<RenewalResult, u64>,
@@ -87,7 +88,7 @@ pub struct HandshakeFigures {
     pub refused: u64,
     /// Those that failed before there was a request to refuse: TLS, the PROXY protocol, or no request in time.
     pub failed: u64,
-    /// Peers that hung up without a request, as a health check does.
+    /// Peers that hung up without a handshake, as a health check does, or who wanted a page.
     pub idle: u64,
 }
 

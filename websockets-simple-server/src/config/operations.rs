@@ -44,9 +44,11 @@ impl Operations {
     }
 }
 
+type Allows = dyn Fn(&HeaderMap, Option<IpAddr>) -> bool + Send + Sync;
+
 /// Who may read what is not for everybody.
 #[derive(Clone)]
-pub struct Guard(Arc<dyn Fn(&HeaderMap, Option<IpAddr>) -> bool + Send + Sync>);
+pub struct Guard(Arc<Allows>);
 
 impl Guard {
     /// Those for whom the function says so, by the headers of their request and the address of the client, which a
@@ -56,7 +58,9 @@ impl Guard {
         Self(Arc::new(allows))
     }
 
-    /// Those on the same machine, and not through a proxy.
+    /// Those on the same machine, and not through a proxy that names its client in `Forwarded`, `X-Forwarded-For` or
+    /// `X-Real-IP`. A proxy on the same machine that names nobody lets in whom it lets in: use a
+    /// [token](Self::bearer) behind it.
     #[must_use]
     pub fn loopback() -> Self {
         Self::new(|headers, client| {
@@ -66,14 +70,15 @@ impl Guard {
         })
     }
 
-    /// Those who send `Authorization: Bearer` with this token. It is compared in constant time.
+    /// Those who send `Authorization: Bearer` with this token. It is compared in constant time. An empty one lets nobody
+    /// in.
     #[must_use]
     pub fn bearer(token: impl Into<Token>) -> Self {
         let token = token.into();
         Self::new(move |headers, _| {
             let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
             let sent = sent.strip_prefix(b"Bearer ").unwrap_or_default();
-            sent.ct_eq(token.expose().as_bytes()).into()
+            !sent.is_empty() && sent.ct_eq(token.expose().as_bytes()).into()
         })
     }
 

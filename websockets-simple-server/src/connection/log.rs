@@ -1,5 +1,5 @@
-//! One line in the log when a connection begins, one when it ends, and the spans of handlers. Nothing in them is of the peer's writing but the
-//! path of its request, which is cut and quoted.
+//! One line in the log when a connection begins, one when it ends, and the spans of handlers. Nothing in them is of the
+//! peer's writing but the path of its request, which is cut and quoted.
 
 use websockets_simple_core::{Disconnect, EndedBy};
 

@@ -23,7 +23,7 @@ pub struct CloseFigure {
 pub enum CloseKind {
     /// There was no Close, or none with a code.
     None,
-    /// One of the table of [`CloseCode`](crate::messages::CloseCode) that has a meaning there.
+    /// One of the table of [`CloseCode`](crate::events::CloseCode) that has a meaning there.
     Known(u16),
     /// One of 3000 to 4999 that applications choose.
     Application,

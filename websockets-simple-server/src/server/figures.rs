@@ -8,8 +8,8 @@ use crate::{
 
 impl<I: Identity> Server<I> {
     /// What the server has done since it was made, and what it holds now. It is summed up when it is asked for: the
-    /// connections that have ended are one number, the others are read one by one, which takes some 50 ns each. Nothing is
-    /// counted twice or left out meanwhile, so what counts never goes back.
+    /// connections that have ended are one number, the others are read one by one. Nothing is counted twice or left out meanwhile,
+    /// so what counts never goes back.
     ///
     /// # Examples
     ///
