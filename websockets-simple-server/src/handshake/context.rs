@@ -40,7 +40,7 @@ pub(crate) struct HandshakeContext<I: Identity> {
     /// That of the request, until there is an answer.
     pub(super) span: Span,
     /// Counts it, for as long as it is one.
-    handshaking: Option<Handshaking>,
+    _handshaking: Option<Handshaking>,
 }
 
 impl<I: Identity> HandshakeContext<I> {
@@ -52,9 +52,18 @@ impl<I: Identity> HandshakeContext<I> {
     /// The same in a place that may be lent.
     pub(crate) fn in_place(shared: Arc<Shared<I>>, peer: Peer, place: Place, stop: Stop) -> Self {
         let timeout = HandshakeTimeout::new(shared.params.limits.handshake);
-        let handshaking = Some(shared.totals.handshake());
         let span = Span::none();
-        Self { shared, peer, stop, timeout, place, overrides: None, connecting: None, span, handshaking }
+        Self {
+            _handshaking: Some(shared.totals.handshake()),
+            shared,
+            peer,
+            stop,
+            timeout,
+            place,
+            overrides: None,
+            connecting: None,
+            span,
+        }
     }
 
     /// With what the application sets for its request.
@@ -185,7 +194,7 @@ impl<I: Identity> HandshakeContext<I> {
     /// It is not one any more: it carries others.
     #[cfg(feature = "http2")]
     pub(crate) fn carries_others(&mut self) {
-        self.handshaking = None;
+        self._handshaking = None;
     }
 
     /// Raises the error of a handshake that has failed before there was a request.
