@@ -170,6 +170,9 @@ async fn a_server_whose_user_service_fails_again_and_again_is_not_ready() {
         assert!(server.health().is_ready(), "{failures}");
         let client = WebsocketClient::new(params(addr).token(token.clone())).unwrap();
         assert!(matches!(client.connect().await, Err(ConnectError::Rejected { status: 503, .. })));
+        // Whom the service is not asked about says nothing of it.
+        let nobody = WebsocketClient::new(params(addr)).unwrap();
+        assert!(matches!(nobody.connect().await, Err(ConnectError::Unauthorized { .. })));
     }
     assert_eq!(server.health().why, [NotReady::UserService]);
     connected(params(addr).token(token)).await;

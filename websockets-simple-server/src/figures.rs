@@ -46,8 +46,7 @@ pub struct ServerFigures {
     pub largest_queue: usize,
     /// How long the answers to heartbeat pings take.
     pub round_trips: RoundTrips,
-    /// How often the user service was asked, by its answer, and how long it took. A client without credentials, about whom
-    /// it is not asked, is not authorized either.
+    /// How often the user service was asked, by its answer, and how long it took.
     pub authentications: BTreeMap<AuthenticationResult, Timing>,
     /// New tokens for open connections, by what came of them.
     pub renewals: BTreeMap<RenewalResult, u64>,

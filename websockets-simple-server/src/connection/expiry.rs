@@ -92,7 +92,9 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
     };
     let request = peer.handshake_request(head);
     let admitted = shared.admission.admit(&credentials, &request, &shared.params).await;
-    shared.totals.authenticated(result_of(&admitted), began.elapsed());
+    if let Some(result) = result_of(&admitted) {
+        shared.totals.authenticated(result, began.elapsed());
+    }
     let refusal = match admitted {
         Ok(Some(renewed)) if renewed.id() == user.id() => {
             shared.totals.renewed(RenewalResult::Renewed);
@@ -110,7 +112,7 @@ pub(crate) async fn renew<I: Identity>(connection: Connection<I>, token: Token) 
             core.outbox.close(EndCause::OtherUser);
             return;
         }
-        Ok(None) | Err(AdmissionError::Unauthorized) => {
+        Ok(None) | Err(AdmissionError::Unauthorized | AdmissionError::NoCredentials) => {
             shared.totals.renewed(RenewalResult::Refused);
             if user.refuse() >= TRIES {
                 core.outbox.close(EndCause::TokensRefused);

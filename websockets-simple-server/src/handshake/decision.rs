@@ -296,13 +296,17 @@ async fn ask<I: Identity>(
         admitted = context.shared.admission.admit(&credentials, &request, params) => admitted,
         () = context.stop.begun() => return Err(Refusal::stopping(params)),
     };
-    context.shared.totals.authenticated(result_of(&admitted), asked.elapsed());
+    if let Some(result) = result_of(&admitted) {
+        context.shared.totals.authenticated(result, asked.elapsed());
+    }
     let known = match admitted {
         Ok(user) => Known::User(user),
-        Err(AdmissionError::Unauthorized) => match params.unauthorized_delivery {
-            UnauthorizedDelivery::UpgradeAndClose => Known::Stranger(params.unauthorized_text.clone()),
-            UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
-        },
+        Err(AdmissionError::Unauthorized | AdmissionError::NoCredentials) => {
+            match params.unauthorized_delivery {
+                UnauthorizedDelivery::UpgradeAndClose => Known::Stranger(params.unauthorized_text.clone()),
+                UnauthorizedDelivery::Http401 => return Err(Refusal::unauthorized(params)),
+            }
+        }
         Err(AdmissionError::Failed(error)) => {
             context.failed(ErrorStage::UserService, error).await;
             return Err(Refusal::unavailable(params));

@@ -73,15 +73,18 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
 pub(crate) enum AdmissionError {
     /// The user service failed.
     Failed(EventError),
+    /// It was not asked, as there is nothing to ask about.
+    NoCredentials,
     Unauthorized,
 }
 
-/// What figures say of an answer.
-pub(crate) fn result_of<T>(admitted: &Result<T, AdmissionError>) -> AuthenticationResult {
+/// What figures say of an answer of the user service; `None` if it was not asked.
+pub(crate) fn result_of<T>(admitted: &Result<T, AdmissionError>) -> Option<AuthenticationResult> {
     match admitted {
-        Ok(_) => AuthenticationResult::Authenticated,
-        Err(AdmissionError::Unauthorized) => AuthenticationResult::Unauthorized,
-        Err(AdmissionError::Failed(_)) => AuthenticationResult::Failed,
+        Ok(_) => Some(AuthenticationResult::Authenticated),
+        Err(AdmissionError::Unauthorized) => Some(AuthenticationResult::Unauthorized),
+        Err(AdmissionError::Failed(_)) => Some(AuthenticationResult::Failed),
+        Err(AdmissionError::NoCredentials) => None,
     }
 }
 
@@ -131,7 +134,7 @@ impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
         params: &ServerParams,
     ) -> Result<Option<Authenticated<U::Id>>, AdmissionError> {
         if credentials.is_empty() && !params.ask_without_credentials {
-            return Err(AdmissionError::Unauthorized);
+            return Err(AdmissionError::NoCredentials);
         }
         let deadline = params.limits.authentication;
         // Called inside the future, as a service written without `async` may panic before it returns a future.
@@ -251,7 +254,7 @@ mod tests {
         let nothing = Credentials::default();
         let guest = || -> Answer<'static> { Box::pin(async { Ok(Some(Authenticated::new(9))) }) };
         let params = ServerParams::local();
-        assert!(matches!(answered(&nothing, &params, guest).await, (Err(AdmissionError::Unauthorized), 0)));
+        assert!(matches!(answered(&nothing, &params, guest).await, (Err(AdmissionError::NoCredentials), 0)));
         let params = params.ask_without_credentials(true);
         assert!(matches!(answered(&nothing, &params, guest).await, (Ok(Some(9)), 1)));
     }
