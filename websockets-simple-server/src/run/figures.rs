@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 #[cfg(feature = "cluster")]
 use crate::{cluster::internal::Status, figures::ClusterFigures};
 use crate::{
+    connection::Connection,
     figures::{ConnectionFigures, Health, NotReady, RoundTrips, ServerFigures},
     run::shared::{RunState, Shared},
     users::Identity,
@@ -12,9 +13,11 @@ use crate::{
 
 impl<I: Identity> Shared<I> {
     pub(crate) fn figures(&self) -> ServerFigures {
-        let (counts, (open, ending, local)) = self.totals.read(|| {
-            let mut local = self.unlisted.all();
-            local.retain(|connection| !connection.0.is_summed.load(Ordering::Relaxed));
+        // No handle is dropped in there: with the last one of a connection goes the id of a user, which is code of the
+        // application.
+        let (counts, (open, ending, (local, _summed))) = self.totals.read(|| {
+            let is_open = |connection: &Connection<I>| !connection.0.is_summed.load(Ordering::Relaxed);
+            let local: (Vec<_>, Vec<_>) = self.unlisted.all().into_iter().partition(is_open);
             (self.registry.all(), self.registry.draining(), local)
         });
         let (mut traffic, mut times) = (counts.traffic, Vec::new());
