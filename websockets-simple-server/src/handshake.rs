@@ -106,10 +106,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     I: Identity,
 {
-    let rewound = match context.shared.params.answers_requests() {
+    let rewound = match context.shared.params.fallback {
         // Answers bear dates.
-        true => Rewound::new(stream, read, None),
-        false => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
+        Some(_) => Rewound::new(stream, read, None),
+        None => match plain::begin(&mut stream, read, &context.shared.params.limits).await {
             Beginning::Plain(mut parts, behind) => {
                 return plain::answer(stream, &mut parts, behind, context, keep).await;
             }
