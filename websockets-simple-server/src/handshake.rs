@@ -29,6 +29,7 @@ pub(crate) use decision::{Admitted, Opened, StreamOwner, UpgradeOverrides, Upgra
 pub(crate) use fallback::{TimedBody, answer_alone};
 pub(crate) use reclaim_io::linger;
 pub(crate) use refusal::{Refusal, Why};
+pub(crate) use span::cut;
 pub(crate) use timeout::{HandshakeTimeout, TimeoutPhase};
 
 mod context;

@@ -5,11 +5,9 @@ use websockets_simple_core::{Disconnect, EndedBy};
 
 use crate::{
     connection::{Connection, Event},
+    handshake::cut,
     users::Identity,
 };
-
-/// Most bytes of a channel in a line.
-const CHANNEL: usize = 200;
 
 pub(super) fn opened<I: Identity>(connection: &Connection<I>) {
     tracing::info!(
@@ -50,8 +48,7 @@ pub(super) fn handler_span<I: Identity>(event: &Event<I>) -> tracing::Span {
 }
 
 fn channel<I: Identity>(connection: &Connection<I>) -> &str {
-    let channel = connection.channel();
-    &channel[..channel.floor_char_boundary(CHANNEL)]
+    cut(connection.channel())
 }
 
 /// The id of the user, if the parameters ask for it.

@@ -10,8 +10,13 @@ use crate::{
     users::Identity,
 };
 
-/// Most bytes of a channel in a span.
+/// Most bytes of a channel in a span, or in a line of the log.
 const CHANNEL: usize = 200;
+
+/// A channel as spans and the log have it.
+pub(crate) fn cut(channel: &str) -> &str {
+    &channel[..channel.floor_char_boundary(CHANNEL)]
+}
 
 /// The span of a handshake: that of the application's function, or one of our own. What cannot be read has a span without
 /// its path, which may be a token.
@@ -30,7 +35,7 @@ pub(super) fn begin<I: Identity>(
         target: "websockets_simple_server",
         "ws.handshake",
         otel.kind = "server",
-        channel = channel.map(|channel| &channel[..channel.floor_char_boundary(CHANNEL)]),
+        channel = channel.map(cut),
         client = client.map(field::display),
         trace_id = parent.map(|parent| parent.trace),
         parent_id = parent.map(|parent| parent.parent),
