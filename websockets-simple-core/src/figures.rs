@@ -36,7 +36,7 @@ pub enum FigureKind {
 pub struct Sample {
     /// What is put behind the name: something only for the parts of a histogram.
     pub suffix: &'static str,
-    /// The labels. Their values are of enumerations, so that there is no end of them only where somebody adds to the code.
+    /// The labels. Their values are those of enumerations: users, channels and paths would be too many.
     pub labels: Vec<Label>,
     /// The value.
     pub value: f64,

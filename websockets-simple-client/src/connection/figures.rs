@@ -89,6 +89,21 @@ impl ClientFigures {
 
     /// Hands the figures to the recorder of the crate [`metrics`](https://docs.rs/metrics), under the same names. Nothing is
     /// handed to it by itself: call this as often as they are read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use websockets_simple_client::WebsocketClient;
+    ///
+    /// async fn record(client: WebsocketClient) {
+    ///     let mut every = tokio::time::interval(Duration::from_secs(10));
+    ///     loop {
+    ///         every.tick().await;
+    ///         client.figures().record();
+    ///     }
+    /// }
+    /// ```
     #[cfg(feature = "metrics")]
     pub fn record(&self) {
         websockets_simple_core::figures::record(&self.list());

@@ -39,7 +39,7 @@ pub enum EndedBy {
 
 impl EndedBy {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &[Self] = &[
         Self::Expired,
         Self::HandlerPanic,
         Self::Heartbeat,
