@@ -315,7 +315,7 @@ mod tests {
     fn without_the_feature_the_answer_names_it() {
         for (method, status) in [(Method::CONNECT, "501"), (Method::GET, "505")] {
             let refusal = opened(&asked(|request| *request.method_mut() = method)).unwrap_err();
-            let why = refusal.why();
+            let why = refusal.why().text;
             assert!(why.starts_with(status) && why.contains("`http2`"), "{why}");
         }
     }
