@@ -1,6 +1,7 @@
 //! Helpers shared by the tests of whole clients and servers.
 
 pub mod authority;
+pub mod bus_node;
 pub mod bus_server;
 pub mod captured;
 pub mod client_story;

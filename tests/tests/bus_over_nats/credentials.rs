@@ -45,9 +45,12 @@ async fn a_user_with_a_password_is_let_in_once_the_server_knows_it() {
         assert!(why.contains("refuses the credentials") && !why.contains("ecret"), "{why}");
         fs::write(file.path(), "authorization { user: u, password: \"s:ecret\" }").unwrap();
         server.restart().await;
-        node.connected().await;
+        node.up().await;
         node.barrier().await;
-        Node::up(NatsBus::new(server.url().replace("//", "//u:s%3Aecret@")).unwrap()).await.barrier().await;
+        Node::connected(NatsBus::new(server.url().replace("//", "//u:s%3Aecret@")).unwrap())
+            .await
+            .barrier()
+            .await;
     }
 }
 
@@ -56,8 +59,8 @@ async fn a_token_is_enough_where_the_server_has_it() {
     for kind in BusServerKind::NATS {
         let (server, _file) = configured(kind, "authorization { token: secret }").await;
         refused(bus(&server).token("another-secret"), "Authorization Violation", "secret").await;
-        Node::up(bus(&server).token("secret")).await.barrier().await;
-        Node::up(NatsBus::new(server.url().replace("//", "//secret@")).unwrap()).await.barrier().await;
+        Node::connected(bus(&server).token("secret")).await.barrier().await;
+        Node::connected(NatsBus::new(server.url().replace("//", "//secret@")).unwrap()).await.barrier().await;
     }
 }
 
@@ -70,7 +73,7 @@ async fn an_nkey_signs_what_the_server_asks() {
         let seed = other.seed().unwrap();
         refused(bus(&server).nkey(&seed), "Authorization Violation", &seed).await;
         refused(bus(&server).nkey("no-seed"), "credentials cannot be used", "no-seed").await;
-        Node::up(bus(&server).nkey(key.seed().unwrap())).await.barrier().await;
+        Node::connected(bus(&server).nkey(key.seed().unwrap())).await.barrier().await;
     }
 }
 
@@ -107,7 +110,7 @@ async fn a_credentials_file_is_read_at_each_attempt() {
              -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
         );
         fs::write(&path, creds).unwrap();
-        node.connected().await;
+        node.up().await;
         node.barrier().await;
     }
 }
@@ -162,14 +165,18 @@ async fn both_ends_show_certificates_where_that_is_wanted() {
         let missing = Path::new(&root).with_file_name("missing.pem");
         refused(secure().tls_root_certificates(&missing), "cannot read", "node").await;
         refused(secure().tls_root_certificates(&key), "there is no certificate in", "node").await;
-        let node = Node::up(secure().tls_root_certificates(&root).client_certificate(&chain, &key)).await;
+        let node =
+            Node::connected(secure().tls_root_certificates(&root).client_certificate(&chain, &key)).await;
         let subject = Subject::new("a");
         node.subscribe(&subject).await;
         node.port.publish(&subject, vec![3; 300_000].into()).unwrap();
         assert_eq!(node.message().await, vec![3; 300_000]);
         // Certificates are reason enough for TLS.
         let plain = NatsBus::new(format!("nats://localhost:{}", server.port())).unwrap();
-        Node::up(plain.tls_root_certificates(&root).client_certificate(&chain, &key)).await.barrier().await;
+        Node::connected(plain.tls_root_certificates(&root).client_certificate(&chain, &key))
+            .await
+            .barrier()
+            .await;
     }
     let plain = BusServer::start(BusServerKind::Nats29).await;
     let wants = NatsBus::new(format!("tls://localhost:{}", plain.port())).unwrap();
@@ -182,12 +189,12 @@ async fn what_the_user_may_not_do_is_said_as_the_reason() {
         permissions: { publish: ">", subscribe: "own.>" } } ] }"#;
     for kind in BusServerKind::NATS {
         let (server, _file) = configured(kind, users).await;
-        let node = Node::up(bus(&server).user_and_password("u", "secret")).await;
+        let node = Node::connected(bus(&server).user_and_password("u", "secret")).await;
         node.barrier().await;
         node.port.subscribe(&Subject::new("secrets.of-others"));
         assert_eq!(&*node.down().await, "the server does not allow us to subscribe to secrets.of-others");
         node.port.unsubscribe(&Subject::new("secrets.of-others"));
-        node.connected().await;
+        node.up().await;
     }
 }
 
@@ -196,7 +203,7 @@ async fn of_several_servers_one_that_is_there_is_enough() {
     let (mut one, mut two) =
         (BusServer::start(BusServerKind::Nats29).await, BusServer::start(BusServerKind::Nats215).await);
     let both = NatsBus::new(format!("{},{}", one.url(), two.url())).unwrap();
-    let node = Node::up(both).await;
+    let node = Node::connected(both).await;
     for _ in 0..2 {
         let (there, other) = match one.connections().await {
             1 => (&mut one, &mut two),
@@ -206,7 +213,7 @@ async fn of_several_servers_one_that_is_there_is_enough() {
         there.kill().await;
         let killed = std::time::Instant::now();
         node.down().await;
-        node.connected().await;
+        node.up().await;
         assert!(killed.elapsed() < Duration::from_secs(1), "it took {:?}", killed.elapsed());
         node.barrier().await;
         there.restart().await;

@@ -23,7 +23,7 @@ fn bus(server: &BusServer) -> NatsBus {
 async fn two_nodes_hear_each_other_and_themselves_in_order() {
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+        let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
         let subject = Subject::new("a.b");
         for node in [&one, &two] {
             node.subscribe(&subject).await;
@@ -43,7 +43,7 @@ async fn two_nodes_hear_each_other_and_themselves_in_order() {
 async fn what_a_node_was_subscribed_to_before_its_own_message_came_back_is_never_missed() {
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+        let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
         for round in 0..1000 {
             let subject = Subject::new(format!("round.{round}"));
             one.port.subscribe(&subject);
@@ -60,7 +60,7 @@ async fn what_a_node_was_subscribed_to_before_its_own_message_came_back_is_never
 #[tokio::test]
 async fn nothing_comes_of_a_subject_that_is_subscribed_to_no_more() {
     let server = BusServer::start(BusServerKind::Nats29).await;
-    let node = Node::up(bus(&server)).await;
+    let node = Node::connected(bus(&server)).await;
     let subject = Subject::new("a");
     for round in 0..100 {
         node.subscribe(&subject).await;
@@ -78,7 +78,7 @@ async fn nothing_comes_of_a_subject_that_is_subscribed_to_no_more() {
 async fn after_a_kill_nothing_is_published_until_it_is_back_and_nothing_earlier_comes_later() {
     for kind in BusServerKind::NATS {
         let mut server = BusServer::start(kind).await;
-        let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+        let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
         let subjects: Vec<_> = (0..1000).map(|number| Subject::new(format!("many.{number}"))).collect();
         for subject in &subjects {
             two.port.subscribe(subject);
@@ -103,7 +103,7 @@ async fn after_a_kill_nothing_is_published_until_it_is_back_and_nothing_earlier_
         server.restart().await;
         let back = Instant::now();
         for node in [&one, &two] {
-            node.connected().await;
+            node.up().await;
         }
         println!("{kind:?}: up {:?} after it was back", back.elapsed());
         assert!(back.elapsed() < Duration::from_secs(1), "it took {:?}", back.elapsed());
@@ -127,7 +127,7 @@ async fn after_a_kill_nothing_is_published_until_it_is_back_and_nothing_earlier_
 async fn a_server_that_takes_nothing_is_left_at_once_when_that_is_asked_for() {
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let node = Node::up(bus(&server)).await;
+        let node = Node::connected(bus(&server)).await;
         let subject = Subject::new("load");
         node.subscribe(&subject).await;
         server.stop().await;
@@ -144,7 +144,7 @@ async fn a_server_that_takes_nothing_is_left_at_once_when_that_is_asked_for() {
         sleep_until((stopped + Duration::from_secs(10)).into()).await;
         server.cont();
         let back = Instant::now();
-        node.connected().await;
+        node.up().await;
         println!("{kind:?}: up {:?} after it went on", back.elapsed());
         assert!(back.elapsed() < Duration::from_secs(1), "it took {:?}", back.elapsed());
         node.port.publish(&subject, "again".into()).unwrap();
@@ -162,7 +162,7 @@ async fn a_server_that_takes_nothing_is_left_at_once_when_that_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_suspended_is_noticed_without_being_asked() {
     let server = BusServer::start(BusServerKind::Nats215).await;
-    let node = Node::up(bus(&server)).await;
+    let node = Node::connected(bus(&server)).await;
     server.stop().await;
     let stopped = Instant::now();
     assert_eq!(&*node.down().await, "the connection was lost");
@@ -177,7 +177,7 @@ async fn a_server_that_is_suspended_is_noticed_without_being_asked() {
 #[tokio::test]
 async fn a_server_that_takes_nothing_does_not_hold_up_the_end() {
     let server = BusServer::start(BusServerKind::Nats29).await;
-    let node = Node::up(bus(&server)).await;
+    let node = Node::connected(bus(&server)).await;
     server.stop().await;
     let load = || vec![b'x'; 64 * 1024].into();
     node.until(async || node.port.publish(&Subject::new("a"), load()) == Err(PublishError::Full)).await;
@@ -198,7 +198,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for_and_does_not_hold_up_the_e
         never.close().await;
         server.restart().await;
         let back = Instant::now();
-        node.connected().await;
+        node.up().await;
         assert!(back.elapsed() < Duration::from_secs(1), "it took {:?}", back.elapsed());
         node.barrier().await;
     }
@@ -208,7 +208,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for_and_does_not_hold_up_the_e
 async fn what_is_larger_than_the_server_takes_is_refused() {
     let small = config("max_payload: 1000");
     let server = BusServer::start_with(BusServerKind::Nats29, &["-c", small.path().to_str().unwrap()]).await;
-    let node = Node::up(bus(&server)).await;
+    let node = Node::connected(bus(&server)).await;
     let subject = Subject::new("a");
     node.subscribe(&subject).await;
     assert_eq!(node.port.publish(&subject, vec![0; 1001].into()), Err(PublishError::TooLarge));
@@ -216,7 +216,7 @@ async fn what_is_larger_than_the_server_takes_is_refused() {
     assert_eq!(node.message().await.len(), 1000);
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let node = Node::up(bus(&server)).await;
+        let node = Node::connected(bus(&server)).await;
         node.subscribe(&subject).await;
         assert_eq!(node.port.publish(&subject, vec![0; 1024 * 1024 + 1].into()), Err(PublishError::TooLarge));
         node.port.publish(&subject, vec![7; 1024 * 1024].into()).unwrap();
@@ -228,7 +228,7 @@ async fn what_is_larger_than_the_server_takes_is_refused() {
 async fn after_the_end_nothing_is_left_at_the_server_and_all_that_was_published_has_come() {
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+        let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
         let subject = Subject::new("last");
         two.subscribe(&subject).await;
         for number in 0..1027 {
@@ -261,13 +261,13 @@ async fn after_the_end_nothing_is_left_at_the_server_and_all_that_was_published_
 async fn a_node_that_is_asked_for_new_connections_again_and_again_misses_no_subscription() {
     for kind in BusServerKind::NATS {
         let server = BusServer::start(kind).await;
-        let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+        let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
         let subject = Subject::new("a");
         two.subscribe(&subject).await;
         for round in 0..20 {
             two.port.reconnect();
             assert_eq!(&*two.down().await, "a new connection was asked for");
-            two.connected().await;
+            two.up().await;
             two.barrier().await;
             one.port.publish(&subject, numbered(round)).unwrap();
             assert_eq!(number(&two.message().await), round);
@@ -280,7 +280,7 @@ async fn a_node_that_is_asked_for_new_connections_again_and_again_misses_no_subs
 #[tokio::test]
 async fn of_a_burst_of_small_messages_nothing_is_lost() {
     let server = BusServer::start(BusServerKind::Nats215).await;
-    let (one, two) = (Node::up(bus(&server)).await, Node::up(bus(&server)).await);
+    let (one, two) = (Node::connected(bus(&server)).await, Node::connected(bus(&server)).await);
     let subject = Subject::new("a");
     two.subscribe(&subject).await;
     let begun = Instant::now();

@@ -1,16 +1,14 @@
 //! A node of a bus over NATS, driven by hand.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{io::Write, ops::Deref, time::Duration};
 
 use tempfile::NamedTempFile;
-use tokio::{task::JoinHandle, time::sleep};
-use websockets_simple_server::{Bus, BusEvent, BusPort, NatsBus, PublishError, Subject};
-use websockets_simple_tests::within;
+use tokio::time::sleep;
+use websockets_simple_server::{NatsBus, PublishError, Subject};
+use websockets_simple_tests::{bus_node::BusNode, within};
 
-/// Dropped, it is gone as if its process were killed.
 pub(crate) struct Node {
-    pub(crate) port: BusPort,
-    running: JoinHandle<()>,
+    node: BusNode,
     /// What this node tells itself.
     own: Subject,
 }
@@ -23,32 +21,17 @@ impl Node {
     pub(crate) fn start(bus: NatsBus) -> Self {
         static NODES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NODES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = BusPort::new(4 * 1024 * 1024, 64 * 1024 * 1024);
-        let link = port.link();
+        let node = BusNode::run(bus, 4 * 1024 * 1024, 64 * 1024 * 1024);
         let own = Subject::new(format!("own.{number}"));
-        port.subscribe(&own);
-        Self { port, running: tokio::spawn(async move { bus.run(link).await }), own }
+        node.port.subscribe(&own);
+        Self { node, own }
     }
 
     /// A node that is connected.
-    pub(crate) async fn up(bus: NatsBus) -> Self {
+    pub(crate) async fn connected(bus: NatsBus) -> Self {
         let node = Self::start(bus);
-        node.connected().await;
+        node.up().await;
         node
-    }
-
-    /// Waits until it is connected, whatever was before.
-    pub(crate) async fn connected(&self) {
-        while within(self.port.next_event()).await != BusEvent::Up {}
-    }
-
-    /// Waits until it is not, and returns why.
-    pub(crate) async fn down(&self) -> Arc<str> {
-        loop {
-            if let BusEvent::Down(why) = within(self.port.next_event()).await {
-                return why;
-            }
-        }
     }
 
     /// Subscribes, and waits until it is in effect.
@@ -67,14 +50,6 @@ impl Node {
     pub(crate) async fn barrier_past_messages(&self) {
         self.port.publish(&self.own, BARRIER.into()).unwrap();
         while self.message().await != BARRIER {}
-    }
-
-    /// The next message, with nothing else before it.
-    pub(crate) async fn message(&self) -> bytes::Bytes {
-        match within(self.port.next_event()).await {
-            BusEvent::Message(message) => message,
-            other => panic!("{other:?}"),
-        }
     }
 
     pub(crate) async fn publish_when_there_is_room(&self, subject: &Subject, message: bytes::Bytes) {
@@ -96,16 +71,16 @@ impl Node {
         within(becoming).await;
     }
 
-    /// Asks it to end, and waits until it has.
-    pub(crate) async fn close(mut self) {
-        self.port.close();
-        within(&mut self.running).await.unwrap();
+    pub(crate) async fn close(self) {
+        self.node.close().await;
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.running.abort();
+impl Deref for Node {
+    type Target = BusNode;
+
+    fn deref(&self) -> &BusNode {
+        &self.node
     }
 }
 

@@ -2,11 +2,7 @@
 
 use super::*;
 
-/// A node: a port, and a bus that is run.
-pub(crate) struct Node {
-    pub(crate) port: Arc<BusPort>,
-    pub(crate) running: JoinHandle<()>,
-}
+pub(crate) struct Node(BusNode);
 
 impl Node {
     /// Runs a bus.
@@ -16,10 +12,11 @@ impl Node {
 
     /// Runs a bus, of which so many bytes are kept until they are read.
     pub(crate) fn bounded(bus: RedisBus, incoming: usize) -> Self {
-        let port = Arc::new(BusPort::new(8 * MIB, incoming));
-        let link = port.link();
-        let running = tokio::spawn(async move { bus.run(link).await });
-        Self { port, running }
+        Self::of(BusNode::run(bus, 8 * MIB, incoming))
+    }
+
+    pub(crate) fn of(node: BusNode) -> Self {
+        Self(node)
     }
 
     /// A node that is connected and subscribed.
@@ -41,24 +38,6 @@ impl Node {
         self.port.publish(&Subject::new(subject), message.into())
     }
 
-    pub(crate) async fn event(&self) -> BusEvent {
-        within(self.port.next_event()).await
-    }
-
-    /// Passes over all that is heard until it is connected.
-    pub(crate) async fn up(&self) {
-        while self.event().await != BusEvent::Up {}
-    }
-
-    /// Passes over all that is heard until it is not connected. Why that is.
-    pub(crate) async fn down(&self) -> String {
-        loop {
-            if let BusEvent::Down(why) = self.event().await {
-                return why.to_string();
-            }
-        }
-    }
-
     /// The next reason that says this.
     pub(crate) async fn down_as(&self, text: &str) -> String {
         loop {
@@ -66,13 +45,6 @@ impl Node {
             if why.contains(text) {
                 return why;
             }
-        }
-    }
-
-    pub(crate) async fn heard(&self) -> Bytes {
-        match self.event().await {
-            BusEvent::Message(message) => message,
-            other => panic!("{other:?} instead of a message"),
         }
     }
 
@@ -86,15 +58,16 @@ impl Node {
         self.port.unsubscribe(&Subject::new(subject));
     }
 
-    pub(crate) async fn close(mut self) {
-        self.port.close();
-        within(&mut self.running).await.unwrap();
+    pub(crate) async fn close(self) {
+        self.0.close().await;
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.running.abort();
+impl Deref for Node {
+    type Target = BusNode;
+
+    fn deref(&self) -> &BusNode {
+        &self.0
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn after_a_kill(kind: BusServerKind, outage: Duration) {
     let a = Node::ready(&server, &[]).await;
     let b = Node::ready(&server, &["news"]).await;
     let publisher = Publisher::new(&a.port, Duration::from_millis(1), 128);
-    let mut last = number(&b.heard().await);
+    let mut last = number(&b.message().await);
     server.kill().await;
     a.down().await;
     assert_eq!(a.publish("news", "lost"), Err(PublishError::Down));
@@ -73,7 +73,7 @@ pub(crate) async fn after_a_kill(kind: BusServerKind, outage: Duration) {
     assert!(after.iter().all(|after| *after < Duration::from_secs(1)), "{after:?}");
     let published = publisher.end().await;
     while last + 1 < published {
-        let next = number(&b.heard().await);
+        let next = number(&b.message().await);
         assert_eq!(next, last + 1, "nothing is lost any more");
         last = next;
     }
@@ -84,7 +84,7 @@ pub(crate) async fn a_server_that_is_suspended_is_given_up_after_2_s(kind: BusSe
     let a = Node::ready(&server, &[]).await;
     let b = Node::ready(&server, &["news"]).await;
     let publisher = Publisher::new(&a.port, Duration::from_millis(1), 1024);
-    b.heard().await;
+    b.message().await;
     server.stop().await;
     let stopped = Instant::now();
     let (of_a, of_b) = tokio::join!(
@@ -106,7 +106,7 @@ pub(crate) async fn a_server_that_is_suspended_is_given_up_after_2_s(kind: BusSe
     b.settled().await;
     a.settled().await;
     a.publish("news", "at last").unwrap();
-    while b.heard().await != "at last" {}
+    while b.message().await != "at last" {}
 }
 
 pub(crate) async fn what_was_sent_before_a_new_connection_never_comes_after_what_is_sent_on_it(
@@ -140,7 +140,7 @@ pub(crate) async fn what_was_sent_before_a_new_connection_never_comes_after_what
         a.publish("news", (n - 1).to_be_bytes().to_vec()).unwrap();
         let mut last = 0;
         while last + 1 < n {
-            let next = number(&b.heard().await);
+            let next = number(&b.message().await);
             assert!(next > last || next == 0, "{next} after {last}");
             last = next;
         }
@@ -202,5 +202,5 @@ pub(crate) async fn a_server_may_come_later_than_its_nodes(kind: BusServerKind) 
     assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
     b.settled().await;
     a.publish("news", "first").unwrap();
-    assert_eq!(b.heard().await, "first");
+    assert_eq!(b.message().await, "first");
 }

@@ -37,7 +37,7 @@ pub(crate) async fn a_user_who_may_not_publish_is_told_of_it(kind: BusServerKind
     fenced.up().await;
     sleep(Duration::from_millis(2_500)).await;
     fenced.publish("fenced.news", "here").unwrap();
-    assert_eq!(fenced.heard().await, "here");
+    assert_eq!(fenced.message().await, "here");
     fenced.subscribe("news");
     assert_eq!(
         fenced.down().await,
@@ -115,7 +115,7 @@ async fn certificates_are_shown_and_checked() {
     a.up().await;
     a.settled().await;
     a.publish("news", vec![7; 3 * MIB]).unwrap();
-    assert_eq!(a.heard().await, vec![7; 3 * MIB]);
+    assert_eq!(a.message().await, vec![7; 3 * MIB]);
 
     let unknown = Node::run(bus().tls_root_certificates(&roots));
     unknown.down_as("certificate").await;
