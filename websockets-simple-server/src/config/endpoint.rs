@@ -3,12 +3,10 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
-#[cfg(feature = "rustls")]
-use std::sync::Arc;
-
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 #[cfg(feature = "rustls")]
@@ -36,6 +34,8 @@ enum Place {
     /// All interfaces, by IPv6 and IPv4 together where there are both.
     All(u16),
     Tcp(SocketAddr),
+    /// One that somebody else listens on.
+    Bound(Arc<std::net::TcpListener>),
     #[cfg(unix)]
     Unix(UnixSocket),
 }
@@ -51,6 +51,31 @@ impl Endpoint {
     #[must_use]
     pub fn all(port: u16) -> Self {
         Self::at(Place::All(port))
+    }
+
+    /// Accepts from a listener that is there already, as systemd hands it to a service that it starts (socket activation), and
+    /// a process to the next one that takes its place: who comes while none of them accepts waits in its queue. The
+    /// listener is not closed when the server stops, but when the last clone of this endpoint is dropped, the parameters
+    /// of the server with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use websockets_simple_server::{Endpoint, ServerParams, WebsocketServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = listener.local_addr()?;
+    /// let server = WebsocketServer::new(ServerParams::mounted().endpoint(Endpoint::listener(listener)));
+    /// server.start().await?;
+    /// assert_eq!(server.local_addr(), Some(addr));
+    /// # server.stop().await;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn listener(listener: std::net::TcpListener) -> Self {
+        Self::at(Place::Bound(Arc::new(listener)))
     }
 
     /// Listens on a Unix domain socket: a path, or a [`UnixSocket`] with more settings.
@@ -126,6 +151,7 @@ impl Endpoint {
         match &self.place {
             Place::All(port) => *port == 0,
             Place::Tcp(addr) => addr.port() == 0,
+            Place::Bound(_) => false,
             #[cfg(unix)]
             Place::Unix(_) => false,
         }
@@ -135,7 +161,7 @@ impl Endpoint {
     pub(super) fn unix_socket(&self) -> Option<&UnixSocket> {
         match &self.place {
             Place::Unix(socket) => Some(socket),
-            Place::All(_) | Place::Tcp(_) => None,
+            Place::All(_) | Place::Tcp(_) | Place::Bound(_) => None,
         }
     }
 
@@ -157,6 +183,13 @@ impl Endpoint {
                 let mut addr = *addr;
                 addr.set_port(again(addr.port()));
                 listen(addr, false).map(BoundListener::Tcp)
+            }
+            Place::Bound(listener) => {
+                let listener = listener.try_clone()?;
+                listener.set_nonblocking(true)?;
+                // As for our own; it is not needed.
+                let _ = SockRef::from(&listener).set_tcp_nodelay(true);
+                TcpListener::from_std(listener).map(BoundListener::Tcp)
             }
             #[cfg(unix)]
             Place::Unix(socket) => socket.bind(BACKLOG).map(BoundListener::Unix),
@@ -185,6 +218,10 @@ impl fmt::Display for Endpoint {
         match &self.place {
             Place::All(port) => write!(f, "[::]:{port}"),
             Place::Tcp(addr) => addr.fmt(f),
+            Place::Bound(listener) => match listener.local_addr() {
+                Ok(addr) => addr.fmt(f),
+                Err(_) => f.write_str("the given listener"),
+            },
             #[cfg(unix)]
             Place::Unix(socket) => socket.path().display().fmt(f),
         }
@@ -198,7 +235,7 @@ mod tests {
     use super::*;
 
     impl Endpoint {
-        fn listener(&self, before: Option<SocketAddr>) -> io::Result<TcpListener> {
+        fn bound(&self, before: Option<SocketAddr>) -> io::Result<TcpListener> {
             match self.bind(before)? {
                 BoundListener::Tcp(listener) => Ok(listener),
                 bound => panic!("{bound:?} is not over TCP"),
@@ -212,49 +249,49 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_the_system_chose_is_kept_over_a_restart() {
-        let first = local().listener(None).unwrap().local_addr().unwrap();
+        let first = local().bound(None).unwrap().local_addr().unwrap();
         assert_ne!(first.port(), 0);
-        let second = local().listener(Some(first)).unwrap().local_addr().unwrap();
+        let second = local().bound(Some(first)).unwrap().local_addr().unwrap();
         assert_eq!(second, first);
     }
 
     #[tokio::test]
     async fn a_port_that_was_asked_for_is_not_changed_by_a_restart() {
-        let taken = local().listener(None).unwrap().local_addr().unwrap();
+        let taken = local().bound(None).unwrap().local_addr().unwrap();
         let before = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(Endpoint::tcp(taken).listener(Some(before)).unwrap().local_addr().unwrap(), taken);
+        assert_eq!(Endpoint::tcp(taken).bound(Some(before)).unwrap().local_addr().unwrap(), taken);
     }
 
     #[tokio::test]
     async fn a_port_that_is_listened_on_is_in_use() {
-        let listener = local().listener(None).unwrap();
-        let error = Endpoint::tcp(listener.local_addr().unwrap()).listener(None).unwrap_err();
+        let listener = local().bound(None).unwrap();
+        let error = Endpoint::tcp(listener.local_addr().unwrap()).bound(None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]
     async fn a_port_that_is_taken_for_ipv6_is_not_listened_on_for_ipv4_alone() {
         let unspecified = Endpoint::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
-        let Ok(listener) = unspecified.listener(None) else { return };
+        let Ok(listener) = unspecified.bound(None) else { return };
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(Endpoint::all(port).listener(None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(Endpoint::all(port).bound(None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]
     async fn a_port_whose_connections_are_fading_can_be_taken_again() {
-        let listener = local().listener(None).unwrap();
+        let listener = local().bound(None).unwrap();
         let addr = listener.local_addr().unwrap();
         let client = TcpStream::connect(addr).await.unwrap();
         // The side that closes first keeps the port in TIME_WAIT.
         drop(listener.accept().await.unwrap());
         drop(client);
         drop(listener);
-        assert!(Endpoint::tcp(addr).listener(None).is_ok());
+        assert!(Endpoint::tcp(addr).bound(None).is_ok());
     }
 
     #[tokio::test]
     async fn all_interfaces_can_be_reached_by_ipv4_and_where_there_is_one_by_ipv6() {
-        let listener = Endpoint::all(0).listener(None).unwrap();
+        let listener = Endpoint::all(0).bound(None).unwrap();
         let addr = listener.local_addr().unwrap();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, addr.port())).await.unwrap();
         let (_, peer) = listener.accept().await.unwrap();
@@ -270,10 +307,26 @@ mod tests {
     #[tokio::test]
     async fn an_ipv6_address_takes_no_ipv4() {
         let unspecified = Endpoint::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
-        let Ok(listener) = unspecified.listener(None) else { return };
+        let Ok(listener) = unspecified.bound(None) else { return };
         let port = listener.local_addr().unwrap().port();
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
         let _client = TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_given_listener_is_there_for_longer_than_whoever_accepts_from_it() {
+        let given = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = given.local_addr().unwrap();
+        let endpoint = Endpoint::listener(given);
+        assert_eq!(endpoint.to_string(), addr.to_string());
+        drop(endpoint.bound(None).unwrap());
+        // Who comes while nobody accepts waits.
+        let waiting = TcpStream::connect(addr).await.unwrap();
+        let again = endpoint.bound(Some(addr)).unwrap();
+        let (_, peer) = again.accept().await.unwrap();
+        assert_eq!(peer, waiting.local_addr().unwrap());
+        drop((again, endpoint));
+        assert!(TcpStream::connect(addr).await.is_err());
     }
 
     #[test]
