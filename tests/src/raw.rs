@@ -4,6 +4,20 @@ use std::net::SocketAddr;
 
 pub use websockets_simple_core::test_util::{KEY, RawFrame, RawPeer, masked, request, unmasked};
 
+/// Head and body of the answer to a request on a connection of its own.
+///
+/// # Panics
+///
+/// If there is none that is text.
+pub async fn ask(addr: SocketAddr, request: &str, headers: &str) -> (String, String) {
+    let mut peer = RawPeer::connect(addr).await;
+    peer.write(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+        .await;
+    let head = peer.head().await;
+    let body = String::from_utf8(peer.all().await).unwrap();
+    (head, body)
+}
+
 /// The status that a handshake with this token gets.
 ///
 /// # Panics

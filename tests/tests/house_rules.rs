@@ -50,6 +50,7 @@ const HOUSES: [House; 3] = [
         floors: &[
             &["server", "http", "test_util"],
             &["run"],
+            &["snapshot"],
             &["connection"],
             &["handshake"],
             &["signals"],

@@ -16,7 +16,7 @@ use websockets_simple_server::{
 };
 use websockets_simple_tests::{
     connected, ended, opened, params,
-    raw::{self, RawPeer},
+    raw::{self, RawPeer, ask},
     started,
 };
 
@@ -26,16 +26,6 @@ async fn with(params: ServerParams) -> (WebsocketServer, SocketAddr) {
     let server = WebsocketServer::new(params);
     let addr = started(&server).await;
     (server, addr)
-}
-
-/// Head and body of the answer to a request on a connection of its own.
-async fn ask(addr: SocketAddr, request: &str, headers: &str) -> (String, String) {
-    let mut peer = RawPeer::connect(addr).await;
-    peer.write(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
-        .await;
-    let head = peer.head().await;
-    let body = String::from_utf8(peer.all().await).unwrap();
-    (head, body)
 }
 
 /// The status of an answer.

@@ -56,6 +56,7 @@ pub use memory_bus::MemoryBus;
 #[cfg(feature = "nats")]
 pub use nats::{NatsBus, NatsUrlError};
 pub use node_id::{NodeId, NodeInfo};
+pub use node_presence::NodePresence;
 pub use params::{ClusterParams, InvalidCluster, Uncertainty};
 pub use port::{BusInbox, BusLink, BusPort};
 #[cfg(feature = "redis")]
@@ -69,6 +70,7 @@ pub(crate) mod internal {
         directory::OwnConnection,
         envelope::Opened,
         head::{Close, Head, Send, Target, Who},
+        holders::OWN,
         lane::Lane,
         node::{Local, Node},
         revoked::NewRevocation,
@@ -98,6 +100,7 @@ mod memory_bus;
 mod nats;
 mod node;
 mod node_id;
+mod node_presence;
 mod params;
 mod parts;
 mod peer;

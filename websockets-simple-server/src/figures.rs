@@ -131,7 +131,7 @@ fn as_label<S: Serializer>(policy: &OverflowPolicy, serializer: S) -> Result<S::
     policy.label().serialize(serializer)
 }
 
-fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     time.as_secs_f64().serialize(serializer)
 }
 

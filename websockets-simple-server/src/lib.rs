@@ -104,6 +104,7 @@ pub mod addressing;
 pub mod cluster;
 pub mod figures;
 pub mod signals;
+pub mod snapshot;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod users;
@@ -152,13 +153,14 @@ pub use websockets_simple_core::{Json, Message, dotnet};
 // Everything else, for those who do not care in which module it is.
 #[doc(hidden)]
 pub use crate::{
-    addressing::*, events::*, figures::*, messages::*, params::*, signals::*, upgrade::*, users::*,
+    addressing::*, events::*, figures::*, messages::*, params::*, signals::*, snapshot::*, upgrade::*,
+    users::*,
 };
 #[cfg(feature = "cluster")]
 #[doc(hidden)]
 pub use cluster::*;
 #[cfg(feature = "cluster")]
-pub use server::{ChannelPresence, Cluster, ClusterStatus, Member, NodePresence, Presence, Seen};
+pub use server::{ChannelPresence, Cluster, ClusterStatus, Member, Presence, Seen};
 #[cfg(feature = "rustls")]
 #[doc(hidden)]
 pub use tls::*;

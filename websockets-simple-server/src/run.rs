@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod shared;
 mod shutdown;
+mod snapshot;
 mod start;
 mod stop;
 mod supervisor;

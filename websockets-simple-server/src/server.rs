@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) use caller::peer_addr;
 #[cfg(feature = "cluster")]
-pub use cluster::{ChannelPresence, Cluster, ClusterStatus, Member, NodePresence, Presence, Seen};
+pub use cluster::{ChannelPresence, Cluster, ClusterStatus, Member, Presence, Seen};
 pub use serve::Serve;
 pub use users::ConnectedUser;
 

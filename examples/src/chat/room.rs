@@ -31,7 +31,7 @@ pub fn params(endpoint: Endpoint) -> ServerParams {
         .endpoint(endpoint)
         .subprotocols([SUBPROTOCOL])
         .heartbeat(Heartbeat::new(HEARTBEAT, HeartbeatMode::Ping))
-        .operations(Operations::new().metrics(Guard::loopback()))
+        .operations(Operations::new().metrics(Guard::loopback()).live_page(Guard::loopback()))
         .limits(Limits::default().message_size(MAX_MESSAGE).groups_per_connection(side_rooms::MOST))
 }
 

@@ -5,6 +5,7 @@ mod chat;
 mod chromium;
 mod compression;
 mod http2;
+mod live_page;
 mod module;
 mod party;
 mod refused;

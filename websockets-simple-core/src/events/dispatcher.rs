@@ -119,7 +119,7 @@ impl<E: EventType> Dispatcher<E> {
     /// Raises an error event.
     pub fn failed(&mut self, stage: ErrorStage, error: EventError, at: Moment) -> Option<HandlerFuture> {
         let (peer, connection) = (E::peer_addr(&self.connection), Some(self.connection.clone()));
-        self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+        self.dispatch(self.subscriptions.failure(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
     /// Raises an event that only this end has.

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
@@ -42,7 +42,11 @@ pub struct Subscriptions<E> {
     waited: AtomicU64,
     /// Events that streams did not get.
     missed: AtomicU64,
+    /// Hears of each failure, whoever subscribes.
+    witness: OnceLock<Box<Witness<E>>>,
 }
+
+type Witness<E> = dyn Fn(&E) + Send + Sync;
 
 /// The subscribers at one time.
 pub(super) struct Subscribers<E> {
@@ -66,7 +70,23 @@ impl<E: EventType> Subscriptions<E> {
             waiting: AtomicUsize::new(0),
             waited: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            witness: OnceLock::new(),
         }
+    }
+
+    /// Has `witness` hear of each failure before the subscribers do, also if there is none. For the end itself, as its
+    /// subscriptions cost something with each event. Only the first call counts.
+    pub fn witness_failures(&self, witness: impl Fn(&E) + Send + Sync + 'static) {
+        let _ = self.witness.set(Box::new(witness));
+    }
+
+    /// The event of a failure, of which the witness has heard.
+    pub fn failure(&self, event: ErrorEvent<E::Connection>) -> E {
+        let event = E::of_error(event);
+        if let Some(witness) = self.witness.get() {
+            witness(&event);
+        }
+        event
     }
 
     /// Adds a handler.
@@ -188,7 +208,7 @@ impl<E: EventType> Subscriptions<E> {
         at: Moment,
     ) -> Option<HandlerFuture> {
         let (peer, connection) = (E::peer_addr(connection), Some(connection.clone()));
-        self.dispatch(E::of_error(ErrorEvent::new(stage, error, peer, connection, at.utc)))
+        self.dispatch(self.failure(ErrorEvent::new(stage, error, peer, connection, at.utc)))
     }
 
     /// Raises an event outside of the task of a connection: hands it over, and waits until its handlers are done. A
@@ -203,7 +223,7 @@ impl<E: EventType> Subscriptions<E> {
         let Some(panicked) = self.hand_to_each(event).await else { return true };
         tracing::error!("a handler panicked");
         let (stage, error) = (ErrorStage::HandlerPanic, panicked.of_handler());
-        let event = E::of_error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc));
+        let event = self.failure(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc));
         // A handler that panics again at this event is not told of that.
         self.hand_to_each(event).await;
         false
@@ -220,7 +240,7 @@ impl<E: EventType> Subscriptions<E> {
         error: EventError,
         peer_addr: Option<SocketAddr>,
     ) -> bool {
-        self.raise(E::of_error(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc))).await
+        self.raise(self.failure(ErrorEvent::new(stage, error, peer_addr, None, Moment::now().utc))).await
     }
 
     /// Hands an event to one subscriber after the other. Answers the first panic.

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -182,6 +183,16 @@ impl<I: Identity> Registry<I> {
     pub(crate) fn channel_and_group_count(&self) -> (usize, usize) {
         let maps = self.lock();
         (maps.channels.len(), maps.channels.values().map(|channel| channel.groups.len()).sum())
+    }
+
+    /// The channels with the most connections, with how many these are, the largest first.
+    pub(crate) fn largest_channels(&self, limit: usize) -> Vec<(String, usize)> {
+        let maps = self.lock();
+        let mut channels: Vec<_> =
+            maps.channels.iter().map(|(name, channel)| (Reverse(channel.members.len()), &**name)).collect();
+        channels.sort_unstable();
+        channels.truncate(limit);
+        channels.into_iter().map(|(Reverse(count), name)| (name.to_owned(), count)).collect()
     }
 
     /// The groups of a channel with at least one connection.

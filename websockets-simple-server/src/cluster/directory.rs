@@ -236,8 +236,8 @@ impl Directory {
     }
 
     /// The other nodes.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
-        self.nodes.values()
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (Place, &NodeEntry)> {
+        self.nodes.iter().map(|(place, node)| (*place, node))
     }
 
     /// For how long the node was not heard that was not heard for the longest time.

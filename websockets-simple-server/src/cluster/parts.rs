@@ -63,6 +63,11 @@ impl<V> Parts<V> {
         self.of[number].iter().map(|(name, value)| (&**name, value))
     }
 
+    /// The whole table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &V)> {
+        (0..PARTS).flat_map(|number| self.part(number))
+    }
+
     /// Keeps of one part what is wanted, and of its memory what that takes.
     pub(crate) fn retain(&mut self, number: usize, mut wanted: impl FnMut(&str, &mut V) -> bool) {
         let part = &mut self.of[number];

@@ -207,6 +207,15 @@ impl View {
         self.users.get(user).map(|entry| &entry.holders).filter(|holders| !holders.is_empty())
     }
 
+    /// How many connections each node has.
+    pub(crate) fn connections(&self) -> HashMap<Place, u64> {
+        let mut counts = HashMap::new();
+        for (place, count) in self.channels.all().flat_map(|(_, holders)| holders.iter()) {
+            *counts.entry(place).or_default() += u64::from(count);
+        }
+        counts
+    }
+
     pub(crate) fn channel(&self, channel: &str) -> Option<&Holders> {
         self.channels.get(channel)
     }

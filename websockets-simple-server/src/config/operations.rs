@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header::AUTHORIZATION};
 use subtle::ConstantTimeEq;
 use websockets_simple_core::Token;
@@ -15,6 +16,7 @@ use crate::config::ServerParams;
 /// | `/healthz` | everybody | 200 while the server lives, otherwise 503 |
 /// | `/readyz` | everybody | 200 while it is to be given clients, otherwise 503; both with the reasons as JSON |
 /// | `/metrics` | whom a [guard](Self::metrics) lets | the [figures](crate::Server::figures) for Prometheus |
+/// | `/admin` | whom a [guard](Self::live_page) lets | a page that shows the server at work, and changes nothing |
 ///
 /// # Examples
 ///
@@ -27,6 +29,7 @@ use crate::config::ServerParams;
 #[derive(Clone, Debug, Default)]
 pub struct Operations {
     pub(crate) metrics: Option<Guard>,
+    pub(crate) live_page: Option<Guard>,
 }
 
 impl Operations {
@@ -42,20 +45,37 @@ impl Operations {
         self.metrics = Some(guard);
         self
     }
+
+    /// `/admin` as well, for whom `guard` lets: a page for browsers that shows the [snapshot](crate::Server::snapshot) of
+    /// the server every two seconds. Nothing can be changed by it. Everything that it needs is below this path, the
+    /// snapshot is `/admin/snapshot.json`. From now on the server keeps its last refusals and errors, and a sample
+    /// every ten seconds.
+    ///
+    /// It names channels and the addresses of clients. Browsers ask their user for the name and the password of
+    /// [`Guard::basic`].
+    #[must_use]
+    pub fn live_page(mut self, guard: Guard) -> Self {
+        self.live_page = Some(guard);
+        self
+    }
 }
 
 type Allows = dyn Fn(&HeaderMap, Option<IpAddr>) -> bool + Send + Sync;
 
 /// Who may read what is not for everybody.
 #[derive(Clone)]
-pub struct Guard(Arc<Allows>);
+pub struct Guard {
+    allows: Arc<Allows>,
+    /// How others are asked who they are (RFC 9110 section 11.6.1).
+    challenge: &'static str,
+}
 
 impl Guard {
     /// Those for whom the function says so, by the headers of their request and the address of the client, which a
     /// [trusted proxy](ServerParams::trusted_proxies) may have named. It must not block. A panic is answered with 500.
     #[must_use]
     pub fn new(allows: impl Fn(&HeaderMap, Option<IpAddr>) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(allows))
+        Self { allows: Arc::new(allows), challenge: "Bearer" }
     }
 
     /// Those on the same machine, and not through a proxy that names its client in `Forwarded`, `X-Forwarded-For` or
@@ -76,14 +96,45 @@ impl Guard {
     pub fn bearer(token: impl Into<Token>) -> Self {
         let token = token.into();
         Self::new(move |headers, _| {
-            let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-            let sent = sent.strip_prefix(b"Bearer ").unwrap_or_default();
+            let sent = credentials(headers, "Bearer");
             !sent.is_empty() && sent.ct_eq(token.expose().as_bytes()).into()
         })
     }
 
+    /// Those who send this name and password, as browsers do that have asked their user for them (RFC 7617). They are
+    /// compared in constant time. An empty password lets nobody in. Use it over TLS alone: it is sent with each request.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a colon, behind which a password begins.
+    #[must_use]
+    pub fn basic(name: &str, password: impl Into<Token>) -> Self {
+        assert!(!name.contains(':'), "the name of a guard contains a colon");
+        let password = password.into();
+        let is_empty = password.expose().is_empty();
+        let expected = Token::new(BASE64_STANDARD.encode(format!("{name}:{}", password.expose())));
+        let allows = move |headers: &HeaderMap, _| {
+            let sent = credentials(headers, "Basic");
+            !is_empty && sent.ct_eq(expected.expose().as_bytes()).into()
+        };
+        Self { allows: Arc::new(allows), challenge: r#"Basic realm="operators", charset="UTF-8""# }
+    }
+
     pub(crate) fn allows(&self, headers: &HeaderMap, client: Option<IpAddr>) -> bool {
-        (self.0)(headers, client)
+        (self.allows)(headers, client)
+    }
+
+    pub(crate) fn challenge(&self) -> &'static str {
+        self.challenge
+    }
+}
+
+/// What `Authorization` has behind this scheme, whose case does not matter (RFC 9110 section 11.1).
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> &'a [u8] {
+    let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    match sent.split_at_checked(scheme.len()) {
+        Some((said, [b' ', credentials @ ..])) if said.eq_ignore_ascii_case(scheme.as_bytes()) => credentials,
+        _ => &[],
     }
 }
 

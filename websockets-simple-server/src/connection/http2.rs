@@ -178,7 +178,7 @@ impl<I: Identity> Line<I> {
         let place = match place.next() {
             Ok(place) => place,
             Err(limit) => {
-                shared.totals.refused(Refusal::reason_of(limit));
+                shared.refused(Refusal::reason_of(limit), peer.client);
                 return refused(Refusal::full(limit, params));
             }
         };

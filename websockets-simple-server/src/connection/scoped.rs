@@ -13,7 +13,7 @@ use websockets_simple_core::{
 use crate::{
     addressing::UnlistedGuard,
     connection::{
-        ConnectionState, Event, LocalConnection,
+        ConnectionState, LocalConnection,
         session::{Boxed, Session},
     },
     users::Identity,
@@ -116,7 +116,8 @@ fn raise_panic<I: Identity>(session: &Session<I>, panicked: Panicked) -> Boxed<(
         let (peer, shared) = (connection.peer_addr(), Arc::clone(&connection.0.shared));
         let stage = ErrorStage::HandlerPanic;
         let event = ErrorEvent::new(stage, error, peer, Some(connection), Moment::now().utc);
+        let event = shared.subscriptions.failure(event);
         // Not in the driver of the connection, so what its handlers do is caught here.
-        stop.run_until_aborted(pin!(shared.subscriptions.raise(Event::Error(event)))).await;
+        stop.run_until_aborted(pin!(shared.subscriptions.raise(event))).await;
     })
 }

@@ -315,7 +315,7 @@ pub(super) fn serve<I: Identity>(
         core.begin_controls(heartbeat);
     }
     if let Some(text) = farewell {
-        shared.totals.refused(RefusalReason::Unauthorized);
+        shared.refused(RefusalReason::Unauthorized, connection.client_addr());
         told.map(|told| told.send(Err(ServeError::Unauthorized)));
         let _ = core.outbox.try_send(Message::text(text), false);
         core.outbox.close(EndCause::Unauthorized);

@@ -205,16 +205,18 @@ impl<I: Identity> HandshakeContext<I> {
 
     /// Counts a refusal, and raises Refused if Connecting was raised.
     pub(crate) async fn refused(&mut self, why: Why) {
-        self.shared.totals.refused(why.reason);
+        let attempt = self.connecting.take();
+        let client = attempt.as_ref().map_or(self.peer.client, |attempt| attempt.client_addr);
+        self.shared.refused(why.reason, client);
         mem::replace(&mut self.span, Span::none()).record("refused", why.reason.label());
-        if let Some(attempt) = self.connecting.take() {
+        if let Some(attempt) = attempt {
             self.raise_refused(attempt, why.text).await;
         }
     }
 
     /// Raises Refused for a request that could not be read, and has no Connecting.
     pub(crate) async fn unreadable(&self, why: Why) {
-        self.shared.totals.refused(why.reason);
+        self.shared.refused(why.reason, self.peer.client);
         let attempt = Attempt::new(self.peer.addr, "/").of_client(self.peer.client);
         self.raise_refused(attempt.unannounced(), why.text).await;
     }

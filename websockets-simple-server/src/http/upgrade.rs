@@ -163,7 +163,7 @@ impl<I: Identity> Upgrade<I> {
         let (run, guard) = match shared.enter() {
             Ok(entered) => entered,
             Err(refusal) => {
-                shared.totals.refused(refusal.reason());
+                shared.refused(refusal.reason(), peer_addr.map(|peer| peer.ip().to_canonical()));
                 return refusal.into_guest_response(version);
             }
         };
@@ -174,7 +174,7 @@ impl<I: Identity> Upgrade<I> {
         let admittance = match shared.limiter.admit(peer.counted_ip(&shared.params.trusted_proxies)) {
             Ok(admittance) => admittance,
             Err(limit) => {
-                shared.totals.refused(Refusal::reason_of(limit));
+                shared.refused(Refusal::reason_of(limit), peer.client);
                 return Refusal::full(limit, &shared.params).into_guest_response(version);
             }
         };

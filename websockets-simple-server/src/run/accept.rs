@@ -70,7 +70,7 @@ pub(super) async fn accept<I: Identity>(
         let admittance = match shared.limiter.admit(ip) {
             Ok(admittance) => admittance,
             Err(limit) => {
-                shared.totals.refused(Refusal::reason_of(limit));
+                shared.refused(Refusal::reason_of(limit), peer.client);
                 continue;
             }
         };

@@ -15,8 +15,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use websockets_simple_core::{
-    ConnectionConfig, ErrorEvent, ErrorStage, EventError, Flusher, Message, Moment, Panicked, Side,
-    Subscriptions, new_owner,
+    ConnectionConfig, ErrorEvent, ErrorStage, EventError, EventType, Flusher, Message, Moment, Panicked,
+    Side, Subscriptions, new_owner,
 };
 
 #[cfg(feature = "cluster")]
@@ -33,6 +33,7 @@ use crate::{
         stop::Stop,
     },
     signals::{ChannelEvents, Routes},
+    snapshot::Recent,
     users::{Admission, Authenticated, Identity, RecentRevocations, Revocation},
 };
 
@@ -57,6 +58,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) connection_config: Arc<ConnectionConfig>,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) totals: Arc<Totals>,
+    /// What has happened lately, for the live page. `None` without one.
+    pub(crate) recent: Option<Arc<Recent>>,
     pub(crate) revoked: RecentRevocations<I::Id>,
     pub(crate) revocable: RevocableConnections<I>,
     pub(crate) inbound: OnceLock<Box<Hook<I>>>,
@@ -159,6 +162,16 @@ impl<I: Identity> Shared<I> {
         config.close_timeout = params.close_timeout;
         config.nudges = params.pacing().nudges;
         let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let has_page = params.operations.as_ref().is_some_and(|operations| operations.live_page.is_some());
+        let recent = has_page.then(|| Arc::new(Recent::default()));
+        let subscriptions = Subscriptions::new();
+        if let Some(recent) = recent.clone() {
+            subscriptions.witness_failures(move |event| {
+                if let Event::Error(event) = event {
+                    recent.failed(event);
+                }
+            });
+        }
         Self {
             // By then, an answer of the user service has become a connection, or the handshake has failed.
             revoked: RecentRevocations::new(limits.handshake.saturating_add(limits.authentication)),
@@ -169,6 +182,7 @@ impl<I: Identity> Shared<I> {
                 limits.ipv6_prefix,
             ),
             totals: Totals::new(params.overflow),
+            recent,
             routes: Routes::new(params.signals.are_any()),
             channel_events: ChannelEvents::new(),
             params,
@@ -176,7 +190,7 @@ impl<I: Identity> Shared<I> {
             registry: Arc::new(Registry::new()),
             no_extras: Arc::default(),
             unlisted: UnlistedConnections::new(),
-            subscriptions: Arc::new(Subscriptions::new()),
+            subscriptions: Arc::new(subscriptions),
             flushers: (0..workers.max(1)).map(|_| Flusher::new()).collect(),
             connection_config: Arc::new(config),
             inbound: OnceLock::new(),
@@ -358,6 +372,8 @@ impl<I: Identity> Shared<I> {
         stage: ErrorStage,
         error: EventError,
     ) -> Option<impl Future<Output = ()> + use<I>> {
+        let event = ErrorEvent::new(stage, error, None, None, Moment::now().utc);
+        let mut event = self.subscriptions.failure(event);
         if self.subscriptions.is_empty() {
             return None;
         }
@@ -365,11 +381,12 @@ impl<I: Identity> Shared<I> {
             self.background.missed.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        let mut event = ErrorEvent::new(stage, error, None, None, Moment::now().utc);
-        event.missed = self.background.missed.swap(0, Ordering::Relaxed);
+        if let Some(error) = event.as_error_mut() {
+            error.missed = self.background.missed.swap(0, Ordering::Relaxed);
+        }
         let (subscriptions, stop) = (Arc::clone(&self.subscriptions), stop.clone());
         Some(async move {
-            stop.run_until_aborted(pin!(subscriptions.raise(Event::Error(event)))).await;
+            stop.run_until_aborted(pin!(subscriptions.raise(event))).await;
             drop(permit);
         })
     }

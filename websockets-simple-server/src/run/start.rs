@@ -21,6 +21,7 @@ use crate::{
         error::StartError,
         shared::{Run, Shared},
         shutdown::{FINAL_TIMEOUT, shutdown},
+        snapshot,
         stop::Stop,
         supervisor::{Supervisor, TaskKind},
         watchers,
@@ -118,6 +119,10 @@ async fn run<I: Identity>(
             let revocations = shared.admission.revocations();
             watchers::watch_revocations(Arc::clone(&shared), revocations, stop.clone())
         });
+    }
+    if shared.recent.is_some() {
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        tasks.supervise(TaskKind::Samples, move || snapshot::sample(Arc::clone(&shared), stop.clone()));
     }
     #[cfg(feature = "cluster")]
     cluster::supervise(&mut tasks, &shared, &sessions, &stop);

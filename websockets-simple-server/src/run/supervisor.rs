@@ -43,6 +43,7 @@ pub(super) enum TaskKind {
     #[cfg(feature = "cluster")]
     Node,
     Revocations,
+    Samples,
 }
 
 /// Makes the future of a task, for each start.
@@ -166,6 +167,7 @@ impl fmt::Display for TaskKind {
             Self::Certificates(endpoint) => write!(f, "the certificate watcher of {endpoint}"),
             Self::Flusher(number) => write!(f, "flusher {number}"),
             Self::Revocations => f.write_str("the revocation watcher"),
+            Self::Samples => f.write_str("the task that counts connections for the live page"),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Server;
 use crate::{
     cluster::{
-        ClusterParams, Codec, NodeId, NodeInfo, PublishError,
+        ClusterParams, Codec, NodeId, NodeInfo, NodePresence, PublishError,
         internal::{ClusterState, Head, Lane, Status},
     },
     config::ClientId,
@@ -199,18 +199,6 @@ pub struct Seen<T> {
     pub age: Duration,
 }
 
-/// Another node, or this one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct NodePresence {
-    /// The node.
-    pub info: NodeInfo,
-    /// Whether it is this one.
-    pub is_here: bool,
-    /// How long ago it was last heard; zero for this one.
-    pub age: Duration,
-}
-
 /// Who is in a channel.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -234,20 +222,11 @@ pub struct Member<T> {
 }
 
 impl<I: Identity> Presence<I> {
-    /// The nodes, this one first.
+    /// The nodes, this one first. How many connections each of them has is summed up over all channels.
     #[must_use]
     pub fn nodes(&self) -> Seen<Vec<NodePresence>> {
-        let Some(ClusterNode { state, .. }) = self.0.cluster.get() else { return Seen::now(Vec::new()) };
-        let directory = state.directory();
-        let own = NodePresence { info: state.node.clone(), is_here: true, age: Duration::ZERO };
-        let others = directory.nodes().map(|entry| NodePresence {
-            info: entry.info.clone(),
-            is_here: false,
-            age: entry.heard.elapsed(),
-        });
-        let nodes: Vec<_> = [own].into_iter().chain(others).collect();
-        let age = directory.age().max(state.deaf_for());
-        Seen { value: nodes, age }
+        let (value, age) = self.0.nodes();
+        Seen { value, age }
     }
 
     /// Who is in a channel, over all nodes.

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::{
     figures::{Health, ServerFigures},
+    snapshot::ServerSnapshot,
     users::Identity,
 };
 
@@ -50,6 +51,29 @@ impl<I: Identity> Server<I> {
     #[cfg(feature = "metrics")]
     pub fn record_figures(&self) {
         websockets_simple_core::figures::record(&self.figures().list());
+    }
+
+    /// What the server holds now, in more detail than its [figures](Self::figures) have: the largest channels, the slowest
+    /// readers, the last refusals and errors, the nodes of its cluster. Each of these lists has at most `limit` entries.
+    /// It goes through all connections, so it is for somebody who looks, not for each message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use websockets_simple_server::{ServerParams, WebsocketServer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = WebsocketServer::new(ServerParams::local());
+    /// let snapshot = server.snapshot(20);
+    /// for reader in &snapshot.slow_readers {
+    ///     println!("{} waits for {} bytes", reader.id, reader.queued_bytes);
+    /// }
+    /// println!("{}", serde_json::to_string_pretty(&snapshot)?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self, limit: usize) -> ServerSnapshot {
+        self.shared.snapshot(limit)
     }
 
     /// Whether the server lives, and whether it is to be given clients: not before it has started, while it stops, while it

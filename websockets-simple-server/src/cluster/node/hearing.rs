@@ -154,8 +154,8 @@ impl Node<'_> {
             let directory = self.state.directory();
             directory
                 .nodes()
-                .filter(|entry| same(&entry.info))
-                .map(|entry| (entry.info.id, entry.heard))
+                .filter(|(_, entry)| same(&entry.info))
+                .map(|(_, entry)| (entry.info.id, entry.heard))
                 .collect()
         };
         let is_own = *self.state.node.name == *name;
