@@ -3,15 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use websockets_simple_client::{ClientParams, ConnectError, WebsocketClient};
 use websockets_simple_server::{
-    AuthenticationResult, CloseCode, CloseKind, ClusterParams, EndedBy, Identity, Limits, MemoryBus,
-    MemoryUsers, OverflowPolicy, RefusalReason, Server, ServerFigures, ServerParams, WebsocketServer,
-    WebsocketServerAuth,
+    Authenticated, AuthenticationResult, Chain, CloseCode, CloseKind, ClusterParams, Compression,
+    CompressionFigures, EndedBy, Heartbeat, HeartbeatMode, HeartbeatVerdict, Identity, Limits, MemoryBus,
+    MemoryUsers, OverflowPolicy, RefusalReason, Server, ServerFigures, ServerParams, Ticketed, Tickets,
+    WebsocketServer, WebsocketServerAuth,
     test_util::{ServeNetwork, network},
 };
 use websockets_simple_tests::{connected, echo::echoing, ended, params, raw::RawPeer, started, text, within};
@@ -194,6 +196,59 @@ async fn what_waits_for_a_peer_that_does_not_read_is_seen_and_what_is_dropped_fo
     assert!(figures.prometheus().contains(policy), "{}", figures.prometheus());
 }
 
+/// A server that has all figures.
+fn of_all() -> (WebsocketServerAuth<i64>, Tickets<i64>) {
+    let tickets = Tickets::new(Duration::from_secs(60));
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), tickets.clone());
+    (server.with_cluster(ClusterParams::new("figures", MemoryBus::new())), tickets)
+}
+
+#[tokio::test]
+async fn tickets_are_counted_wherever_in_the_user_service_they_are() {
+    let tickets = Tickets::new(Duration::from_secs(60));
+    let users = Ticketed::new(MemoryUsers::<i64>::new(), Duration::from_secs(60));
+    let service = Chain::new(Arc::new(tickets.clone())).or(users);
+    let server = WebsocketServerAuth::<i64>::new(ServerParams::local(), service);
+    let addr = started(&server).await;
+    let issued: Vec<_> = (0..3).map(|user| tickets.issue(Authenticated::new(user))).collect();
+    let _client = connected(params(addr).token(issued[0].clone())).await;
+    let again = WebsocketClient::new(params(addr).token(issued[0].clone())).unwrap();
+    assert!(matches!(again.connect().await, Err(ConnectError::Unauthorized { .. })));
+    let counted = server.figures().tickets.expect("there are some");
+    assert_eq!((counted.issued, counted.redeemed, counted.unused), (3, 1, 2));
+    let text = server.figures().prometheus();
+    assert!(text.contains("ws_tickets_total{result=\"redeemed\"} 1\n"), "{text}");
+    let none = WebsocketServer::new(ServerParams::local());
+    assert!(none.figures().tickets.is_none() && !none.figures().prometheus().contains("ws_tickets"));
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_a_loss_of_the_heartbeat() {
+    let heartbeat = Heartbeat::new(Duration::from_millis(20), HeartbeatMode::Ping);
+    let server = WebsocketServer::new(ServerParams::local().heartbeat(heartbeat));
+    let addr = started(&server).await;
+    let _silent = RawPeer::open(addr, "/", "").await;
+    let lost = |figures: &ServerFigures| figures.heartbeats[&HeartbeatVerdict::PingUnanswered] == 1;
+    let figures = figures(&server, lost).await;
+    assert_eq!(figures.heartbeats[&HeartbeatVerdict::PingsStopped], 0);
+}
+
+#[tokio::test]
+async fn what_compression_saves_is_counted_in_both_directions() {
+    let server = echoing(ServerParams::local().compression(Compression::new()));
+    let addr = started(&server).await;
+    let client = connected(params(addr).compression(Compression::new())).await;
+    let mut events = client.events();
+    let message = "the same again ".repeat(1000);
+    client.send_text(message.as_str()).await.unwrap();
+    assert_eq!(text(&mut events).await, message);
+    // Both ends are of this process, and no other test of it compresses.
+    let CompressionFigures { sent, received, .. } = server.figures().compression;
+    assert_eq!((sent.plain, received.plain), (2 * message.len() as u64, 2 * message.len() as u64));
+    assert_eq!(sent.compressed, received.compressed);
+    assert!(sent.compressed > 0 && sent.compressed < sent.plain / 10, "{sent:?}");
+}
+
 /// The names and labels of all values, without the values.
 fn series(text: &str) -> BTreeSet<String> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -258,8 +313,7 @@ async fn the_figures_are_written_as_json() {
 #[tokio::test]
 async fn every_figure_is_in_the_guide_for_operators_and_every_alert_asks_for_figures_that_there_are() {
     let guide = include_str!("../../docs/operations.md");
-    let server = WebsocketServer::new(ServerParams::local())
-        .with_cluster(ClusterParams::new("figures", MemoryBus::new()));
+    let (server, _tickets) = of_all();
     let client = WebsocketClient::new(ClientParams::new("127.0.0.1", 1)).unwrap();
     let text = server.figures().prometheus() + &client.figures().prometheus();
     let names: BTreeSet<_> = text
@@ -275,10 +329,10 @@ async fn every_figure_is_in_the_guide_for_operators_and_every_alert_asks_for_fig
 
 #[tokio::test]
 async fn every_query_of_the_dashboard_is_of_figures_and_labels_that_there_are() {
-    let server = WebsocketServer::new(ServerParams::local())
-        .with_cluster(ClusterParams::new("figures", MemoryBus::new()));
+    let (server, tickets) = of_all();
     let addr = started(&server).await;
-    connected(params(addr)).await.disconnect().await;
+    let ticket = tickets.issue(Authenticated::new(7));
+    connected(params(addr).token(ticket)).await.disconnect().await;
     let text = figures(&server, |figures| !figures.closes.is_empty()).await.prometheus();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let mut labels = BTreeMap::<_, BTreeSet<_>>::new();

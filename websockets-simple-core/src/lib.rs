@@ -67,12 +67,12 @@ pub use outbox::{
     BroadcastReport, MessageWriter, OverflowPolicy, PartKind, Remote, SendError, SendSink, SendStatus,
     Sending,
 };
-#[cfg(feature = "deflate")]
-pub use protocol::Compression;
 pub use protocol::{
     Capabilities, Capability, CloseCode, Control, Controls, GroupName, InvalidCloseCode, InvalidGroupName,
     MalformedControl, Message, MessagePart, MessageParts, SUBPROTOCOL, Text,
 };
+#[cfg(feature = "deflate")]
+pub use protocol::{CompressedBytes, Compression, CompressionFigures};
 pub use token::Token;
 
 // For those who build an end.
@@ -87,7 +87,7 @@ pub use events::{
 pub use outbox::{Encoding, Flusher, Outbox, OutboxConfig, OwnedSending, SendHandle, charge_sends};
 pub use protocol::{Agreement, Farewell, Frame, ProtocolError, Side, TextPolicy, handshake_words};
 #[cfg(feature = "deflate")]
-pub use protocol::{ExtensionError, MalformedExtensions, OFFER};
+pub use protocol::{ExtensionError, MalformedExtensions, OFFER, compression_figures};
 pub use reconnect::{Happened, Next, ReconnectPolicy, ReconnectState, Reconnector};
 pub use transport::Transport;
 

@@ -10,7 +10,10 @@ pub use decoder::{ProtocolError, TextPolicy};
 pub use deflate::Agreement;
 pub(crate) use deflate::Form;
 #[cfg(feature = "deflate")]
-pub use deflate::{Compression, ExtensionError, MalformedExtensions, OFFER};
+pub use deflate::{
+    CompressedBytes, Compression, CompressionFigures, ExtensionError, MalformedExtensions, OFFER,
+    compression_figures,
+};
 pub use farewell::Farewell;
 pub(crate) use frame::InternalFrame;
 pub use frame::{Frame, Side};

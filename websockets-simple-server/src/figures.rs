@@ -5,22 +5,29 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Serialize, Serializer};
 use websockets_simple_core::{
     OverflowPolicy, Statistics,
-    figures::{Figure, Timing, prometheus_text},
+    figures::{Figure, prometheus_text},
 };
 
 pub use closes::{CloseFigure, CloseKind};
 #[cfg(feature = "cluster")]
 pub use cluster::ClusterFigures;
 pub use health::{Health, NotReady};
-pub use outcomes::{AuthenticationResult, RefusalReason, RenewalResult};
+pub use outcomes::{AuthenticationResult, HeartbeatVerdict, RefusalReason, RenewalResult};
+pub use tickets::TicketFigures;
 pub(crate) use totals::{Handshaking, Totals};
+pub use websockets_simple_core::figures::Timing;
+#[cfg(feature = "deflate")]
+pub use websockets_simple_core::{CompressedBytes, CompressionFigures};
 
 mod closes;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(feature = "deflate")]
+mod compression;
 mod health;
 mod labels;
 mod outcomes;
+mod tickets;
 mod totals;
 
 /// What a server has done since it was made, and what it holds now. Made by [`Server::figures`](crate::Server::figures).
@@ -38,6 +45,8 @@ pub struct ServerFigures {
     pub refusals: BTreeMap<RefusalReason, u64>,
     /// Connections that have ended, by code and by who ended them.
     pub closes: Vec<CloseFigure>,
+    /// Connections that ended as their peer gave no sign of life, by how that was noticed.
+    pub heartbeats: BTreeMap<HeartbeatVerdict, u64>,
     /// What went through all connections, those that have ended included.
     pub traffic: TrafficFigures,
     /// Bytes that wait in outboxes now.
@@ -48,6 +57,8 @@ pub struct ServerFigures {
     pub round_trips: RoundTrips,
     /// How often the user service was asked, by its answer, and how long it took.
     pub authentications: BTreeMap<AuthenticationResult, Timing>,
+    /// Tickets, if the user service issues such.
+    pub tickets: Option<TicketFigures>,
     /// New tokens for open connections, by what came of them.
     pub renewals: BTreeMap<RenewalResult, u64>,
     /// Revocations that were heard of: of users, tokens or sessions.
@@ -58,6 +69,9 @@ pub struct ServerFigures {
     pub groups: usize,
     /// Errors and Sent events that event streams did not get, as they are read too slowly.
     pub events_missed: u64,
+    /// What compression has saved, of all servers and clients of this process.
+    #[cfg(feature = "deflate")]
+    pub compression: CompressionFigures,
     /// What this node has done for its cluster, if it has one.
     #[cfg(feature = "cluster")]
     pub cluster: Option<ClusterFigures>,
@@ -183,7 +197,6 @@ impl ServerFigures {
         let Self { connections, handshakes, traffic, round_trips, .. } = self;
         let authentications =
             Figure::histogram("ws_auth_seconds", "Time in which the user service has answered.");
-        #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "there is no cluster"))]
         let mut figures = vec![
             Figure::gauge("ws_connections", "Connections, by their state.").by(
                 "state",
@@ -208,6 +221,10 @@ impl ServerFigures {
             self.closes.iter().fold(
                 Figure::counter("ws_closes_total", "Ended connections, by close code and by who ended them."),
                 |figure, close| figure.labelled(close.labels(), close.count as f64),
+            ),
+            Figure::counter("ws_heartbeat_losses_total", "Connections whose peer gave no sign of life.").by(
+                "verdict",
+                self.heartbeats.iter().map(|(verdict, count)| (verdict.label(), *count as f64)),
             ),
             Figure::counter("ws_messages_total", "Messages received and accepted for sending.").by(
                 "direction",
@@ -248,6 +265,9 @@ impl ServerFigures {
             )
             .of(self.events_missed as f64),
         ];
+        figures.extend(self.tickets.iter().flat_map(TicketFigures::list));
+        #[cfg(feature = "deflate")]
+        figures.push(compression::list(&self.compression));
         #[cfg(feature = "cluster")]
         figures.extend(self.cluster.iter().flat_map(ClusterFigures::list));
         figures

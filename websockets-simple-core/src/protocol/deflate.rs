@@ -10,6 +10,8 @@ mod deflater;
 #[cfg(feature = "deflate")]
 mod extension;
 #[cfg(feature = "deflate")]
+mod figures;
+#[cfg(feature = "deflate")]
 mod inflater;
 #[cfg(feature = "deflate")]
 mod negotiation;
@@ -27,7 +29,11 @@ pub(crate) use agreement::{Form, Inflation};
 #[cfg(feature = "deflate")]
 pub use extension::MalformedExtensions;
 #[cfg(feature = "deflate")]
+pub use figures::{CompressedBytes, CompressionFigures};
+#[cfg(feature = "deflate")]
 pub use negotiation::{ExtensionError, OFFER};
+#[cfg(feature = "deflate")]
+pub use states::compression_figures;
 #[cfg(not(feature = "deflate"))]
 pub use without::Agreement;
 #[cfg(not(feature = "deflate"))]

@@ -1,5 +1,7 @@
 //! What figures are told apart by.
 
+use websockets_simple_core::{Disconnect, EndCause, EndedBy};
+
 use crate::figures::labels::labelled;
 
 labelled! {
@@ -53,6 +55,16 @@ labelled! {
 }
 
 labelled! {
+    /// How it was noticed that a peer gives no sign of life.
+    HeartbeatVerdict {
+        /// Nothing came since a ping was sent.
+        PingUnanswered = "ping_unanswered",
+        /// Its own pings have stopped.
+        PingsStopped = "pings_stopped",
+    }
+}
+
+labelled! {
     /// What came of a new token for an open connection.
     RenewalResult {
         /// The connection stays open for longer.
@@ -63,5 +75,32 @@ labelled! {
         OtherUser = "other_user",
         /// The user service cannot tell.
         Failed = "failed",
+    }
+}
+
+impl HeartbeatVerdict {
+    /// That of an end, if the heartbeat has decided it.
+    pub(crate) fn of(end: &Disconnect) -> Option<Self> {
+        // The reason is our own: nobody else ends a connection in the name of the heartbeat.
+        let has_stopped = end.reason == EndCause::PingsStopped.reason();
+        let verdict = if has_stopped { Self::PingsStopped } else { Self::PingUnanswered };
+        (end.by == EndedBy::Heartbeat).then_some(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ends_of_the_heartbeat_have_a_verdict() {
+        let by = |by, cause: EndCause| {
+            HeartbeatVerdict::of(&Disconnect::new(by, Some(4000), cause.reason(), false))
+        };
+        let heartbeat = EndedBy::Heartbeat;
+        assert_eq!(by(heartbeat, EndCause::PingUnanswered), Some(HeartbeatVerdict::PingUnanswered));
+        assert_eq!(by(heartbeat, EndCause::PingsStopped), Some(HeartbeatVerdict::PingsStopped));
+        // A peer may give any reason.
+        assert_eq!(by(EndedBy::Peer, EndCause::PingsStopped), None);
     }
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use websockets_simple_core::{Disconnect, OverflowPolicy, Statistics, figures::Timing};
 
 use crate::figures::{
-    AuthenticationResult, CloseFigure, HandshakeFigures, RefusalReason, RenewalResult, TrafficFigures,
-    closes::CloseKind,
+    AuthenticationResult, CloseFigure, HandshakeFigures, HeartbeatVerdict, RefusalReason, RenewalResult,
+    TrafficFigures, closes::CloseKind,
 };
 
 /// Failures of the user service in a row after which it is said to fail.
@@ -36,6 +36,7 @@ pub(crate) struct Counts {
     pub(crate) handshakes: HandshakeFigures,
     pub(crate) refusals: BTreeMap<RefusalReason, u64>,
     closes: BTreeMap<(CloseKind, &'static str), CloseFigure>,
+    pub(crate) heartbeats: BTreeMap<HeartbeatVerdict, u64>,
     /// That of the connections that have ended.
     pub(crate) traffic: TrafficFigures,
     pub(crate) authentications: BTreeMap<AuthenticationResult, Timing>,
@@ -55,6 +56,7 @@ impl Totals {
             handshakes: HandshakeFigures::default(),
             refusals: RefusalReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
             closes: BTreeMap::new(),
+            heartbeats: HeartbeatVerdict::ALL.iter().map(|verdict| (*verdict, 0)).collect(),
             traffic: TrafficFigures { policy, ..TrafficFigures::default() },
             authentications: AuthenticationResult::ALL
                 .iter()
@@ -135,6 +137,9 @@ impl Totals {
                 let (code, by) = (CloseKind::of(end), end.by);
                 let close = CloseFigure { code, by, count: 0 };
                 counts.closes.entry((code, by.label())).or_insert(close).count += 1;
+                if let Some(verdict) = HeartbeatVerdict::of(end) {
+                    *counts.heartbeats.entry(verdict).or_default() += 1;
+                }
             }
             leave();
         });

@@ -40,16 +40,20 @@ impl<I: Identity> Shared<I> {
             handshakes: counts.handshakes,
             closes: counts.closes(),
             refusals: counts.refusals,
+            heartbeats: counts.heartbeats,
             traffic,
             queued_bytes,
             largest_queue,
             round_trips: RoundTrips::of(times),
             authentications: counts.authentications,
+            tickets: self.admission.tickets(),
             renewals: counts.renewals,
             revocations: counts.revocations,
             channels,
             groups,
             events_missed: self.subscriptions.missed(),
+            #[cfg(feature = "deflate")]
+            compression: websockets_simple_core::compression_figures(),
             #[cfg(feature = "cluster")]
             cluster: self.cluster_figures(),
         }

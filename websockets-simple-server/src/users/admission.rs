@@ -7,7 +7,7 @@ use websockets_simple_core::{CatchPanic, EventError};
 
 use crate::{
     config::ServerParams,
-    figures::AuthenticationResult,
+    figures::{AuthenticationResult, TicketFigures},
     net::HandshakeRequest,
     users::{
         revocation::Revocations,
@@ -66,6 +66,9 @@ pub(crate) trait Admission<I: Identity>: Send + Sync {
 
     /// The stream of revocations from now on.
     fn revocations(&self) -> Option<Revocations<I::Id>>;
+
+    /// What the user service has issued, if that is tickets.
+    fn tickets(&self) -> Option<TicketFigures>;
 }
 
 /// Why a client was not admitted.
@@ -110,6 +113,10 @@ impl Admission<Anonymous> for AdmitAll {
     fn revocations(&self) -> Option<Revocations<()>> {
         None
     }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        None
+    }
 }
 
 /// Admits clients that a user service authenticates.
@@ -151,6 +158,10 @@ impl<U: UserService> Admission<User<U::Id>> for AdmitUsers<U> {
 
     fn revocations(&self) -> Option<Revocations<U::Id>> {
         self.0.revocations()
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        self.0.tickets()
     }
 }
 

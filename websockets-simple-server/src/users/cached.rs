@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use websockets_simple_core::wall_clock;
 
 use crate::{
+    figures::TicketFigures,
     net::HandshakeRequest,
     users::{
         revocation::{LONGEST_QUESTION, RecentRevocations, Revocation, Revocations},
@@ -150,6 +151,10 @@ impl<S: UserService> UserService for Cached<S> {
     fn revocations(&self) -> Option<Revocations<S::Id>> {
         let inner = self.service.revocations()?;
         Some(Box::pin(Watched { inner, revoked: Arc::clone(&self.revoked) }))
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        self.service.tickets()
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures_core::Stream;
 
 use crate::{
+    figures::TicketFigures,
     net::HandshakeRequest,
     users::{
         revocation::{Revocation, Revocations},
@@ -90,6 +91,10 @@ impl<T: UserId> UserService for Chain<T> {
         let parts = parts.filter_map(|(place, service)| Some((place, service.revocations()?)));
         let parts = parts.collect::<Vec<_>>();
         if parts.is_empty() { None } else { Some(Box::pin(Merged { parts, next: 0 })) }
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        TicketFigures::sum(self.services.iter().map(|service| service.tickets()))
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use websockets_simple_core::Token;
 
 use crate::{
+    figures::TicketFigures,
     net::HandshakeRequest,
     users::{
         revocation::{LONGEST_QUESTION, RecentRevocations, Revocation, Revocations},
@@ -110,6 +111,10 @@ impl<S: UserService> UserService for Ticketed<S> {
     fn revocations(&self) -> Option<Revocations<S::Id>> {
         let (revocations, tickets) = (self.users.revocations()?, self.tickets.clone());
         Some(Box::pin(Heeded { revocations, tickets, revoked: Arc::clone(&self.revoked) }))
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        TicketFigures::sum([self.tickets.tickets(), self.users.tickets()])
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use websockets_simple_core::Token;
 
 use crate::{
+    figures::TicketFigures,
     net::HandshakeRequest,
     users::{
         revocation::Revocation,
@@ -47,6 +48,8 @@ pub struct Tickets<T> {
 }
 
 struct Outstanding<T> {
+    issued: u64,
+    redeemed: u64,
     tickets: HashMap<TokenHash, (Option<Instant>, Authenticated<T>)>,
     /// Expiry and hash in the order in which they were issued, used ones included.
     order: VecDeque<(Option<Instant>, TokenHash)>,
@@ -57,7 +60,8 @@ impl<T: UserId> Tickets<T> {
     /// issued after them.
     #[must_use]
     pub fn new(good_for: Duration) -> Self {
-        let outstanding = Outstanding { tickets: HashMap::new(), order: VecDeque::new() };
+        let outstanding =
+            Outstanding { issued: 0, redeemed: 0, tickets: HashMap::new(), order: VecDeque::new() };
         Self { good_for, outstanding: Arc::new(Mutex::new(outstanding)) }
     }
 
@@ -72,6 +76,7 @@ impl<T: UserId> Tickets<T> {
         let forgotten = {
             let mut outstanding = self.lock();
             let forgotten = outstanding.forget(now, OUTSTANDING - 1);
+            outstanding.issued += 1;
             outstanding.tickets.insert(hash, (until, user));
             outstanding.order.push_back((until, hash));
             forgotten
@@ -85,8 +90,14 @@ impl<T: UserId> Tickets<T> {
     #[must_use]
     pub fn redeem(&self, ticket: &Token) -> Option<Authenticated<T>> {
         // Found by a hash that a client cannot choose: the time of the lookup reveals nothing about the ticket.
-        let (until, user) = self.lock().tickets.remove(&hash(ticket))?;
-        is_before(Instant::now(), until).then_some(user)
+        let hash = hash(ticket);
+        let mut outstanding = self.lock();
+        let (until, user) = outstanding.tickets.remove(&hash)?;
+        let is_good = is_before(Instant::now(), until);
+        outstanding.redeemed += u64::from(is_good);
+        // Before the user, as ids are values of the application.
+        drop(outstanding);
+        is_good.then_some(user)
     }
 
     /// Drops the tickets that were issued for revoked credentials.
@@ -132,6 +143,16 @@ impl<T: UserId> UserService for Tickets<T> {
         _request: &HandshakeRequest<'_>,
     ) -> Result<Option<Authenticated<T>>, UserServiceError> {
         Ok(credentials.token().and_then(|ticket| self.redeem(ticket)))
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        let mut outstanding = self.lock();
+        let forgotten = outstanding.forget(Instant::now(), OUTSTANDING);
+        let Outstanding { issued, redeemed, tickets, .. } = &*outstanding;
+        let figures = TicketFigures { issued: *issued, redeemed: *redeemed, unused: tickets.len() };
+        drop(outstanding);
+        drop(forgotten);
+        Some(figures)
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use websockets_simple_core::tls::PeerCertificate;
 use websockets_simple_core::{Heartbeat, Token};
 
-use crate::{net::HandshakeRequest, users::revocation::Revocations};
+use crate::{figures::TicketFigures, net::HandshakeRequest, users::revocation::Revocations};
 
 /// The type of a user id: any ordinary value, such as `i64`, `String` or `Uuid`. No value is special: 0, the empty
 /// string and the nil UUID are users like any other.
@@ -75,6 +75,14 @@ pub trait UserService: Send + Sync + 'static {
     fn revocations(&self) -> Option<Revocations<Self::Id>> {
         None
     }
+
+    /// Returns how many tickets the service has issued, for the [figures](crate::ServerFigures::tickets) of the server. A
+    /// service that asks others sums up what they say.
+    ///
+    /// A service without this (the default) has none.
+    fn tickets(&self) -> Option<TicketFigures> {
+        None
+    }
 }
 
 #[async_trait]
@@ -91,6 +99,10 @@ impl<S: UserService + ?Sized> UserService for Arc<S> {
 
     fn revocations(&self) -> Option<Revocations<S::Id>> {
         (**self).revocations()
+    }
+
+    fn tickets(&self) -> Option<TicketFigures> {
+        (**self).tickets()
     }
 }
 

@@ -139,7 +139,9 @@ impl Inflation {
 
     pub(crate) fn inflate(&mut self, message: &[u8], limit: usize) -> Result<Bytes, FaultKind> {
         let inflated = match &mut self.window {
-            Some(window) => window.inflate(message, limit),
+            Some(window) => {
+                window.inflate(message, limit).inspect(|plain| states::inflated(plain.len(), message.len()))
+            }
             None => states::inflate(message, limit),
         };
         inflated.map(Bytes::from)

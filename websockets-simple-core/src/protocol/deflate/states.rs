@@ -9,8 +9,18 @@ use std::{
 
 use crate::protocol::{
     decoder::FaultKind,
-    deflate::{deflater::Deflater, inflater::Inflater},
+    deflate::{
+        deflater::Deflater,
+        figures::{CompressedBytes, CompressionFigures},
+        inflater::Inflater,
+    },
 };
+
+/// What compression has saved so far.
+#[must_use]
+pub fn compression_figures() -> CompressionFigures {
+    with_states(|states| states.figures)
+}
 
 static STATES: Mutex<States> = Mutex::new(States::new());
 
@@ -19,6 +29,7 @@ struct States {
     deflaters: Vec<Deflater>,
     inflaters: Vec<Inflater>,
     guards: usize,
+    figures: CompressionFigures,
 }
 
 /// Keeps the states while it lives: each connection that agreed on compression holds one.
@@ -46,9 +57,14 @@ pub(super) fn deflate<T>(level: u8, bits: u8, message: &[u8], use_it: impl FnOnc
         Some(states.deflaters.remove(at))
     });
     let mut state = kept.unwrap_or_else(|| Deflater::new(level, bits));
-    let used = state.deflate(message).map(use_it);
+    let deflated = state.deflate(message);
+    let compressed = deflated.map(<[u8]>::len);
+    let used = deflated.map(use_it);
     state.rest();
     drop(with_states(|states| {
+        if let Some(compressed) = compressed {
+            states.figures.sent.add(message.len(), compressed);
+        }
         let guards = states.guards;
         keep(&mut states.deflaters, state, guards)
     }));
@@ -60,10 +76,18 @@ pub(super) fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind
     let mut state = with_states(|states| states.inflaters.pop()).unwrap_or_else(Inflater::new);
     let inflated = state.inflate_alone(message, limit);
     drop(with_states(|states| {
+        if let Ok(inflated) = &inflated {
+            states.figures.received.add(inflated.len(), message.len());
+        }
         let guards = states.guards;
         keep(&mut states.inflaters, state, guards)
     }));
     inflated
+}
+
+/// Counts a message that was decompressed by a state of its own.
+pub(super) fn inflated(plain: usize, compressed: usize) {
+    with_states(|states| states.figures.received.add(plain, compressed));
 }
 
 fn with_states<T>(f: impl FnOnce(&mut States) -> T) -> T {
@@ -87,7 +111,9 @@ fn most_kept() -> usize {
 
 impl States {
     const fn new() -> Self {
-        Self { deflaters: Vec::new(), inflaters: Vec::new(), guards: 0 }
+        let none = CompressedBytes { plain: 0, compressed: 0 };
+        let figures = CompressionFigures { sent: none, received: none };
+        Self { deflaters: Vec::new(), inflaters: Vec::new(), guards: 0, figures }
     }
 
     /// With the last guard nothing is kept.
