@@ -126,6 +126,19 @@ async fn a_server_that_is_full_lives_and_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_withdrawn_is_not_ready_and_serves_whoever_comes() {
+    let (server, addr) = with(ServerParams::local().operations(Operations::new())).await;
+    server.set_ready(false);
+    let (head, body) = ask(addr, "GET /readyz", "").await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(body, r#"{"live":true,"ready":false,"why":["withdrawn"]}"#);
+    assert_eq!(status(addr, "GET /healthz", "").await, 200);
+    connected(params(addr)).await.disconnect().await;
+    server.set_ready(true);
+    assert_eq!(status(addr, "GET /readyz", "").await, 200);
+}
+
+#[tokio::test]
 async fn a_server_that_drains_answers_until_it_has_stopped() {
     let (server, addr) = with(ServerParams::local().operations(Operations::new())).await;
     let mut events = server.events();

@@ -20,6 +20,8 @@ labelled! {
     NotReady {
         /// It was not started, or has stopped.
         AtRest = "at_rest",
+        /// The application has [said so](crate::Server::set_ready).
+        Withdrawn = "withdrawn",
         /// It stops.
         Stopping = "stopping",
         /// It has as many connections as it may have.

@@ -89,6 +89,9 @@ impl<I: Identity> Shared<I> {
             RunState::Stopped | RunState::Starting(_) => (true, Some(NotReady::AtRest)),
         };
         let mut why = Vec::from_iter(runs);
+        if self.is_withdrawn.load(Ordering::Relaxed) {
+            why.push(NotReady::Withdrawn);
+        }
         if self.limiter.is_full() {
             why.push(NotReady::Full);
         }

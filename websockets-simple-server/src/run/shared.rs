@@ -73,6 +73,8 @@ pub(crate) struct Shared<I: Identity> {
     pub(crate) owner: u64,
     /// Whether it was logged that peers of an HTTP server of the application have no address.
     pub(crate) warned_of_unknown_address: AtomicBool,
+    /// Whether the application wants no clients for it.
+    pub(crate) is_withdrawn: AtomicBool,
     pub(crate) shutdown: ShutdownTracker,
     pub(crate) next_serial: AtomicU64,
     pub(crate) handles: AtomicUsize,
@@ -201,6 +203,7 @@ impl<I: Identity> Shared<I> {
             cluster: OnceLock::new(),
             owner: new_owner(),
             warned_of_unknown_address: AtomicBool::new(false),
+            is_withdrawn: AtomicBool::new(false),
             shutdown: ShutdownTracker::default(),
             next_serial: AtomicU64::new(1),
             handles: AtomicUsize::new(1),

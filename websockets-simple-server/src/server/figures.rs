@@ -1,5 +1,7 @@
 //! What a server says of itself.
 
+use std::sync::atomic::Ordering;
+
 use super::Server;
 use crate::{
     figures::{Health, ServerFigures},
@@ -94,5 +96,26 @@ impl<I: Identity> Server<I> {
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    /// Says whether the application wants clients for this server, besides what the server finds itself. `false` makes it
+    /// [not ready](Self::health) and changes nothing else, so that a load balancer sends no more clients before a stop
+    /// refuses them. It lasts until `true`, over a stop and a start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use websockets_simple_server::{Drain, WebsocketServer};
+    ///
+    /// /// Stops a server behind a load balancer that asks `/readyz` every two seconds.
+    /// async fn stop(server: WebsocketServer) {
+    ///     server.set_ready(false);
+    ///     tokio::time::sleep(Duration::from_secs(5)).await;
+    ///     server.stop_with(Drain::new().batch(500, Duration::from_millis(100))).await;
+    /// }
+    /// ```
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.is_withdrawn.store(!ready, Ordering::Relaxed);
     }
 }
