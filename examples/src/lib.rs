@@ -7,6 +7,7 @@ pub mod compat;
 pub mod demo;
 pub mod members;
 pub mod page;
+pub mod service;
 pub mod terminal;
 pub mod tokens;
 

@@ -14,7 +14,7 @@ use axum::{
 };
 use clap::Parser;
 use tokio::net::TcpListener;
-use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_examples::{in_one_line, service, stop_request};
 use websockets_simple_server::{Placement, ServerParams, WebsocketServer};
 
 /// A chat inside an axum application.
@@ -48,7 +48,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(async move {
             stop.await;
             // Before axum stops: axum does not end upgraded connections, and would abort handshakes in progress.
-            server.stop().await;
+            service::stop(&server).await;
         })
         .await?;
     Ok(())

@@ -6,7 +6,8 @@
 
 use std::{
     error::Error,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -22,7 +23,7 @@ use websockets_simple_examples::{
     in_one_line,
     members::Members,
     page::Page,
-    stop_request,
+    service, stop_request,
     tokens::TokensCommand,
 };
 use websockets_simple_server::{
@@ -33,7 +34,7 @@ use websockets_simple_server::{
 /// A chat server that prints invites for three demo users when it starts for the first time.
 #[derive(Parser)]
 struct Args {
-    /// The address to listen on; port 0 lets the system choose.
+    /// The address to listen on; port 0 lets the system choose. A listener that a service manager gives goes before it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Admit all clients, with the name in `?name=`, instead of invited users.
@@ -61,6 +62,13 @@ struct Args {
     /// Also serve deployed clients of the .NET library, which send the token in the path (v6) or in a header (v7).
     #[arg(long, value_enum)]
     compat: Option<Compat>,
+    /// How many seconds a stop takes at most to close the connections one after the other, so that their clients do not
+    /// come back all at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain: u64,
+    /// For how many seconds a stop only says that the server is not ready, for a load balancer to notice.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    notice: u64,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(subcommand)]
@@ -89,13 +97,16 @@ impl Args {
     }
 }
 
+fn main() -> ExitCode {
+    // Before the runtime has threads.
+    let given = service::given_listener();
+    run_until_stopped(given)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    match run(&Args::parse()).await {
+async fn run_until_stopped(given: io::Result<Option<TcpListener>>) -> ExitCode {
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    match run(&Args::parse(), given).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chat-server: {}", in_one_line(&*error));
@@ -104,17 +115,23 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn run(args: &Args, given: io::Result<Option<TcpListener>>) -> Result<(), Box<dyn Error>> {
     if let Some(Command::Tokens(command)) = &args.command {
-        return command.run(&open(&args.store).await?, std::io::stdout()).await;
+        return command.run(&open(&args.store).await?, io::stdout()).await;
     }
     let tls = args.tls();
     if args.http2 && tls.is_none() {
         return Err("--http2 needs a certificate: --tls-cert and --tls-key, or --pfx".into());
     }
     let scheme = if tls.is_some() { "wss" } else { "ws" };
-    let endpoint = Endpoint::tcp(args.listen);
-    let params = chat::params(tls.map_or_else(|| endpoint.clone(), |tls| endpoint.clone().tls(tls)))
+    let given =
+        given.map_err(|error| format!("what the service manager gives is no TCP listener: {error}"))?;
+    let endpoint = given.map_or_else(|| Endpoint::tcp(args.listen), Endpoint::listener);
+    let endpoint = match tls {
+        Some(tls) => endpoint.tls(tls),
+        None => endpoint,
+    };
+    let params = chat::params(endpoint)
         // Of browsers, only our own page may connect.
         .same_origin();
     let params = match args.compat {
@@ -134,7 +151,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             invite_anybody(url);
             Ok(())
         };
-        return serve(server, scheme, invite).await;
+        return serve(server, scheme, args, invite).await;
     }
     let users = open(&args.store).await?;
     let members = Members::new(users.clone());
@@ -149,7 +166,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     Room::open_to_users(&server);
     // Invites are issued only once the server listens, as they cannot be shown again.
-    serve(server, scheme, async |url| invite(url, &users).await).await
+    serve(server, scheme, args, async |url| invite(url, &users).await).await
 }
 
 async fn open(store: &str) -> Result<SqlUsers<String>, Box<dyn Error>> {
@@ -164,6 +181,7 @@ async fn open(store: &str) -> Result<SqlUsers<String>, Box<dyn Error>> {
 async fn serve<I: Identity>(
     server: Server<I>,
     scheme: &str,
+    args: &Args,
     invite: impl AsyncFnOnce(&str) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let stop = stop_request()?;
@@ -180,11 +198,15 @@ async fn serve<I: Identity>(
     if let Some(node) = server.cluster().node() {
         println!("cluster: this is node {}", node.name);
     }
+    service::is_ready(&format!("listening on {addr}"));
     tokio::select! {
         () = stop => {}
         () = show(lines) => {}
     }
-    let report = server.stop().await;
+    let seconds = Duration::from_secs;
+    let report =
+        service::drain(&server, seconds(args.notice), seconds(args.drain), |status| println!("{status}"))
+            .await?;
     println!(
         "stopped: {} ended in order, {} without a goodbye, {} at the deadline",
         report.clean, report.unclean, report.dropped

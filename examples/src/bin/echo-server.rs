@@ -7,7 +7,7 @@
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use websockets_simple_examples::{compat::Compat, in_one_line, stop_request};
+use websockets_simple_examples::{compat::Compat, in_one_line, service, stop_request};
 use websockets_simple_server::{
     CloseCode, Compression, Endpoint, Event, Heartbeat, HeartbeatMode, Limits, MessageEvent, OverflowPolicy,
     SendError, ServerParams, WebsocketServer,
@@ -83,7 +83,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     // Scripts wait for this line. Standard output is flushed after each line.
     println!("listening on {addr}");
     stop.await;
-    server.stop().await;
+    service::stop(&server).await;
     Ok(())
 }
 

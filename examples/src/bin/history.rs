@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::Parser;
-use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_examples::{in_one_line, service, stop_request};
 use websockets_simple_server::{
     Anonymous, Connection, Endpoint, Limits, Message, ServerParams, WebsocketServer,
 };
@@ -102,6 +102,6 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     server.start().await?;
     println!("listening on {}", server.local_addr().ok_or("the server has stopped already")?);
     stop.await;
-    println!("{}", server.stop().await);
+    println!("{}", service::stop(&server).await);
     Ok(())
 }

@@ -12,7 +12,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 use websockets_simple_examples::{
     chat::{self, Room},
-    in_one_line, stop_request,
+    in_one_line, service, stop_request,
 };
 use websockets_simple_server::{Endpoint, Jwks, JwtKey, JwtUsers, WebsocketServerAuth};
 
@@ -82,6 +82,6 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     println!("Ctrl-C stops the server.");
     stop.await;
-    server.stop().await;
+    service::stop(&server).await;
     Ok(())
 }

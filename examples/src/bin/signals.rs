@@ -23,7 +23,7 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use websockets_simple_examples::{in_one_line, stop_request};
+use websockets_simple_examples::{in_one_line, service, stop_request};
 use websockets_simple_server::{
     Anonymous, Endpoint, Heartbeat, HeartbeatMode, Json, RouteError, ServerParams, Signal, WebsocketServer,
 };
@@ -100,7 +100,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         () = stop => {}
         () = tell_durations(&server, args.every) => {}
     }
-    server.stop().await;
+    service::stop(&server).await;
     Ok(())
 }
 

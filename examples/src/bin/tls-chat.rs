@@ -14,7 +14,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use websockets_simple_client::{ClientEvent, ClientParams, ConnectionEventKind, WebsocketClient};
-use websockets_simple_examples::{authority::Authority, in_one_line, stop_request};
+use websockets_simple_examples::{authority::Authority, in_one_line, service, stop_request};
 use websockets_simple_server::{
     Endpoint, ServerParams, ServerTls, TlsIdentity, TlsVersions, WebsocketServer,
 };
@@ -85,7 +85,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
         );
     }
     stop.await;
-    server.stop().await;
+    service::stop(&server).await;
     Ok(())
 }
 

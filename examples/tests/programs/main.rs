@@ -17,6 +17,8 @@ mod installed;
 mod other_clients;
 mod program;
 mod secured;
+#[cfg(unix)]
+mod service;
 mod signals;
 #[cfg(unix)]
 mod terminal;
