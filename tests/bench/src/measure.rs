@@ -146,6 +146,7 @@ impl Plan {
         let is_here = |server: &Server| match server {
             Server::Bun => here.bun,
             Server::OursNode => here.bus && row.is_of_nodes(),
+            Server::OursWatched => row.is_of_nodes() || self.servers.contains(server),
             _ => true,
         };
         let servers = servers.filter(|server| server.can(needs) && is_here(server));

@@ -31,6 +31,8 @@ pub enum Server {
     Ours,
     /// `WebsocketServer` as a node of a cluster, alone on a bus over NATS, where nats-server is installed.
     OursNode,
+    /// `WebsocketServer` with all that an operator may look at: a live page, figures that are asked for every second, a log.
+    OursWatched,
     /// `WebsocketServerAuth`, every peer with a user of its own.
     OursAuth,
     TokioTungstenite,
@@ -68,7 +70,7 @@ impl Server {
     /// Whether it can do what a row needs.
     pub fn can(self, needs: Needs) -> bool {
         match self {
-            Self::Limit | Self::Ours | Self::OursNode => true,
+            Self::Limit | Self::Ours | Self::OursNode | Self::OursWatched => true,
             Self::OursAuth | Self::Yawc | Self::Bun => !needs.groups,
             Self::TokioTungstenite | Self::Axum | Self::Fastwebsockets => !needs.groups && !needs.deflate,
         }
@@ -80,6 +82,7 @@ impl Server {
             Self::Limit => return limit::serve(listening(setup)?, setup),
             Self::Bun => return bun::serve(setup),
             Self::Ours | Self::OursNode => Box::pin(ours::serve(setup)),
+            Self::OursWatched => Box::pin(ours::serve_watched(setup)),
             Self::OursAuth => Box::pin(ours::serve_users(setup)),
             Self::TokioTungstenite => Box::pin(tokio_tungstenite::serve(listening(setup)?)),
             Self::Axum => Box::pin(axum::serve(listening(setup)?)),

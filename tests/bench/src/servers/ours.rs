@@ -1,22 +1,50 @@
 //! This library, as an application uses it: a handler, connection handles, statistics, limits and heartbeat on.
 
 use std::{
+    convert::Infallible,
+    hint::black_box,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use tracing_subscriber::filter::LevelFilter;
 use websockets_simple_server::{
-    Authenticated, ClusterParams, Compression, Credentials, Endpoint, Event, HandshakeRequest, Heartbeat,
-    HeartbeatMode, Identity, Limits, MessageEvent, NatsBus, OverflowPolicy, Placement, Server, ServerParams,
-    ServerTls, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth, async_trait,
+    Authenticated, ClusterParams, Compression, Credentials, Endpoint, Event, Guard, HandshakeRequest,
+    Heartbeat, HeartbeatMode, Identity, Limits, MessageEvent, NatsBus, Operations, OverflowPolicy, Placement,
+    Server, ServerParams, ServerTls, UserService, UserServiceError, WebsocketServer, WebsocketServerAuth,
+    async_trait,
 };
 
 use crate::servers::{MAX_MESSAGE, Setup, announce, identity};
 
 /// Serves everybody.
 pub(super) async fn serve(setup: Setup) -> anyhow::Result<()> {
-    let server = WebsocketServer::new(params(setup)?);
+    serve_as(WebsocketServer::new(params(setup)?), setup).await
+}
+
+/// The same, with everything that an operator may look at.
+pub(super) async fn serve_watched(setup: Setup) -> anyhow::Result<()> {
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(std::io::sink);
+    log.try_init().map_err(|error| anyhow!("{error}"))?;
+    let operations = Operations::new().metrics(Guard::loopback()).live_page(Guard::loopback());
+    let server = WebsocketServer::new(params(setup)?.operations(operations).log_users(true));
+    tokio::select! {
+        served = serve_as(server.clone(), setup) => served,
+        never = look_at(&server) => match never {},
+    }
+}
+
+/// Asks every second for what a monitoring system asks for every quarter of a minute, and for what the live page asks for.
+async fn look_at<I: Identity>(server: &Server<I>) -> Infallible {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        black_box((server.figures().prometheus(), server.snapshot(25), server.health()));
+    }
+}
+
+async fn serve_as(server: WebsocketServer, setup: Setup) -> anyhow::Result<()> {
     if let Some(bus) = setup.bus {
         let bus = NatsBus::new(format!("nats://{bus}"))?;
         let server = server.with_cluster(ClusterParams::new("bench", bus));
