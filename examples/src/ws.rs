@@ -1,0 +1,3 @@
+//! The commands of `ws`.
+
+pub mod doctor;

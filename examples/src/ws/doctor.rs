@@ -1,0 +1,160 @@
+//! `ws doctor`: why a WebSocket cannot be had, step by step.
+
+use std::time::Instant;
+
+use websockets_simple_client::TokenPlacement;
+use websockets_simple_core::handshake_words::agreed_by;
+
+pub use finding::{Fact, Facts, Fault, Finding, Outcome, Report, Step};
+pub use probe::Probe;
+pub use secrets::Secrets;
+
+use answer::Answer;
+use network::Stream;
+use probe::Address;
+use request::Request;
+use session::Session;
+
+mod answer;
+mod finding;
+mod network;
+mod probe;
+mod refusal;
+mod request;
+mod rules;
+mod secrets;
+mod session;
+mod table;
+mod tls;
+
+/// Takes all steps up to the first that fails.
+pub async fn diagnose(probe: &Probe) -> Report {
+    let mut way = Way { probe, secrets: probe.secrets(), report: Report::new() };
+    way.report.url = way.secrets.clean(&probe.shown_url());
+    way.go().await;
+    way.report.complete();
+    way.report
+}
+
+/// A diagnosis on its way.
+struct Way<'a> {
+    probe: &'a Probe,
+    secrets: Secrets,
+    report: Report,
+}
+
+impl Way<'_> {
+    /// Takes one step. What it has seen is noted, however it ends.
+    async fn take<T>(
+        &mut self,
+        step: Step,
+        work: impl AsyncFnOnce(&Probe, &Secrets, &mut Facts) -> Result<(T, String), Fault>,
+    ) -> Option<T> {
+        let (begun, mut facts) = (Instant::now(), Facts::default());
+        let result = work(self.probe, &self.secrets, &mut facts).await;
+        let took = begun.elapsed();
+        let (value, told) = match result {
+            Ok((value, summary)) => (Some(value), Ok(summary)),
+            Err(fault) => (None, Err(fault)),
+        };
+        self.report.add(step, took, told, facts, &self.secrets);
+        value
+    }
+
+    async fn go(&mut self) -> Option<()> {
+        let address = self.take(Step::Url, async |probe, _, facts| probe.address(facts)).await?;
+        let stream = self.dial(&address).await?;
+        if !address.secured {
+            self.report.pass_over(Step::Tls, "the URL begins with ws://, so there is no TLS");
+            return self.shake_hands(&address, stream).await;
+        }
+        let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
+            tls::secure(probe, &address, stream, facts).await
+        };
+        let stream = self.take(Step::Tls, work).await?;
+        self.shake_hands(&address, stream).await
+    }
+
+    async fn dial(&mut self, address: &Address) -> Option<Box<dyn Stream>> {
+        #[cfg(unix)]
+        if let Some(path) = &self.probe.unix {
+            self.report.pass_over(Step::Dns, "a Unix domain socket was given");
+            let work = async |probe: &Probe, _: &Secrets, _: &mut Facts| network::unix(probe, path).await;
+            return self.take(Step::Tcp, work).await.map(|stream| Box::new(stream) as Box<dyn Stream>);
+        }
+        let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
+            network::resolve(probe, address, facts).await
+        };
+        let addresses = self.take(Step::Dns, work).await?;
+        let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
+            network::connect(probe, &addresses, facts).await
+        };
+        self.take(Step::Tcp, work).await.map(|stream| Box::new(stream) as Box<dyn Stream>)
+    }
+
+    async fn shake_hands<S: Stream>(&mut self, address: &Address, mut stream: S) -> Option<()> {
+        let request = Request::new(self.probe, address);
+        let work = async |probe: &Probe, secrets: &Secrets, facts: &mut Facts| {
+            handshake(probe, secrets, &request, &mut stream, facts).await
+        };
+        let mut answer = self.take(Step::Handshake, work).await?;
+        let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
+            let chosen = rules::subprotocol(&answer, &request, probe.is_dotnet, facts)?;
+            let (name, has_controls) = chosen.as_deref().map(agreed_by).unzip();
+            let summary = match name {
+                Some(name) => format!("the server chose {name}"),
+                None => "no subprotocol was chosen".to_owned(),
+            };
+            Ok((has_controls.unwrap_or_default(), summary))
+        };
+        let has_controls = self.take(Step::Subprotocol, work).await?;
+        let rest = std::mem::take(&mut answer.rest);
+        let mut session = Session::new(stream, rest, self.probe.timeout).await;
+        if has_controls {
+            let work = async |_: &Probe, _: &Secrets, facts: &mut Facts| {
+                session.hello(facts).await.map(|summary| ((), summary))
+            };
+            self.take(Step::Hello, work).await?;
+        } else {
+            let why = "no control messages were agreed on (`--subprotocol websockets-simple` offers them)";
+            self.report.pass_over(Step::Hello, why);
+        }
+        let work = async |_: &Probe, _: &Secrets, facts: &mut Facts| {
+            session.ping(facts).await.map(|summary| ((), summary))
+        };
+        self.take(Step::Ping, work).await?;
+        let work = async |_: &Probe, _: &Secrets, facts: &mut Facts| {
+            session.close(facts).await.map(|summary| ((), summary))
+        };
+        self.take(Step::Close, work).await
+    }
+}
+
+/// Sends the request, and checks the answer.
+async fn handshake<S: Stream>(
+    probe: &Probe,
+    secrets: &Secrets,
+    request: &Request,
+    stream: &mut S,
+    facts: &mut Facts,
+) -> Result<(Answer, String), Fault> {
+    request.describe(secrets, facts);
+    let mut answer = Answer::to(request, stream, probe.timeout).await?;
+    facts.see("received", format!("HTTP/1.{} {} {}", answer.version, answer.status, answer.reason));
+    for (name, value) in &answer.headers {
+        facts.see("received", secrets.header(name, value));
+    }
+    if answer.status != 101 {
+        facts.check("rule", "the status is 101", false);
+        let (body, was_cut) = answer.body(stream).await;
+        let said = secrets.body(&body, was_cut);
+        if !said.is_empty() {
+            facts.see("body", said);
+        }
+        let is_authorized = probe.token.as_ref().is_some_and(|(_, place)| *place != TokenPlacement::Path)
+            || probe.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        return Err(refusal::fault(&answer, is_authorized));
+    }
+    rules::check(&answer, request, facts)?;
+    Ok((answer, "the server switched to a WebSocket (101)".to_owned()))
+}
