@@ -9,6 +9,7 @@ pub mod members;
 pub mod page;
 pub mod terminal;
 pub mod tokens;
+pub mod ws;
 
 mod failure;
 mod stop;

@@ -1,0 +1,8 @@
+//! The program `ws`: one command line for WebSockets.
+
+pub mod exit;
+pub mod output;
+pub mod target;
+pub mod token;
+
+pub use exit::{Exit, Failure};
