@@ -1,3 +1,9 @@
-//! The commands of `ws`.
+//! The program `ws`: one command line for WebSockets.
 
 pub mod doctor;
+pub mod exit;
+pub mod output;
+pub mod target;
+pub mod token;
+
+pub use exit::{Exit, Failure};

@@ -1,9 +1,16 @@
 //! `ws doctor`: why a WebSocket cannot be had, step by step.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
+use clap::Args;
 use websockets_simple_client::TokenPlacement;
 use websockets_simple_core::handshake_words::agreed_by;
+
+use crate::ws::{
+    exit::{Exit, Failure},
+    output,
+    target::Target,
+};
 
 pub use finding::{Fact, Facts, Fault, Finding, Outcome, Report, Step};
 pub use probe::Probe;
@@ -26,6 +33,51 @@ mod secrets;
 mod session;
 mod table;
 mod tls;
+
+/// What to diagnose.
+///
+/// Each step shows its time and what was seen: the addresses of the host, a connection to each of them, the certificate,
+/// every header that was sent and received, the rules of RFC 6455, a ping and a close. The first step that fails ends the
+/// diagnosis; it decides the exit code, and comes with what to do. Tokens, cookies and values in queries are not shown.
+///
+/// `--timeout` is the time for each step.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Diagnoses, and prints the report.
+///
+/// # Errors
+///
+/// A [`Failure`]: an option is not usable, or a step failed, which is told already.
+pub async fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let report = diagnose(&args.target.probe().await?).await;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report);
+        output::line(&json.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?)?;
+    } else {
+        report.write(&mut io::stdout().lock()).map_err(|error| output::closed(&error))?;
+    }
+    match report.failed {
+        None => Ok(()),
+        Some(step) => Err(Failure::told(exit(step))),
+    }
+}
+
+/// The exit code for a step that failed.
+fn exit(step: Step) -> Exit {
+    match step {
+        Step::Url => Exit::Usage,
+        Step::Dns | Step::Tcp | Step::Tls => Exit::Unreachable,
+        Step::Handshake | Step::Subprotocol => Exit::Refused,
+        Step::Hello | Step::Ping | Step::Close => Exit::Failed,
+    }
+}
 
 /// Takes all steps up to the first that fails.
 pub async fn diagnose(probe: &Probe) -> Report {

@@ -1,0 +1,46 @@
+//! cargo run --release --bin ws -- help
+//!
+//! WebSockets on the command line: `doctor` finds out why there is none, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use websockets_simple_examples::ws::{
+    Exit,
+    doctor::{self, DoctorArgs},
+    exit::HELP,
+    token::{self, TokenArgs},
+};
+
+/// WebSockets on the command line.
+#[derive(Parser)]
+#[command(name = "ws", version, after_help = HELP, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find out step by step why a WebSocket cannot be had.
+    Doctor(Box<DoctorArgs>),
+    /// Make and read tokens.
+    Token(TokenArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Doctor(args) => doctor::run(*args).await,
+        Command::Token(args) => token::run(args).await,
+    };
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if !failure.is_told() {
+                eprintln!("ws: {failure}");
+            }
+            failure.exit().into()
+        }
+    }
+}
