@@ -1,5 +1,6 @@
 //! The program `ws`: one command line for WebSockets.
 
+pub mod bench;
 pub mod doctor;
 pub mod exit;
 pub mod output;

@@ -1,12 +1,13 @@
 //! cargo run --release --bin ws -- help
 //!
-//! WebSockets on the command line: `doctor` finds out why there is none, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+//! WebSockets on the command line: `doctor` finds out why there is none, `bench` measures one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use websockets_simple_examples::ws::{
     Exit,
+    bench::{self, BenchArgs},
     doctor::{self, DoctorArgs},
     exit::HELP,
     token::{self, TokenArgs},
@@ -22,7 +23,14 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure how many messages a server echoes, and how fast.
+    Bench(Box<BenchArgs>),
     /// Find out step by step why a WebSocket cannot be had.
+    ///
+    /// Each step shows its time and what was seen: the addresses of the host, a connection to each of them, the
+    /// certificate, every header that was sent and received, the rules of RFC 6455, a ping and a close. The first step
+    /// that fails ends the diagnosis; it decides the exit code, and comes with what to do. Tokens, cookies and values in
+    /// queries are not shown. `--timeout` is the time for each step.
     Doctor(Box<DoctorArgs>),
     /// Make and read tokens.
     Token(TokenArgs),
@@ -31,6 +39,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Args::parse().command {
+        Command::Bench(args) => bench::run(*args).await,
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Token(args) => token::run(args).await,
     };

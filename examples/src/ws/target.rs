@@ -113,6 +113,12 @@ impl Target {
         self.compat
     }
 
+    /// The time that the server has.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Whether a subprotocol is offered.
     #[must_use]
     pub fn has_subprotocols(&self) -> bool {

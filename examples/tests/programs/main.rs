@@ -23,3 +23,5 @@ mod terminal;
 mod traced;
 mod uploads;
 mod who_is_online;
+mod ws_bench;
+mod ws_doctor;

@@ -170,6 +170,15 @@ impl Address {
         if self.port == usual { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
 
+    /// Whether the host is this machine, by its usual names.
+    pub(super) fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+        }
+    }
+
     /// The host without brackets, as a certificate names it.
     pub(super) fn name(&self) -> String {
         match &self.host {

@@ -17,7 +17,7 @@ impl Report {
             write_finding(out, finding)?;
         }
         let Some(failed) = self.steps.iter().find(|finding| finding.outcome == Outcome::Failed) else {
-            return writeln!(out, "\nAll is well: {} can be had.", self.url);
+            return writeln!(out, "\nAll steps passed: {} is a WebSocket that can be used.", self.url);
         };
         writeln!(out, "\n{}: {}.", failed.step.name(), failed.summary)?;
         match &failed.advice {

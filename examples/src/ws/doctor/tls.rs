@@ -61,7 +61,7 @@ pub(super) async fn secure<S: Stream>(
     match tried {
         Err(_) => Err(Fault::new(
             format!("the server did not finish the TLS handshake within {}", seconds(probe.timeout)),
-            "check that the port is one of TLS; a server that speaks first or not at all is something else",
+            "check that the port is one of TLS; a server without TLS may be waiting for more: try ws://",
         )),
         Ok(Err(error)) => Err(explain(&error, &seen, address, no_roots)),
         Ok(Ok(stream)) => {
