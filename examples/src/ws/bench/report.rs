@@ -159,7 +159,7 @@ impl Report {
             self.seconds
         )?;
         if *overdue > 0 {
-            writeln!(out, "{overdue} messages were due and could not be sent: too many were under way")?;
+            writeln!(out, "{overdue} more were due and could not be sent, as too many were under way")?;
         }
         if *unexpected > 0 {
             writeln!(out, "{unexpected} other messages came: is this a server that echoes?")?;

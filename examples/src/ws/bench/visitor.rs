@@ -158,6 +158,10 @@ impl Exchange<'_> {
                         break;
                     }
                     is_sending = false;
+                    // What was due within the last tick of the clock.
+                    while self.overdue(visitor) > 0 && self.under_way.len() < self.plan.most_under_way() {
+                        self.send_due(visitor, due.as_mut())?;
+                    }
                     end.as_mut().reset(Instant::now() + self.plan.patience);
                 }
                 _ = phase.wait_for(|phase| *phase == Phase::Stop), if is_sending => {
