@@ -2,6 +2,7 @@
 
 pub mod exit;
 pub mod output;
+pub mod serve;
 pub mod target;
 pub mod token;
 

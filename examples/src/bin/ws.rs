@@ -1,6 +1,6 @@
 //! cargo run --release --bin ws -- help
 //!
-//! WebSockets on the command line: `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+//! WebSockets on the command line: `serve` is a server, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use websockets_simple_examples::ws::{
     Exit,
     exit::HELP,
+    serve::{self, ServeArgs},
     token::{self, TokenArgs},
 };
 
@@ -21,6 +22,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Be a server that echoes messages or relays them, and serves files beside.
+    Serve(ServeArgs),
     /// Make and read tokens.
     Token(TokenArgs),
 }
@@ -28,6 +31,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Args::parse().command {
+        Command::Serve(args) => serve::run(args).await,
         Command::Token(args) => token::run(args).await,
     };
     match done {
