@@ -1,5 +1,6 @@
 //! The program `ws`: one command line for WebSockets.
 
+pub mod connect;
 pub mod exit;
 pub mod output;
 pub mod serve;

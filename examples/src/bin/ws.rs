@@ -1,12 +1,13 @@
-//! cargo run --release --bin ws -- help
+//! cargo run --release --bin ws -- connect ws://127.0.0.1:8080
 //!
-//! WebSockets on the command line: `serve` is a server, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+//! WebSockets on the command line: `connect` talks to a server, `serve` is one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use websockets_simple_examples::ws::{
     Exit,
+    connect::{self, ConnectArgs},
     exit::HELP,
     serve::{self, ServeArgs},
     token::{self, TokenArgs},
@@ -22,6 +23,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Talk to a server: lines are sent as messages, messages are shown as lines.
+    Connect(Box<ConnectArgs>),
     /// Be a server that echoes messages or relays them, and serves files beside.
     Serve(ServeArgs),
     /// Make and read tokens.
@@ -31,6 +34,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Args::parse().command {
+        Command::Connect(args) => connect::run(*args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Token(args) => token::run(args).await,
     };

@@ -27,11 +27,20 @@ pub(super) fn behind(folder: &Path, params: ServerParams) -> ServerParams {
             };
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| with_charset(kind)) {
+                headers.insert(CONTENT_TYPE, kind);
+            }
             // Somebody may be working on the files.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             response
         }
     })
+}
+
+/// The type of a text, which is UTF-8 as all texts are nowadays.
+fn with_charset(kind: &HeaderValue) -> Option<HeaderValue> {
+    let kind = kind.to_str().ok().filter(|kind| kind.starts_with("text/") && !kind.contains(';'))?;
+    format!("{kind}; charset=utf-8").parse().ok()
 }
 
 fn unreadable() -> Response<Body> {
