@@ -21,6 +21,8 @@ pub(crate) struct Ended {
     pub(crate) lines: Vec<String>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
 }
 
 impl Program {
@@ -83,7 +85,8 @@ impl Program {
             }
             let mut stderr = String::new();
             self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
-            Ended { lines, stderr, success: self.child.wait().await.unwrap().success() }
+            let status = self.child.wait().await.unwrap();
+            Ended { lines, stderr, success: status.success(), code: status.code() }
         };
         tokio::time::timeout(PATIENCE, ending).await.expect("the program ends in time")
     }

@@ -27,7 +27,7 @@ pub(super) fn behind(folder: &Path, params: ServerParams) -> ServerParams {
             };
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            if let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| with_charset(kind)) {
+            if let Some(kind) = headers.get(CONTENT_TYPE).and_then(with_charset) {
                 headers.insert(CONTENT_TYPE, kind);
             }
             // Somebody may be working on the files.
