@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod exit;
+mod json;
 pub mod output;
 pub mod serve;
 pub mod target;

@@ -1,6 +1,6 @@
 //! `ws connect`: talks to a server, on a terminal or through pipes.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use clap::Args;
 use websockets_simple_client::{
@@ -28,7 +28,7 @@ const OWN_SUBPROTOCOL: &str = "websockets-simple";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to send, what to show, and when to end.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub struct ConnectArgs {
     #[command(flatten)]
     target: Target,
@@ -69,6 +69,13 @@ enum Wait {
     For(Duration),
     /// Until the server closes the connection.
     Forever,
+}
+
+impl fmt::Debug for ConnectArgs {
+    /// Leaves out what is sent first, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectArgs").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 impl FromStr for Wait {

@@ -48,7 +48,7 @@ pub struct ServeArgs {
     /// Compress messages for clients that offer it (permessage-deflate).
     #[arg(long)]
     compress: bool,
-    /// Serve deployed clients of the .NET library.
+    /// Serve deployed clients of the .NET library, which are welcomed by `Connected Successfully`.
     #[arg(long, value_enum)]
     compat: Option<Compat>,
     /// Use TLS, with the chain of certificates in this PEM file.
@@ -140,7 +140,7 @@ fn params(args: &ServeArgs) -> Result<ServerParams, Failure> {
         .idle(None::<Duration>);
     let mut params = ServerParams::local();
     if let Some(compat) = args.compat {
-        params = params.compatibility(compat.into());
+        params = params.compatibility(compat.into()).success_text("Connected Successfully");
     }
     if args.compress {
         params = params.compression(Compression::new());

@@ -53,6 +53,11 @@ impl Program {
         }
     }
 
+    /// Its input, for a task that writes while the test reads.
+    pub(crate) fn keyboard(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
+    }
+
     pub(crate) async fn type_line(&mut self, line: &str) {
         self.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }

@@ -6,14 +6,14 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use websockets_simple_client::{DefaultPacket, Message};
 
 /// Fields that name the type of a packet.
 const TYPES: [&str; 2] = ["type", "PacketExtendedType"];
 
-/// The fields of an object, in the order in which they were sent.
-struct Fields(Vec<(String, Value)>);
+/// The fields of an object, in the order in which they were sent, and their values as they were written.
+struct Fields(Vec<(String, Box<RawValue>)>);
 
 /// A packet as `TYPE NAME=VALUE ..`. `None` if the message is none.
 pub(super) fn of_packet(message: &Message) -> Option<String> {
@@ -22,16 +22,16 @@ pub(super) fn of_packet(message: &Message) -> Option<String> {
         Ok(fields) => fields,
         Err(_) => relaxed(message, text)?,
     };
-    let of_type = |(name, value): &(String, Value)| TYPES.contains(&name.as_str()) && !value.is_object();
-    let kind = fields.iter().find(|field| of_type(field)).map(|(_, value)| match value {
-        Value::String(kind) => kind.clone(),
-        kind => kind.to_string(),
+    let is_type = |name: &str| TYPES.contains(&name);
+    let kind = fields.iter().find(|(name, _)| is_type(name)).map(|(_, value)| {
+        // A type that is no text is a number.
+        serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())
     });
     let is_default = || fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("data"));
     let kind = kind.unwrap_or_else(|| if is_default() { "packet" } else { "object" }.to_owned());
     let mut shown = kind;
-    for (name, value) in fields.iter().filter(|field| !of_type(field)) {
-        shown = format!("{shown} {name}={value}");
+    for (name, value) in fields.iter().filter(|(name, _)| !is_type(name)) {
+        shown = format!("{shown} {name}={}", value.get());
     }
     Some(shown)
 }
@@ -43,9 +43,10 @@ fn relaxed(message: &Message, text: &str) -> Option<Fields> {
     if packet.data == text {
         return None;
     }
-    let mut fields = vec![("Data".to_owned(), packet.data.into())];
+    let mut fields = vec![("Data".to_owned(), to_raw_value(&packet.data).ok()?)];
     if let Some(at) = packet.timestamp {
-        fields.push(("Timestamp".to_owned(), at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into()));
+        let at = at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+        fields.push(("Timestamp".to_owned(), to_raw_value(&at).ok()?));
     }
     Some(Fields(fields))
 }

@@ -1,10 +1,9 @@
 //! Messages, as lines for people and for other programs.
 
-use serde_json::Value;
 use websockets_simple_client::Message;
 
 use super::{fields, hex};
-use crate::{chat::wire::one_line, compat::Compat};
+use crate::{chat::wire::one_line, compat::Compat, ws::json};
 
 /// How messages are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,8 +19,8 @@ impl View {
     pub(super) fn on_terminal(self, message: &Message) -> Vec<String> {
         let lines = match message {
             Message::Binary(bytes) if self.bytes => hex::dump(bytes),
-            message if self.json => match json(message) {
-                Some(json) => format!("{json:#}").lines().map(str::to_owned).collect(),
+            message if self.json => match message.as_text().and_then(json::indented) {
+                Some(json) => json.lines().map(str::to_owned).collect(),
                 None => vec![self.text(message)],
             },
             message => vec![self.text(message)],
@@ -33,7 +32,9 @@ impl View {
     pub(super) fn in_pipe(self, message: &Message) -> String {
         let line = match message {
             Message::Binary(bytes) if self.bytes => hex::line(bytes),
-            message if self.json => json(message).map_or_else(|| self.text(message), |json| json.to_string()),
+            message if self.json => {
+                message.as_text().and_then(json::compact).unwrap_or_else(|| self.text(message))
+            }
             message => self.text(message),
         };
         if line.contains(['\r', '\n']) { line.replace("\r\n", " ").replace(['\r', '\n'], " ") } else { line }
@@ -53,10 +54,6 @@ impl View {
             }
         }
     }
-}
-
-fn json(message: &Message) -> Option<Value> {
-    message.json().ok()
 }
 
 #[cfg(test)]

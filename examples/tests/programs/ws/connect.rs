@@ -1,6 +1,6 @@
 //! Messages through pipes.
 
-use tokio::{process::Command, sync::mpsc};
+use tokio::{io::AsyncWriteExt, process::Command, sync::mpsc};
 use websockets_simple_server::{CloseCode, Message};
 
 use super::{WS, piped, serve, silent, url_of, ws};
@@ -22,16 +22,18 @@ async fn each_piped_line_is_a_message_and_each_message_a_line() {
 async fn more_than_all_buffers_hold_is_echoed_without_a_line_lost() {
     let (_server, address) = serve(&[]).await;
     let long = "x".repeat(100_000);
+    let typed: Vec<_> = (0..100).map(|number| format!("{number} {long}")).collect();
     let mut program = ws(&["connect", "--quiet", &address]);
-    // Its input and its output are buffered for less than that, so both have to go on at once.
-    let mut typed = Vec::new();
-    for number in 0..100 {
-        let line = format!("{number} {long}");
-        program.type_line(&line).await;
-        typed.push(line);
-    }
+    let mut keyboard = program.keyboard();
+    let all = typed.clone();
+    let typing = tokio::spawn(async move {
+        for line in &all {
+            keyboard.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        }
+    });
     let ended = program.end().await;
-    assert_eq!(ended.code, Some(0));
+    typing.await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.lines == typed, "{} lines came back", ended.lines.len());
 }
 
@@ -116,9 +118,12 @@ async fn the_chat_of_the_examples_is_shown_in_packets() {
 
 #[tokio::test]
 async fn peers_of_the_dotnet_library_are_spoken_to_as_they_are_used_to() {
-    let (_server, address) = serve(&["--compat", "v6"]).await;
-    let ended = piped(&["connect", "--compat", "v6", &address], &["hello"]).await;
-    assert_eq!((ended.code, ended.lines), (Some(0), vec!["hello".to_owned()]));
+    let welcomed = ["Connected Successfully".to_owned(), "hello".to_owned()];
+    for compat in ["v6", "v7"] {
+        let (_server, address) = serve(&["--compat", compat]).await;
+        let ended = piped(&["connect", "--compat", compat, &address], &["hello"]).await;
+        assert_eq!((ended.code, &ended.lines[..]), (Some(0), &welcomed[..]), "{}", ended.stderr);
+    }
 }
 
 #[tokio::test]
