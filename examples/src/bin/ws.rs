@@ -1,6 +1,7 @@
-//! cargo run --release --bin ws -- help
+//! cargo run --release --bin ws -- connect ws://127.0.0.1:8080
 //!
-//! WebSockets on the command line: `doctor` finds out why there is none, `bench` measures one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+//! WebSockets on the command line: `connect` talks to a server, `serve` is one, `doctor` finds out why there is none,
+//! `bench` measures one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
 
 use std::process::ExitCode;
 
@@ -8,8 +9,10 @@ use clap::{Parser, Subcommand};
 use websockets_simple_examples::ws::{
     Exit,
     bench::{self, BenchArgs},
+    connect::{self, ConnectArgs},
     doctor::{self, DoctorArgs},
     exit::HELP,
+    serve::{self, ServeArgs},
     token::{self, TokenArgs},
 };
 
@@ -32,6 +35,10 @@ enum Command {
     /// that fails ends the diagnosis; it decides the exit code, and comes with what to do. Tokens, cookies and values in
     /// queries are not shown. `--timeout` is the time for each step.
     Doctor(Box<DoctorArgs>),
+    /// Talk to a server: lines are sent as messages, messages are shown as lines.
+    Connect(Box<ConnectArgs>),
+    /// Be a server that echoes messages or relays them, and serves files beside.
+    Serve(ServeArgs),
     /// Make and read tokens.
     Token(TokenArgs),
 }
@@ -41,6 +48,8 @@ async fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Bench(args) => bench::run(*args).await,
         Command::Doctor(args) => doctor::run(*args).await,
+        Command::Connect(args) => connect::run(*args).await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Token(args) => token::run(args).await,
     };
     match done {

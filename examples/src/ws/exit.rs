@@ -13,11 +13,11 @@ pub enum Exit {
     Done = 0,
     /// The connection was lost, or closed by the other side with another code than 1000; a check failed.
     Failed = 1,
-    /// The command line is not usable.
+    /// The command line is not usable, or a line of the input.
     Usage = 2,
     /// No connection: name resolution, TCP, the proxy, TLS, or the time for all of it.
     Unreachable = 3,
-    /// The server refused the handshake, or its answer is no handshake.
+    /// The server refused the handshake or a group, or its answer is no handshake.
     Refused = 4,
     /// Something is missing here: a file, a token, an address to listen on.
     Local = 5,
@@ -28,9 +28,9 @@ pub const HELP: &str = "\
 Exit codes:
   0  the command is done; the connection closed in order
   1  the connection was lost, or closed by the other side with a code other than 1000; a check failed
-  2  the command line is not usable
+  2  the command line is not usable, or a line cannot be sent as what it was to be
   3  no connection: name resolution, TCP, the proxy, TLS, or the time for all of it
-  4  the server refused the handshake, or what it answered is no handshake
+  4  the server refused the handshake or a group, or what it answered is no handshake
   5  something is missing here: a file, a token, an address to listen on
 
 Messages go to standard output, everything else to standard error.";

@@ -22,3 +22,9 @@ pub fn closed(error: &io::Error) -> Failure {
         _ => Failure::local(format!("cannot write to standard output: {error}")),
     }
 }
+
+/// A line about what happens, for standard error.
+pub fn status(text: &str) {
+    // Nobody has to read it.
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,6 +1,6 @@
 //! The server that a command connects to: its URL, and the options that all such commands share.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fmt, fs, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use websockets_simple_client::{
@@ -23,7 +23,7 @@ mod probed;
 mod token_source;
 
 /// A server, and how to get to it. Everything but the URL is an option.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub struct Target {
     /// The URL, such as wss://chat.example/room. Without a scheme it is ws.
     url: String,
@@ -187,6 +187,17 @@ impl Target {
             params = params.danger_accept_any_certificate();
         }
         Ok(params)
+    }
+}
+
+impl fmt::Debug for Target {
+    /// Leaves out what may be secret: the URL, headers, the proxy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("subprotocols", &self.subprotocols)
+            .field("compat", &self.compat)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Ended {
     pub(crate) lines: Vec<String>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
 }
 
 impl Program {
@@ -49,6 +51,11 @@ impl Program {
         for line in lines {
             assert_eq!(self.line().await, *line);
         }
+    }
+
+    /// Its input, for a task that writes while the test reads.
+    pub(crate) fn keyboard(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
     }
 
     pub(crate) async fn type_line(&mut self, line: &str) {
@@ -83,7 +90,8 @@ impl Program {
             }
             let mut stderr = String::new();
             self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
-            Ended { lines, stderr, success: self.child.wait().await.unwrap().success() }
+            let status = self.child.wait().await.unwrap();
+            Ended { lines, stderr, success: status.success(), code: status.code() }
         };
         tokio::time::timeout(PATIENCE, ending).await.expect("the program ends in time")
     }

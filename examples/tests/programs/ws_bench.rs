@@ -172,7 +172,8 @@ async fn a_pause_of_the_server_is_seen_in_every_message_that_was_due_meanwhile()
 async fn what_is_due_and_cannot_be_sent_is_counted() {
     let (addr, _seen) = server(Service::Swallow).await;
     // As much as one connection may have under way: one message of a mebibyte.
-    let args = ["--connections", "1", "--size", "1048576", "--rate", "100", "--duration", "0.2", "--timeout", "0.5"];
+    let args =
+        ["--connections", "1", "--size", "1048576", "--rate", "100", "--duration", "0.2", "--timeout", "0.5"];
     let measured = bench(addr, &args).await;
     assert_eq!(measured.code, Some(1));
     let counts = ["sent", "unanswered", "overdue"].map(|name| measured.count("messages", name));

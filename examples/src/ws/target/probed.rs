@@ -47,7 +47,7 @@ impl Target {
             url: Token::new(url),
             headers: self.headers.iter().map(|it| (it.name().to_owned(), it.value().into())).collect(),
             subprotocols: self.subprotocols.clone(),
-            token: self.token.once().await?.map(|token| (token, place)),
+            token: self.token.once(self.timeout).await?.map(|token| (token, place)),
             roots: root.transpose()?.into_iter().collect(),
             identity: identity.map(|(chain, key)| TlsIdentity::pem_files(chain, key)),
             insecure: self.insecure,

@@ -17,11 +17,7 @@ fn target(args: &[&str]) -> Target {
 }
 
 fn failure(args: &[&str]) -> Failure {
-    target(args)
-        .params()
-        .map_err(Into::into)
-        .and_then(|params| Ok(WebsocketClient::new(params)?))
-        .unwrap_err()
+    target(args).params().and_then(|params| Ok(WebsocketClient::new(params)?)).unwrap_err()
 }
 
 #[test]
@@ -75,4 +71,12 @@ fn a_time_is_in_seconds() {
     for text in ["-1", "soon", "NaN", "1e300"] {
         assert!(seconds(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn nothing_that_may_be_secret_is_in_the_debug_form() {
+    let args = ["ws://a.example/?token=hush", "-H", "Cookie: hush", "--proxy", "http://me:hush@p:1"];
+    assert!(!format!("{:?}", target(&args)).contains("hush"));
+    let command = ["a.example", "--token-command", "echo hush"];
+    assert!(!format!("{:?}", target(&command)).contains("hush"));
 }

@@ -6,10 +6,11 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use clap::Args;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 use websockets_simple_client::{ClientParams, Token};
 
 use crate::ws::exit::Failure;
@@ -30,14 +31,17 @@ pub(super) struct TokenSource {
 }
 
 impl TokenSource {
-    /// The token, fetched now.
-    pub(super) async fn once(&self) -> Result<Option<Token>, Failure> {
+    /// The token, fetched now. A command that takes longer than this is killed.
+    pub(super) async fn once(&self, patience: Duration) -> Result<Option<Token>, Failure> {
         if let Some(name) = &self.token_env {
             return from_env(name).map(Some);
         }
         let fetched = match (&self.token_file, &self.token_command) {
             (Some(path), _) => from_file(path),
-            (None, Some(command)) => from_command(command).await,
+            (None, Some(command)) => match timeout(patience, from_command(command)).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err("the command for the token takes longer than `--timeout`".to_owned()),
+            },
             (None, None) => return Ok(None),
         };
         fetched.map(Some).map_err(Failure::local)

@@ -7,9 +7,12 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::lifetime;
-use crate::ws::{
-    exit::{Exit, Failure},
-    output,
+use crate::{
+    chat::wire::one_line,
+    ws::{
+        exit::{Exit, Failure},
+        json, output,
+    },
 };
 
 pub(super) fn run() -> Result<(), Failure> {
@@ -20,7 +23,8 @@ pub(super) fn run() -> Result<(), Failure> {
     let shown = describe(&text, Utc::now())
         .map_err(|why| Failure::new(Exit::Failed, format!("this is no JSON Web Token: {why}")))?;
     eprintln!("ws: the signature is NOT checked; anybody can write such a token");
-    output::line(&shown)
+    // JSON escapes some of the characters that command a terminal.
+    shown.lines().try_for_each(|line| output::line(&one_line(line)))
 }
 
 /// Header, claims and times of a token.
@@ -34,8 +38,9 @@ fn describe(text: &str, now: DateTime<Utc>) -> Result<String, &'static str> {
             _ => "it has not the three parts of a signed one",
         });
     };
-    let (header, claims) = (json_of(header)?, json_of(claims)?);
-    let mut shown = format!("header {header:#}\nclaims {claims:#}");
+    let (header, _) = json_of(header)?;
+    let (shown, claims) = json_of(claims)?;
+    let mut shown = format!("header {header}\nclaims {shown}");
     for (claim, past, future) in [
         ("iat", "issued", "issued in the future"),
         ("nbf", "valid since", "not valid before"),
@@ -50,11 +55,14 @@ fn describe(text: &str, now: DateTime<Utc>) -> Result<String, &'static str> {
     Ok(shown)
 }
 
-fn json_of(part: &str) -> Result<Value, &'static str> {
+/// A part as it is shown, and as it is read.
+fn json_of(part: &str) -> Result<(String, Value), &'static str> {
+    const NONE: &str = "a part is no JSON object";
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| "a part is not base64url")?;
-    match serde_json::from_slice(&bytes) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        _ => Err("a part is no JSON object"),
+    let text = String::from_utf8(bytes).map_err(|_| NONE)?;
+    match (json::indented(&text), serde_json::from_str(&text)) {
+        (Some(shown), Ok(value @ Value::Object(_))) => Ok((shown, value)),
+        _ => Err(NONE),
     }
 }
 
@@ -106,7 +114,6 @@ mod tests {
             shown.starts_with("header {\n  \"alg\": \"HS256\",\n  \"typ\": \"JWT\"\n}\nclaims {\n"),
             "{shown}"
         );
-        // JSON escapes what could command the terminal.
         assert!(shown.contains(r#""sub": "Ronald\u001b[2J""#), "{shown}");
     }
 
