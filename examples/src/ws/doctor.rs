@@ -13,12 +13,13 @@ use crate::ws::{
 };
 
 pub use finding::{Fact, Facts, Fault, Finding, Outcome, Report, Step};
-pub use probe::Probe;
+pub use probe::{Probe, ProxyChoice};
 pub use secrets::Secrets;
 
-use answer::Answer;
+use answer::{Answer, Peer};
 use network::Stream;
 use probe::Address;
+use proxy::Proxy;
 use request::Request;
 use session::Session;
 
@@ -26,6 +27,7 @@ mod answer;
 mod finding;
 mod network;
 mod probe;
+mod proxy;
 mod refusal;
 mod request;
 mod rules;
@@ -71,7 +73,7 @@ pub async fn run(args: DoctorArgs) -> Result<(), Failure> {
 fn exit(step: Step) -> Exit {
     match step {
         Step::Url => Exit::Usage,
-        Step::Dns | Step::Tcp | Step::Tls => Exit::Unreachable,
+        Step::Dns | Step::Tcp | Step::Proxy | Step::Tls => Exit::Unreachable,
         Step::Handshake | Step::Subprotocol => Exit::Refused,
         Step::Hello | Step::Ping | Step::Close => Exit::Failed,
     }
@@ -131,16 +133,37 @@ impl Way<'_> {
         if let Some(path) = &self.probe.unix {
             self.report.pass_over(Step::Dns, "a Unix domain socket was given");
             let work = async |probe: &Probe, _: &Secrets, _: &mut Facts| network::unix(probe, path).await;
-            return self.take(Step::Tcp, work).await.map(|stream| Box::new(stream) as Box<dyn Stream>);
+            let stream = self.take(Step::Tcp, work).await?;
+            self.report.pass_over(Step::Proxy, "a Unix domain socket was given");
+            return Some(Box::new(stream));
         }
+        let proxy = Proxy::choose(self.probe, address);
+        let (host, port) = match &proxy {
+            Some(proxy) => (proxy.host.clone(), proxy.port),
+            None => (address.name(), address.port),
+        };
         let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
-            network::resolve(probe, address, facts).await
+            network::resolve(probe, &host, port, facts).await
         };
         let addresses = self.take(Step::Dns, work).await?;
         let work = async |probe: &Probe, _: &Secrets, facts: &mut Facts| {
             network::connect(probe, &addresses, facts).await
         };
-        self.take(Step::Tcp, work).await.map(|stream| Box::new(stream) as Box<dyn Stream>)
+        let mut stream = self.take(Step::Tcp, work).await?;
+        match proxy {
+            None => {
+                self.report.pass_over(Step::Proxy, "there is no proxy on the way that this machine knows of")
+            }
+            Some(proxy) => {
+                proxy.hide(&mut self.secrets);
+                let work = async |probe: &Probe, secrets: &Secrets, facts: &mut Facts| {
+                    let told = proxy.tunnel(probe, address, secrets, &mut stream, facts).await;
+                    told.map(|summary| ((), summary))
+                };
+                self.take(Step::Proxy, work).await?;
+            }
+        }
+        Some(Box::new(stream))
     }
 
     async fn shake_hands<S: Stream>(&mut self, address: &Address, mut stream: S) -> Option<()> {
@@ -190,11 +213,8 @@ async fn handshake<S: Stream>(
     facts: &mut Facts,
 ) -> Result<(Answer, String), Fault> {
     request.describe(secrets, facts);
-    let mut answer = Answer::to(request, stream, probe.timeout).await?;
-    facts.see("received", format!("HTTP/1.{} {} {}", answer.version, answer.status, answer.reason));
-    for (name, value) in &answer.headers {
-        facts.see("received", secrets.header(name, value));
-    }
+    let mut answer = Answer::to(&request.bytes(), stream, Peer::Server, probe.timeout, secrets).await?;
+    answer.describe(secrets, facts);
     if answer.status != 101 {
         facts.check("rule", "the status is 101", false);
         let (body, was_cut) = answer.body(stream).await;

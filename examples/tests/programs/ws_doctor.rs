@@ -7,7 +7,7 @@ use tokio::process::Command;
 use websockets_simple_examples::authority;
 use websockets_simple_server::{Endpoint, ServerParams, ServerTls, WebsocketServer};
 
-use broken::{Answer, Authority, flooding, nothing, plain, puzzled, self_signed, silent};
+use broken::{Answer, Authority, flooding, nothing, plain, proxy, puzzled, self_signed, silent};
 
 mod broken;
 
@@ -190,6 +190,7 @@ async fn what_is_no_websocket_is_told_by_what_it_is() {
             "the server redirects to https://example.com/?token=*** (302 Found)",
             "connect to that URL",
         ),
+        (Answer::Babble, "the server does not speak HTTP, it says: who is Bearer", "check the port"),
         (Answer::Mail, "the server does not speak HTTP, it says: 220 mail.example ESMTP", "check the port"),
     ] {
         doctor(&format!("ws://{}", plain(answer).await), &[]).await.fails("handshake", why, advice, 4);
@@ -275,6 +276,8 @@ async fn where_nothing_listens_and_what_has_no_address_is_told() {
     }
 }
 
+// Where all of 127.0.0.0/8 is this machine.
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn every_address_of_a_host_is_tried() {
     let addr = plain(Answer::Page).await;
@@ -289,6 +292,61 @@ async fn every_address_of_a_host_is_tried() {
     )]);
     let said = format!("127.0.0.1:{port} accepts connections; one other address does not");
     assert!(diagnosis.text.contains(&said), "{}", diagnosis.text);
+}
+
+#[tokio::test]
+async fn the_way_through_a_proxy_is_a_step_of_its_own() {
+    let server = plain(Answer::Page).await;
+    let url = format!("ws://{server}");
+    // `me:hush` in Base64.
+    let address = proxy("bWU6aHVzaA==").await;
+    let given = format!("http://me:hush@{address}");
+    let diagnosis = doctor(&url, &["--proxy", &given]).await;
+    diagnosis.fails("handshake", "this is not a WebSocket", "check the path", 4);
+    diagnosis.shows(&[
+        &format!("sent: CONNECT {server} HTTP/1.1"),
+        "sent: Proxy-Authorization: ***",
+        "received: HTTP/1.1 200 Connection established",
+    ]);
+    let refused = doctor(&url, &["--proxy", &format!("http://me:s3cret@{address}")]).await;
+    refused.fails(
+        "proxy",
+        "the proxy wants other credentials (407",
+        "write them into the URL of the proxy",
+        3,
+    );
+    let unreachable = doctor(&format!("ws://{}", nothing().await), &["--proxy", &given]).await;
+    unreachable.fails("proxy", "the proxy cannot connect to 127.0.0.1:", "check the host and port", 3);
+    let silent = doctor(&url, &["--proxy", &format!("http://{}", silent().await), "--timeout", "0.3"]).await;
+    let why = "the proxy accepted the connection and said nothing for 0.3 s";
+    silent.fails("proxy", why, "check that it is a proxy of HTTP", 3);
+    for text in [&diagnosis.text, &unreachable.text] {
+        assert!(!text.contains("hush") && !text.contains("bWU6"), "{text}");
+    }
+    let other = doctor(&url, &["--proxy", &format!("socks5://{address}")]).await;
+    other.fails("proxy", "only proxies of HTTP without TLS are diagnosed", "give an HTTP proxy", 3);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_domain_socket_stands_for_name_and_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let args = ["--unix", path.to_str().unwrap()];
+    let missing = doctor("ws://chat.example/", &args).await;
+    missing.fails("tcp", "cannot be connected to", "check the path, that the server runs", 3);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                while let Some(Ok(_)) = futures_util::StreamExt::next(&mut socket).await {}
+            });
+        }
+    });
+    let diagnosis = doctor("ws://chat.example/", &args).await;
+    assert_eq!(diagnosis.code, 0, "{}", diagnosis.text);
+    diagnosis.shows(&["sent: Host: chat.example", "received code: 1000"]);
 }
 
 #[tokio::test]
@@ -326,13 +384,15 @@ async fn of_a_good_server_every_step_passes_and_is_told_to_people_and_machines()
     assert_eq!((&json["ok"], &json["failed"]), (&Value::Bool(true), &Value::Null));
     let steps: Vec<_> =
         json["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
-    let expected = ["url", "dns", "tcp", "tls", "handshake", "subprotocol", "hello", "ping", "close"];
+    let expected =
+        ["url", "dns", "tcp", "proxy", "tls", "handshake", "subprotocol", "hello", "ping", "close"];
     assert_eq!(steps, expected);
     for step in json["steps"].as_array().unwrap() {
-        assert_eq!(step["outcome"], "passed", "{step}");
+        let expected = if step["step"] == "proxy" { "not_needed" } else { "passed" };
+        assert_eq!(step["outcome"], expected, "{step}");
         assert!(step["milliseconds"].is_number(), "{step}");
     }
-    let days = json["steps"][3]["facts"].as_array().unwrap().iter().find(|fact| fact["name"] == "days left");
+    let days = json["steps"][4]["facts"].as_array().unwrap().iter().find(|fact| fact["name"] == "days left");
     assert!(days.unwrap()["value"].as_i64().unwrap() >= 365, "{days:?}");
     server.stop().await;
 }

@@ -7,10 +7,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use websockets_simple_client::Token;
+
 use crate::ws::doctor::{
-    finding::Fault,
+    finding::{Facts, Fault},
     network::{Stream, seconds},
-    request::Request,
+    secrets::Secrets,
     tls,
 };
 
@@ -27,6 +29,30 @@ const BODY_TIME: Duration = Duration::from_millis(500);
 /// Characters of an answer that is not HTTP that are shown.
 const QUOTE: usize = 60;
 
+/// Who answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Peer {
+    Proxy,
+    Server,
+}
+
+impl Peer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "the proxy",
+            Self::Server => "the server",
+        }
+    }
+
+    /// What may be wrong with the scheme of the URL; the one of a proxy is always `http`.
+    fn about_tls(self) -> &'static str {
+        match self {
+            Self::Proxy => "it has to be a proxy of HTTP without TLS",
+            Self::Server => "if it speaks TLS on this port, connect with wss://",
+        }
+    }
+}
+
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -42,19 +68,34 @@ pub(super) struct Answer {
 impl Answer {
     /// Sends the request and reads the answer; informational answers before it are passed over.
     pub(super) async fn to<S: Stream>(
-        request: &Request,
+        request: &Token,
         stream: &mut S,
+        peer: Peer,
         patience: Duration,
+        secrets: &Secrets,
     ) -> Result<Self, Fault> {
         let deadline = Instant::now() + patience;
         let mut bytes = Vec::new();
         let work = async {
-            stream.write_all(request.bytes().expose().as_bytes()).await.map_err(|error| lost(&error))?;
-            stream.flush().await.map_err(|error| lost(&error))?;
-            read(stream, &mut bytes).await
+            stream.write_all(request.expose().as_bytes()).await.map_err(|error| lost(&error, peer))?;
+            stream.flush().await.map_err(|error| lost(&error, peer))?;
+            read(stream, &mut bytes, peer, secrets).await
         };
         let in_time = timeout_at(deadline, work).await;
-        in_time.unwrap_or_else(|_| Err(silent(&bytes, patience)))
+        in_time.unwrap_or_else(|_| Err(silent(&bytes, peer, patience)))
+    }
+
+    /// The first line without the version.
+    pub(super) fn status_line(&self) -> String {
+        format!("{} {}", self.status, self.reason).trim_end().to_owned()
+    }
+
+    /// Notes each line, without secrets.
+    pub(super) fn describe(&self, secrets: &Secrets, facts: &mut Facts) {
+        facts.see("received", format!("HTTP/1.{} {}", self.version, self.status_line()));
+        for (name, value) in &self.headers {
+            facts.see("received", secrets.header(name, value));
+        }
     }
 
     /// The values of a header, one for each line.
@@ -87,10 +128,15 @@ impl Answer {
     }
 }
 
-async fn read<S: Stream>(stream: &mut S, bytes: &mut Vec<u8>) -> Result<Answer, Fault> {
+async fn read<S: Stream>(
+    stream: &mut S,
+    bytes: &mut Vec<u8>,
+    peer: Peer,
+    secrets: &Secrets,
+) -> Result<Answer, Fault> {
     loop {
         if !bytes.iter().zip(b"HTTP/").all(|(one, other)| one == other) {
-            return Err(not_http(bytes));
+            return Err(not_http(bytes, peer, secrets));
         }
         while let Some(answer) = parse(bytes)? {
             if !(100..=199).contains(&answer.status) || answer.status == 101 {
@@ -110,17 +156,17 @@ async fn read<S: Stream>(stream: &mut S, bytes: &mut Vec<u8>) -> Result<Answer, 
             Ok(1..) => {}
             Ok(_) if bytes.is_empty() => {
                 return Err(Fault::new(
-                    "the server closed the connection without an answer",
-                    "look into the log of the server; if it speaks TLS on this port, connect with wss://",
+                    format!("{} closed the connection without an answer", peer.name()),
+                    format!("look into its log; {}", peer.about_tls()),
                 ));
             }
             Ok(_) => {
                 return Err(Fault::new(
-                    "the server closed the connection in the middle of its answer",
-                    "look into the log of the server, and of what is in front of it",
+                    format!("{} closed the connection in the middle of its answer", peer.name()),
+                    "look into its log, and of what is in front of it",
                 ));
             }
-            Err(error) => return Err(lost(&error)),
+            Err(error) => return Err(lost(&error, peer)),
         }
     }
 }
@@ -154,49 +200,57 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, Fault> {
     }))
 }
 
-fn silent(bytes: &[u8], patience: Duration) -> Fault {
+fn silent(bytes: &[u8], peer: Peer, patience: Duration) -> Fault {
+    let (name, patience) = (peer.name(), seconds(patience));
     if bytes.is_empty() {
-        return Fault::new(
-            format!("the server accepted the connection and said nothing for {}", seconds(patience)),
-            "check that it is a WebSocket server that listens on this port, that it is not overloaded, and whether it \
-             speaks TLS (wss://)",
-        );
+        let advice = match peer {
+            Peer::Proxy => {
+                "check that it is a proxy of HTTP that listens on this port, and that it reaches the server"
+            }
+            Peer::Server => {
+                "check that it is a WebSocket server that listens on this port, that it is not overloaded, and whether \
+                 it speaks TLS (wss://)"
+            }
+        };
+        return Fault::new(format!("{name} accepted the connection and said nothing for {patience}"), advice);
     }
     Fault::new(
-        format!(
-            "the answer of the server is incomplete after {}: {} bytes came",
-            seconds(patience),
-            bytes.len()
-        ),
-        "look into the log of the server, and of what is in front of it; or give it more time with `--timeout`",
+        format!("the answer of {name} is incomplete after {patience}: {} bytes came", bytes.len()),
+        "look into its log, and of what is in front of it; or give it more time with `--timeout`",
     )
 }
 
-fn lost(error: &std::io::Error) -> Fault {
+fn lost(error: &std::io::Error, peer: Peer) -> Fault {
     if let Some(fault) = tls::inner(error).and_then(tls::about_client_certificate) {
         return fault;
     }
     Fault::new(
-        format!("the connection was lost during the handshake: {error}"),
-        "look into the log of the server; if it speaks TLS on this port, connect with wss://",
+        format!("{} ended the connection during the handshake: {error}", peer.name()),
+        format!("look into its log; {}", peer.about_tls()),
     )
 }
 
-fn not_http(bytes: &[u8]) -> Fault {
+fn not_http(bytes: &[u8], peer: Peer, secrets: &Secrets) -> Fault {
+    let name = peer.name();
     // An alert (RFC 8446 section 5.1) is a record of type 21.
     if matches!(bytes, [21, 3, 0..=4, ..]) {
-        return Fault::new("the server speaks TLS on this port", "connect with wss://");
+        let advice = match peer {
+            Peer::Proxy => "give a proxy of HTTP without TLS",
+            Peer::Server => "connect with wss://",
+        };
+        return Fault::new(format!("{name} speaks TLS on this port"), advice);
     }
     // SETTINGS on stream 0, with which every HTTP/2 connection begins (RFC 9113 section 3.4).
     if matches!(bytes, [0, _, _, 4, _, 0, 0, 0, 0, ..]) {
         return Fault::new(
-            "the server speaks HTTP/2 without being asked for it",
-            "use a port on which the server speaks HTTP/1.1, with which WebSockets begin",
+            format!("{name} speaks HTTP/2 without being asked for it"),
+            "use a port on which it speaks HTTP/1.1, with which WebSockets begin",
         );
     }
-    let said: String = String::from_utf8_lossy(bytes).chars().take(QUOTE).collect();
+    // More of it may be on its way.
+    let said: String = secrets.body(bytes, true).chars().take(QUOTE).collect();
     Fault::new(
-        format!("the server does not speak HTTP, it says: {said}"),
-        "check the port: something other than a WebSocket server listens there",
+        format!("{name} does not speak HTTP, it says: {said}"),
+        "check the port: something else listens there",
     )
 }

@@ -17,6 +17,8 @@ pub enum Step {
     Dns,
     /// Each address is connected to.
     Tcp,
+    /// The proxy is asked for a connection to the server.
+    Proxy,
     /// TLS is agreed on, and the certificate of the server is checked.
     Tls,
     /// The request for a WebSocket is sent, and the answer is checked.
@@ -33,10 +35,11 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which they are taken.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Url,
         Self::Dns,
         Self::Tcp,
+        Self::Proxy,
         Self::Tls,
         Self::Handshake,
         Self::Subprotocol,
@@ -52,6 +55,7 @@ impl Step {
             Self::Url => "url",
             Self::Dns => "dns",
             Self::Tcp => "tcp",
+            Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::Handshake => "handshake",
             Self::Subprotocol => "subprotocol",

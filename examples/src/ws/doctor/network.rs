@@ -12,11 +12,10 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use url::Host;
 
 use crate::ws::doctor::{
     finding::{Facts, Fault},
-    probe::{Address, Probe},
+    probe::Probe,
 };
 
 /// Most addresses of a host that are tried.
@@ -30,32 +29,27 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// All addresses of the host.
 pub(super) async fn resolve(
     probe: &Probe,
-    address: &Address,
+    host: &str,
+    port: u16,
     facts: &mut Facts,
 ) -> Result<(Vec<SocketAddr>, String), Fault> {
-    let (host, port) = (address.name(), address.port);
     let given: Vec<_> = probe
         .resolved
         .iter()
-        .filter(|(name, of_port, _)| name.eq_ignore_ascii_case(&host) && *of_port == port)
+        .filter(|(name, of_port, _)| name.eq_ignore_ascii_case(host) && *of_port == port)
         .map(|(_, _, ip)| SocketAddr::new(*ip, port))
         .collect();
     if !given.is_empty() {
         facts.see("addresses", texts(&given));
         return Ok((given, "the addresses were given, nothing is looked up".to_owned()));
     }
-    let literal = match &address.host {
-        Host::Ipv4(ip) => Some(IpAddr::from(*ip)),
-        Host::Ipv6(ip) => Some(IpAddr::from(*ip)),
-        Host::Domain(_) => None,
-    };
-    if let Some(ip) = literal {
+    if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok((vec![SocketAddr::new(ip, port)], "the host is an address already".to_owned()));
     }
-    let lookup = tokio::net::lookup_host((host.as_str(), port));
+    let lookup = tokio::net::lookup_host((host, port));
     let mut found: Vec<SocketAddr> = match timeout(probe.timeout, lookup).await {
         Ok(Ok(found)) => found.collect(),
-        Ok(Err(error)) => return Err(unresolved(&host, &error)),
+        Ok(Err(error)) => return Err(unresolved(host, &error)),
         Err(_) => {
             return Err(Fault::new(
                 format!("the name server did not answer within {}", seconds(probe.timeout)),

@@ -36,10 +36,21 @@ pub struct Probe {
     pub is_dotnet: bool,
     /// Addresses of hosts that are not looked up.
     pub resolved: Vec<(String, u16, IpAddr)>,
+    /// The proxy to go through.
+    pub proxy: Option<ProxyChoice>,
     /// A Unix domain socket in place of TCP.
     pub unix: Option<PathBuf>,
     /// The time for each step.
     pub timeout: Duration,
+}
+
+/// Which proxy to go through.
+#[derive(Debug)]
+pub enum ProxyChoice {
+    /// The one that the environment names, if any.
+    Environment,
+    /// This one. The URL may contain a password.
+    Url(Token),
 }
 
 /// The parts of a URL that the steps need.

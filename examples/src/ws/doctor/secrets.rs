@@ -15,6 +15,9 @@ const LONGEST: usize = 300;
 /// Values of queries that are shorter are too common to be looked for in texts.
 const SHORTEST: usize = 6;
 
+/// Bytes of the beginning of a secret that tell that it is one.
+const TELLING: usize = 8;
+
 /// Parts of the names of headers whose values may be secrets.
 const SECRET_NAMES: [&str; 9] =
     ["auth", "cookie", "credential", "key", "passw", "secret", "session", "signature", "token"];
@@ -52,7 +55,7 @@ impl Secrets {
     pub(super) fn clean(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in &self.0 {
-            clean = clean.replace(secret.expose(), HIDDEN);
+            clean = without(&clean, secret.expose());
         }
         let mut shown: String =
             clean.chars().map(|c| if is_visible(c) { c } else { ' ' }).take(LONGEST).collect();
@@ -90,6 +93,20 @@ impl Secrets {
         };
         self.clean(&format!("{name}: {value}"))
     }
+}
+
+/// A text without a secret, and without the beginning of one: servers cut what they repeat.
+fn without(text: &str, secret: &str) -> String {
+    let least = if secret.len() < 2 * TELLING { secret.len() } else { secret.floor_char_boundary(TELLING) };
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(&secret[..least]) {
+        let (before, found) = rest.split_at(at);
+        let same = found.bytes().zip(secret.bytes()).take_while(|(one, other)| one == other).count();
+        clean.push_str(before);
+        clean.push_str(HIDDEN);
+        rest = &found[found.floor_char_boundary(same)..];
+    }
+    clean + rest
 }
 
 /// A URL or a target of a request whose query values are hidden.
@@ -151,6 +168,21 @@ mod tests {
         let secrets = secrets();
         for form in ["to ken/+", "to+ken%2F%2B", "to%20ken%2F%2B", "dG8ga2VuLys"] {
             assert_eq!(secrets.clean(&format!("a {form} b")), "a *** b");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_by_the_server_is_hidden() {
+        let mut secrets = Secrets::default();
+        secrets.hide("abcdefghijklmnöpqrst");
+        for (text, shown) in [
+            ("no abcdefghijklm! ", "no ***! "),
+            ("no abcdefghijklmnö", "no ***"),
+            ("no abcdefghijklmn\u{c4}", "no ***\u{c4}"),
+            ("abcdefghabcdefgh", "******"),
+            ("abcdefg", "abcdefg"),
+        ] {
+            assert_eq!(secrets.clean(text), shown);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use websockets_simple_client::{Token, TokenPlacement, Url, WebsocketClient, tls::TlsIdentity};
+use websockets_simple_client::{
+    ClientParams, Proxy, Token, TokenPlacement, Url, WebsocketClient, tls::TlsIdentity,
+};
 
 use crate::ws::{
-    doctor::Probe,
+    doctor::{Probe, ProxyChoice},
     exit::{Exit, Failure},
     target::{Target, given::Override},
 };
@@ -17,18 +19,29 @@ impl Target {
     ///
     /// A [`Failure`]: a file cannot be read, there is no token, or an option has no meaning for a diagnosis.
     pub async fn probe(&self) -> Result<Probe, Failure> {
-        if self.proxy.is_some() {
-            let said = "`doctor` looks at the way to the server itself: leave --proxy out";
-            return Err(Failure::new(Exit::Usage, said));
-        }
         if self.compress {
             let said = "`doctor` reads no compressed messages: leave --compress out";
             return Err(Failure::new(Exit::Usage, said));
         }
+        let proxy = match self.proxy.as_deref() {
+            None => None,
+            Some("env") => {
+                Proxy::from_env()?;
+                Some(ProxyChoice::Environment)
+            }
+            Some(url) => {
+                if url.starts_with("socks5") {
+                    Proxy::socks5(url)?
+                } else {
+                    Proxy::http(url)?
+                };
+                Some(ProxyChoice::Url(Token::from(url)))
+            }
+        };
         let url = self.written_url();
         // A client refuses headers and subprotocols that cannot be sent. A wrong URL is for the first step to tell.
         if let Ok(parsed) = Url::parse(&url)
-            && let Ok(mut params) = websockets_simple_client::ClientParams::try_from(&parsed)
+            && let Ok(mut params) = ClientParams::try_from(&parsed)
         {
             for header in &self.headers {
                 params = params.header(header.name(), header.value());
@@ -53,6 +66,7 @@ impl Target {
             insecure: self.insecure,
             is_dotnet: self.compat.is_some(),
             resolved: self.resolved.iter().map(Override::parts).collect(),
+            proxy,
             #[cfg(unix)]
             unix: self.unix.clone(),
             #[cfg(not(unix))]

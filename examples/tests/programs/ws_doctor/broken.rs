@@ -100,6 +100,8 @@ pub(crate) enum Answer {
     Extension,
     /// Something else than HTTP.
     Mail,
+    /// The credentials, cut in the middle, without HTTP around them.
+    Babble,
     /// As good as it gets, and then nothing.
     NoPong,
     /// 101, and a Close with 1008 right after it.
@@ -143,6 +145,7 @@ impl Answer {
             Self::OtherSubprotocol => open + "Sec-WebSocket-Protocol: other\r\n\r\n",
             Self::Extension => open + "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
             Self::Mail => "220 mail.example ESMTP\r\n".to_owned(),
+            Self::Babble => format!("who is {}", &line("Authorization").unwrap_or_default()[..20]),
             Self::NoPong | Self::Goodbye => open + "\r\n",
         };
         let mut bytes = answer.into_bytes();
@@ -177,6 +180,26 @@ pub(crate) async fn puzzled() -> SocketAddr {
 pub(crate) async fn silent() -> SocketAddr {
     accepting(|mut stream: TcpStream| async move { while let Ok(1..) = stream.read(&mut [0; 1024]).await {} })
         .await
+}
+
+/// A proxy that lets this user in, whose credentials are in Base64, and no other.
+pub(crate) async fn proxy(user: &'static str) -> SocketAddr {
+    accepting(move |mut stream| async move {
+        let Some(head) = head(&mut stream).await else { return };
+        if !head.contains(&format!("\r\nProxy-Authorization: Basic {user}\r\n")) {
+            let refusal = format!("HTTP/1.1 407 Proxy Authentication Required\r\nX-Echo: {head}");
+            let _ = stream.write_all(refusal.replace("\r\nHost", " Host").as_bytes()).await;
+            return;
+        }
+        let target = head.split(' ').nth(1).unwrap();
+        let Ok(mut server) = TcpStream::connect(target).await else {
+            let _ = stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
+            return;
+        };
+        let _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+    })
+    .await
 }
 
 /// A server that sends this header again and again, for as long as it can; and how many bytes it got rid of.
