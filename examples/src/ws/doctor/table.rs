@@ -13,8 +13,13 @@ impl Report {
     ///
     /// Those of the writer.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        for finding in &self.steps {
+        for finding in self.steps.iter().filter(|finding| finding.outcome != Outcome::NotTried) {
             write_finding(out, finding)?;
+        }
+        let left: Vec<_> =
+            self.steps.iter().filter(|it| it.outcome == Outcome::NotTried).map(|it| it.step.name()).collect();
+        if !left.is_empty() {
+            writeln!(out, "-      not tried: {}", left.join(", "))?;
         }
         let Some(failed) = self.steps.iter().find(|finding| finding.outcome == Outcome::Failed) else {
             return writeln!(out, "\nAll steps passed: {} is a WebSocket that can be used.", self.url);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio_rustls::rustls::{
-    CertificateError, client::verify_server_name, pki_types::ServerName, server::ParsedCertificate,
+    CertificateError, Error, client::verify_server_name, pki_types::ServerName, server::ParsedCertificate,
 };
 use websockets_simple_core::tls::{AlternativeName, PeerCertificate, wording};
 
@@ -34,8 +34,26 @@ pub(super) fn describe(seen: &Seen, name: &ServerName<'_>, facts: &mut Facts) {
     facts.check("valid until", time(read.not_after()), now <= read.not_after());
     facts.see("days left", (read.not_after() - now).num_days());
     facts.see("chain length", seen.chain.len());
-    let trust = seen.trusted_by.map_or_else(|| "no".to_owned(), |roots| format!("by {roots}"));
-    facts.check("trusted", trust, seen.trusted_by.is_some());
+    facts.check("trusted", trust(seen), seen.trusted_by.is_some());
+}
+
+fn trust(seen: &Seen) -> String {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+    };
+    match (&seen.trusted_by, &seen.fault) {
+        (Some(roots), _) => format!("by {roots}"),
+        (None, Some(Error::InvalidCertificate(fault))) => match fault {
+            // The name is looked at last, when the issuer has been found.
+            NotValidForName | NotValidForNameContext { .. } => {
+                "its issuer is, but for another name".to_owned()
+            }
+            Expired | ExpiredContext { .. } => "no more".to_owned(),
+            NotValidYet | NotValidYetContext { .. } => "not yet".to_owned(),
+            _ => "no".to_owned(),
+        },
+        _ => "no".to_owned(),
+    }
 }
 
 /// Why a certificate is not accepted.

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The roots that it is trusted by.
     pub(super) trusted_by: Option<&'static str>,
+    /// Why it is not trusted.
+    pub(super) fault: Option<Error>,
 }
 
 impl Recorder {
@@ -55,8 +57,8 @@ impl ServerCertVerifier for Recorder {
         let verified = self.roots.verify(end_entity, intermediates, server_name, ocsp_response, now);
         let chain = std::iter::once(end_entity).chain(intermediates);
         let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
-        let trusted_by = verified.as_ref().ok().copied();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { chain, trusted_by };
+        let (trusted_by, fault) = (verified.as_ref().ok().copied(), verified.as_ref().err().cloned());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { chain, trusted_by, fault };
         match verified {
             Err(error) if !self.insecure => Err(error),
             _ => Ok(ServerCertVerified::assertion()),
