@@ -3,9 +3,10 @@
 //! WebSockets on the command line: `connect` talks to a server, `serve` is one, `doctor` finds out why there is none,
 //! `bench` measures one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
 
-use std::process::ExitCode;
+use std::{env, io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 use websockets_simple_examples::ws::{
     Exit,
     bench::{self, BenchArgs},
@@ -45,7 +46,15 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Args::parse().command {
+    let args = Args::parse();
+    // Unasked, the log would stand between the lines of the commands.
+    if env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::from_default_env())
+            .with_writer(io::stderr)
+            .init();
+    }
+    let done = match args.command {
         Command::Bench(args) => bench::run(*args).await,
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Connect(args) => connect::run(*args).await,

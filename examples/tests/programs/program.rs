@@ -27,7 +27,7 @@ pub(crate) struct Ended {
 
 impl Program {
     pub(crate) fn start(program: &str, args: &[&str]) -> Self {
-        Self::spawn(Command::new(program).args(args).env_remove("CHAT_TOKEN"))
+        Self::spawn(Command::new(program).args(args).env_remove("CHAT_TOKEN").env_remove("RUST_LOG"))
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {

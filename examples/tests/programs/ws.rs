@@ -61,3 +61,15 @@ async fn the_help_lists_the_commands_and_the_exit_codes() {
     assert_eq!(nothing.code, Some(2));
     assert!(nothing.stderr.contains("Usage: ws <COMMAND>"), "{}", nothing.stderr);
 }
+
+#[tokio::test]
+async fn it_logs_where_it_is_asked_to_and_keeps_the_token_out_of_it() {
+    let (_server, address) = serve(&[]).await;
+    let mut logged = Command::new(WS);
+    logged.args(["connect", "-q", "--first", "hello", "--token-env", "WS_TEST_TOKEN", &address]);
+    logged.env("RUST_LOG", "trace").env("WS_TEST_TOKEN", "the-secret-token");
+    let ended = Program::spawn(&mut logged).end().await;
+    assert_eq!((ended.code, ended.lines), (Some(0), vec!["hello".to_owned()]), "{}", ended.stderr);
+    assert!(ended.stderr.contains("websockets_simple_client"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the-secret-token"), "{}", ended.stderr);
+}

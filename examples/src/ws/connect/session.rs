@@ -7,10 +7,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use websockets_simple_client::{
-    ClientConnection, ClientEvent, ClientState, Disconnect, Events, Loss, LossCause, Message, WebsocketClient,
+    ClientConnection, ClientEvent, ClientState, ConnectError, Disconnect, Events, Loss, LossCause, Message,
+    SendError, WebsocketClient,
 };
 
-use super::{ConnectArgs, Wait, console::Console, said::Speech, shown::View, typing::Typing};
+use super::{
+    ConnectArgs, Wait,
+    console::Console,
+    said::Speech,
+    shown::View,
+    typing::{Note, Typing},
+};
 use crate::{
     in_one_line, stop_request,
     terminal::open_with_prompt,
@@ -72,16 +79,16 @@ impl<'a> Session<'a> {
             },
         );
         let mut console = Console::new(screen, self.view, self.args.quiet);
-        let (warnings, warned) = mpsc::unbounded_channel();
+        let (notes, noted) = mpsc::unbounded_channel();
         let typing = Typing {
             lines,
             speech: self.speech,
             groups: self.args.groups.clone(),
             ready: self.ready.subscribe(),
             is_editor: console.is_editor(),
-            warnings,
+            notes,
         };
-        let talked = self.talk(&mut events, &mut console, typing, warned, stop).await;
+        let talked = self.talk(&mut events, &mut console, typing, noted, stop).await;
         let done = match talked {
             Ok(over) => self.end(over, &mut events, &mut console).await,
             Err(failure) => {
@@ -99,7 +106,7 @@ impl<'a> Session<'a> {
         events: &mut Events<ClientEvent>,
         console: &mut Console,
         typing: Typing,
-        mut warned: mpsc::UnboundedReceiver<String>,
+        mut noted: mpsc::UnboundedReceiver<Note>,
         stop: impl Future<Output = ()>,
     ) -> Result<Over, Failure> {
         let mut states = self.client.states();
@@ -123,7 +130,10 @@ impl<'a> Session<'a> {
                         Some(Wait::Forever) => None,
                     };
                 }
-                Some(warning) = warned.recv() => console.warning(&warning)?,
+                Some(note) = noted.recv() => match note {
+                    Note::News(text) => console.news(&text)?,
+                    Note::Warning(text) => console.warning(&text)?,
+                },
                 event = events.recv() => {
                     let Some(event) = event else { return Ok(Over::There) };
                     if until.is_some() && self.args.wait.is_none() && event.message().is_some() {
@@ -153,14 +163,24 @@ impl<'a> Session<'a> {
         if let Some(connection) = event.connected() {
             console.news(&self.connected(connection))?;
             for message in &self.first {
-                if let Err(error) = connection.try_send(message) {
-                    return console.warning(&format!("not sent: {}", in_one_line(&error)));
+                let sent = connection.try_send(message);
+                // A connection that has ended already is told below, and may be followed by another one.
+                if let Err(error) = sent
+                    && !matches!(error, SendError::Closed)
+                {
+                    let said = format!("what comes first is not sent: {}", in_one_line(&error));
+                    return Err(Failure::new(Exit::Failed, said));
                 }
             }
             self.ready.send_replace(Some(connection.clone()));
         } else if let Some((_, end)) = event.disconnected() {
             self.ready.send_replace(None);
             self.ended = (self.ended.0 + 1, Some(end.clone()));
+        } else if let ClientEvent::Error(event) = event
+            && event.error.downcast_ref::<ConnectError>().is_none()
+        {
+            // Failed connects are told with what follows them.
+            return console.news(&event.error.to_string());
         }
         Ok(())
     }

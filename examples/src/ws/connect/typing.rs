@@ -20,7 +20,14 @@ pub(super) struct Typing {
     pub(super) ready: watch::Receiver<Option<ClientConnection>>,
     /// Whether somebody types, who sees warnings.
     pub(super) is_editor: bool,
-    pub(super) warnings: mpsc::UnboundedSender<String>,
+    pub(super) notes: mpsc::UnboundedSender<Note>,
+}
+
+/// What is said while lines are sent.
+pub(super) enum Note {
+    /// What may be left out.
+    News(String),
+    Warning(String),
 }
 
 impl Typing {
@@ -36,6 +43,8 @@ impl Typing {
                 };
                 Failure::new(exit, format!("cannot join {group}: {error}"))
             })?;
+            // Nobody listens when the session is over.
+            let _ = self.notes.send(Note::News(format!("joined {group}")));
         }
         if self.is_editor {
             self.typed().await
@@ -61,8 +70,7 @@ impl Typing {
                 }
             };
             if let Err(why) = sent {
-                // Nobody listens when the session is over.
-                let _ = self.warnings.send(format!("not sent: {why}"));
+                let _ = self.notes.send(Note::Warning(format!("not sent: {why}")));
             }
         }
     }

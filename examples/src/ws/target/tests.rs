@@ -17,7 +17,10 @@ fn target(args: &[&str]) -> Target {
 }
 
 fn failure(args: &[&str]) -> Failure {
-    target(args).params().and_then(|params| Ok(WebsocketClient::new(params)?)).unwrap_err()
+    match target(args).params() {
+        Ok(params) => WebsocketClient::new(params).unwrap_err().into(),
+        Err(failure) => failure,
+    }
 }
 
 #[test]

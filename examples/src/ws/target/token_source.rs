@@ -1,7 +1,7 @@
 //! Where a token comes from: never from the command line, which others on the machine can read.
 
 use std::{
-    env,
+    env::{self, VarError},
     error::Error,
     fs, io,
     path::{Path, PathBuf},
@@ -73,8 +73,13 @@ impl TokenSource {
 }
 
 fn from_env(name: &str) -> Result<Token, Failure> {
-    let token =
-        env::var(name).map_err(|_| Failure::local(format!("the environment variable {name} is not set")))?;
+    let token = env::var(name).map_err(|error| {
+        let why = match error {
+            VarError::NotPresent => "is not set",
+            VarError::NotUnicode(_) => "is no text",
+        };
+        Failure::local(format!("the environment variable {name} {why}"))
+    })?;
     first_line(&token, name).map_err(Failure::local)
 }
 

@@ -1,6 +1,11 @@
 //! Messages through pipes.
 
-use tokio::{io::AsyncWriteExt, process::Command, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::mpsc,
+};
 use websockets_simple_server::{CloseCode, Message};
 
 use super::{WS, piped, serve, silent, url_of, ws};
@@ -192,6 +197,38 @@ async fn ctrl_c_closes_in_order() {
     let ended = program.end().await;
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.ends_with("ws: the connection ended by this side with 1000\n"), "{}", ended.stderr);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_ends_it_silently() {
+    let server = silent();
+    server.on_connect(|connection| async move { while connection.send_text("news").await.is_ok() {} });
+    let command =
+        format!("{WS} connect --wait forever {} < /dev/null | head -n 2; true", url_of(&server).await);
+    let ended = Program::spawn(Command::new("sh").args(["-c", &command])).end().await;
+    assert_eq!(ended.lines, ["news", "news"]);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_proxy_leads_to_the_server_that_it_alone_can_find() {
+    let (_server, address) = serve(&[]).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut client, _) = proxy.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && client.read_buf(&mut request).await.unwrap() > 0 {}
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let mut server = TcpStream::connect(address).await.unwrap();
+        copy_bidirectional(&mut client, &mut server).await.unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let ended = piped(&["connect", "--proxy", &url, "ws://chat.invalid/"], &["hello"]).await;
+    assert_eq!((ended.code, ended.lines), (Some(0), vec!["hello".to_owned()]), "{}", ended.stderr);
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with("CONNECT chat.invalid:80 HTTP/1.1\r\n"), "{asked}");
 }
 
 #[cfg(unix)]

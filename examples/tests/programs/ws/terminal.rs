@@ -11,22 +11,30 @@ fn connect(args: &[&str]) -> Terminal {
     Terminal::start(Command::new(WS).arg("connect").args(args))
 }
 
+/// Waits for a line, and then for the prompt: a key that is pressed before it may be lost, as in every shell.
+async fn shows_and_prompts(terminal: &mut Terminal, line: &str) {
+    terminal.shows(&format!("{line}\r\n")).await;
+    terminal.shows("> ").await;
+}
+
 #[tokio::test]
 async fn lines_are_edited_and_come_back_from_the_history() {
-    let (_server, address) = serve(&[]).await;
-    let mut terminal = connect(&[&address]);
-    terminal.shows(&format!("ws: connected to {address}")).await;
-    terminal.shows("> ").await;
+    let server = silent();
+    server.on_message(|connection, message| async move {
+        let _ = connection.send_text(format!("heard: {message}")).await;
+    });
+    let url = url_of(&server).await;
+    let mut terminal = connect(&[&url]);
+    let connected = format!("ws: connected to {}", url.trim_start_matches("ws://"));
+    shows_and_prompts(&mut terminal, &connected).await;
     // The key Backspace.
     terminal.press("first\x7fd lime\x7f\x7fne\r");
-    terminal.shows("\nfirsd line").await;
+    shows_and_prompts(&mut terminal, "heard: firsd line").await;
     terminal.press("second\r");
-    terminal.shows("\nsecond").await;
+    shows_and_prompts(&mut terminal, "heard: second").await;
     // The key for the line before, twice.
-    terminal.press("\x1b[A\x1b[A");
-    terminal.shows("firsd line").await;
-    terminal.press(" again\r");
-    terminal.shows("\nfirsd line again").await;
+    terminal.press("\x1b[A\x1b[A again\r");
+    shows_and_prompts(&mut terminal, "heard: firsd line again").await;
     terminal.press("\x04");
     terminal.shows("ws: the connection ended by this side with 1000").await;
     assert!(terminal.ends(0).await.is_as_before());
@@ -41,7 +49,7 @@ async fn what_arrives_while_somebody_types_appears_above_the_line() {
     terminal.press("half a li");
     terminal.shows("half a li").await;
     server.to_all().send_text("news \x1b[2J").unwrap();
-    terminal.shows("news  [2J").await;
+    terminal.shows("news  [2J\r\n").await;
     terminal.shows("half a li").await;
     server.to_all().close(CloseCode::new(4321).unwrap(), "enough");
     terminal.shows("ws: the connection ended by the peer with 4321 (enough)").await;
@@ -74,18 +82,17 @@ async fn json_is_indented_and_bytes_are_dumped() {
     let mut terminal = connect(&["--json", &url]);
     terminal.shows("> ").await;
     terminal.press("{\"a\":[1]}\r");
-    for line in ["\n{", "\n  \"a\": [", "\n    1", "\n  ]", "\n}", "\n(6 bytes)"] {
-        terminal.shows(line).await;
+    for line in ["{", "  \"a\": [", "    1", "  ]", "}", "(6 bytes)"] {
+        terminal.shows(&format!("{line}\r\n")).await;
     }
     let mut terminal = connect(&["--binary", &url]);
     terminal.shows("> ").await;
     terminal.press("zz\r");
-    terminal.shows("ws: not sent: write hexadecimal digits, such as 00 ff").await;
+    shows_and_prompts(&mut terminal, "ws: not sent: write hexadecimal digits, such as 00 ff").await;
     terminal.press("6869\r");
-    terminal.shows("00000000  68 69 ").await;
-    terminal.shows("|hi|").await;
-    terminal.shows("00000000  62 79 74 65 73 00 ").await;
-    terminal.shows("|bytes.|").await;
+    let dump = |bytes: &str, text: &str| format!("00000000  {bytes:<49} |{text}|\r\n");
+    terminal.shows(&dump("68 69", "hi")).await;
+    terminal.shows(&dump("62 79 74 65 73 00", "bytes.")).await;
 }
 
 #[tokio::test]
@@ -96,8 +103,9 @@ async fn who_types_while_there_is_no_connection_is_told() {
     terminal.shows("> ").await;
     server.stop().await;
     terminal.shows("ws: lost: the connection ended by the peer with 1001").await;
+    terminal.shows("> ").await;
     terminal.press("anybody there?\r");
-    terminal.shows("ws: not sent: there is no connection").await;
+    shows_and_prompts(&mut terminal, "ws: not sent: there is no connection").await;
     terminal.press("\x04");
     assert!(terminal.ends(0).await.is_as_before());
 }

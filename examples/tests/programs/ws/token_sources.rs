@@ -1,17 +1,19 @@
 //! Where tokens come from.
 
 use tokio::process::Command;
-use websockets_simple_server::{MemoryUsers, Server, ServerParams, User, WebsocketServerAuth};
+use websockets_simple_server::{CloseCode, MemoryUsers, Server, ServerParams, User, WebsocketServerAuth};
 
 use super::{WS, piped, url_of};
 use crate::program::{Ended, Program};
 
 const TOKEN: &str = "the-token-of-Ronald";
+const OTHER_TOKEN: &str = "the-token-of-John";
 
-/// A server that greets Ronald, who has a token.
+/// A server that greets Ronald and John, who have tokens.
 fn greeting() -> Server<User<String>> {
     let users = MemoryUsers::new();
     users.add(TOKEN, "Ronald".to_owned());
+    users.add(OTHER_TOKEN, "John".to_owned());
     let server = WebsocketServerAuth::<String>::new(ServerParams::local(), users);
     server.on_connect(|connection| async move {
         let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
@@ -69,23 +71,16 @@ async fn a_token_that_is_missing_is_5_and_a_wrong_one_is_4_and_none_is_shown() {
 
 #[tokio::test]
 async fn a_client_that_connects_again_asks_its_command_again() {
-    let users = MemoryUsers::new();
-    let first = users.issue("Ronald".to_owned());
-    let server = WebsocketServerAuth::<String>::new(ServerParams::local(), users.clone());
-    server.on_connect(|connection| async move {
-        let _ = connection.send_text("welcome").await;
-    });
+    let server = greeting();
     let url = url_of(&server).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
-    std::fs::write(&file, first.expose()).unwrap();
+    std::fs::write(&file, TOKEN).unwrap();
     let command = format!("cat '{}'", file.display());
     let mut program = super::ws(&["connect", "-q", "--reconnect", "--token-command", &command, &url]);
-    program.shows(&["welcome"]).await;
-
-    let second = users.issue("Ronald".to_owned());
-    std::fs::write(&file, second.expose()).unwrap();
-    assert!(users.revoke(&first));
-    program.shows(&["welcome"]).await;
+    program.shows(&["hello Ronald"]).await;
+    std::fs::write(&file, OTHER_TOKEN).unwrap();
+    server.to_all().close(CloseCode::new(1012).unwrap(), "restart");
+    program.shows(&["hello John"]).await;
     assert_eq!(program.end().await.code, Some(0));
 }
