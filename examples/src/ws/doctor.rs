@@ -3,7 +3,6 @@
 use std::{io, time::Instant};
 
 use clap::Args;
-use websockets_simple_client::TokenPlacement;
 use websockets_simple_core::handshake_words::agreed_by;
 
 use crate::ws::{
@@ -222,7 +221,7 @@ async fn handshake<S: Stream>(
         if !said.is_empty() {
             facts.see("body", said);
         }
-        let is_authorized = probe.token.as_ref().is_some_and(|(_, place)| *place != TokenPlacement::Path)
+        let is_authorized = probe.token.is_some()
             || probe.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         return Err(refusal::fault(&answer, is_authorized));
     }

@@ -1,63 +1,18 @@
 //! `ws doctor`, against servers that are wrong in one way each, and against good ones.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use tokio::process::Command;
 use websockets_simple_examples::authority;
 use websockets_simple_server::{Endpoint, ServerParams, ServerTls, WebsocketServer};
 
+use diagnosis::{Diagnosis, doctor};
+
 use broken::{Answer, Authority, flooding, nothing, plain, proxy, puzzled, self_signed, silent};
 
 mod broken;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Has letters that are written in another way in a URL.
-const TOKEN: &str = "s3cret/token+with=letters";
-
-/// What the program printed.
-struct Diagnosis {
-    text: String,
-    code: i32,
-}
-
-/// Runs the program with a token.
-async fn doctor(url: &str, args: &[&str]) -> Diagnosis {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
-    command.args(["doctor", url, "--token-env", "WS_TEST_TOKEN"]).args(args).env("WS_TEST_TOKEN", TOKEN);
-    let ended = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
-    let output = ended.expect("the program ends in time").unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    for all in [&text, &stderr] {
-        assert!(!all.contains("s3cret") && !all.contains("czNjcmV0"), "the token is in the output:\n{all}");
-        assert!(!all.contains('\u{1b}'), "there is a command for the terminal in the output:\n{all}");
-    }
-    assert_eq!(stderr, "");
-    Diagnosis { text, code: output.status.code().unwrap() }
-}
-
-impl Diagnosis {
-    /// Asserts that this step failed, with these words, this advice and this exit code.
-    #[track_caller]
-    fn fails(&self, step: &str, why: &str, advice: &str, code: i32) {
-        let line = |begin: &str| self.text.lines().find(|line| line.starts_with(begin)).unwrap_or_default();
-        let failed = line("FAILED");
-        assert!(failed.split_whitespace().nth(1) == Some(step) && failed.contains(why), "{}", self.text);
-        assert!(line(&format!("{step}: ")).contains(why), "{}", self.text);
-        assert!(line("What to do: ").contains(advice), "{}", self.text);
-        assert_eq!(self.code, code, "{}", self.text);
-    }
-
-    #[track_caller]
-    fn shows(&self, lines: &[&str]) {
-        for line in lines {
-            let shown = self.text.lines().any(|shown| shown.trim() == *line);
-            assert!(shown, "`{line}` is missing in\n{}", self.text);
-        }
-    }
-}
+mod diagnosis;
 
 /// A file with the certificate of the authority.
 fn file(authority: &Authority) -> (tempfile::TempDir, String) {
@@ -145,7 +100,7 @@ async fn tls_and_none_are_told_apart() {
 #[tokio::test]
 async fn a_401_says_whether_a_token_was_sent_and_never_which() {
     let url = format!("ws://{}/room?key=s3cret-key", plain(Answer::Unauthorized).await);
-    for place in ["header", "query", "subprotocol"] {
+    for place in ["header", "query", "subprotocol", "path"] {
         let diagnosis = doctor(&url, &["--token-in", place]).await;
         diagnosis.fails(
             "handshake",

@@ -12,7 +12,7 @@ use websockets_simple_core::{
 
 use crate::ws::doctor::{
     finding::{Facts, Fault},
-    secrets::{Secrets, without_query},
+    secrets::{Secrets, in_a_path, without_query},
 };
 
 /// A URL, and all that decides how it is connected to.
@@ -136,9 +136,7 @@ impl Probe {
                 query = form_urlencoded::Serializer::new(query).append_pair("token", token.expose()).finish();
             }
             Some((token, TokenPlacement::Path)) => {
-                let token = token.expose().trim_start_matches('/');
-                path = format!("/{}", form_urlencoded::byte_serialize(token.as_bytes()).collect::<String>());
-                path = path.replace('+', "%20");
+                path = format!("/{}", in_a_path(token.expose().trim_start_matches('/')));
             }
             Some((token, TokenPlacement::Header))
                 if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) =>
@@ -150,7 +148,11 @@ impl Probe {
             }
             _ => {}
         }
-        Ok(Token::new(if query.is_empty() { path } else { format!("{path}?{query}") }))
+        Ok(Token::new(match (query.is_empty(), path.contains('?')) {
+            (true, _) => path,
+            (false, false) => format!("{path}?{query}"),
+            (false, true) => format!("{path}&{query}"),
+        }))
     }
 
     /// The value of `Sec-WebSocket-Protocol`, element by element, as the client of this library writes it: each

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Url, form_urlencoded};
 use websockets_simple_client::Token;
 
@@ -25,6 +26,22 @@ const SECRET_NAMES: [&str; 9] =
 /// Headers of the handshake that have such a name without being secrets.
 const PUBLIC_NAMES: [&str; 2] = ["sec-websocket-key", "www-authenticate"];
 
+/// Characters that are percent-encoded in a path (RFC 3986 section 3.3). A token there may contain a query.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
 /// The secrets of a probe, in all forms in which they are sent.
 #[derive(Default)]
 pub struct Secrets(Vec<Token>);
@@ -36,8 +53,9 @@ impl Secrets {
             return;
         }
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let path = encoded.replace('+', "%20");
-        self.0.extend([secret.to_owned(), encoded, path].map(Token::new));
+        // As browsers write it.
+        let component = encoded.replace('+', "%20");
+        self.0.extend([secret.to_owned(), encoded, component, in_a_path(secret)].map(Token::new));
         self.0.push(Token::new(BASE64_URL_SAFE_NO_PAD.encode(secret)));
         // The longest first, as one may contain another.
         self.0.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
@@ -55,14 +73,38 @@ impl Secrets {
     pub(super) fn clean(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in &self.0 {
-            clean = without(&clean, secret.expose());
+            clean = clean.replace(secret.expose(), HIDDEN);
         }
+        clean = self.without_beginnings(&clean);
         let mut shown: String =
             clean.chars().map(|c| if is_visible(c) { c } else { ' ' }).take(LONGEST).collect();
         if clean.chars().nth(LONGEST).is_some() {
             shown.push('…');
         }
         shown
+    }
+
+    /// A text without beginnings of secrets: servers cut what they repeat. Of forms that begin alike, the one counts that goes
+    /// on alike for longest.
+    fn without_beginnings(&self, text: &str) -> String {
+        let long: Vec<_> =
+            self.0.iter().map(Token::expose).filter(|secret| secret.len() >= 2 * TELLING).collect();
+        let same = |text: &str, secret: &str| {
+            text.bytes().zip(secret.bytes()).take_while(|(one, other)| one == other).count()
+        };
+        let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            let longest = long.iter().map(|secret| same(rest, secret)).max().unwrap_or_default();
+            let size = if longest >= TELLING {
+                clean.push_str(HIDDEN);
+                rest.floor_char_boundary(longest)
+            } else {
+                clean.push(first);
+                first.len_utf8()
+            };
+            rest = &rest[size..];
+        }
+        clean
     }
 
     /// The beginning of a body. Where it was cut, what may be the first half of a secret is cut too.
@@ -95,18 +137,9 @@ impl Secrets {
     }
 }
 
-/// A text without a secret, and without the beginning of one: servers cut what they repeat.
-fn without(text: &str, secret: &str) -> String {
-    let least = if secret.len() < 2 * TELLING { secret.len() } else { secret.floor_char_boundary(TELLING) };
-    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find(&secret[..least]) {
-        let (before, found) = rest.split_at(at);
-        let same = found.bytes().zip(secret.bytes()).take_while(|(one, other)| one == other).count();
-        clean.push_str(before);
-        clean.push_str(HIDDEN);
-        rest = &found[found.floor_char_boundary(same)..];
-    }
-    clean + rest
+/// A token as the client of this library writes it into a path.
+pub(super) fn in_a_path(token: &str) -> String {
+    utf8_percent_encode(token, PATH).to_string()
 }
 
 /// A URL or a target of a request whose query values are hidden.
@@ -179,8 +212,10 @@ mod tests {
             ("no abcdefghijklm! ", "no ***! "),
             ("no abcdefghijklmnö", "no ***"),
             ("no abcdefghijklmn\u{c4}", "no ***\u{c4}"),
+            ("abcdefghijklmn%C3%B6pq", "***"),
             ("abcdefghabcdefgh", "******"),
             ("abcdefg", "abcdefg"),
+            ("abcdefghijklmnöpqrst", "***"),
         ] {
             assert_eq!(secrets.clean(text), shown);
         }
