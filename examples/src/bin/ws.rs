@@ -1,6 +1,7 @@
 //! cargo run --release --bin ws -- connect ws://127.0.0.1:8080
 //!
-//! WebSockets on the command line: `connect` talks to a server, `serve` is one, `token` makes and reads tokens. `ws help` and `ws help COMMAND` say the rest.
+//! WebSockets on the command line: `connect` talks to a server, `serve` is one, `token` makes and reads tokens. `ws
+//! help` and `ws help COMMAND` say the rest.
 
 use std::{env, io, process::ExitCode};
 
