@@ -144,6 +144,12 @@ async fn what_is_no_websocket_is_told_by_what_it_is() {
             "check the path",
         ),
         (Answer::NotFound, "there is nothing at this path (404 Not Found)", "check the path in the URL"),
+        (Answer::Hints(3), "there is nothing at this path (404 Not Found)", "check the path in the URL"),
+        (
+            Answer::Hints(11),
+            "the server sends interim answers without end: 103 Early Hints",
+            "look into its log",
+        ),
         (
             Answer::Redirect,
             "the server redirects to https://example.com/?token=*** (302 Found)",

@@ -22,6 +22,9 @@ const LARGEST_HEAD: usize = 16 * 1024;
 /// Most headers of an answer.
 const MOST_HEADERS: usize = 100;
 
+/// Most answers such as 103 in front of the final one.
+const MOST_INTERIM: usize = 10;
+
 /// Bytes of the body of a refusal that are read, and how long they may take.
 const LARGEST_BODY: usize = 1024;
 const BODY_TIME: Duration = Duration::from_millis(500);
@@ -134,6 +137,7 @@ async fn read<S: Stream>(
     peer: Peer,
     secrets: &Secrets,
 ) -> Result<Answer, Fault> {
+    let mut interim = 0;
     loop {
         if !bytes.iter().zip(b"HTTP/").all(|(one, other)| one == other) {
             return Err(not_http(bytes, peer, secrets));
@@ -141,6 +145,13 @@ async fn read<S: Stream>(
         while let Some(answer) = parse(bytes)? {
             if !(100..=199).contains(&answer.status) || answer.status == 101 {
                 return Ok(answer);
+            }
+            interim += 1;
+            if interim > MOST_INTERIM {
+                return Err(Fault::new(
+                    format!("{} sends interim answers without end: {}", peer.name(), answer.status_line()),
+                    "look into its log, and of what is in front of it",
+                ));
             }
             // The final answer follows (RFC 9110 section 15.2).
             *bytes = answer.rest;

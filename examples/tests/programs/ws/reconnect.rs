@@ -9,7 +9,8 @@ use super::{silent, url_of, ws};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server that tells the test what it receives and when a connection has ended, and drops the connection of who says "drop me".
+/// A server that tells the test what it receives and when a connection has ended, and drops the connection of who says
+/// "drop me".
 fn listening() -> (Server<Anonymous>, mpsc::UnboundedReceiver<String>) {
     let (server, (heard, messages)) = (silent(), mpsc::unbounded_channel());
     let ends = heard.clone();

@@ -102,6 +102,8 @@ pub(crate) enum Answer {
     Mail,
     /// The credentials, cut in the middle, without HTTP around them.
     Babble,
+    /// This many hints in front of a 404.
+    Hints(usize),
     /// As good as it gets, and then nothing.
     NoPong,
     /// 101, and a Close with 1008 right after it.
@@ -145,6 +147,9 @@ impl Answer {
             Self::OtherSubprotocol => open + "Sec-WebSocket-Protocol: other\r\n\r\n",
             Self::Extension => open + "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
             Self::Mail => "220 mail.example ESMTP\r\n".to_owned(),
+            Self::Hints(count) => {
+                "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(count) + &page("404 Not Found", "", "")
+            }
             Self::Babble => format!("who is {}", &line("Authorization").unwrap_or_default()[..20]),
             Self::NoPong | Self::Goodbye => open + "\r\n",
         };
