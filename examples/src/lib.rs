@@ -10,6 +10,7 @@ pub mod page;
 pub mod service;
 pub mod terminal;
 pub mod tokens;
+pub mod ws;
 
 mod failure;
 mod stop;

@@ -51,9 +51,22 @@ enum Source {
 /// Outside a tokio runtime.
 #[must_use]
 pub fn open(is_last: fn(&str) -> bool) -> (Lines, Screen) {
+    open_with_prompt(is_last, || PROMPT.to_owned())
+}
+
+/// As [`open`], with a prompt that is asked for before each line. Nobody is prompted for plain lines.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+#[must_use]
+pub fn open_with_prompt(
+    is_last: fn(&str) -> bool,
+    prompt: impl Fn() -> String + Send + 'static,
+) -> (Lines, Screen) {
     if io::stdin().is_terminal()
         && io::stdout().is_terminal()
-        && let Ok(opened) = edit(is_last)
+        && let Ok(opened) = edit(is_last, prompt)
     {
         return opened;
     }
@@ -63,7 +76,10 @@ pub fn open(is_last: fn(&str) -> bool) -> (Lines, Screen) {
     (Lines(Source::Pipe(lines)), Screen { editor: None })
 }
 
-fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
+fn edit(
+    is_last: fn(&str) -> bool,
+    prompt: impl Fn() -> String + Send + 'static,
+) -> rustyline::Result<(Lines, Screen)> {
     // While a line is edited, the editor handles the SIGINT that `close` sends. Between two lines this handler does,
     // as the signal would otherwise end the process.
     #[cfg(unix)]
@@ -76,7 +92,7 @@ fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
     let (sender, lines) = mpsc::unbounded_channel();
     let (ending, ended) = std_mpsc::channel();
     thread::spawn(move || {
-        while let Some(line) = ask(&mut editor) {
+        while let Some(line) = ask(&mut editor, &prompt()) {
             if is_last(&line) || sender.send(line).is_err() {
                 break;
             }
@@ -90,8 +106,8 @@ fn edit(is_last: fn(&str) -> bool) -> rustyline::Result<(Lines, Screen)> {
 }
 
 /// Reads one line; `None` after Ctrl-C, Ctrl-D, or when the terminal is gone.
-fn ask(editor: &mut DefaultEditor) -> Option<String> {
-    editor.readline(PROMPT).ok()
+fn ask(editor: &mut DefaultEditor, prompt: &str) -> Option<String> {
+    editor.readline(prompt).ok()
 }
 
 fn read_pipe(lines: &mpsc::Sender<String>, is_last: fn(&str) -> bool) {
@@ -139,10 +155,24 @@ impl Screen {
     ///
     /// As with [`show`](Self::show).
     pub fn close(mut self, line: &str) -> io::Result<()> {
-        if let Some(mut editor) = self.editor.take() {
-            editor.end()?;
-        }
+        self.restore()?;
         self.show(line)
+    }
+
+    /// Ends the editor, also while a line is being typed, and restores the terminal. What is shown then is written as it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// When the editor cannot be interrupted.
+    pub fn restore(&mut self) -> io::Result<()> {
+        self.editor.take().map_or(Ok(()), |mut editor| editor.end())
+    }
+
+    /// Whether lines are edited on a terminal.
+    #[must_use]
+    pub fn is_editor(&self) -> bool {
+        self.editor.is_some()
     }
 }
 

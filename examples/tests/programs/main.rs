@@ -16,6 +16,8 @@ mod history;
 mod installed;
 mod other_clients;
 mod program;
+#[cfg(unix)]
+mod pseudo_terminal;
 mod secured;
 #[cfg(unix)]
 mod service;
@@ -25,3 +27,6 @@ mod terminal;
 mod traced;
 mod uploads;
 mod who_is_online;
+mod ws;
+mod ws_bench;
+mod ws_doctor;

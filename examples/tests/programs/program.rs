@@ -21,11 +21,13 @@ pub(crate) struct Ended {
     pub(crate) lines: Vec<String>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
 }
 
 impl Program {
     pub(crate) fn start(program: &str, args: &[&str]) -> Self {
-        Self::spawn(Command::new(program).args(args).env_remove("CHAT_TOKEN"))
+        Self::spawn(Command::new(program).args(args).env_remove("CHAT_TOKEN").env_remove("RUST_LOG"))
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
@@ -53,6 +55,11 @@ impl Program {
         for line in lines {
             assert_eq!(self.line().await, *line);
         }
+    }
+
+    /// Its input, for a task that writes while the test reads.
+    pub(crate) fn keyboard(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
     }
 
     pub(crate) async fn type_line(&mut self, line: &str) {
@@ -98,7 +105,8 @@ impl Program {
             }
             let mut stderr = String::new();
             self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
-            Ended { lines, stderr, success: self.child.wait().await.unwrap().success() }
+            let status = self.child.wait().await.unwrap();
+            Ended { lines, stderr, success: status.success(), code: status.code() }
         };
         tokio::time::timeout(PATIENCE, ending).await.expect("the program ends in time")
     }
