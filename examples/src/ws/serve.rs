@@ -15,7 +15,7 @@ use websockets_simple_server::{
 use crate::{
     chat::wire::one_line,
     compat::Compat,
-    in_one_line, stop_request,
+    in_one_line, service, stop_request,
     ws::{
         exit::{Exit, Failure},
         output,
@@ -86,7 +86,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     // Scripts wait for this line. Standard output is flushed after each line.
     output::line(&format!("listening on {addr}"))?;
     stop.await;
-    let report = server.stop().await;
+    let report = service::stop(&server).await;
     output::status(&format!(
         "stopped: {} ended in order, {} without a goodbye, {} at the deadline",
         report.clean, report.unclean, report.dropped
