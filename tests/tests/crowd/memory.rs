@@ -1,0 +1,74 @@
+//! What a connection takes of the server's memory, over time.
+
+/// What it may grow by from the second fifth of the time to the last one. The first fifth is the warm-up.
+const GROWTH: f64 = 0.05;
+
+/// The memory of the server for each connection.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Bytes without connections.
+    alone: u64,
+    /// Seconds and bytes per connection, behind the warm-up.
+    warm: Vec<(f64, f64)>,
+}
+
+impl Memory {
+    pub(crate) fn new(alone: u64, mut samples: Vec<(f64, f64)>) -> Self {
+        let warm = samples.split_off(samples.len() / 5);
+        Self { alone, warm }
+    }
+
+    pub(crate) fn print(&self) {
+        let bytes = || self.warm.iter().map(|(_, bytes)| *bytes);
+        println!(
+            "memory: {} KiB of the server alone; {:.0} to {:.0} bytes per connection behind the warm-up, {:+.2} bytes \
+             per connection and minute",
+            self.alone / 1024,
+            bytes().fold(f64::MAX, f64::min),
+            bytes().fold(0.0, f64::max),
+            slope(&self.warm) * 60.0
+        );
+    }
+
+    pub(crate) fn check(&self) {
+        let quarter = self.warm.len() / 4;
+        assert!(quarter > 0, "too short to say anything of memory: {} broadcasts", self.warm.len());
+        let begin = median(&self.warm[..quarter]);
+        let end = median(&self.warm[self.warm.len() - quarter..]);
+        assert!(
+            end <= begin * (1.0 + GROWTH),
+            "{end:.0} bytes per connection in the end, {begin:.0} after the warm-up"
+        );
+    }
+}
+
+fn median(samples: &[(f64, f64)]) -> f64 {
+    let mut bytes: Vec<_> = samples.iter().map(|(_, bytes)| *bytes).collect();
+    bytes.sort_by(f64::total_cmp);
+    bytes[bytes.len() / 2]
+}
+
+/// By which the second number grows with the first (least squares).
+fn slope(samples: &[(f64, f64)]) -> f64 {
+    let count = samples.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|sample| sample.0), mean(|sample| sample.1));
+    let (mut both, mut square) = (0.0, 0.0);
+    for sample in samples {
+        both += (sample.0 - x) * (sample.1 - y);
+        square += (sample.0 - x) * (sample.0 - x);
+    }
+    both / square
+}
+
+#[test]
+fn memory_that_grows_is_found_and_a_warm_up_is_not() {
+    let samples =
+        |bytes: fn(f64) -> f64| (0..100).map(|second| f64::from(second)).map(|s| (s, bytes(s))).collect();
+    let flat = Memory::new(0, samples(|second| if second < 15.0 { 100.0 * second } else { 1500.0 }));
+    flat.check();
+    assert!(slope(&flat.warm).abs() < 1e-9);
+    let growing = Memory::new(0, samples(|second| 1500.0 + 2.0 * second));
+    assert!((slope(&growing.warm) - 2.0).abs() < 1e-9);
+    assert!(std::panic::catch_unwind(|| growing.check()).is_err());
+}
