@@ -20,6 +20,12 @@ pub fn cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
 }
 
+/// Nanoseconds of CPU time that this thread has taken so far.
+#[must_use]
+pub fn thread_cpu() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 fn nanoseconds(time: Timespec) -> u64 {
     // Neither clock was ever below zero.
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use peak_alloc::PeakAlloc;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, stdin},
     sync::watch,
@@ -25,9 +26,15 @@ use websockets_simple_server::{
     Anonymous, ConnectionEventKind, EndedBy, Event, Events, Guard, Heartbeat, HeartbeatMode, Limits,
     Operations, ServerParams, WebsocketServer,
 };
-use websockets_simple_tests::crowd::{Asked, Broadcast, Counted, Notice, Told, cpu, notice::BYE, now};
+use websockets_simple_tests::crowd::{
+    Asked, Broadcast, Counted, Notice, Told, cpu, notice::BYE, now, thread_cpu,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
+
+/// Tells what is in use from what the allocator keeps.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 /// How long connections may take to end once all clients have left.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -161,9 +168,9 @@ async fn broadcast(server: WebsocketServer, begun: Arc<AtomicU64>, pace: Duratio
 
 /// Asks for all that a server says of itself.
 fn monitor(server: &WebsocketServer, beside_broadcast: bool) {
-    let at = now();
+    let (at, begun) = (now(), thread_cpu());
     let asked = server.figures();
-    let figures = now();
+    let (figures, cpu) = (now(), thread_cpu() - begun);
     let bytes = asked.prometheus().len();
     let text = now();
     let is_ready = server.health().is_ready();
@@ -172,6 +179,7 @@ fn monitor(server: &WebsocketServer, beside_broadcast: bool) {
         beside_broadcast,
         at,
         figures,
+        cpu,
         text,
         bytes,
         health,
@@ -179,6 +187,7 @@ fn monitor(server: &WebsocketServer, beside_broadcast: bool) {
         open: asked.connections.open,
         missed: asked.events_missed,
         queued: asked.queued_bytes,
+        heap: HEAP.current_usage(),
         beating: asked.round_trips.connections,
     }));
 }

@@ -44,6 +44,8 @@ pub struct Asked {
     pub at: u64,
     /// When `figures` returned.
     pub figures: u64,
+    /// CPU time that `figures` took.
+    pub cpu: u64,
     /// When `prometheus` returned.
     pub text: u64,
     /// Bytes of that text.
@@ -58,6 +60,8 @@ pub struct Asked {
     pub missed: u64,
     /// Bytes that waited in outboxes.
     pub queued: usize,
+    /// Bytes of the heap that were in use.
+    pub heap: usize,
     /// Connections whose peer had answered a ping.
     pub beating: usize,
 }
@@ -81,7 +85,7 @@ pub struct Counted {
     pub greeted: u64,
     /// By the figures: handshakes that became a connection.
     pub opened: u64,
-    /// By the figures: handshakes that did not.
+    /// By the figures: requests that did not, those of health checks among them.
     pub unopened: u64,
     /// By the figures: connections that have ended.
     pub closed: u64,

@@ -5,6 +5,7 @@
 
 mod clients;
 mod failures;
+mod health;
 mod life;
 mod line;
 mod memory;
@@ -19,10 +20,12 @@ mod server;
 use std::{fs, time::Duration};
 
 use clients::Clients;
+use health::HealthChecks;
 use plan::Plan;
 use report::Report;
 use server::ServerProcess;
 use tokio::time::timeout;
+use websockets_simple_tests::crowd::now;
 
 /// Time for all that is still on its way at the end.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -34,9 +37,11 @@ async fn run(plan: &Plan) -> Report {
     let alone = server.resident();
     let mut clients = Clients::new(plan, server.addr);
     clients.fill().await;
-    let full = websockets_simple_tests::crowd::now();
+    let checks = HealthChecks::start(server.addr, plan.pace);
+    let full = now();
     clients.churn(plan.seconds).await;
-    let churned = websockets_simple_tests::crowd::now();
+    let churned = now();
+    let checks = checks.stop().await;
     // All that have connected are open: they are to hear the last one.
     clients.settle().await;
     server.say("last").await;
@@ -45,7 +50,7 @@ async fn run(plan: &Plan) -> Report {
         .unwrap_or_else(|_| panic!("clients have not heard the last broadcast"));
     server.say("count").await;
     let told = timeout(LONGEST, server.ended()).await.expect("the server ends");
-    let report = Report::new(plan, alone, full..churned, told, lives);
+    let report = Report::new(plan, alone, full..churned, told, lives, checks);
     report.print();
     report.check();
     report

@@ -8,10 +8,12 @@ pub(crate) fn raise(files: u64) {
     if current.is_none_or(|current| current >= files) {
         return;
     }
-    let maximum = maximum.map(|maximum| maximum.max(files));
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum });
-    assert!(
-        raised.is_ok(),
-        "server and clients need {files} open files each: run it as root, or after `ulimit -Hn {files}` by root"
-    );
+    let raised = Rlimit { current: Some(files), maximum: maximum.map(|maximum| maximum.max(files)) };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        let maximum = maximum.unwrap_or(files);
+        panic!(
+            "server and clients need {files} open files each, and may have {maximum}: start this with a higher \
+             `ulimit -Hn`, which CAP_SYS_RESOURCE is needed for, or with fewer CROWD_CONNECTIONS"
+        );
+    }
 }

@@ -52,7 +52,7 @@ impl Plan {
     /// Open files of either process: the connections, those that come while others have not gone yet, and what is open
     /// anyway.
     pub(crate) fn files(&self) -> u64 {
-        (self.connections + self.connections / 8 + 1000) as u64
+        (self.connections + self.connections / 32 + 500) as u64
     }
 
     pub(crate) fn is_shorter_than_a_heartbeat(&self) -> bool {

@@ -25,10 +25,14 @@ pub(crate) struct Report {
     asked: Vec<Asked>,
     counted: Counted,
     hall: Arc<Hall>,
+    /// Microseconds of each health check over HTTP.
+    checks: Vec<u32>,
     /// By the number of the broadcast.
     latencies: BTreeMap<u64, Vec<u32>>,
     pub(crate) points: Vec<Point>,
-    memory: Memory,
+    alone: u64,
+    /// Resident, and of the heap.
+    memory: [Memory; 2],
 }
 
 /// A broadcast of the run.
@@ -39,6 +43,8 @@ pub(crate) struct Point {
     pub(crate) connections: usize,
     /// Memory of the server beyond what it had without connections, for each connection.
     pub(crate) bytes: f64,
+    /// The same of the heap that is in use.
+    pub(crate) heap: f64,
     /// Microseconds to its receivers.
     pub(crate) latency: Quantiles,
     is_steady: bool,
@@ -46,29 +52,48 @@ pub(crate) struct Point {
 
 impl Report {
     /// `alone` is what the server had without connections.
-    pub(crate) fn new(plan: &Plan, alone: u64, steady: Range<u64>, log: Log, hall: Arc<Hall>) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        alone: u64,
+        steady: Range<u64>,
+        log: Log,
+        hall: Arc<Hall>,
+        checks: Vec<u32>,
+    ) -> Self {
         let Log { rows, asked, counted } = log;
         let latencies = hall.receipts.take();
         let first = rows.first().expect("broadcasts").broadcast.at;
+        // Asked for as often as there is a broadcast.
+        let heap = |at: u64| {
+            let nearest = asked.iter().min_by_key(|asked| asked.at.abs_diff(at)).expect("it was asked");
+            nearest.heap.saturating_sub(asked[0].heap) as f64 / nearest.open.max(1) as f64
+        };
         let points: Vec<_> = rows
             .iter()
             .map(|Row { broadcast, resident, .. }| Point {
                 seconds: seconds(broadcast.at - first),
                 connections: broadcast.accepted,
                 bytes: resident.saturating_sub(alone) as f64 / broadcast.accepted.max(1) as f64,
+                heap: heap(broadcast.at),
                 latency: Quantiles::of(latencies.get(&broadcast.number).into_iter().flatten().copied()),
                 is_steady: steady.contains(&broadcast.at),
             })
             .collect();
-        let memory = points.iter().filter(|point| point.is_steady).map(|point| (point.seconds, point.bytes));
+        let resident =
+            points.iter().filter(|point| point.is_steady).map(|point| (point.seconds, point.bytes));
+        let resident = Memory::new("resident", 2, resident.collect());
+        let heap = points.iter().filter(|point| point.is_steady).map(|point| (point.seconds, point.heap));
+        let heap = Memory::new("heap in use", 5, heap.collect());
         Self {
             plan: *plan,
-            memory: Memory::new(alone, memory.collect()),
+            alone,
+            memory: [resident, heap],
             steady,
             rows,
             asked,
             counted: counted.expect("the server has counted"),
             hall,
+            checks,
             latencies,
             points,
         }
@@ -78,7 +103,7 @@ impl Report {
     pub(crate) fn check(&self) {
         self.hall.failures.check();
         let lives = self.hall.handshakes().len() as u64;
-        let Counted { unopened, dropped, errors, .. } = self.counted;
+        let Counted { dropped, errors, .. } = self.counted;
         let expected = Counted {
             connected: lives,
             disconnected: lives,
@@ -89,11 +114,10 @@ impl Report {
             // What was still to be sent to those who hang up without a word is dropped.
             dropped,
             errors,
-            unopened,
+            unopened: self.checks.len() as u64,
             ..Counted::default()
         };
         assert_eq!(self.counted, expected, "{lives} clients were greeted");
-        assert_eq!(unopened, 0, "handshakes that failed");
         for asked in &self.asked {
             assert!(asked.is_ready && asked.missed == 0, "{asked:?}");
         }
@@ -110,7 +134,7 @@ impl Report {
     }
 
     pub(crate) fn check_memory(&self) {
-        self.memory.check();
+        self.memory.iter().for_each(Memory::check);
     }
 
     pub(crate) fn print(&self) {
@@ -124,7 +148,8 @@ impl Report {
             came as f64 / time,
             handshakes.len()
         );
-        self.memory.print();
+        println!("{} KiB of the server without connections", self.alone / 1024);
+        self.memory.iter().for_each(Memory::print);
         self.print_points();
 
         let all = |number: &u64| self.latencies.get(number).into_iter().flatten().copied();
@@ -157,24 +182,26 @@ impl Report {
         };
         println!("figures(): {}", of(|asked| asked.figures - asked.at, false));
         println!("- at the same moment as a broadcast: {}", of(|asked| asked.figures - asked.at, true));
+        println!("- CPU time of it: {}", of(|asked| asked.cpu, false));
         let bytes = self.asked.iter().map(|asked| asked.bytes).max().unwrap_or_default();
         println!("prometheus() of {bytes} bytes: {}", of(|asked| asked.text - asked.figures, false));
+        println!("/readyz over HTTP: {}", Quantiles::of(self.checks.iter().copied()).millis());
         println!("health(): {}", of(|asked| asked.health - asked.text, false));
 
-        let during = |shift: u64| {
+        let begun = |shift: u64| {
             let windows: Vec<_> = self
                 .asked
                 .iter()
                 .filter(|asked| !asked.beside_broadcast && self.steady.contains(&asked.at))
                 .map(|asked| asked.at + shift..asked.text + shift)
                 .collect();
-            let overlaps = |from: u64, until: u64| windows.iter().any(|w| from < w.end && w.start < until);
-            let during = handshakes.iter().filter(|handshake| overlaps(handshake.from, handshake.until));
-            Quantiles::of(during.map(|handshake| micros(handshake.until - handshake.from))).millis()
+            let is_in = |from: u64| windows.iter().any(|window| window.contains(&from));
+            let begun = handshakes.iter().filter(|handshake| is_in(handshake.from));
+            Quantiles::of(begun.map(|handshake| micros(handshake.until - handshake.from))).millis()
         };
-        println!("handshakes while figures are asked for: {}", during(0));
+        println!("handshakes that begin while figures are asked for: {}", begun(0));
         // There, in the middle between two broadcasts as well, nothing is asked for.
-        println!("handshakes one second later: {}", during(nanos(self.plan.pace)));
+        println!("handshakes that begin one second later: {}", begun(nanos(self.plan.pace)));
         let churned = handshakes.iter().filter(|handshake| self.steady.contains(&handshake.from));
         println!(
             "all handshakes: {}",
@@ -195,8 +222,8 @@ impl Report {
     /// Ten rows, each of the broadcasts of a tenth of the time.
     fn print_points(&self) {
         let steady: Vec<_> = self.points.iter().filter(|point| point.is_steady).collect();
-        println!("| s | connections | server, bytes per connection | p50, ms | p99, ms | max, ms |");
-        println!("|---:|---:|---:|---:|---:|---:|");
+        println!("| s | connections | resident, bytes per connection | heap | p50, ms | p99, ms | max, ms |");
+        println!("|---:|---:|---:|---:|---:|---:|---:|");
         for part in steady.chunks(steady.len().div_ceil(10).max(1)) {
             let [.., last] = part else { continue };
             let of = |which: fn(&Quantiles) -> u32| {
@@ -205,10 +232,11 @@ impl Report {
                 f64::from(values[values.len() / 2]) / 1000.0
             };
             println!(
-                "| {:.0} | {} | {:.0} | {:.1} | {:.1} | {:.1} |",
+                "| {:.0} | {} | {:.0} | {:.0} | {:.1} | {:.1} | {:.1} |",
                 last.seconds,
                 last.connections,
                 last.bytes,
+                last.heap,
                 of(|latency| latency.p50),
                 of(|latency| latency.p99),
                 of(|latency| latency.max)
