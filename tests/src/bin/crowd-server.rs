@@ -216,6 +216,7 @@ async fn result(
         missed: figures.events_missed,
         dropped: figures.traffic.dropped,
         left: connections.handshaking + connections.open + connections.local + connections.ending,
+        heap: HEAP.current_usage(),
         ..counted
     }
 }

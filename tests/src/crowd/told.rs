@@ -97,4 +97,6 @@ pub struct Counted {
     pub unresponsive: u64,
     /// By the figures: connections of any kind that are left.
     pub left: usize,
+    /// Bytes of the heap that are in use.
+    pub heap: usize,
 }

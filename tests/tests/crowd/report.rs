@@ -16,6 +16,9 @@ use crate::{
     server::{Log, Row},
 };
 
+/// What pools and tables may keep of the heap once all have left.
+const KEPT: usize = 2 << 20;
+
 /// What a run has shown. Times are of the clock of all processes.
 pub(crate) struct Report {
     plan: Plan,
@@ -103,7 +106,7 @@ impl Report {
     pub(crate) fn check(&self) {
         self.hall.failures.check();
         let lives = self.hall.handshakes().len() as u64;
-        let Counted { dropped, errors, .. } = self.counted;
+        let Counted { dropped, errors, heap, .. } = self.counted;
         let expected = Counted {
             connected: lives,
             disconnected: lives,
@@ -114,6 +117,7 @@ impl Report {
             // What was still to be sent to those who hang up without a word is dropped.
             dropped,
             errors,
+            heap,
             unopened: self.checks.len() as u64,
             ..Counted::default()
         };
@@ -134,6 +138,10 @@ impl Report {
     }
 
     pub(crate) fn check_memory(&self) {
+        // Of each connection that has ever been there less than a pointer: pools and tables are all that is kept.
+        let lives = self.hall.handshakes().len();
+        let (before, after) = (self.asked[0].heap, self.counted.heap);
+        assert!(after <= before + KEPT + lives * 4, "{after} bytes of the heap in the end, {before} before");
         self.memory.iter().for_each(Memory::check);
     }
 
@@ -148,7 +156,12 @@ impl Report {
             came as f64 / time,
             handshakes.len()
         );
-        println!("{} KiB of the server without connections", self.alone / 1024);
+        println!(
+            "{} KiB of the server without connections, {} KiB of them of the heap; {} KiB of the heap once all have left",
+            self.alone / 1024,
+            self.asked[0].heap / 1024,
+            self.counted.heap / 1024
+        );
         self.memory.iter().for_each(Memory::print);
         self.print_points();
 
@@ -219,27 +232,30 @@ impl Report {
         println!("{:?}", self.counted);
     }
 
-    /// Ten rows, each of the broadcasts of a tenth of the time.
+    /// Ten rows, each of the broadcasts of a tenth of the time: the least memory, and medians of the latencies.
     fn print_points(&self) {
         let steady: Vec<_> = self.points.iter().filter(|point| point.is_steady).collect();
         println!("| s | connections | resident, bytes per connection | heap | p50, ms | p99, ms | max, ms |");
         println!("|---:|---:|---:|---:|---:|---:|---:|");
         for part in steady.chunks(steady.len().div_ceil(10).max(1)) {
             let [.., last] = part else { continue };
-            let of = |which: fn(&Quantiles) -> u32| {
+            let median = |which: fn(&Quantiles) -> u32| {
                 let mut values: Vec<_> = part.iter().map(|point| which(&point.latency)).collect();
                 values.sort_unstable();
                 f64::from(values[values.len() / 2]) / 1000.0
             };
+            // Handshakes and messages on their way take some for a moment.
+            let least =
+                |which: fn(&Point) -> f64| part.iter().map(|point| which(point)).fold(f64::MAX, f64::min);
             println!(
                 "| {:.0} | {} | {:.0} | {:.0} | {:.1} | {:.1} | {:.1} |",
                 last.seconds,
                 last.connections,
-                last.bytes,
-                last.heap,
-                of(|latency| latency.p50),
-                of(|latency| latency.p99),
-                of(|latency| latency.max)
+                least(|point| point.bytes),
+                least(|point| point.heap),
+                median(|latency| latency.p50),
+                median(|latency| latency.p99),
+                median(|latency| latency.max)
             );
         }
     }
