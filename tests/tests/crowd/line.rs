@@ -24,6 +24,7 @@ const READ_BUFFER: usize = 256;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A connection of a client.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 pub(crate) enum Line {
     Cheap(WebSocketStream<TcpStream>),
     Sdk(Box<(WebsocketClient, Events<ClientEvent>)>),
