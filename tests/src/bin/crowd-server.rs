@@ -46,12 +46,13 @@ async fn main() -> Result<(), Failure> {
     let [connections, pace, heartbeat] = numbers?[..] else {
         return Err("how many connections, and how many ms between broadcasts and between heartbeats?".into());
     };
-    let server = WebsocketServer::new(params(connections.try_into()?, Duration::from_millis(heartbeat)));
+    let connections = usize::try_from(connections)?;
+    let server = WebsocketServer::new(params(connections, Duration::from_millis(heartbeat)));
     let begun = Arc::new(AtomicU64::new(0));
     let greeted = Arc::new(AtomicU64::new(0));
     converse(&server, &begun, &greeted);
     let (tell, counted) = watch::channel(Counted::default());
-    let count = tokio::spawn(count(server.events(), tell));
+    let count = tokio::spawn(count(server.events(), tell, connections));
     server.start().await?;
     print(&Told::Listens(server.local_addr().ok_or("it listens")?));
 
@@ -99,8 +100,9 @@ fn converse(server: &WebsocketServer, begun: &Arc<AtomicU64>, greeted: &Arc<Atom
 }
 
 /// Counts what a stream tells of each connection.
-async fn count(mut events: Events<Event<Anonymous>>, tell: watch::Sender<Counted>) {
-    let mut open = HashSet::new();
+async fn count(mut events: Events<Event<Anonymous>>, tell: watch::Sender<Counted>, connections: usize) {
+    // Twice as large as need be: it never grows, and is part of what the server has without connections.
+    let mut open = HashSet::with_capacity(2 * connections);
     while let Some(event) = events.recv().await {
         tell.send_modify(|counted| match event {
             Event::Connection(event) => match event.kind {
