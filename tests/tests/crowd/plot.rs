@@ -54,7 +54,7 @@ fn part<'a>(
         .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(88)
-        .build_cartesian_2d(0.0..end.max(1.0), 0.0..most * 1.15)?;
+        .build_cartesian_2d(0.0..end.max(1.0), 0.0..most * 1.45)?;
     chart
         .configure_mesh()
         .x_desc("s")
@@ -78,7 +78,7 @@ fn part<'a>(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(SeriesLabelPosition::UpperRight)
         .label_font((FONT, 15))
         .background_style(WHITE)
         .border_style(BLACK.mix(0.3))
