@@ -6,6 +6,7 @@ pub mod bus_server;
 pub mod captured;
 pub mod client_story;
 pub mod cluster;
+pub mod crowd;
 pub mod dotnet_v6_server;
 pub mod dotnet_v7_peer;
 pub mod echo;

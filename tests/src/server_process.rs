@@ -56,3 +56,16 @@ impl ServerProcess {
         kill_process(pid, if suspended { Signal::STOP } else { Signal::CONT }).expect("it runs");
     }
 }
+
+/// Bytes of memory of a process.
+///
+/// # Panics
+///
+/// When it does not run, or the system is not Linux.
+#[must_use]
+pub fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
+    let kib: u64 = line.trim_end_matches("kB").trim().parse().expect("a number");
+    kib * 1024
+}

@@ -99,7 +99,7 @@ mod real {
 
     use tokio::{sync::watch, time::timeout};
     use websockets_simple_client::{ClientParams, Reconnect, WebsocketClient};
-    use websockets_simple_tests::server_process::ServerProcess;
+    use websockets_simple_tests::server_process::{ServerProcess, resident};
 
     use super::*;
 
@@ -110,13 +110,6 @@ mod real {
 
     /// Clients that have heard of each server, by the number of its process.
     type Heard = watch::Sender<HashMap<u32, HashSet<usize>>>;
-
-    /// Bytes of memory of a process.
-    fn resident(process: u32) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-    }
 
     /// As both ends of each connection are files, and one end is in this process.
     fn enough_files(clients: usize) {
