@@ -14,7 +14,7 @@ pub async fn ask(addr: SocketAddr, request: &str, headers: &str) -> (String, Str
     peer.write(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
         .await;
     let head = peer.head().await;
-    let body = String::from_utf8(peer.all().await).unwrap();
+    let body = String::from_utf8(peer.all().await).expect("the body is text");
     (head, body)
 }
 
