@@ -1,9 +1,17 @@
 //! What the server answers of itself on its own endpoints: for load balancers, monitoring and operators.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{
+    HeaderMap,
+    header::{AUTHORIZATION, HOST},
+    uri::Authority,
+};
 use subtle::ConstantTimeEq;
 use websockets_simple_core::Token;
 
@@ -81,12 +89,15 @@ impl Guard {
     /// Those on the same machine, and not through a proxy that names its client in `Forwarded`, `X-Forwarded-For` or
     /// `X-Real-IP`. A proxy on the same machine that names nobody lets in whom it lets in: use a
     /// [token](Self::bearer) behind it.
+    ///
+    /// The `Host` has to be an address or a name without a dot, such as `localhost`: otherwise a page from elsewhere, whose
+    /// name leads to this machine (DNS rebinding), could read with the browser of somebody here.
     #[must_use]
     pub fn loopback() -> Self {
         Self::new(|headers, client| {
             let is_forwarded =
                 ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
-            !is_forwarded && client.is_some_and(|addr| addr.is_loopback())
+            !is_forwarded && is_local_host(headers) && client.is_some_and(|addr| addr.is_loopback())
         })
     }
 
@@ -129,6 +140,16 @@ impl Guard {
     }
 }
 
+/// Whether the request is for an address, or for a name that no name server of somebody else can answer. HTTP/2 has no
+/// `Host`, and its browsers have checked a certificate for the name.
+fn is_local_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let host = authority.host();
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    is_address || !host.contains('.')
+}
+
 /// What `Authorization` has behind this scheme, whose case does not matter (RFC 9110 section 11.1).
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> &'a [u8] {
     let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
@@ -151,5 +172,38 @@ impl ServerParams {
     pub fn operations(mut self, operations: Operations) -> Self {
         self.operations = Some(operations);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_page_whose_name_leads_to_this_machine_reads_nothing() {
+        let guard = Guard::loopback();
+        for (host, is_let) in [
+            ("localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("server", true),
+            ("evil.example:8080", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("evil.example.", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+            assert_eq!(guard.allows(&headers, Some(Ipv4Addr::LOCALHOST.into())), is_let, "{host}");
+            assert!(!guard.allows(&headers, Some(Ipv4Addr::new(192, 0, 2, 1).into())), "{host}");
+            assert!(!guard.allows(&headers, None), "{host}");
+        }
+        assert!(guard.allows(&HeaderMap::new(), Some(Ipv4Addr::LOCALHOST.into())));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use websockets_simple_core::ErrorEvent;
+use websockets_simple_core::{ErrorEvent, catch_panic};
 
 use crate::{connection::Connection, figures::RefusalReason, users::Identity};
 
@@ -77,7 +77,9 @@ impl Recent {
     }
 
     pub(crate) fn failed<I: Identity>(&self, event: &ErrorEvent<Connection<I>>) {
-        let mut error = event.error.to_string();
+        // It may be an error of the application, whose code this is.
+        let said = catch_panic(|| event.error.to_string());
+        let mut error = said.unwrap_or_else(|_| "an error that panics when it is displayed".to_owned());
         error.truncate(error.floor_char_boundary(TEXT));
         let connection = event.connection.as_ref();
         let client = connection.and_then(Connection::client_addr);
@@ -136,6 +138,8 @@ impl<T, const N: usize> Default for Last<T, N> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use websockets_simple_core::{ErrorStage, EventError, Moment};
 
     use super::*;
@@ -146,6 +150,26 @@ mod tests {
         let last = Last::<_, 3>::default();
         (1..=5).for_each(|value| last.add(value));
         assert_eq!(last.all(), [3, 4, 5]);
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_displayed_is_kept_all_the_same() {
+        #[derive(Debug)]
+        struct Speechless;
+
+        impl fmt::Display for Speechless {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("no words")
+            }
+        }
+
+        impl std::error::Error for Speechless {}
+
+        let recent = Recent::default();
+        let at = Moment::now().utc;
+        let event = ErrorEvent::new(ErrorStage::UserService, EventError::new(Speechless), None, None, at);
+        recent.failed::<Anonymous>(&event);
+        assert_eq!(recent.errors()[0].error, "an error that panics when it is displayed");
     }
 
     #[test]
