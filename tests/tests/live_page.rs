@@ -1,7 +1,7 @@
 //! The live page, and the snapshot that it shows.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use http_body_util::Full;
 use hyper::{
@@ -205,16 +205,13 @@ async fn the_nodes_of_a_cluster_are_there_with_their_connections() {
     for addr in [addr, other, other] {
         clients.push(connected(params(addr)).await);
     }
-    let nodes = within(async {
-        loop {
-            let nodes = snapshot(addr).await["nodes"].take();
-            if nodes[1]["connections"] == 2 {
-                break nodes;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    within(async {
+        while here.presence().nodes().iter().all(|node| node.connections != 2) {
+            tokio::task::yield_now().await;
         }
     })
     .await;
+    let nodes = snapshot(addr).await["nodes"].take();
     let said =
         |node: &Value| (node["info"]["name"].clone(), node["is_here"].clone(), node["connections"].clone());
     assert_eq!(said(&nodes[0]), (json!("here"), json!(true), json!(1)));

@@ -1,12 +1,8 @@
 //! The chat server and its terminal client.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::Command,
-};
+use tokio::process::Command;
 
-use crate::program::Program;
+use crate::program::{Program, asked};
 
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
@@ -136,16 +132,6 @@ async fn the_server_gives_browsers_a_page_and_tickets_that_are_good_once() {
     ronald.shows(&["Ronald joined.", "Welcome Ronald."]).await;
     let again = Program::start(CLIENT, &args).end().await;
     assert_eq!(again.stderr, "chat-client: not authorized: Unauthorized\n");
-}
-
-/// The answer to a request, as text.
-async fn asked(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{request}\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 #[cfg(unix)]

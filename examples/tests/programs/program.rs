@@ -4,6 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
@@ -110,4 +111,14 @@ impl Program {
         };
         tokio::time::timeout(PATIENCE, ending).await.expect("the program ends in time")
     }
+}
+
+/// The answer to a request, as text.
+pub(crate) async fn asked(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{request}\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

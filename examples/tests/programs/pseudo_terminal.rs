@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    process::{Child, Command},
     time::Duration,
 };
 
@@ -12,7 +11,10 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    process::{Child, Command},
+    sync::mpsc,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,7 @@ impl Terminal {
             .stdin(line.try_clone().unwrap())
             .stdout(line.try_clone().unwrap())
             .stderr(line.try_clone().unwrap())
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let keyboard = File::from(keyboard);
@@ -88,24 +91,8 @@ impl Terminal {
 
     /// Waits for its end, with this exit code.
     pub(crate) async fn ends(mut self, code: i32) -> Self {
-        let ending = async {
-            loop {
-                if let Some(status) = self.program.try_wait().unwrap() {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let status = tokio::time::timeout(PATIENCE, ending).await.expect("it ends in time");
-        assert_eq!(status.code(), Some(code));
+        let ended = tokio::time::timeout(PATIENCE, self.program.wait()).await.expect("it ends in time");
+        assert_eq!(ended.unwrap().code(), Some(code));
         self
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.program.kill();
-        let _ = self.program.wait();
     }
 }

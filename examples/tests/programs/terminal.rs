@@ -1,6 +1,6 @@
 //! The chat client on a terminal, played by the other end of a pseudo-terminal.
 
-use std::process::Command;
+use tokio::process::Command;
 
 use crate::{program::Program, pseudo_terminal::Terminal};
 

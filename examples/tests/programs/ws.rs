@@ -1,7 +1,9 @@
 //! The program `ws`, the command line.
 
 use tokio::process::Command;
-use websockets_simple_server::{Anonymous, Identity, Server, ServerParams, WebsocketServer};
+use websockets_simple_server::{
+    Anonymous, Identity, Server, ServerParams, User, UserService, WebsocketServer, WebsocketServerAuth,
+};
 
 use crate::program::{Ended, Program};
 
@@ -48,6 +50,25 @@ async fn url_of<I: Identity>(server: &Server<I>) -> String {
 /// A server in this process, to which the tests add what it does.
 fn silent() -> Server<Anonymous> {
     WebsocketServer::new(ServerParams::local())
+}
+
+/// A server in this process that greets its users by their names.
+fn greeting_users(users: impl UserService<Id = String>) -> Server<User<String>> {
+    let server = WebsocketServerAuth::<String>::new(ServerParams::local(), users);
+    server.on_connect(|connection| async move {
+        let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
+    });
+    server
+}
+
+/// Ronald was greeted by it, and nothing else was said.
+fn greeted(ended: &Ended) {
+    assert_eq!(
+        (ended.code, &ended.lines[..]),
+        (Some(0), &["hello Ronald".to_owned()][..]),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::{cluster::NodeInfo, figures::as_seconds};
 
-/// Another node, or this one.
-/// Serialized with its age in seconds.
+/// Another node, or this one. Serialized with its age in seconds.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NodePresence {

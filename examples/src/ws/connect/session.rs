@@ -27,6 +27,9 @@ use crate::{
 /// How long nothing has to come after the end of the input, before the connection is closed.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// Notes of the typing that wait to be shown.
+const NOTES: usize = 16;
+
 /// A client, and what it is to do.
 pub(super) struct Session<'a> {
     args: &'a ConnectArgs,
@@ -79,7 +82,7 @@ impl<'a> Session<'a> {
             },
         );
         let mut console = Console::new(screen, self.view, self.args.quiet);
-        let (notes, noted) = mpsc::unbounded_channel();
+        let (notes, noted) = mpsc::channel(NOTES);
         let typing = Typing {
             lines,
             speech: self.speech,
@@ -106,7 +109,7 @@ impl<'a> Session<'a> {
         events: &mut Events<ClientEvent>,
         console: &mut Console,
         typing: Typing,
-        mut noted: mpsc::UnboundedReceiver<Note>,
+        mut noted: mpsc::Receiver<Note>,
         stop: impl Future<Output = ()>,
     ) -> Result<Over, Failure> {
         let mut states = self.client.states();

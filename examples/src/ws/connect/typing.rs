@@ -20,7 +20,7 @@ pub(super) struct Typing {
     pub(super) ready: watch::Receiver<Option<ClientConnection>>,
     /// Whether somebody types, who sees warnings.
     pub(super) is_editor: bool,
-    pub(super) notes: mpsc::UnboundedSender<Note>,
+    pub(super) notes: mpsc::Sender<Note>,
 }
 
 /// What is said while lines are sent.
@@ -44,7 +44,7 @@ impl Typing {
                 Failure::new(exit, format!("cannot join {group}: {error}"))
             })?;
             // Nobody listens when the session is over.
-            let _ = self.notes.send(Note::News(format!("joined {group}")));
+            let _ = self.notes.send(Note::News(format!("joined {group}"))).await;
         }
         if self.is_editor {
             self.typed().await
@@ -70,7 +70,7 @@ impl Typing {
                 }
             };
             if let Err(why) = sent {
-                let _ = self.notes.send(Note::Warning(format!("not sent: {why}")));
+                let _ = self.notes.send(Note::Warning(format!("not sent: {why}"))).await;
             }
         }
     }

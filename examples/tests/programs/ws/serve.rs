@@ -1,13 +1,10 @@
 //! The server of the command line.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use websockets_simple_client::{ClientEvent, ClientParams, Events, WebsocketClient};
 use websockets_simple_server::test_util::Expect;
 
 use super::{piped, serve, ws};
+use crate::program::asked;
 
 async fn client(url: &str) -> (WebsocketClient, Events<ClientEvent>) {
     let params = ClientParams::url(url).unwrap().subprotocol("websockets-simple");
@@ -70,7 +67,7 @@ async fn files_are_served_beside_and_none_outside_of_their_folder() {
     std::fs::write(folder.path().join("secret.txt"), "secret").unwrap();
     let (_server, address) = serve(&["--files", public.to_str().unwrap()]).await;
 
-    let page = asked(&address, "GET", "/").await;
+    let page = asked(&address, "GET / HTTP/1.1").await;
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("<h1>here</h1>"), "{page}");
     let headers = page.to_ascii_lowercase();
     for header in ["content-type: text/html; charset=utf-8", "x-content-type-options: nosniff"] {
@@ -84,11 +81,11 @@ async fn files_are_served_beside_and_none_outside_of_their_folder() {
         "//secret.txt",
         "/none",
     ] {
-        let answer = asked(&address, "GET", path).await;
+        let answer = asked(&address, &format!("GET {path} HTTP/1.1")).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
         assert!(!answer.contains("secret"), "{path}: {answer}");
     }
-    let posted = asked(&address, "POST", "/index.html").await;
+    let posted = asked(&address, "POST /index.html HTTP/1.1\r\nContent-Length: 0").await;
     assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
     // The same port is for WebSockets.
     assert_eq!(piped(&["connect", "-q", &address], &["echo"]).await.lines, ["echo"]);
@@ -97,20 +94,8 @@ async fn files_are_served_beside_and_none_outside_of_their_folder() {
 #[tokio::test]
 async fn without_a_folder_there_are_no_files() {
     let (_server, address) = serve(&[]).await;
-    let answer = asked(&address, "GET", "/").await;
+    let answer = asked(&address, "GET / HTTP/1.1").await;
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
-}
-
-/// The answer to a request, as text.
-async fn asked(address: &str, method: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 #[cfg(unix)]

@@ -1,7 +1,6 @@
 //! The client of the command line on a terminal.
 
-use std::process::Command;
-
+use tokio::process::Command;
 use websockets_simple_server::{CloseCode, Message};
 
 use super::{WS, serve, silent, url_of};

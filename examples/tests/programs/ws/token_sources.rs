@@ -1,10 +1,10 @@
 //! Where tokens come from.
 
 use tokio::process::Command;
-use websockets_simple_server::{CloseCode, MemoryUsers, Server, ServerParams, User, WebsocketServerAuth};
+use websockets_simple_server::{CloseCode, MemoryUsers, Server, User};
 
-use super::{WS, piped, url_of};
-use crate::program::{Ended, Program};
+use super::{WS, greeted, greeting_users, piped, url_of};
+use crate::program::Program;
 
 const TOKEN: &str = "the-token-of-Ronald";
 const OTHER_TOKEN: &str = "the-token-of-John";
@@ -14,20 +14,7 @@ fn greeting() -> Server<User<String>> {
     let users = MemoryUsers::new();
     users.add(TOKEN, "Ronald".to_owned());
     users.add(OTHER_TOKEN, "John".to_owned());
-    let server = WebsocketServerAuth::<String>::new(ServerParams::local(), users);
-    server.on_connect(|connection| async move {
-        let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
-    });
-    server
-}
-
-fn greeted(ended: &Ended) {
-    assert_eq!(
-        (ended.code, &ended.lines[..]),
-        (Some(0), &["hello Ronald".to_owned()][..]),
-        "{}",
-        ended.stderr
-    );
+    greeting_users(users)
 }
 
 #[tokio::test]

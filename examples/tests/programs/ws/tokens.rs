@@ -2,9 +2,9 @@
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use sha2::{Digest, Sha256};
-use websockets_simple_server::{JwtAlgorithm, JwtKey, JwtUsers, ServerParams, WebsocketServerAuth};
+use websockets_simple_server::{JwtAlgorithm, JwtKey, JwtUsers};
 
-use super::{piped, url_of};
+use super::{greeted, greeting_users, piped, url_of};
 
 const SECRET: &str = "a secret of at least 32 bytes, for HS256";
 
@@ -27,19 +27,9 @@ async fn is_let_in_by(key: JwtKey, source: [&str; 2], more: &[&str]) {
     let file = folder.path().join("token");
     std::fs::write(&file, &made.lines[0]).unwrap();
 
-    let server =
-        WebsocketServerAuth::<String>::new(ServerParams::local(), JwtUsers::new("ours", "chat").key(key));
-    server.on_connect(|connection| async move {
-        let _ = connection.send_text(format!("hello {}", connection.user_id())).await;
-    });
-    let ended =
-        piped(&["connect", "--token-file", file.to_str().unwrap(), &url_of(&server).await], &[]).await;
-    assert_eq!(
-        (ended.code, &ended.lines[..]),
-        (Some(0), &["hello Ronald".to_owned()][..]),
-        "{}",
-        ended.stderr
-    );
+    let server = greeting_users(JwtUsers::new("ours", "chat").key(key));
+    let url = url_of(&server).await;
+    greeted(&piped(&["connect", "--token-file", file.to_str().unwrap(), &url], &[]).await);
 }
 
 #[tokio::test]

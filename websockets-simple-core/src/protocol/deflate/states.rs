@@ -16,12 +16,6 @@ use crate::protocol::{
     },
 };
 
-/// What compression has saved so far.
-#[must_use]
-pub fn compression_figures() -> CompressionFigures {
-    with_states(|states| states.figures)
-}
-
 static STATES: Mutex<States> = Mutex::new(States::new());
 
 /// The states that wait for their next message, the latest last, and the number of guards.
@@ -83,6 +77,12 @@ pub(super) fn inflate(message: &[u8], limit: usize) -> Result<Vec<u8>, FaultKind
         keep(&mut states.inflaters, state, guards)
     }));
     inflated
+}
+
+/// What compression has saved so far.
+#[must_use]
+pub fn compression_figures() -> CompressionFigures {
+    with_states(|states| states.figures)
 }
 
 /// Counts a message that was decompressed by a state of its own.
